@@ -1,0 +1,1 @@
+"""The REST API: check, record, enqueue, answer. Imports no torch."""

@@ -1,0 +1,65 @@
+"""The REST API as one FastAPI application."""
+
+from __future__ import annotations
+
+import logging
+
+from fastapi import APIRouter, FastAPI
+
+from backend import problems
+from backend.deps import Rooms
+from backend.queues import REDIS_DOWN, Events, Queues, connect, connect_async
+from backend.records import Records, migrate
+from backend.routes import about, runs, trials
+from backend.settings import Settings
+from backend.storage import Storage
+from modelshapley import __version__
+from modelshapley.catalog import Catalog
+
+log = logging.getLogger(__name__)
+
+
+def open_rooms(settings: Settings) -> Rooms:
+    """Connect to everything the API needs; migrates the database."""
+    migrate(settings.records_url)
+    redis_url = settings.redis_url.get_secret_value()
+    return Rooms(
+        records=Records(settings.records_url),
+        queues=Queues(connect(redis_url)),
+        events=Events(connect_async(redis_url)),
+        storage=Storage(settings.maps_url),
+        catalog=Catalog(settings.data, settings.model_roots),
+    )
+
+
+def create_api(rooms: Rooms) -> FastAPI:
+    """The application to be mounted at /api."""
+    api = FastAPI(
+        title="Model Shapley",
+        version=__version__,
+        description="Score the neurons, heads and layers of a transformer, switch them off, watch accuracy move.",
+    )
+    api.state.rooms = rooms
+    problems.install(api)
+    version_1 = APIRouter(prefix="/v1")
+    for router in (about.router, runs.router, trials.router):
+        version_1.include_router(router)
+    api.include_router(version_1)
+    return api
+
+
+def requeue_unfinished(rooms: Rooms) -> None:
+    """Queue again what the records call unfinished but Redis has lost (it was wiped, say)."""
+    try:
+        for run in rooms.records.unfinished_runs():
+            rooms.queues.enqueue("run", run.id)
+        for trial in rooms.records.unfinished_trials():
+            rooms.queues.enqueue("trial", trial.id)
+    except REDIS_DOWN as error:
+        log.warning("Redis does not answer yet, unfinished work is not looked at: %s", error)
+
+
+async def close_rooms(rooms: Rooms) -> None:
+    rooms.records.close()
+    rooms.queues.redis.close()
+    await rooms.events.redis.aclose()

@@ -1,0 +1,32 @@
+"""What routes are given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from backend.queues import Events, Queues
+from backend.records import Records
+from backend.storage import Storage
+from modelshapley.catalog import Catalog
+
+
+@dataclass(frozen=True)
+class Rooms:
+    """Everything the API holds while it runs."""
+
+    records: Records
+    queues: Queues
+    events: Events
+    storage: Storage
+    catalog: Catalog
+
+
+def _rooms(request: Request) -> Rooms:
+    rooms: Rooms = request.app.state.rooms
+    return rooms
+
+
+Here = Annotated[Rooms, Depends(_rooms)]

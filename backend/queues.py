@@ -1,0 +1,154 @@
+"""Redis: two queues of ids for the workers, and a stream of events for each run and trial."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from pydantic import BaseModel
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import ExponentialBackoff, NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry as RedisRetry
+from rq import Queue, Retry, Worker
+from rq.serializers import JSONSerializer
+
+from modelshapley.contracts import WorkerInfo
+
+RUNS, TRIALS = "runs", "trials"
+QUEUES_BY_PRIORITY = (TRIALS, RUNS)
+SERIALIZER = JSONSerializer
+REDIS_DOWN = (RedisConnectionError, RedisTimeoutError)
+EVENTS_KEPT = 1000
+EVENTS_TTL_S = 24 * 3600
+# A worker in mid-job waits this out; the API, which has someone waiting, does not.
+PATIENT = RedisRetry(ExponentialBackoff(cap=2.0, base=0.1), retries=60)
+# A worker killed in mid-job leaves the job to another one this many times; each restart may be one.
+ABANDONED = Retry(max=20)
+HEARTBEAT_S = 5
+LOST_AFTER_S = 20
+
+Kind = Literal["run", "trial"]
+
+
+def connect(url: str) -> Redis:
+    """For the API: one quick second try, then an error."""
+    return Redis.from_url(
+        url,
+        socket_connect_timeout=2,
+        socket_timeout=5,
+        retry=RedisRetry(NoBackoff(), 1),
+        health_check_interval=10,
+    )
+
+
+def connect_patiently(url: str) -> Redis:
+    """For workers: rides out a restart of Redis (about two minutes)."""
+    return Redis.from_url(url, retry=PATIENT, retry_on_error=list(REDIS_DOWN), health_check_interval=10)
+
+
+def connect_async(url: str) -> AsyncRedis:
+    return AsyncRedis.from_url(
+        url,
+        socket_connect_timeout=2,
+        socket_timeout=20,
+        retry=AsyncRetry(NoBackoff(), 1),
+        decode_responses=True,
+    )
+
+
+class Queues:
+    """Hand work to workers, and tell the world how it goes. Errors: REDIS_DOWN."""
+
+    def __init__(self, redis: Redis) -> None:
+        self.redis = redis
+
+    def ping(self) -> None:
+        self.redis.ping()
+
+    def enqueue(self, kind: Kind, identifier: str) -> None:
+        """Queue a run or trial by its id alone; again for one that is queued already changes nothing."""
+        name, function = (
+            (RUNS, "workers.jobs.score_run") if kind == "run" else (TRIALS, "workers.jobs.measure_trial")
+        )
+        queue = Queue(name, connection=self.redis, serializer=SERIALIZER)
+        job_id = _job_id(kind, identifier)
+        job = queue.fetch_job(job_id)
+        if job is not None and job.get_status() in {"queued", "started"}:
+            return
+        # No time limit: progress is watched, and a person can cancel.
+        queue.enqueue(
+            function,
+            identifier,
+            job_id=job_id,
+            job_timeout=-1,
+            result_ttl=60,
+            failure_ttl=3600,
+            retry=ABANDONED,
+        )
+
+    def publish(self, kind: Kind, identifier: str, event: Literal["progress", "status"], data: BaseModel) -> None:
+        """Append an event to the stream of a run or trial; the newest EVENTS_KEPT stay for a day."""
+        key = _stream(kind, identifier)
+        with self.redis.pipeline() as pipeline:
+            pipeline.xadd(
+                key, {"event": event, "data": data.model_dump_json()}, maxlen=EVENTS_KEPT, approximate=True
+            )
+            pipeline.expire(key, EVENTS_TTL_S)
+            pipeline.execute()
+
+    def workers(self) -> list[WorkerInfo]:
+        """Workers whose heart beat within LOST_AFTER_S."""
+        infos = []
+        for worker in Worker.all(connection=self.redis, serializer=SERIALIZER):
+            beat = worker.last_heartbeat
+            beat = beat.replace(tzinfo=UTC) if beat is not None and beat.tzinfo is None else beat
+            if beat is None or datetime.now(UTC) - beat > timedelta(seconds=LOST_AFTER_S):
+                continue
+            job = worker.get_current_job_id()
+            infos.append(
+                WorkerInfo(
+                    name=worker.name,
+                    state=str(getattr(worker.get_state(), "value", worker.get_state())),
+                    queues=worker.queue_names(),
+                    current=job.replace("-", ":", 1) if job else None,
+                    pid=worker.pid,
+                    host=worker.hostname,
+                    last_heartbeat=beat,
+                )
+            )
+        return sorted(infos, key=lambda info: info.name)
+
+
+class Events:
+    """Read the streams, from the event loop."""
+
+    def __init__(self, redis: AsyncRedis) -> None:
+        self.redis = redis
+
+    async def last_id(self, kind: Kind, identifier: str) -> str:
+        """Id of the newest event, '0-0' before the first."""
+        newest = await self.redis.xrevrange(_stream(kind, identifier), count=1)
+        return str(newest[0][0]) if newest else "0-0"
+
+    async def after(
+        self, kind: Kind, identifier: str, last_id: str, wait_s: float
+    ) -> AsyncIterator[tuple[str, str, str]]:
+        """(id, event, data) of the events after `last_id`; waits up to `wait_s` for the first."""
+        key = _stream(kind, identifier)
+        answer = await self.redis.xread({key: last_id}, block=int(wait_s * 1000), count=100)
+        for _, entries in answer or []:
+            for event_id, fields in entries:
+                yield str(event_id), fields["event"], fields["data"]
+
+
+def _job_id(kind: Kind, identifier: str) -> str:
+    return f"{kind}-{identifier}"
+
+
+def _stream(kind: Kind, identifier: str) -> str:
+    return f"modelshapley:events:{kind}:{identifier}"

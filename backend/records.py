@@ -1,0 +1,257 @@
+"""Runs and trials in the database: the truth about what was asked and what came of it.
+
+A status only moves forward: an update names the statuses it may start from, so that a cancelled run stays
+cancelled whatever a worker still writes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Engine, create_engine, event, func, select, text, update
+from sqlalchemy.orm import Session
+
+from backend.tables import RunRow, TrialRow
+from modelshapley.contracts import (
+    Comparison,
+    MapLink,
+    Measured,
+    Off,
+    Progress,
+    Run,
+    RunPage,
+    RunRequest,
+    Status,
+    Trial,
+)
+from modelshapley.errors import NotFound
+from modelshapley.units import Deactivation, UnitKind
+
+Row = TypeVar("Row")
+OPEN = (Status.QUEUED, Status.RUNNING)
+
+
+def migrate(url: str) -> None:
+    """Bring the database at `url` to the newest schema, creating it where there is none."""
+    if url.startswith("sqlite:///"):
+        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["url"] = url
+    command.upgrade(config, "head")
+
+
+class Records:
+    """Runs and trials. Every method is one transaction; safe from several threads and processes."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = _engine(url)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def ping(self) -> None:
+        with self._engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+
+    # -- runs -----------------------------------------------------------------------------------
+
+    def add_run(self, request: RunRequest, shapes: dict[UnitKind, list[int]]) -> Run:
+        row = RunRow(
+            id=uuid.uuid4().hex[:12],
+            model=request.model,
+            task=request.task,
+            methods=request.methods,
+            units=[kind.value for kind in request.units],
+            limit=request.limit,
+            seed=request.seed,
+            status=Status.QUEUED,
+            shapes={kind.value: shape for kind, shape in shapes.items()},
+            created=_now(),
+        )
+        with self._session() as session:
+            session.add(row)
+            session.flush()
+            return _run(row)
+
+    def run(self, run_id: str) -> Run:
+        """Raises NotFound."""
+        with self._session() as session:
+            return _run(_found(session.get(RunRow, run_id), "run", run_id))
+
+    def runs(self, limit: int, offset: int) -> RunPage:
+        with self._session() as session:
+            rows = session.scalars(
+                select(RunRow).order_by(RunRow.created.desc(), RunRow.id).limit(limit).offset(offset)
+            )
+            total = session.scalar(select(func.count()).select_from(RunRow)) or 0
+            return RunPage(items=[_run(row) for row in rows], total=total, limit=limit, offset=offset)
+
+    def unfinished_runs(self) -> list[Run]:
+        with self._session() as session:
+            return [_run(row) for row in session.scalars(select(RunRow).where(RunRow.status.in_(OPEN)))]
+
+    def update_run(self, run_id: str, *, of: Collection[Status] = OPEN, **values: Any) -> Run | None:
+        """Set columns if the run's status is one of `of`; None where it is not."""
+        if Status(values.get("status", Status.QUEUED)).ended:
+            values |= {"finished": _now(), "eta_s": None}
+        with self._session() as session:
+            changed = session.execute(
+                update(RunRow).where(RunRow.id == run_id, RunRow.status.in_(of)).values(**values)
+            )
+            if changed.rowcount == 0:  # type: ignore[attr-defined]  # a CursorResult for every UPDATE
+                return None
+            return _run(_found(session.get(RunRow, run_id), "run", run_id))
+
+    def drop_run(self, run_id: str) -> None:
+        """Forget a run that could not be enqueued."""
+        with self._session() as session:
+            session.delete(_found(session.get(RunRow, run_id), "run", run_id))
+
+    # -- trials ---------------------------------------------------------------------------------
+
+    def add_trial(self, run_id: str, deactivation: Deactivation, session_name: str | None) -> Trial:
+        row = TrialRow(
+            id=uuid.uuid4().hex[:12],
+            run=run_id,
+            session=session_name,
+            key=_key(deactivation),
+            off=Off.from_deactivation(deactivation).model_dump(mode="json"),
+            status=Status.QUEUED,
+            created=_now(),
+        )
+        with self._session() as session:
+            session.add(row)
+            session.flush()
+            return _trial(row)
+
+    def trial(self, trial_id: str) -> Trial:
+        """Raises NotFound."""
+        with self._session() as session:
+            return _trial(_found(session.get(TrialRow, trial_id), "trial", trial_id))
+
+    def measured_trial(self, run_id: str, deactivation: Deactivation) -> Trial | None:
+        """A finished trial of an equal deactivation of the same run, if there is one."""
+        query = select(TrialRow).where(
+            TrialRow.run == run_id, TrialRow.key == _key(deactivation), TrialRow.status == Status.DONE
+        )
+        with self._session() as session:
+            row = session.scalars(query.limit(1)).first()
+            return _trial(row) if row else None
+
+    def unfinished_trials(self, session_name: str | None = None) -> list[Trial]:
+        """Trials still to be measured; of one session where it is given."""
+        query = select(TrialRow).where(TrialRow.status.in_(OPEN))
+        if session_name is not None:
+            query = query.where(TrialRow.session == session_name)
+        with self._session() as session:
+            return [_trial(row) for row in session.scalars(query)]
+
+    def update_trial(self, trial_id: str, *, of: Collection[Status] = OPEN, **values: Any) -> Trial | None:
+        """Set columns if the trial's status is one of `of`; None where it is not."""
+        if Status(values.get("status", Status.QUEUED)).ended:
+            values["finished"] = _now()
+        with self._session() as session:
+            changed = session.execute(
+                update(TrialRow).where(TrialRow.id == trial_id, TrialRow.status.in_(of)).values(**values)
+            )
+            if changed.rowcount == 0:  # type: ignore[attr-defined]  # a CursorResult for every UPDATE
+                return None
+            return _trial(_found(session.get(TrialRow, trial_id), "trial", trial_id))
+
+    def drop_trial(self, trial_id: str) -> None:
+        """Forget a trial that could not be enqueued."""
+        with self._session() as session:
+            session.delete(_found(session.get(TrialRow, trial_id), "trial", trial_id))
+
+    @contextmanager
+    def _session(self) -> Iterator[Session]:
+        with Session(self._engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+
+def _engine(url: str) -> Engine:
+    engine = create_engine(url, pool_pre_ping=True)
+    if engine.dialect.name == "sqlite":
+
+        @event.listens_for(engine, "connect")
+        def _configure(connection: Any, _: Any) -> None:
+            # Readers and one writer at a time, in several processes: wait for a lock rather than fail.
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA busy_timeout=10000")
+            connection.execute("PRAGMA foreign_keys=ON")
+
+    return engine
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _key(deactivation: Deactivation) -> str:
+    return hashlib.sha256(deactivation.key().encode()).hexdigest()
+
+
+def _found(row: Row | None, noun: str, identifier: str) -> Row:
+    if row is None:
+        raise NotFound(f"There is no {noun} {identifier!r}.")
+    return row
+
+
+def _run(row: RunRow) -> Run:
+    shapes = {UnitKind(kind): shape for kind, shape in row.shapes.items()}
+    links = [
+        MapLink(
+            method=method,
+            unit=UnitKind(unit),
+            shape=row.shapes[unit],
+            href=f"/api/v1/runs/{row.id}/maps/{method}/{unit}",
+        )
+        for method in row.methods
+        for unit in row.units
+    ]
+    return Run(
+        id=row.id,
+        model=row.model,
+        task=row.task,
+        methods=row.methods,
+        units=[UnitKind(unit) for unit in row.units],
+        limit=row.limit,
+        seed=row.seed,
+        status=Status(row.status),
+        progress=Progress(done=row.done, total=row.total, eta_s=row.eta_s),
+        error=row.error,
+        maps=links if row.status == Status.DONE else [],
+        shapes=shapes,
+        intact=Measured.model_validate(row.intact) if row.intact else None,
+        worker=row.worker,
+        created=row.created,
+        started=row.started,
+        finished=row.finished,
+    )
+
+
+def _trial(row: TrialRow) -> Trial:
+    off = Off.model_validate(row.off)
+    result = Comparison.model_validate(row.result).model_dump(exclude={"n"}) if row.result else {}
+    return Trial(
+        id=row.id,
+        run=row.run,
+        status=Status(row.status),
+        off=off,
+        counts=off.deactivation().counts(),
+        n=row.n,
+        total=row.total,
+        error=row.error,
+        created=row.created,
+        finished=row.finished,
+        **result,
+    )

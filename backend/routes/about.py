@@ -1,0 +1,50 @@
+"""What there is: health, models, tasks, methods, workers."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from backend.deps import Here
+from modelshapley import __version__
+from modelshapley.contracts import Health, MethodInfo, ModelInfo, TaskInfo, WorkerInfo
+from modelshapley.methods import METHODS
+from modelshapley.tasks import TASKS
+
+router = APIRouter(tags=["about"])
+
+
+@router.get("/health")
+def health(here: Here) -> Health:
+    """200 when Redis and the database answer ('degraded' while no worker listens), 503 when they do not."""
+    here.queues.ping()
+    here.records.ping()
+    workers = len(here.queues.workers())
+    return Health(
+        status="ok" if workers else "degraded",
+        redis=True,
+        database=True,
+        workers=workers,
+        version=__version__,
+    )
+
+
+@router.get("/models")
+def models(here: Here) -> list[ModelInfo]:
+    """Models that can be named in a run; those that cannot be used say why."""
+    return [here.catalog.describe(model_id) for model_id in here.catalog.ids()]
+
+
+@router.get("/tasks")
+def tasks() -> list[TaskInfo]:
+    return list(TASKS.values())
+
+
+@router.get("/methods")
+def methods() -> list[MethodInfo]:
+    return list(METHODS.values())
+
+
+@router.get("/workers")
+def workers(here: Here) -> list[WorkerInfo]:
+    """Workers that are alive, and what each has in hand."""
+    return here.queues.workers()

@@ -1,0 +1,137 @@
+"""Submit, list, watch and cancel runs; fetch their maps."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Literal
+
+import numpy as np
+import numpy.typing as npt
+from fastapi import APIRouter, Header, Query, Response
+from fastapi.responses import PlainTextResponse
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from starlette.concurrency import run_in_threadpool
+
+from backend.checks import check_run
+from backend.deps import Here, Rooms
+from backend.queues import REDIS_DOWN
+from backend.routes.stream import follow
+from modelshapley.contracts import MapData, Run, RunPage, RunRequest, Status
+from modelshapley.errors import NotFound, NotNow
+from modelshapley.importance import ImportanceMap
+from modelshapley.units import UnitKind
+
+router = APIRouter(prefix="/runs", tags=["runs"])
+
+
+@router.post("", status_code=202)
+def submit(request: RunRequest, here: Here, response: Response) -> Run:
+    """Check, record and queue a run."""
+    anatomy = check_run(request, here.catalog)
+    here.queues.ping()
+    run = here.records.add_run(request, anatomy.shapes.as_dict())
+    try:
+        here.queues.enqueue("run", run.id)
+    except REDIS_DOWN:
+        here.records.drop_run(run.id)
+        raise
+    response.headers["Location"] = f"/api/v1/runs/{run.id}"
+    return run
+
+
+@router.get("")
+def page(
+    here: Here,
+    limit: Annotated[int, Query(ge=1, le=200)] = 20,
+    offset: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
+) -> RunPage:
+    """Runs, newest first."""
+    return here.records.runs(limit, offset)
+
+
+@router.get("/{run_id}")
+def one(run_id: str, here: Here) -> Run:
+    return here.records.run(run_id)
+
+
+@router.delete("/{run_id}")
+def cancel(run_id: str, here: Here) -> Run:
+    """Cancel a run; one that is being scored stops after its current batch."""
+    run = here.records.run(run_id)
+    if run.status is Status.CANCELLED:
+        return run
+    cancelled = here.records.update_run(run_id, status=Status.CANCELLED)
+    if cancelled is None:
+        raise NotNow(f"Run {run_id} is {run.status.value}; only a queued or running one can be cancelled.")
+    here.queues.publish("run", run_id, "status", cancelled)
+    return cancelled
+
+
+@router.get("/{run_id}/events", response_class=EventSourceResponse)
+async def events(
+    run_id: str, here: Here, last_event_id: Annotated[str | None, Header(pattern=r"^\d+-\d+$")] = None
+) -> AsyncIterator[ServerSentEvent]:
+    """Server-sent events `progress` and `status`; the data of each is the run as it is then."""
+    await run_in_threadpool(here.records.run, run_id)
+    async for event in follow(here.events, "run", run_id, lambda: here.records.run(run_id), last_event_id):
+        yield event
+
+
+@router.get(
+    "/{run_id}/maps/{method}/{unit}",
+    response_model=MapData,
+    responses={200: {"content": {"text/csv": {}, "application/octet-stream": {}}}},
+)
+def importance_map(
+    run_id: str,
+    method: str,
+    unit: UnitKind,
+    here: Here,
+    format: Literal["json", "csv", "safetensors"] = "json",
+    columns: Annotated[int | None, Query(ge=1, le=1_000_000)] = None,
+) -> MapData | Response:
+    """Scores and standard errors of one kind of unit; `columns` pools wide JSON maps to at most that many."""
+    found = load_map(here, run_id, method, unit)
+    name = f"{run_id}-{method}-{unit.value}.{format}"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    if format == "csv":
+        return PlainTextResponse(found.csv(unit), headers=headers, media_type="text/csv")
+    if format == "safetensors":
+        return Response(found.to_bytes([unit]), headers=headers, media_type="application/octet-stream")
+    return _data(run_id, found, unit, columns)
+
+
+def load_map(here: Rooms, run_id: str, method: str, unit: UnitKind) -> ImportanceMap:
+    """Raises NotFound (no such run, method or unit in it), NotNow (it has no maps yet, or never will)."""
+    run = here.records.run(run_id)
+    if method not in run.methods or unit not in run.units:
+        raise NotFound(
+            f"Run {run_id} has no map of {unit.value}s by {method!r}; "
+            f"it was asked for {', '.join(run.methods)} on {', '.join(run.units)}."
+        )
+    if run.status is not Status.DONE:
+        raise NotNow(f"Run {run_id} is {run.status.value}; its maps are there once it is done.")
+    return here.storage.load_map(run_id, method)
+
+
+def _data(run_id: str, found: ImportanceMap, unit: UnitKind, columns: int | None) -> MapData:
+    edges: list[int] | None = None
+    scores, errors = found.table(unit)
+    if columns is not None and columns < scores.shape[1]:
+        scores, errors, edges = found.pooled(unit, columns)
+    return MapData(
+        run=run_id,
+        method=found.method,
+        unit=unit,
+        shape=list(found.scores[unit].shape),
+        edges=edges,
+        scores=scores.tolist(),
+        standard_errors=_finite(errors),
+        quantity=found.quantity,
+        signed=found.signed,
+        provenance=dict(found.provenance),
+    )
+
+
+def _finite(errors: npt.NDArray[np.float64]) -> list[list[float | None]]:
+    return [[value if np.isfinite(value) else None for value in row] for row in errors.tolist()]

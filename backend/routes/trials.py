@@ -1,0 +1,84 @@
+"""Measure the accuracy under a deactivation."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Response
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from starlette.concurrency import run_in_threadpool
+
+from backend.deps import Here, Rooms
+from backend.queues import REDIS_DOWN
+from backend.routes.runs import load_map
+from backend.routes.stream import follow
+from modelshapley.contracts import Run, Status, Trial, TrialRequest
+from modelshapley.errors import NotNow
+from modelshapley.units import Deactivation, UnitShapes, extreme_units
+
+router = APIRouter(prefix="/trials", tags=["trials"])
+
+
+@router.post("", status_code=202)
+def submit(request: TrialRequest, here: Here, response: Response) -> Trial:
+    """Queue a trial; an equal deactivation that was measured before is answered at once."""
+    run = here.records.run(request.run)
+    if run.status is not Status.DONE:
+        raise NotNow(f"Run {run.id} is {run.status.value}; units can be switched off once it is done.")
+    deactivation = _deactivation(request, here)
+    deactivation.check(_shapes(run))
+    here.queues.ping()
+    if request.session is not None:
+        _supersede(request.session, here)
+    trial = here.records.measured_trial(run.id, deactivation)
+    if trial is None:
+        trial = here.records.add_trial(run.id, deactivation, request.session)
+        try:
+            here.queues.enqueue("trial", trial.id)
+        except REDIS_DOWN:
+            here.records.drop_trial(trial.id)
+            raise
+    response.headers["Location"] = f"/api/v1/trials/{trial.id}"
+    return trial
+
+
+@router.get("/{trial_id}")
+def one(trial_id: str, here: Here) -> Trial:
+    return here.records.trial(trial_id)
+
+
+@router.get("/{trial_id}/events", response_class=EventSourceResponse)
+async def events(
+    trial_id: str, here: Here, last_event_id: Annotated[str | None, Header(pattern=r"^\d+-\d+$")] = None
+) -> AsyncIterator[ServerSentEvent]:
+    """Server-sent events `progress` and `status`; the data of each is the trial as it is then."""
+    await run_in_threadpool(here.records.trial, trial_id)
+    async for event in follow(here.events, "trial", trial_id, lambda: here.records.trial(trial_id), last_event_id):
+        yield event
+
+
+def _deactivation(request: TrialRequest, here: Rooms) -> Deactivation:
+    if request.off is not None:
+        return request.off.deactivation()
+    # The contract holds that all four are given when `off` is not.
+    assert request.method is not None
+    assert request.unit is not None
+    assert request.which is not None
+    assert request.fraction is not None
+    scores = load_map(here, request.run, request.method, request.unit).scores[request.unit]
+    return extreme_units(scores, request.unit, request.which, request.fraction)
+
+
+def _shapes(run: Run) -> UnitShapes:
+    by_kind = {kind.value: shape for kind, shape in run.shapes.items()}
+    return UnitShapes(layers=by_kind["layer"][0], heads=by_kind["head"][1], neurons=by_kind["neuron"][1])
+
+
+def _supersede(session: str, here: Rooms) -> None:
+    for older in here.records.unfinished_trials(session):
+        cancelled = here.records.update_trial(
+            older.id, status=Status.CANCELLED, error="a newer trial took its place"
+        )
+        if cancelled is not None:
+            here.queues.publish("trial", older.id, "status", cancelled)

@@ -1,0 +1,74 @@
+"""Every setting of the servers, typed, from MODELSHAPLEY_* variables; nothing else reads the environment."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """See docs/settings.md; a test keeps that page and this class equal."""
+
+    model_config = SettingsConfigDict(env_prefix="MODELSHAPLEY_", env_ignore_empty=True)
+
+    data: Path = Field(default=Path(".data"), description="directory for the database, maps, models and Redis")
+    host: str = Field(default="127.0.0.1", description="address the web server listens on")
+    port: int = Field(
+        default=8050, ge=0, le=65535, description="port the web server listens on; 0 takes a free one"
+    )
+    api_key: SecretStr | None = Field(
+        default=None, description="asked of every request when set; needed on any address but loopback"
+    )
+    redis_url: SecretStr = Field(
+        default=SecretStr("redis://127.0.0.1:6379/0"),
+        description="queue and events; `up` starts one if it is not set",
+    )
+    database_url: SecretStr | None = Field(
+        default=None, description="SQLAlchemy URL of the records; default: SQLite in the data directory"
+    )
+    storage_url: str | None = Field(
+        default=None, description="fsspec URL for maps and checkpoints; default: the data directory"
+    )
+    model_roots: list[Path] = Field(
+        default_factory=list,
+        description="folders whose subfolders are `local:` models; default: models in the data directory",
+    )
+    max_body_bytes: int = Field(default=8 * 2**20, ge=1024, description="largest request body")
+    device: str = Field(default="auto", description="torch device of a worker; auto takes CUDA where there is one")
+    threads: int | None = Field(
+        default=None, ge=1, description="CPU threads of a worker; default: torch's own choice"
+    )
+    warm_models: int = Field(default=3, ge=1, description="models a worker keeps loaded")
+    checkpoint_seconds: float = Field(default=10.0, gt=0, description="time between checkpoints of a run")
+
+    @model_validator(mode="after")
+    def _key_off_loopback(self) -> Self:
+        if not is_loopback(self.host) and self.api_key is None:
+            raise ValueError(
+                f"listening on {self.host} lets others in: set MODELSHAPLEY_API_KEY, or listen on 127.0.0.1"
+            )
+        return self
+
+    @property
+    def records_url(self) -> str:
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{(self.data / 'records.sqlite').resolve()}"
+
+    @property
+    def maps_url(self) -> str:
+        return self.storage_url or str(self.data.resolve())
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server that listens on `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,1 @@
+"""The Dash dashboard; it talks to the API through the client only."""

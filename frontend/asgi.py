@@ -1,0 +1,48 @@
+"""API at /api and dashboard at / in one server on one port: the only place that joins the two."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+from fastapi import FastAPI
+from fastapi.responses import RedirectResponse
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.routing import Mount
+
+from backend.app import close_rooms, create_api, open_rooms, requeue_unfinished
+from backend.security import BodyLimit, KeyRequired, LocalNamesOnly
+from backend.settings import Settings
+from frontend.app import attach
+from modelshapley.client import AsyncClient
+
+
+def create() -> FastAPI:
+    """The whole web server; settings come from the environment."""
+    settings = Settings()
+    rooms = open_rooms(settings)
+    api = create_api(rooms)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await run_in_threadpool(requeue_unfinished, rooms)
+        yield
+        await client.close()
+        await close_rooms(rooms)
+
+    root = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    root.add_api_route("/docs", lambda: RedirectResponse("/api/docs"), include_in_schema=False)
+    root.mount("/api", api)
+    # The dashboard is a client like any other, but its calls do not leave the process: they go to the API
+    # inside the server's own guards and carry no key.
+    inside = Starlette(routes=[Mount("/api", api)])
+    client = AsyncClient("http://localhost", transport=httpx.ASGITransport(inside, raise_app_exceptions=False))
+    attach(root, client)
+    root.add_middleware(BodyLimit, limit=settings.max_body_bytes)
+    if settings.api_key is not None:
+        root.add_middleware(KeyRequired, key=settings.api_key.get_secret_value())
+    else:
+        root.add_middleware(LocalNamesOnly)
+    return root

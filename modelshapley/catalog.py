@@ -1,0 +1,128 @@
+"""Which models there are and what is in their folders; torch-free, so that the API can ask too.
+
+A model id is ``demo:NAME`` (comes with the project) or ``local:NAME`` (a folder NAME under one of the
+allowed roots). Weights are safetensors or nothing: a folder that holds only pickles is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modelshapley.anatomy import Anatomy, anatomy_of
+from modelshapley.contracts import ModelInfo
+from modelshapley.errors import ModelShapleyError, UnknownName, UnsafeModel, UnsupportedModel
+
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.ckpt", "*.h5", "*.msgpack")
+DIGITS_VIT = "demo:digits-vit"
+SMOLLM2 = "demo:smollm2-135m"
+TITLES = {DIGITS_VIT: "Digits ViT (4 layers)", SMOLLM2: "SmolLM2-135M-Instruct"}
+ASSETS = Path(__file__).parent / "assets"
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A folder that passed the checks of :func:`inspect_folder`."""
+
+    id: str
+    path: Path
+    config: dict[str, Any]
+    anatomy: Anatomy
+
+    def revision(self) -> str:
+        """sha256 over the names and bytes of config and weights: the identity of what is scored."""
+        digest = hashlib.sha256()
+        for file in sorted([self.path / "config.json", *self.path.glob("*.safetensors")]):
+            digest.update(file.name.encode() + b"\0")
+            with file.open("rb") as stream:
+                while block := stream.read(1 << 20):
+                    digest.update(block)
+        return digest.hexdigest()
+
+
+def inspect_folder(model_id: str, path: Path) -> ModelFolder:
+    """Check a folder without loading it.
+
+    Raises UnsafeModel (pickled weights, code of its own), UnsupportedModel (no config or weights, unknown family).
+    """
+    config_file = path / "config.json"
+    if not config_file.is_file():
+        raise UnsupportedModel(f"{model_id!r} has no config.json; save it with transformers' save_pretrained.")
+    try:
+        config = json.loads(config_file.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise UnsupportedModel(f"config.json of {model_id!r} cannot be read as JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise UnsupportedModel(f"config.json of {model_id!r} must hold a JSON object.")
+    if "auto_map" in config:
+        raise UnsafeModel(
+            f"{model_id!r} wants to run code of its own (auto_map in config.json); that is never done."
+        )
+    if not any(path.glob("*.safetensors")):
+        pickles = sorted(file.name for pattern in PICKLES for file in path.glob(pattern))
+        if pickles:
+            raise UnsafeModel(
+                f"{model_id!r} holds its weights as {pickles[0]}, which may run code when opened. "
+                "Save it again with save_pretrained(..., safe_serialization=True)."
+            )
+        raise UnsupportedModel(f"{model_id!r} has no *.safetensors file.")
+    return ModelFolder(model_id, path, config, anatomy_of(config))
+
+
+class Catalog:
+    """Models by id. `data`: the data directory; `roots`: folders whose subfolders are `local:` models."""
+
+    def __init__(self, data: Path, roots: Sequence[Path] = ()) -> None:
+        self.data = data
+        self.roots = [root.resolve() for root in (roots or [data / "models"])]
+
+    @property
+    def smollm2_folder(self) -> Path:
+        """Where the converted demo language model lies once it has been prepared."""
+        return self.data / "demo" / "smollm2-135m"
+
+    def folder(self, model_id: str) -> ModelFolder:
+        """The checked folder of a model. Raises UnknownName, UnsafeModel or UnsupportedModel."""
+        return inspect_folder(model_id, self._path(model_id))
+
+    def anatomy(self, model_id: str) -> Anatomy:
+        """Like ``folder(...).anatomy``, also for a demo model that has not been prepared yet."""
+        if model_id == SMOLLM2 and not (self.smollm2_folder / "config.json").exists():
+            return anatomy_of(json.loads((ASSETS / "smollm2-135m.json").read_text(encoding="utf-8")))
+        return self.folder(model_id).anatomy
+
+    def ids(self) -> list[str]:
+        local = {f"local:{p.name}" for root in self.roots if root.is_dir() for p in root.iterdir() if p.is_dir()}
+        return [DIGITS_VIT, SMOLLM2, *sorted(local)]
+
+    def describe(self, model_id: str) -> ModelInfo:
+        """What the API lists; a folder that cannot be used is listed with the reason."""
+        title = TITLES.get(model_id, model_id.partition(":")[2])
+        try:
+            anatomy = self.anatomy(model_id)
+        except ModelShapleyError as error:
+            return ModelInfo(id=model_id, title=title, usable=False, problem=str(error))
+        return ModelInfo(
+            id=model_id,
+            title=title,
+            family=anatomy.family.model_type,
+            modality=anatomy.modality,
+            shapes=anatomy.shapes.as_dict(),
+        )
+
+    def _path(self, model_id: str) -> Path:
+        if model_id == DIGITS_VIT:
+            return ASSETS / "digits-vit"
+        if model_id == SMOLLM2:
+            return self.smollm2_folder
+        scheme, _, name = model_id.partition(":")
+        if scheme == "local" and name and Path(name).name == name and name not in {".", ".."}:
+            for root in self.roots:
+                path = (root / name).resolve()
+                if path.is_dir() and path.is_relative_to(root):
+                    return path
+        raise UnknownName("model", model_id, self.ids())

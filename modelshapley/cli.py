@@ -1,0 +1,121 @@
+"""The command line. `up` and `worker` start other processes by module name and import none of them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from modelshapley.catalog import SMOLLM2, Catalog, ModelFolder, inspect_folder
+from modelshapley.errors import ModelShapleyError
+from modelshapley.units import UnitKind
+
+app = typer.Typer(
+    help="Which neurons, heads and layers of a transformer carry a task?",
+    no_args_is_help=True,
+    add_completion=False,
+)
+notes = Console(stderr=True, highlight=False)
+
+Model = Annotated[str, typer.Argument(help="demo:NAME, local:NAME, or the path of a folder with safetensors")]
+Data = Annotated[Path, typer.Option(help="data directory", envvar="MODELSHAPLEY_DATA")]
+Device = Annotated[str, typer.Option(help="torch device: cpu, cuda, ...")]
+
+
+@app.command()
+def score(
+    model: Model,
+    task: Annotated[str, typer.Option(help="id of a task, such as digits")],
+    out: Annotated[Path, typer.Option(help="file to write the map to (safetensors)")],
+    method: Annotated[str, typer.Option(help="id of a method")] = "two-sided",
+    units: Annotated[list[UnitKind] | None, typer.Option(help="kinds of unit; repeat for several")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="at most this many probe examples")] = 256,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    device: Device = "cpu",
+    data: Data = Path(".data"),
+) -> None:
+    """Score a model on a task and write its importance map. Needs no server."""
+    from modelshapley.methods import load_method
+    from modelshapley.models import load
+    from modelshapley.scoring import Scoring
+    from modelshapley.scoring import score as run
+    from modelshapley.tasks import load_task
+
+    loaded_task, loaded_method = load_task(task), load_method(method)
+    loaded = load(_folder(model, data), device)
+    loaded_task.check(loaded)
+    scoring = Scoring(loaded, loaded_task, [loaded_method], list(units or UnitKind), limit, seed)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=notes) as bars:
+        bar = bars.add_task(f"{model} on {task} by {method}", total=None)
+        maps = run(scoring, lambda done, total: bars.update(bar, completed=done, total=total))
+    maps[method].save(out)
+    typer.echo(f"{out}: {', '.join(f'{k.value}s {s.shape}' for k, s in maps[method].scores.items())}")
+
+
+@app.command()
+def verify(model: Model, device: Device = "cpu", data: Data = Path(".data")) -> None:
+    """Load a model and check that switching units off equals zeroing their weights."""
+    from modelshapley.models import load
+
+    folder = _folder(model, data)
+    load(folder, device)
+    shapes = folder.anatomy.shapes
+    typer.echo(
+        f"{model}: verified ({folder.anatomy.family.model_type}, {shapes.layers} layers, "
+        f"{shapes.heads} heads and {shapes.neurons} neurons a layer)"
+    )
+
+
+@app.command()
+def up(
+    host: Annotated[str, typer.Option(envvar="MODELSHAPLEY_HOST")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, envvar="MODELSHAPLEY_PORT", help="0: a free one")] = 8050,
+    data: Data = Path(".data"),
+    workers: Annotated[int, typer.Option(min=0, help="worker processes")] = 1,
+    demo: Annotated[bool, typer.Option(help="score the two demo models if that has not been done yet")] = False,
+) -> None:
+    """Start Redis, the API with the dashboard, and workers; Ctrl-C stops them all."""
+    from modelshapley.up import Stack
+
+    stack = Stack(data.resolve(), host, port, workers, os.environ)
+    raise typer.Exit(stack.run(demo=demo))
+
+
+@app.command()
+def worker(data: Data = Path(".data")) -> None:
+    """Start one worker in this terminal, for the Redis in MODELSHAPLEY_REDIS_URL."""
+    environment = os.environ | {"MODELSHAPLEY_DATA": str(data.resolve())}
+    os.execve(sys.executable, [sys.executable, "-m", "workers.main"], environment)  # noqa: S606  # this is the worker
+
+
+def _folder(model: str, data: Path) -> ModelFolder:
+    path = Path(model)
+    if ":" not in model or path.is_dir():
+        if not path.is_dir():
+            raise ModelShapleyError(f"{model!r} is neither a folder nor demo:NAME or local:NAME.")
+        return inspect_folder(model, path.resolve())
+    catalog = Catalog(data)
+    if model == SMOLLM2:
+        from modelshapley.demo import prepare_smollm2
+
+        prepare_smollm2(catalog.smollm2_folder, notes.print)
+    return catalog.folder(model)
+
+
+def main() -> None:
+    """Entry point: errors in words, no traceback."""
+    try:
+        app()
+    except ModelShapleyError as error:
+        notes.print(f"[bold red]error[/]: {error}", soft_wrap=True)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

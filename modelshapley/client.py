@@ -1,0 +1,279 @@
+"""The REST API from Python. `Client` is for scripts; `AsyncClient` is what the dashboard uses.
+
+Both send the same `Call`s, so a route is written down once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, Literal, Self, TypeVar
+
+import httpx
+from httpx_sse import ServerSentEvent, connect_sse
+from pydantic import TypeAdapter, ValidationError
+
+from modelshapley.contracts import (
+    Health,
+    MapData,
+    MethodInfo,
+    ModelInfo,
+    Problem,
+    Run,
+    RunEvent,
+    RunPage,
+    RunRequest,
+    TaskInfo,
+    Trial,
+    TrialEvent,
+    TrialRequest,
+    WorkerInfo,
+)
+from modelshapley.errors import ModelShapleyError
+from modelshapley.units import UnitKind
+
+T = TypeVar("T")
+ROOT = "/api/v1"
+DEFAULT_URL = "http://127.0.0.1:8050"
+
+
+class ApiError(ModelShapleyError):
+    """The API's answer was an error; `problem` is its body."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        fields = "".join(f"\n  {error.field}: {error.message}" for error in problem.errors)
+        super().__init__(f"{problem.title} ({problem.status}): {problem.detail}{fields}")
+
+
+class ApiUnreachable(ModelShapleyError):
+    """No answer at all: wrong address, or the server is down."""
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """One request and how to read its answer."""
+
+    method: str
+    path: str
+    read: Callable[[httpx.Response], T]
+    params: dict[str, Any] = field(default_factory=dict)
+    body: Any = None
+
+    def request(self, http: httpx.Client | httpx.AsyncClient) -> httpx.Request:
+        given = {key: value for key, value in self.params.items() if value is not None}
+        return http.build_request(self.method, ROOT + self.path, params=given, json=self.body)
+
+
+def _as(kind: Any) -> Callable[[httpx.Response], Any]:
+    adapter = TypeAdapter(kind)
+    return lambda response: adapter.validate_json(response.content)
+
+
+def health() -> Call[Health]:
+    return Call("GET", "/health", _as(Health))
+
+
+def models() -> Call[list[ModelInfo]]:
+    return Call("GET", "/models", _as(list[ModelInfo]))
+
+
+def tasks() -> Call[list[TaskInfo]]:
+    return Call("GET", "/tasks", _as(list[TaskInfo]))
+
+
+def methods() -> Call[list[MethodInfo]]:
+    return Call("GET", "/methods", _as(list[MethodInfo]))
+
+
+def workers() -> Call[list[WorkerInfo]]:
+    return Call("GET", "/workers", _as(list[WorkerInfo]))
+
+
+def submit_run(request: RunRequest) -> Call[Run]:
+    return Call("POST", "/runs", _as(Run), body=request.model_dump(mode="json"))
+
+
+def runs(limit: int = 20, offset: int = 0) -> Call[RunPage]:
+    return Call("GET", "/runs", _as(RunPage), params={"limit": limit, "offset": offset})
+
+
+def run(run_id: str) -> Call[Run]:
+    return Call("GET", f"/runs/{run_id}", _as(Run))
+
+
+def cancel_run(run_id: str) -> Call[Run]:
+    return Call("DELETE", f"/runs/{run_id}", _as(Run))
+
+
+def importance_map(run_id: str, method: str, unit: UnitKind | str, columns: int | None = None) -> Call[MapData]:
+    return Call("GET", f"/runs/{run_id}/maps/{method}/{unit}", _as(MapData), params={"columns": columns})
+
+
+def map_file(run_id: str, method: str, unit: UnitKind | str, form: Literal["csv", "safetensors"]) -> Call[bytes]:
+    return Call("GET", f"/runs/{run_id}/maps/{method}/{unit}", lambda r: r.content, params={"format": form})
+
+
+def submit_trial(request: TrialRequest) -> Call[Trial]:
+    return Call("POST", "/trials", _as(Trial), body=request.model_dump(mode="json", exclude_none=True))
+
+
+def trial(trial_id: str) -> Call[Trial]:
+    return Call("GET", f"/trials/{trial_id}", _as(Trial))
+
+
+def _read(call: Call[T], response: httpx.Response) -> T:
+    if response.is_success:
+        try:
+            return call.read(response)
+        except ValidationError as error:
+            raise ApiUnreachable(f"{response.url} answered something other than this API: {error}") from error
+    raise _problem(response)
+
+
+def _problem(response: httpx.Response) -> ApiError:
+    try:
+        return ApiError(Problem.model_validate_json(response.content))
+    except ValidationError:
+        return ApiError(
+            Problem(title="Unexpected answer", status=response.status_code, detail=response.text[:200])
+        )
+
+
+def _unreachable(base_url: httpx.URL, error: httpx.TransportError) -> ApiUnreachable:
+    return ApiUnreachable(
+        f"No answer from {base_url} ({error or type(error).__name__}). Is `modelshapley up` running?"
+    )
+
+
+def _headers(api_key: str | None) -> dict[str, str]:
+    return {"Authorization": f"Bearer {api_key}"} if api_key else {}
+
+
+class Client:
+    """The API as plain method calls. Errors: ApiError with the API's problem, ApiUnreachable without an answer.
+
+    >>> with Client("http://127.0.0.1:8050") as api:      # doctest: +SKIP
+    ...     run = api.wait(api.submit_run(RunRequest(model="demo:digits-vit", task="digits")).id)
+    """
+
+    def __init__(self, base_url: str = DEFAULT_URL, api_key: str | None = None, timeout: float = 30.0) -> None:
+        self._http = httpx.Client(base_url=base_url, headers=_headers(api_key), timeout=timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def send(self, call: Call[T]) -> T:
+        try:
+            return _read(call, self._http.send(call.request(self._http)))
+        except httpx.TransportError as error:
+            raise _unreachable(self._http.base_url, error) from error
+
+    def health(self) -> Health:
+        return self.send(health())
+
+    def models(self) -> list[ModelInfo]:
+        return self.send(models())
+
+    def tasks(self) -> list[TaskInfo]:
+        return self.send(tasks())
+
+    def methods(self) -> list[MethodInfo]:
+        return self.send(methods())
+
+    def workers(self) -> list[WorkerInfo]:
+        return self.send(workers())
+
+    def submit_run(self, request: RunRequest) -> Run:
+        return self.send(submit_run(request))
+
+    def runs(self, limit: int = 20, offset: int = 0) -> RunPage:
+        return self.send(runs(limit, offset))
+
+    def run(self, run_id: str) -> Run:
+        return self.send(run(run_id))
+
+    def cancel_run(self, run_id: str) -> Run:
+        return self.send(cancel_run(run_id))
+
+    def importance_map(
+        self, run_id: str, method: str, unit: UnitKind | str, columns: int | None = None
+    ) -> MapData:
+        return self.send(importance_map(run_id, method, unit, columns))
+
+    def save_map(self, run_id: str, method: str, unit: UnitKind | str, file: Path) -> None:
+        """Write a map as .csv or .safetensors, by the file's suffix."""
+        form = file.suffix.removeprefix(".")
+        if form not in ("csv", "safetensors"):
+            raise ModelShapleyError(f"{file.name}: a map is saved as .csv or .safetensors.")
+        file.write_bytes(self.send(map_file(run_id, method, unit, "csv" if form == "csv" else "safetensors")))
+
+    def submit_trial(self, request: TrialRequest) -> Trial:
+        return self.send(submit_trial(request))
+
+    def trial(self, trial_id: str) -> Trial:
+        return self.send(trial(trial_id))
+
+    def run_events(self, run_id: str) -> Iterator[RunEvent]:
+        """Progress and status as they happen; ends with the run."""
+        for sse in self._stream(f"/runs/{run_id}/events"):
+            yield RunEvent.model_validate({"id": sse.id, "event": sse.event, "data": sse.json()})
+
+    def trial_events(self, trial_id: str) -> Iterator[TrialEvent]:
+        """The trial after every chunk; ends with it."""
+        for sse in self._stream(f"/trials/{trial_id}/events"):
+            yield TrialEvent.model_validate({"id": sse.id, "event": sse.event, "data": sse.json()})
+
+    def wait(self, run_id: str) -> Run:
+        """Block until a run has ended, and return it."""
+        for _ in self.run_events(run_id):
+            pass
+        return self.run(run_id)
+
+    def measure(self, request: TrialRequest) -> Trial:
+        """Submit a trial and block until it has ended."""
+        submitted = self.submit_trial(request)
+        for _ in self.trial_events(submitted.id):
+            pass
+        return self.trial(submitted.id)
+
+    def _stream(self, path: str) -> Iterator[ServerSentEvent]:
+        try:
+            with connect_sse(self._http, "GET", ROOT + path, timeout=httpx.Timeout(30.0, read=None)) as source:
+                if not source.response.is_success:
+                    source.response.read()
+                    raise _problem(source.response)
+                yield from source.iter_sse()
+        except httpx.TransportError as error:
+            raise _unreachable(self._http.base_url, error) from error
+
+
+class AsyncClient:
+    """The same calls without blocking: ``await api.send(client.run(run_id))``."""
+
+    def __init__(
+        self,
+        base_url: str = DEFAULT_URL,
+        api_key: str | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        timeout: float = 30.0,
+    ) -> None:
+        self._http = httpx.AsyncClient(
+            base_url=base_url, headers=_headers(api_key), transport=transport, timeout=timeout
+        )
+
+    async def send(self, call: Call[T]) -> T:
+        try:
+            return _read(call, await self._http.send(call.request(self._http)))
+        except httpx.TransportError as error:
+            raise _unreachable(self._http.base_url, error) from error
+
+    async def close(self) -> None:
+        await self._http.aclose()

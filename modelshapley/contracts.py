@@ -1,0 +1,338 @@
+"""Requests and answers: the one vocabulary of API, client, jobs and screens. No torch here."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, model_validator
+
+from modelshapley.units import Deactivation, UnitKind
+
+MAX_UNITS_OFF = 500_000
+Interval = tuple[float, float]
+Modality = Literal["image", "text"]
+
+
+class Contract(BaseModel):
+    """Frozen, and strict about names: a misspelt field is an error, not a shrug."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Status(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        return self in {Status.DONE, Status.FAILED, Status.CANCELLED}
+
+
+# -- what there is ------------------------------------------------------------------------------
+
+
+class Health(Contract):
+    """`status` is 'ok' when Redis and the database answer and a worker listens, else 'degraded'."""
+
+    status: Literal["ok", "degraded"]
+    redis: bool
+    database: bool
+    workers: int
+    version: str
+
+
+class ModelInfo(Contract):
+    """A model that can be scored. `usable` is false where `problem` says why not."""
+
+    id: str = Field(examples=["demo:digits-vit"])
+    title: str
+    family: str | None = Field(default=None, description="Hugging Face model_type", examples=["vit"])
+    modality: Modality | None = None
+    shapes: dict[UnitKind, list[int]] = Field(
+        default_factory=dict, examples=[{"neuron": [4, 32], "head": [4, 4], "layer": [4]}]
+    )
+    usable: bool = True
+    problem: str | None = None
+
+
+class TaskInfo(Contract):
+    """A probe set and what counts as right."""
+
+    id: str = Field(examples=["world-capitals"])
+    title: str
+    modality: Modality
+    summary: str
+    probe_examples: int = Field(description="examples available for scoring")
+    test_examples: int = Field(description="held-out examples on which trials measure accuracy")
+
+
+class MethodInfo(Contract):
+    """A way to score units."""
+
+    id: str = Field(examples=["two-sided"])
+    title: str
+    passes: int = Field(description="backward passes over the probe set")
+    signed: bool = Field(description="scores may be negative: the unit hurts the task")
+    quantity: str = Field(description="what a score is, with its unit", examples=["mean |dLoss/dgate|, nats"])
+    summary: str
+    formula: str
+    source: str
+
+
+class WorkerInfo(Contract):
+    name: str
+    state: str = Field(description="idle, busy, suspended or starting")
+    queues: list[str]
+    current: str | None = Field(default=None, description="the run or trial in hand, 'run:<id>' or 'trial:<id>'")
+    pid: int | None = None
+    host: str | None = None
+    last_heartbeat: datetime | None = None
+
+
+# -- runs ---------------------------------------------------------------------------------------
+
+
+class RunRequest(Contract):
+    """One submission: a model on a task, scored by one or more methods."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "model": "demo:digits-vit",
+                    "task": "digits",
+                    "methods": ["two-sided", "mean-abs"],
+                    "units": ["neuron", "head", "layer"],
+                    "limit": 256,
+                    "seed": 0,
+                }
+            ]
+        }
+    )
+
+    model: str = Field(min_length=1, max_length=200)
+    task: str = Field(min_length=1, max_length=200)
+    methods: list[str] = Field(default=["two-sided"], min_length=1, max_length=32)
+    units: list[UnitKind] = Field(default_factory=lambda: list(UnitKind), min_length=1, max_length=len(UnitKind))
+    limit: int = Field(default=256, ge=1, le=1_000_000, description="at most this many probe examples")
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
+
+    @model_validator(mode="after")
+    def _no_repeats(self) -> Self:
+        for name, values in (("methods", self.methods), ("units", self.units)):
+            if len(set(values)) != len(values):
+                raise ValueError(f"{name} names one more than once: {', '.join(values)}")
+        return self
+
+
+class Progress(Contract):
+    """`done` of `total` probe examples; `eta_s`: seconds left, null until it can be told."""
+
+    done: NonNegativeInt
+    total: NonNegativeInt
+    eta_s: float | None = None
+
+
+class MapLink(Contract):
+    method: str
+    unit: UnitKind
+    shape: list[int]
+    href: str
+
+
+class Measured(Contract):
+    """An accuracy with its 95 % Wilson interval, on n held-out examples."""
+
+    accuracy: float
+    interval: Interval
+    n: int
+
+
+class Run(Contract):
+    id: str
+    model: str
+    task: str
+    methods: list[str]
+    units: list[UnitKind]
+    limit: int
+    seed: int
+    status: Status
+    progress: Progress
+    error: str | None = None
+    maps: list[MapLink] = []
+    shapes: dict[UnitKind, list[int]] = {}
+    intact: Measured | None = Field(default=None, description="accuracy with every unit on")
+    worker: str | None = None
+    created: datetime
+    started: datetime | None = None
+    finished: datetime | None = None
+
+
+class RunPage(Contract):
+    """Runs, newest first."""
+
+    items: list[Run]
+    total: int
+    limit: int
+    offset: int
+
+
+class MapData(Contract):
+    """One kind of unit of one importance map.
+
+    `scores[l][c]`: row = layer. With `?columns=` a row holds one value for each column, the score of
+    largest magnitude among units `edges[c]` up to, not including, `edges[c+1]`, with that unit's
+    standard error. A layer map has one column a row.
+    """
+
+    run: str
+    method: str
+    unit: UnitKind
+    shape: list[int] = Field(description="of the whole map, before pooling")
+    edges: list[int] | None = Field(default=None, description="column boundaries; null when nothing was pooled")
+    scores: list[list[float]]
+    standard_errors: list[list[float | None]] = Field(description="null where one example gives no spread")
+    quantity: str
+    signed: bool
+    provenance: dict[str, Any]
+
+
+# -- trials -------------------------------------------------------------------------------------
+
+Pair = tuple[NonNegativeInt, NonNegativeInt]
+
+
+class Off(Contract):
+    """Units to switch off, by index from 0: [layer, neuron], [layer, head], layer."""
+
+    neuron: list[Pair] = Field(default=[], max_length=MAX_UNITS_OFF)
+    head: list[Pair] = Field(default=[], max_length=MAX_UNITS_OFF)
+    layer: list[NonNegativeInt] = Field(default=[], max_length=MAX_UNITS_OFF)
+
+    def deactivation(self) -> Deactivation:
+        return Deactivation.of(
+            {UnitKind.NEURON: self.neuron, UnitKind.HEAD: self.head, UnitKind.LAYER: self.layer}
+        )
+
+    @classmethod
+    def from_deactivation(cls, deactivation: Deactivation) -> Self:
+        return cls(
+            neuron=[(u[0], u[1]) for u in deactivation.of_kind(UnitKind.NEURON)],
+            head=[(u[0], u[1]) for u in deactivation.of_kind(UnitKind.HEAD)],
+            layer=[u[0] for u in deactivation.of_kind(UnitKind.LAYER)],
+        )
+
+
+class TrialRequest(Contract):
+    """Either `off`, or all of `method`, `unit`, `which` and `fraction` ("the 20 % least important heads").
+
+    `session`: a name of the caller's choice; a newer trial of the same session supersedes older ones.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"run": "3f9c0a51", "off": {"head": [[0, 1], [2, 3]]}},
+                {"run": "3f9c0a51", "method": "two-sided", "unit": "head", "which": "least", "fraction": 0.2},
+            ]
+        }
+    )
+
+    run: str = Field(min_length=1, max_length=64)
+    off: Off | None = None
+    method: str | None = None
+    unit: UnitKind | None = None
+    which: Literal["least", "most"] | None = None
+    fraction: Annotated[float, Field(ge=0, le=1)] | None = None
+    session: str | None = Field(default=None, max_length=64)
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        ranked = {"method": self.method, "unit": self.unit, "which": self.which, "fraction": self.fraction}
+        missing = [name for name, value in ranked.items() if value is None]
+        if self.off is not None and len(missing) < len(ranked):
+            raise ValueError("give either 'off', or 'method', 'unit', 'which' and 'fraction', not both")
+        if self.off is None and missing:
+            raise ValueError(
+                f"give 'off', or all of 'method', 'unit', 'which' and 'fraction' (missing: {', '.join(missing)})"
+            )
+        return self
+
+
+class Comparison(Contract):
+    """Accuracy now against the intact model on the same n examples, with 95 % intervals (docs/method.md)."""
+
+    n: int
+    accuracy: float
+    interval: Interval
+    intact: float
+    intact_interval: Interval
+    difference: float
+    difference_interval: Interval
+
+
+class Trial(Contract):
+    """The accuracy of one deactivation, measured chunk by chunk.
+
+    `accuracy`, `interval` (95 %, Wilson) and `difference` (now minus intact, on the same `n` examples, with
+    its 95 % interval for paired proportions) move until `status` is done; then n = total.
+    """
+
+    id: str
+    run: str
+    status: Status
+    off: Off
+    counts: dict[UnitKind, int]
+    n: int
+    total: int
+    accuracy: float | None = None
+    interval: Interval | None = None
+    intact: float | None = Field(default=None, description="accuracy of the intact model on the same n examples")
+    intact_interval: Interval | None = None
+    difference: float | None = None
+    difference_interval: Interval | None = None
+    error: str | None = None
+    created: datetime
+    finished: datetime | None = None
+
+
+# -- errors -------------------------------------------------------------------------------------
+
+
+class FieldError(Contract):
+    field: str
+    message: str
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem details: the one shape of every error."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldError] = []
+
+
+# -- events -------------------------------------------------------------------------------------
+
+
+class RunEvent(Contract):
+    """One server-sent event of a run: `event` is 'progress' or 'status'; `data` is the run as it is now."""
+
+    id: str
+    event: Literal["progress", "status"]
+    data: Run
+
+
+class TrialEvent(Contract):
+    """One server-sent event of a trial: `event` is 'progress' or 'status'; `data` is the trial as it is now."""
+
+    id: str
+    event: Literal["progress", "status"]
+    data: Trial

@@ -1,0 +1,44 @@
+"""Errors in the words of the domain. Each names the value that was wrong and the way out."""
+
+from __future__ import annotations
+
+
+class ModelShapleyError(Exception):
+    """Base of every error that a user can cause or act on; its text is shown as it is."""
+
+
+class UnknownName(ModelShapleyError):
+    """A model, task, method or unit kind that does not exist here."""
+
+    def __init__(self, noun: str, name: str, known: list[str]) -> None:
+        self.noun, self.name, self.known = noun, name, known
+        choices = ", ".join(known) if known else "none"
+        super().__init__(f"There is no {noun} {name!r}. Known here: {choices}.")
+
+
+class UnitOutOfRange(ModelShapleyError):
+    """A unit index that the model does not have."""
+
+
+class UnsafeModel(ModelShapleyError):
+    """A model folder that would have to be unpickled, or that wants its own code to run."""
+
+
+class UnsupportedModel(ModelShapleyError):
+    """A model whose units we cannot locate, or whose anatomy failed verification."""
+
+
+class TaskMismatch(ModelShapleyError):
+    """A task that this model cannot do (a text model on images, say)."""
+
+    @classmethod
+    def of_modality(cls, task: str, wanted: str, model: str, found: str) -> TaskMismatch:
+        return cls(f"Task {task!r} wants a model of {wanted}s, but {model!r} works on {found}s.")
+
+
+class NotFound(ModelShapleyError):
+    """A run, trial or map that does not exist."""
+
+
+class NotNow(ModelShapleyError):
+    """A request that the thing's present state does not allow."""

@@ -1,0 +1,64 @@
+"""Load a model for scoring: safetensors only, weights frozen, evaluation mode, anatomy verified."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import transformers
+from torch import nn
+
+from modelshapley.anatomy import Anatomy
+from modelshapley.catalog import ModelFolder
+from modelshapley.errors import UnsupportedModel
+from modelshapley.verify import verify
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A live model with what its tasks need. `tokenizer` is None for image models."""
+
+    id: str
+    revision: str
+    anatomy: Anatomy
+    model: nn.Module
+    tokenizer: Any | None
+    device: torch.device
+
+
+def load(folder: ModelFolder, device: str | torch.device = "cpu") -> LoadedModel:
+    """Load the model in ``folder`` onto ``device`` in float32, frozen.
+
+    Raises UnsupportedModel where transformers cannot load it or its anatomy fails verification
+    (gating a sample of units must equal zeroing the matching weights).
+    """
+    family = folder.anatomy.family
+    auto_class = getattr(transformers, family.auto_class)
+    try:
+        model, report = auto_class.from_pretrained(
+            folder.path,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+        tokenizer = None
+        if family.modality == "text":
+            tokenizer = transformers.AutoTokenizer.from_pretrained(
+                folder.path, trust_remote_code=False, local_files_only=True
+            )
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise UnsupportedModel(f"{folder.id!r} cannot be loaded: {error}") from error
+    if report["missing_keys"]:
+        # transformers fills these with random numbers and only warns: every score would be nonsense.
+        some = ", ".join(sorted(report["missing_keys"])[:3])
+        raise UnsupportedModel(
+            f"The weights of {folder.id!r} lack {len(report['missing_keys'])} tensor(s) that a "
+            f"{family.model_type} model for this use needs, such as {some}."
+        )
+    model.eval().requires_grad_(False).to(device)
+    loaded = LoadedModel(folder.id, folder.revision(), folder.anatomy, model, tokenizer, torch.device(device))
+    verify(model, folder.anatomy)
+    return loaded

@@ -1,0 +1,1 @@
+"""RQ workers: load, score, store."""

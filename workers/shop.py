@@ -1,0 +1,66 @@
+"""What every job of this process shares: connections and warm models, opened once."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+import torch
+
+from backend.queues import Queues, connect_patiently
+from backend.records import Records, migrate
+from backend.settings import Settings
+from backend.storage import Storage
+from modelshapley.catalog import Catalog
+from modelshapley.contracts import Run, Trial
+from workers.warm import Warm, pick_device
+
+Event = Literal["progress", "status"]
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A worker's tools. `name` is the worker's name in RQ and in the records."""
+
+    settings: Settings
+    name: str
+    records: Records
+    queues: Queues
+    storage: Storage
+    warm: Warm
+
+    def update_run(self, run_id: str, event: Event, **values: Any) -> Run | None:
+        """Record and publish; None where the run is not open any more (cancelled, say)."""
+        run = self.records.update_run(run_id, **values)
+        if run is not None:
+            self.queues.publish("run", run_id, event, run)
+        return run
+
+    def update_trial(self, trial_id: str, event: Event, **values: Any) -> Trial | None:
+        """Record and publish; None where the trial is not open any more (superseded, say)."""
+        trial = self.records.update_trial(trial_id, **values)
+        if trial is not None:
+            self.queues.publish("trial", trial_id, event, trial)
+        return trial
+
+
+@cache
+def open_shop() -> Shop:
+    """This process's shop, opened at the first call."""
+    settings = Settings()
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    migrate(settings.records_url)
+    return Shop(
+        settings=settings,
+        name=f"{socket.gethostname()}-{os.getpid()}",
+        records=Records(settings.records_url),
+        queues=Queues(connect_patiently(settings.redis_url.get_secret_value())),
+        storage=Storage(settings.maps_url),
+        warm=Warm(
+            Catalog(settings.data, settings.model_roots), pick_device(settings.device), settings.warm_models
+        ),
+    )

@@ -1,0 +1,62 @@
+"""What a worker keeps between jobs: loaded models and the intact model's answers."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+
+import torch
+
+from modelshapley.catalog import SMOLLM2, Catalog
+from modelshapley.demo import prepare_smollm2
+from modelshapley.intervals import Bools
+from modelshapley.models import LoadedModel, load
+from modelshapley.tasks import load_task
+from modelshapley.trials import all_answers
+from modelshapley.units import Deactivation
+
+log = logging.getLogger(__name__)
+
+
+class Warm:
+    """The `capacity` models used last, and for each the intact answers per task and seed."""
+
+    def __init__(self, catalog: Catalog, device: str, capacity: int) -> None:
+        self._catalog = catalog
+        self._device = device
+        self._capacity = capacity
+        self._models: OrderedDict[str, LoadedModel] = OrderedDict()
+        self._intact: dict[tuple[str, str, int], Bools] = {}
+
+    def model(self, model_id: str) -> LoadedModel:
+        """The model, loaded if it is not here or its files have changed. Raises what catalog and load raise."""
+        if model_id == SMOLLM2:
+            prepare_smollm2(self._catalog.smollm2_folder, log.info)
+        folder = self._catalog.folder(model_id)
+        held = self._models.get(model_id)
+        if held is None or held.revision != folder.revision():
+            self._forget(model_id)
+            held = self._models[model_id] = load(folder, self._device)
+        self._models.move_to_end(model_id)
+        while len(self._models) > self._capacity:
+            self._forget(next(iter(self._models)))
+        return held
+
+    def intact(self, loaded: LoadedModel, task_id: str, seed: int) -> Bools:
+        """The intact model's right and wrong answers on the task's test examples."""
+        key = (loaded.id, task_id, seed)
+        if key not in self._intact:
+            self._intact[key] = all_answers(loaded, load_task(task_id), Deactivation(), seed)
+        return self._intact[key]
+
+    def _forget(self, model_id: str) -> None:
+        self._models.pop(model_id, None)
+        for key in [key for key in self._intact if key[0] == model_id]:
+            del self._intact[key]
+
+
+def pick_device(wanted: str) -> str:
+    """'auto' is the first CUDA device where there is one, else the CPU."""
+    if wanted != "auto":
+        return wanted
+    return "cuda" if torch.cuda.is_available() else "cpu"
