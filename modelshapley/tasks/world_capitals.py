@@ -1,0 +1,133 @@
+"""World capitals: the right one of four capitals of the same continent, by likelihood."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.model_selection import train_test_split
+from torch import Tensor
+
+from modelshapley.catalog import ASSETS
+from modelshapley.errors import TaskMismatch
+from modelshapley.models import LoadedModel
+from modelshapley.tasks.base import Split, Task
+from modelshapley.tasks.infos import WORLD_CAPITALS
+from modelshapley.tasks.order import shuffled, stratified
+
+CHOICES = 4
+CHOICE_SEED = 0
+
+
+@dataclass(frozen=True)
+class Question:
+    """A country and four capitals of its continent; `choices[answer]` is its own."""
+
+    country: str
+    continent: str
+    choices: tuple[str, ...]
+    answer: int
+
+    @property
+    def prompt(self) -> str:
+        return f"The capital of {self.country} is"
+
+
+@cache
+def questions() -> list[Question]:
+    """One question a country, the same in every run. A continent of fewer than four capitals would have none."""
+    rows = json.loads((ASSETS / "capitals.json").read_text(encoding="utf-8"))["countries"]
+    rng = np.random.default_rng(CHOICE_SEED)
+    found = []
+    for row in rows:
+        others = [r["capital"] for r in rows if r["continent"] == row["continent"] and r is not row]
+        if len(others) < CHOICES - 1:
+            continue
+        choices = [str(c) for c in rng.choice(others, CHOICES - 1, replace=False)]
+        answer = int(rng.integers(CHOICES))
+        choices.insert(answer, row["capital"])
+        found.append(Question(row["country"], row["continent"], tuple(choices), answer))
+    return found
+
+
+class WorldCapitals(Task[Question]):
+    """Probe: 64 questions drawn by the seed, stratified by continent. Test: the others."""
+
+    info = WORLD_CAPITALS
+    probe_batch = 8
+    test_chunk = 8
+
+    def examples(self, split: Split, seed: int = 0) -> Sequence[Question]:
+        everything = questions()
+        probe, test = train_test_split(
+            everything,
+            train_size=self.info.probe_examples,
+            random_state=seed,
+            stratify=[question.continent for question in everything],
+        )
+        if split == Split.TEST:
+            return [test[i] for i in shuffled(len(test), seed)]
+        return [probe[i] for i in stratified([question.continent for question in probe], seed)]
+
+    def losses(self, loaded: LoadedModel, examples: Sequence[Question]) -> Tensor:
+        """Mean negative log-likelihood of the tokens of the right capital, nats."""
+        return -_mean_log_likelihoods(loaded, [(q.prompt, q.choices[q.answer]) for q in examples])
+
+    def correct(self, loaded: LoadedModel, examples: Sequence[Question]) -> Tensor:
+        """Right: no other choice has a mean token log-likelihood as high."""
+        scores = _mean_log_likelihoods(loaded, [(q.prompt, choice) for q in examples for choice in q.choices])
+        answers = torch.tensor([q.answer for q in examples])
+        return scores.view(-1, CHOICES).argmax(-1).cpu() == answers
+
+    def check(self, loaded: LoadedModel) -> None:
+        super().check(loaded)
+        if loaded.tokenizer is None:
+            raise TaskMismatch(f"Task {self.info.id!r} needs a tokenizer, but {loaded.id!r} has none.")
+
+    def content(self) -> Any:
+        return {
+            "questions": [(q.prompt, q.choices, q.answer) for q in questions()],
+            "right": "highest mean token log-likelihood",
+            "loss": "mean token negative log-likelihood of the right choice",
+            "split": ["stratified by continent", self.info.probe_examples],
+        }
+
+
+def _mean_log_likelihoods(loaded: LoadedModel, pairs: Sequence[tuple[str, str]]) -> Tensor:
+    """Mean log-likelihood of the tokens of each ending after its prompt, (pairs,), nats a token.
+
+    Sequences are padded on the right without an attention mask: in a causal model no real token attends
+    to what comes after it, so padding changes nothing.
+    """
+    tokenized = [_tokens(loaded, prompt, ending) for prompt, ending in pairs]
+    length = max(len(tokens) for tokens, _ in tokenized)
+    first = min(start for _, start in tokenized)
+    ids = torch.zeros((len(pairs), length), dtype=torch.long)
+    is_answer = torch.zeros((len(pairs), length), dtype=torch.bool)
+    for row, (tokens, start) in enumerate(tokenized):
+        ids[row, : len(tokens)] = torch.tensor(tokens)
+        is_answer[row, start : len(tokens)] = True
+    ids, is_answer = ids.to(loaded.device), is_answer.to(loaded.device)
+    # Only positions that predict an answer token somewhere in the batch: the vocabulary is wide.
+    logits = loaded.model(
+        input_ids=ids[:, :-1], logits_to_keep=torch.arange(first - 1, length - 1), use_cache=False
+    ).logits
+    log_likelihoods = logits.float().log_softmax(-1).gather(-1, ids[:, first:, None]).squeeze(-1)
+    kept = is_answer[:, first:]
+    result: Tensor = (log_likelihoods * kept).sum(1) / kept.sum(1)
+    return result
+
+
+def _tokens(loaded: LoadedModel, prompt: str, ending: str) -> tuple[list[int], int]:
+    """Tokens of prompt and ending together, and where the ending starts."""
+    assert loaded.tokenizer is not None
+    start = loaded.tokenizer(prompt)["input_ids"]
+    whole = loaded.tokenizer(f"{prompt} {ending}")["input_ids"]
+    if whole[: len(start)] != start or len(whole) == len(start):
+        raise TaskMismatch(f"The tokenizer of {loaded.id!r} does not keep {prompt!r} apart from {ending!r}.")
+    return whole, len(start)
