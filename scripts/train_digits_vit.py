@@ -1,8 +1,10 @@
 """Train the demo ViT on digits and write it to modelshapley/assets/digits-vit.
 
-    python scripts/train_digits_vit.py --width 32 --epochs 200
+    python scripts/train_digits_vit.py
 
-The MLP is narrow on purpose: at 256 neurons a layer, 60 % of them can go for nothing and a map says little.
+Its units are made to matter. At 256 neurons a layer, 60 % of them can go for nothing and a map says little; at 24
+to 40 the attention alone still does the job, and a random 40 % of the neurons costs 1 to 7 points. What helps
+is to start the MLPs large (MLP_SCALE): then the network grows up around them.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ from modelshapley.tasks.digits import Digit, Digits, split_digits
 from modelshapley.trials import all_answers
 from modelshapley.units import Deactivation, UnitKind
 
+MLP_SCALE = 6.0
+LEARNING_RATE = 1.5e-3
 TARGET = Path(__file__).parent.parent / "modelshapley" / "assets" / "digits-vit"
 
 
@@ -42,7 +46,7 @@ def train(width: int, epochs: int, seed: int) -> ViTForImageClassification:
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     config = ViTConfig(
-        hidden_size=64,
+        hidden_size=96,
         num_hidden_layers=4,
         num_attention_heads=4,
         intermediate_size=width,
@@ -53,12 +57,15 @@ def train(width: int, epochs: int, seed: int) -> ViTForImageClassification:
         label2id={str(i): i for i in range(10)},
     )
     model = ViTForImageClassification(config)
+    for layer in model.vit.layers:
+        for linear in (layer.mlp.fc1, layer.mlp.fc2):
+            linear.weight.data.mul_(MLP_SCALE)
     images, labels = tensors(split_digits()["train"])
     held_images, held_labels = tensors(split_digits()["probe"])
     batch = 64
     steps = epochs * math.ceil(len(images) / batch)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=steps)
     best, kept = math.inf, model.state_dict()
     for epoch in range(epochs):
         model.train()
@@ -99,7 +106,7 @@ def report(model: ViTForImageClassification) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--width", type=int, default=32, help="neurons a layer")
+    parser.add_argument("--width", type=int, default=40, help="neurons a layer")
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--target", type=Path, default=TARGET)

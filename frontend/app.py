@@ -1,0 +1,120 @@
+"""The dashboard: one shell, two pages, and the way between them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dash_mantine_components as dmc
+from dash import Dash, Input, Output, dcc, html
+from fastapi import FastAPI
+
+from frontend import address
+from frontend.pages import map as map_page
+from frontend.pages import runs as runs_page
+from frontend.pages import states
+from modelshapley.client import ApiError, AsyncClient
+from modelshapley.errors import ModelShapleyError
+
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+{%metas%}
+<meta name="root-path" content="/">
+<title>{%title%}</title>
+<link rel="icon" type="image/svg+xml" href="/assets/favicon.svg">
+{%css%}
+</head>
+<body>
+{%app_entry%}
+<footer>{%config%}{%scripts%}{%renderer%}</footer>
+</body>
+</html>"""
+
+
+def attach(root: FastAPI, api: AsyncClient) -> Dash:
+    """Serve the dashboard from `root`; it reads and writes through `api` only."""
+    app = Dash(
+        __name__,
+        server=root,
+        title="Model Shapley",
+        update_title=None,
+        index_string=PAGE,
+        suppress_callback_exceptions=True,
+        meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
+    )
+    app.layout = _shell
+    runs_page.register(app, api)
+    map_page.register(app, api)
+
+    @app.callback(
+        Output("page", "children"), Output("nav-runs", "className"), Input("url", "pathname"), Input("url", "search")
+    )
+    async def _show(path: str, search: str) -> tuple[Any, str]:
+        return await _page(api, path, search or ""), "here" if path == "/" else ""
+
+    return app
+
+
+def _shell() -> Any:
+    header = html.Header(
+        dmc.Group(
+            [
+                dmc.Group(
+                    [
+                        dcc.Link("Model Shapley", href="/", className="brand"),
+                        dcc.Link("Runs", href="/", id="nav-runs"),
+                        html.A("API", href="/api/docs"),
+                    ],
+                    gap="xl",
+                ),
+                dmc.ColorSchemeToggle(
+                    lightIcon=html.Span("☀", **{"aria-hidden": "true"}),
+                    darkIcon=html.Span("☾", **{"aria-hidden": "true"}),
+                    variant="subtle",
+                    size="lg",
+                    **{"aria-label": "Switch between light and dark"},
+                ),
+            ],
+            justify="space-between",
+            h=56,
+            px=24,
+            className="topbar",
+        ),
+        style={
+            "borderBottom": "1px solid var(--mantine-color-default-border)",
+            "position": "sticky",
+            "top": 0,
+            "zIndex": 20,
+            "background": "var(--mantine-color-body)",
+        },
+    )
+    return dmc.MantineProvider(
+        [
+            dcc.Location(id="url", refresh="callback-nav"),
+            dcc.Store(id="theme"),
+            header,
+            html.Div(id="banner", role="status", hidden=True),
+            html.Main(html.Div(id="page", className="shell")),
+        ],
+        defaultColorScheme="auto",
+        theme={
+            "primaryColor": "blue",
+            "fontFamily": "Inter, system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif",
+        },
+    )
+
+
+async def _page(api: AsyncClient, path: str, search: str) -> Any:
+    try:
+        if path == "/":
+            return await runs_page.layout(api)
+        run_id = address.run_of(path)
+        if run_id is not None:
+            return await map_page.layout(api, run_id, address.parse(search))
+    except ApiError as error:
+        if error.problem.status == 404:
+            return states.state("No such run", error.problem.detail, dcc.Link("See the runs", href="/"))
+        return states.failure(error)
+    except ModelShapleyError as error:
+        return states.failure(error)
+    return states.not_found(path)

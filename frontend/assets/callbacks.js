@@ -1,0 +1,88 @@
+/* Client-side callbacks of the map page, by the names that pages/map.py and pages/tray.py give. */
+(function () {
+  const MS = window.modelShapley;
+  const dc = (window.dash_clientside = window.dash_clientside || {});
+  const PLURAL = { neuron: "neurons", head: "heads", layer: "layers" };
+  let followed = null;
+
+  function triggered() {
+    const context = dc.callback_context;
+    return context && context.triggered.length ? context.triggered[0].prop_id : "";
+  }
+
+  function next(source, selection, history, click, box, ranked, figure) {
+    if (source === "undo.n_clicks") return history.length ? history[history.length - 1] : null;
+    if (source === "reset.n_clicks") return MS.empty();
+    if (source === "ranked.data" && ranked) {
+      // The share asked for replaces what was off of that kind; other kinds stay.
+      return { ...selection, [ranked.unit]: ranked.units, ranked: ranked.how };
+    }
+    const meta = figure && figure.layout && figure.layout.meta;
+    if (!meta) return null;
+    if (source === "map.clickData" && click) return MS.clicked(selection, click, meta);
+    if (source === "map.selectedData" && box) return MS.boxed(selection, box, meta);
+    if (source.startsWith("{")) {
+      const id = JSON.parse(source.slice(0, source.lastIndexOf(".")));
+      return MS.toggle(selection, id.kind, [id.unit.split(".").map(Number)]);
+    }
+    return null;
+  }
+
+  dc.page = {
+    select(click, box, undo, reset, ranked, checked, selection, history, figure, ids) {
+      const stay = dc.no_update;
+      const source = triggered();
+      const wanted = next(source, selection, history, click, box, ranked, figure);
+      const marks = (now) => {
+        const off = Object.fromEntries(MS.KINDS.map((k) => [k, new Set((now[k] || []).map((u) => u.join(".")))]));
+        return ids.map((id) => off[id.kind].has(id.unit));
+      };
+      if (!wanted || (MS.same(wanted, selection) && !source.startsWith("{")))
+        return [stay, stay, marks(selection), null, null];
+      // A share of the ranking is remembered only while nothing else is off.
+      const alone = wanted.ranked && MS.KINDS.every((k) => k === wanted.ranked.unit || !wanted[k].length);
+      if (!alone) delete wanted.ranked;
+      const past = source === "undo.n_clicks" ? history.slice(0, -1) : [...history, selection].slice(-50);
+      return [wanted, past, marks(wanted), null, null];
+    },
+
+    draw(figure, selection, _theme) {
+      return MS.draw(figure, selection);
+    },
+
+    tell(selection, history, method, unit, run) {
+      const count = MS.count(selection);
+      const parts = MS.KINDS.filter((k) => selection[k].length).map((k) => {
+        const n = selection[k].length;
+        return `${n.toLocaleString("en")} ${n === 1 ? k : PLURAL[k]}`;
+      });
+      const how = selection.ranked;
+      const off = how ? [how.which, how.fraction, how.unit, how.method].join(":") : MS.text(selection);
+      const fits = off.length < 20000;
+      const query = `?method=${encodeURIComponent(method)}&unit=${unit}` + (off && fits ? `&off=${off}` : "");
+      window.history.replaceState(window.history.state, "", window.location.pathname + query);
+      return [
+        count ? parts.join(" · ") : "Nothing is switched off",
+        !history.length,
+        !count,
+        fits ? "" : "This selection is too long for a link; the address leaves it out.",
+      ];
+    },
+
+    settle(selection, trial) {
+      const session = MS.session();
+      if (!MS.count(selection)) MS.unfollow();
+      MS.settle({ ...selection, session });
+      return "tray-figures pending";
+    },
+
+    follow(trial) {
+      const id = trial ? trial.id : null;
+      if (id !== followed) {
+        followed = id;
+        trial ? MS.follow(trial) : MS.unfollow();
+      }
+      return dc.no_update;
+    },
+  };
+})();

@@ -1,0 +1,133 @@
+/* The deactivation held by the page. It answers in the same frame, without the server. */
+(function () {
+  const KINDS = ["neuron", "head", "layer"];
+  const empty = () => ({ neuron: [], head: [], layer: [] });
+  const keyOf = (unit) => unit.join(".");
+
+  function toSets(selection) {
+    const sets = {};
+    for (const kind of KINDS) sets[kind] = new Map((selection[kind] || []).map((u) => [keyOf(u), u]));
+    return sets;
+  }
+
+  function fromSets(sets) {
+    const selection = empty();
+    const order = (a, b) => a[0] - b[0] || (a[1] || 0) - (b[1] || 0);
+    for (const kind of KINDS) selection[kind] = [...sets[kind].values()].sort(order);
+    return selection;
+  }
+
+  function unitsOfCell(panel, row, column) {
+    if (panel.kind === "layer") return [[row]];
+    const units = [];
+    for (let i = panel.edges[column]; i < panel.edges[column + 1]; i++) units.push([row, i]);
+    return units;
+  }
+
+  /* All on or all off: a cell that is wholly off comes back on, any other goes off. */
+  function toggle(selection, kind, units) {
+    const sets = toSets(selection);
+    const off = units.every((u) => sets[kind].has(keyOf(u)));
+    for (const u of units) off ? sets[kind].delete(keyOf(u)) : sets[kind].set(keyOf(u), u);
+    return fromSets(sets);
+  }
+
+  function panelOf(meta, axis) {
+    return meta.panels.find((p) => p.axis === axis);
+  }
+
+  function clicked(selection, click, meta) {
+    const point = click.points.find((p) => p.z !== undefined && p.z !== null);
+    if (!point) return null;
+    const panel = meta.panels[(point.curveNumber - (point.curveNumber % 2)) / 2];
+    return toggle(selection, panel.kind, unitsOfCell(panel, Math.round(point.y), Math.round(point.x)));
+  }
+
+  function boxed(selection, box, meta) {
+    const range = box.range || {};
+    const axis = Object.keys(range).find((name) => name.startsWith("x"));
+    const panel = axis && panelOf(meta, axis);
+    if (!panel) return null;
+    const [x0, x1] = [...range[axis]].sort((a, b) => a - b);
+    const [y0, y1] = [...range[axis.replace("x", "y")]].sort((a, b) => a - b);
+    const sets = toSets(selection);
+    const columns = panel.edges.length - 1;
+    for (let row = Math.max(0, Math.round(y0)); row <= Math.min(panel.layers - 1, Math.round(y1)); row++)
+      for (let column = Math.max(0, Math.round(x0)); column <= Math.min(columns - 1, Math.round(x1)); column++)
+        for (const unit of unitsOfCell(panel, row, column)) sets[panel.kind].set(keyOf(unit), unit);
+    return fromSets(sets);
+  }
+
+  /* Where the crosses go: the cells in which at least one unit is off. */
+  function crosses(selection, panel) {
+    const x = [], y = [], seen = new Set();
+    for (const [row, index] of selection[panel.kind] || []) {
+      let column = 0;
+      if (panel.kind !== "layer") {
+        const step = panel.edges[1] - panel.edges[0];
+        column = Math.floor(index / step);
+      }
+      const key = row + "." + column;
+      if (seen.has(key)) continue;
+      seen.add(key);
+      x.push(column);
+      y.push(row);
+    }
+    return x.length ? { x, y } : { x: [null], y: [null] };
+  }
+
+  function themed(figure) {
+    const dark = document.documentElement.dataset.mantineColorScheme === "dark";
+    const ink = dark ? "#d5d9e0" : "#2a2f3a";
+    const scale = figure.layout.meta.scales[dark ? "dark" : "light"];
+    const colours = scale.map((c, i) => [i / (scale.length - 1), c]);
+    const layout = { ...figure.layout, font: { ...figure.layout.font, color: ink, family: "inherit" } };
+    layout.hoverlabel = {
+      ...layout.hoverlabel,
+      bgcolor: dark ? "#2b303a" : "#ffffff",
+      bordercolor: dark ? "#59616f" : "#b8bfca",
+      font: { color: ink, size: 13 },
+    };
+    for (const name of Object.keys(layout))
+      if (name.startsWith("coloraxis")) layout[name] = { ...layout[name], colorscale: colours };
+    return layout;
+  }
+
+  function draw(figure, selection) {
+    if (!figure || !figure.data) return window.dash_clientside.no_update;
+    const layout = themed(figure);
+    layout.selections = [];
+    const data = figure.data.map((trace, i) => {
+      if (trace.type !== "scatter") return trace;
+      const panel = figure.layout.meta.panels[(i - 1) / 2];
+      const marks = crosses(selection, panel);
+      return { ...trace, ...marks, selectedpoints: null, marker: { ...trace.marker, size: panel.size } };
+    });
+    return { data, layout };
+  }
+
+  function text(selection) {
+    const groups = [];
+    for (const kind of KINDS) {
+      const spans = [];
+      for (const unit of selection[kind] || []) {
+        const last = spans[spans.length - 1], end = unit[unit.length - 1];
+        const same = last && (unit.length === 1 || last.unit[0] === unit[0]);
+        if (same && last.end === end - 1) last.end = end;
+        else spans.push({ unit, end });
+      }
+      if (spans.length) {
+        const words = spans.map(({ unit, end }) =>
+          unit.join(".") + (end > unit[unit.length - 1] ? "-" + end : ""));
+        groups.push(kind + ":" + words.join(","));
+      }
+    }
+    return groups.join(";");
+  }
+
+  const same = (a, b) => text(a) === text(b);
+  const count = (selection) => KINDS.reduce((n, kind) => n + (selection[kind] || []).length, 0);
+  window.modelShapley = Object.assign(window.modelShapley || {}, {
+    empty, toggle, clicked, boxed, draw, text, same, count, KINDS,
+  });
+})();

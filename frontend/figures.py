@@ -1,0 +1,284 @@
+"""Pictures of maps: data in, Plotly figures out. Pure; no Dash, no requests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import numpy.typing as npt
+
+from frontend.words import PLURALS
+from modelshapley.contracts import MapData
+from modelshapley.units import UnitKind
+
+Array = npt.NDArray[np.float64]
+NEURON_COLUMNS = 600
+PANELS = (UnitKind.LAYER, UnitKind.HEAD, UnitKind.NEURON)
+# One sequential scale for 'how important', from the page's background to the strongest ink, and one
+# diverging scale, centred at 0, only where the sign matters. Per theme, since the background differs.
+SEQUENTIAL = {
+    "light": ["#f4f6fb", "#cfdcf3", "#93b5e6", "#4f86cf", "#2558a5", "#0d2c66"],
+    "dark": ["#20242c", "#25415f", "#2b6c97", "#3f9cbf", "#7fcbd3", "#e6f7d9"],
+}
+DIVERGING = {
+    "light": ["#8c3b06", "#d98b4a", "#f1ddcc", "#f7f7f7", "#cfdcf3", "#4f86cf", "#0d2c66"],
+    "dark": ["#ffb27a", "#b5622a", "#553220", "#20242c", "#25415f", "#3f9cbf", "#d6f3f7"],
+}
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One kind of unit, ready to draw. All arrays are (layers, columns) but `edges` (columns + 1).
+
+    best: index within its layer of the unit that a column shows; rank: 1 is the highest score of the kind.
+    """
+
+    kind: UnitKind
+    scores: Array
+    errors: Array
+    best: npt.NDArray[np.int64]
+    rank: npt.NDArray[np.int64]
+    edges: list[int]
+
+    @property
+    def units(self) -> int:
+        return self.scores.shape[0] * self.edges[-1]
+
+
+def panel(data: MapData, columns: int = NEURON_COLUMNS) -> Panel:
+    """Pool a full-resolution map to at most `columns` equal columns, each showing its unit of largest magnitude."""
+    scores = np.array(data.scores)
+    errors = np.array([[np.nan if e is None else e for e in row] for row in data.standard_errors])
+    width = scores.shape[1]
+    step = -(-width // columns)
+    edges = [*range(0, width, step), width]
+    best = np.stack(
+        [a + np.abs(scores[:, a:b]).argmax(1) for a, b in zip(edges[:-1], edges[1:], strict=True)], axis=1
+    )
+    rank = ranks(scores)
+    pick = lambda array: np.take_along_axis(array, best, 1)  # noqa: E731  # one expression, used three times below
+    return Panel(data.unit, pick(scores), pick(errors), best, pick(rank), edges)
+
+
+def ranks(scores: Array) -> npt.NDArray[np.int64]:
+    """1 for the highest score; equal scores in unit order."""
+    order = np.argsort(-scores.reshape(-1), kind="stable")
+    result = np.empty(scores.size, dtype=np.int64)
+    result[order] = np.arange(1, scores.size + 1)
+    return result.reshape(scores.shape)
+
+
+def colour_range(scores: Array, signed: bool) -> tuple[float, float, bool]:
+    """(low, high, clipped): from 0 up, or symmetric around 0 on a signed map.
+
+    One outlier would leave every other cell pale, so a top far above the 99th percentile is clipped to it.
+    """
+    sizes = np.abs(scores)
+    top, common = float(sizes.max()), float(np.quantile(sizes, 0.99))
+    clipped = scores.size > 300 and top > 3 * common > 0
+    high = (common if clipped else top) or 1.0
+    return (-high if signed else 0.0), high, clipped
+
+
+def map_figure(maps: Mapping[UnitKind, MapData]) -> dict[str, Any]:
+    """Layers, heads and neurons side by side; rows are layers, the first on top.
+
+    Two traces a panel: the heatmap, and a scatter of the units that are off, which the page fills in.
+    `layout.meta` tells the page's script what each panel holds.
+    """
+    panels = [panel(maps[kind]) for kind in PANELS if kind in maps]
+    layers = panels[0].scores.shape[0]
+    row = min(48, max(15, 560 // layers))
+    signed = next(iter(maps.values())).signed
+    domains = _domains(panels)
+    traces: list[dict[str, Any]] = []
+    layout: dict[str, Any] = {
+        "height": row * layers + 118,
+        "margin": {"l": 46, "r": 8, "t": 34, "b": 84},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"size": 12, "family": "inherit"},
+        "dragmode": "select",
+        "selectdirection": "any",
+        "clickmode": "event",
+        "showlegend": False,
+        "hoverlabel": {"align": "left"},
+        "uirevision": "same",
+        "annotations": [],
+        "meta": {"panels": [], "scales": DIVERGING if signed else SEQUENTIAL},
+    }
+    for number, (shown, domain) in enumerate(zip(panels, domains, strict=True), start=1):
+        suffix = "" if number == 1 else str(number)
+        low, high, clipped = colour_range(shown.scores, signed)
+        traces += [_heatmap(shown, suffix, number), _crosses(suffix)]
+        layout[f"xaxis{suffix}"] = _x_axis(shown, domain, suffix)
+        layout[f"yaxis{suffix}"] = _y_axis(layers, row, suffix)
+        layout[f"coloraxis{suffix}"] = _colour_axis(low, high, clipped, domain, row * layers)
+        layout["annotations"].append(_title(shown, domain))
+        layout["meta"]["panels"].append(
+            {
+                "kind": shown.kind.value,
+                "axis": f"x{suffix}",
+                "edges": shown.edges,
+                "layers": layers,
+                "size": 13 if len(shown.edges) < 60 else 7,
+            }
+        )
+    return {"data": traces, "layout": layout}
+
+
+def _domains(panels: list[Panel]) -> list[tuple[float, float]]:
+    """Widths by what a panel has to show: a layer strip is narrow, heads want square-ish cells, neurons the rest."""
+    wants = []
+    for shown in panels:
+        columns = len(shown.edges) - 1
+        wants.append({UnitKind.LAYER: 0.09, UnitKind.HEAD: min(0.45, max(0.2, columns * 0.026))}.get(shown.kind, 0.55))
+    gap = 0.055
+    scale = (1 - gap * (len(panels) - 1)) / sum(wants)
+    domains, left = [], 0.0
+    for want in wants:
+        domains.append((left, left + want * scale))
+        left += want * scale + gap
+    return domains
+
+
+def _heatmap(shown: Panel, suffix: str, number: int) -> dict[str, Any]:
+    what = f"{shown.kind.value} %{{y}}" + ("" if shown.kind is UnitKind.LAYER else ".%{customdata[0]}")
+    wide = len(shown.edges) - 1 < shown.edges[-1]
+    of_several = "<br><i>the strongest of the units drawn here</i>" if wide else ""
+    return {
+        "type": "heatmap",
+        "z": _short(shown.scores),
+        "customdata": np.stack([shown.best, shown.rank, _rounded(shown.errors)], axis=-1).tolist(),
+        "hovertemplate": (
+            f"<b>{what}</b><br>score %{{z:.3g}} ± %{{customdata[2]:.2g}}<br>"
+            f"rank %{{customdata[1]:,}} of {shown.units:,}{of_several}<extra></extra>"
+        ),
+        "coloraxis": f"coloraxis{suffix}",
+        "xaxis": f"x{suffix}",
+        "yaxis": f"y{suffix}",
+        "xgap": 1 if len(shown.edges) < 100 else 0,
+        "ygap": 1,
+        "name": f"panel {number}",
+    }
+
+
+def _crosses(suffix: str) -> dict[str, Any]:
+    """The units that are off. One point that is not drawn keeps box selection awake."""
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [None],
+        "y": [None],
+        "xaxis": f"x{suffix}",
+        "yaxis": f"y{suffix}",
+        "hoverinfo": "skip",
+        "marker": {"symbol": "x", "size": 10, "color": "#e8347f", "line": {"width": 1.5, "color": "white"}},
+        "selected": {"marker": {"opacity": 1}},
+        "unselected": {"marker": {"opacity": 1}},
+    }
+
+
+def _x_axis(shown: Panel, domain: tuple[float, float], suffix: str) -> dict[str, Any]:
+    columns = len(shown.edges) - 1
+    step = max(1, -(-columns // 8))
+    positions = [] if shown.kind is UnitKind.LAYER else list(range(0, columns, step))
+    return {
+        "domain": list(domain),
+        "anchor": f"y{suffix}",
+        "range": [-0.5, columns - 0.5],
+        "tickvals": positions,
+        "ticktext": [str(shown.edges[p]) for p in positions],
+        "showgrid": False,
+        "zeroline": False,
+        "ticks": "",
+    }
+
+
+def _y_axis(layers: int, row: int, suffix: str) -> dict[str, Any]:
+    axis: dict[str, Any] = {
+        "anchor": f"x{suffix}",
+        "range": [layers - 0.5, -0.5],
+        "showgrid": False,
+        "zeroline": False,
+        "ticks": "",
+        "showticklabels": suffix == "",
+        "dtick": 1 if row >= 17 else 5,
+        "tick0": 0,
+    }
+    if suffix == "":
+        return axis | {"title": {"text": "layer", "standoff": 4}}
+    return axis | {"matches": "y"}
+
+
+def _colour_axis(low: float, high: float, clipped: bool, domain: tuple[float, float], height: int) -> dict[str, Any]:
+    ticks = [low, 0.0, high] if low < 0 else [0.0, high]
+    texts = [f"{t:.3g}".replace("-", "\u2212") for t in ticks]
+    if clipped:
+        texts[-1] = f"≥ {texts[-1]}"
+    return {
+        "cmin": low,
+        "cmax": high,
+        "colorbar": {
+            "orientation": "h",
+            "x": (domain[0] + domain[1]) / 2,
+            "xanchor": "center",
+            "y": -36 / height,
+            "yanchor": "top",
+            "len": domain[1] - domain[0],
+            "thickness": 9,
+            "outlinewidth": 0,
+            "tickvals": ticks,
+            "ticktext": texts,
+            "ticklabelposition": "outside bottom",
+        },
+    }
+
+
+def _title(shown: Panel, domain: tuple[float, float]) -> dict[str, Any]:
+    words = PLURALS[shown.kind].capitalize()
+    if shown.kind is not UnitKind.LAYER:
+        words += f"  ({shown.edges[-1]:,} a layer)"
+    return {
+        "text": f"<b>{words}</b>",
+        "x": domain[0],
+        "y": 1,
+        "xref": "paper",
+        "yref": "paper",
+        "xanchor": "left",
+        "yanchor": "bottom",
+        "yshift": 8,
+        "showarrow": False,
+    }
+
+
+def _rounded(values: Array) -> Array:
+    """To four significant digits: what a screen can show, at half the bytes."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scale = 10.0 ** (3 - np.floor(np.log10(np.abs(values))))
+        rounded: Array = np.where(np.isfinite(scale), np.round(values * scale) / scale, values)
+    return rounded
+
+
+def _short(values: Array) -> list[list[float]]:
+    rows: list[list[float]] = [[float(f"{value:.4g}") for value in row] for row in values.tolist()]
+    return rows
+
+
+def thumbnail(data: MapData, cell: int = 8) -> str:
+    """A small picture of a map as an SVG data address; stronger ink is more important, on any background."""
+    shown = panel(data, columns=32)
+    _, high, _ = colour_range(shown.scores, data.signed)
+    layers, columns = shown.scores.shape
+    height = max(3, min(cell, 120 // layers))
+    cells = "".join(
+        f'<rect x="{c * cell}" y="{r * height}" width="{cell - 1}" height="{max(1, height - 1)}" '
+        f'fill="#3b82d6" fill-opacity="{0.07 + 0.93 * min(1.0, abs(shown.scores[r, c]) / high):.2f}"/>'
+        for r in range(layers)
+        for c in range(columns)
+    )
+    size = f'width="{columns * cell}" height="{layers * height}"'
+    return "data:image/svg+xml," + quote(f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{cells}</svg>')

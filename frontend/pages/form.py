@@ -1,0 +1,188 @@
+"""The submit form: checked as it is filled in, errors in words beside the field."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import dash_mantine_components as dmc
+from dash import ALL, Dash, Input, Output, State, dcc, html, no_update
+
+from frontend import words
+from frontend.pages import states
+from modelshapley import client
+from modelshapley.client import AsyncClient
+from modelshapley.contracts import ModelInfo, RunRequest, TaskInfo
+from modelshapley.errors import ModelShapleyError
+from modelshapley.units import UnitKind
+
+DEFAULT_METHODS = ["two-sided", "mean-abs"]
+DEMO = RunRequest(model="demo:digits-vit", task="digits", methods=DEFAULT_METHODS)
+
+
+async def layout(api: AsyncClient) -> Any:
+    models, tasks, methods = (await api.send(client.models()), await api.send(client.tasks()), await api.send(client.methods()))
+    usable = [model for model in models if model.usable]
+    first = usable[0] if usable else None
+    first_task = next((task.id for task in tasks if first and task.modality == first.modality), None)
+    refused = [f"{model.id}: {model.problem}" for model in models if not model.usable]
+    return dmc.Paper(
+        dmc.Stack(
+            [
+                dmc.Title("Score a model", order=2, size="h3"),
+                dcc.Store(id="known", data={
+                    "models": [model.model_dump(mode="json") for model in models],
+                    "tasks": [task.model_dump(mode="json") for task in tasks],
+                }),
+                dcc.Store(id="submitted"),
+                dmc.Select(
+                    id="form-model",
+                    label="Model",
+                    data=[
+                        {"value": m.id, "label": f"{m.title} ({m.id})" if m.usable else f"{m.id}: cannot be used", "disabled": not m.usable}
+                        for m in models
+                    ],
+                    value=first.id if first else None,
+                    description="; ".join(refused) or None,
+                    allowDeselect=False,
+                    searchable=True,
+                ),
+                dmc.Select(
+                    id="form-task",
+                    label="Task",
+                    data=[{"value": task.id, "label": task.title} for task in tasks],
+                    value=first_task,
+                    allowDeselect=False,
+                ),
+                dmc.MultiSelect(
+                    id="form-methods",
+                    label="Methods",
+                    description="One backward pass serves them all.",
+                    data=[{"value": method.id, "label": method.title} for method in methods],
+                    value=DEFAULT_METHODS,
+                ),
+                dmc.ChipGroup(
+                    dmc.Group([dmc.Chip(words.PLURALS[kind].capitalize(), value=kind.value, size="sm") for kind in UnitKind], gap="xs"),
+                    id="form-units",
+                    multiple=True,
+                    value=[kind.value for kind in UnitKind],
+                ),
+                html.Div(id="form-units-error", role="alert"),
+                dmc.Group(
+                    [
+                        dmc.NumberInput(id="form-limit", label="At most this many examples", value=256, min=1, step=32, allowDecimal=False, clampBehavior="none"),
+                        dmc.NumberInput(id="form-seed", label="Seed", value=0, min=0, allowDecimal=False, clampBehavior="none"),
+                    ],
+                    grow=True,
+                    align="flex-start",
+                ),
+                html.Div(id="form-answer", role="status"),
+                dmc.Button("Score", id="form-submit", fullWidth=True),
+            ],
+            gap="sm",
+        ),
+        withBorder=True,
+        p="lg",
+        radius="md",
+    )
+
+
+def register(app: Dash, api: AsyncClient) -> None:
+    fields = [
+        Input("form-model", "value"),
+        Input("form-task", "value"),
+        Input("form-methods", "value"),
+        Input("form-units", "value"),
+        Input("form-limit", "value"),
+        Input("form-seed", "value"),
+    ]
+
+    @app.callback(
+        Output("form-model", "error"),
+        Output("form-task", "error"),
+        Output("form-methods", "error"),
+        Output("form-units-error", "children"),
+        Output("form-limit", "error"),
+        Output("form-seed", "error"),
+        Output("form-submit", "disabled"),
+        *fields,
+        State("known", "data"),
+    )
+    async def _check(model: str, task: str, methods: list[str], units: list[str], limit: Any, seed: Any, known: Any) -> Any:
+        problems = check(
+            model, task, methods, units, limit, seed,
+            [ModelInfo.model_validate(m) for m in known["models"]],
+            [TaskInfo.model_validate(t) for t in known["tasks"]],
+        )
+        return *(problems.get(f) for f in ("model", "task", "methods")), _unit_error(problems), *(problems.get(f) for f in ("limit", "seed")), bool(problems)
+
+    @app.callback(
+        Output("form-task", "value"),
+        Input("form-model", "value"),
+        State("form-task", "value"),
+        State("known", "data"),
+        prevent_initial_call=True,
+    )
+    async def _fitting_task(model: str, task: str, known: Any) -> Any:
+        modality = next((m["modality"] for m in known["models"] if m["id"] == model), None)
+        fitting = [t["id"] for t in known["tasks"] if t["modality"] == modality]
+        return no_update if task in fitting or not fitting else fitting[0]
+
+    @app.callback(
+        Output("submitted", "data"),
+        Output("form-answer", "children"),
+        Input("form-submit", "n_clicks"),
+        *(State(field.component_id, field.component_property) for field in fields),
+        prevent_initial_call=True,
+        running=[(Output("form-submit", "loading"), True, False)],
+    )
+    async def _submit(_: int, model: str, task: str, methods: list[str], units: list[str], limit: int, seed: int) -> Any:
+        request = RunRequest(model=model, task=task, methods=methods, units=[UnitKind(u) for u in units], limit=limit, seed=seed)
+        return await _send(api, request)
+
+    @app.callback(
+        Output("submitted", "data", allow_duplicate=True),
+        Output("form-answer", "children", allow_duplicate=True),
+        Input({"type": "demo", "at": ALL}, "n_clicks"),
+        prevent_initial_call=True,
+    )
+    async def _submit_demo(clicks: list[int | None]) -> Any:
+        return await _send(api, DEMO) if any(clicks) else (no_update, no_update)
+
+
+def check(
+    model: str | None, task: str | None, methods: Sequence[str], units: Sequence[str], limit: Any, seed: Any,
+    models: Sequence[ModelInfo], tasks: Sequence[TaskInfo],
+) -> dict[str, str]:
+    """What is wrong with the form, in words by field; empty when it can be sent."""
+    problems = {}
+    chosen = next((m for m in models if m.id == model), None)
+    wanted = next((t for t in tasks if t.id == task), None)
+    if chosen is None:
+        problems["model"] = "Choose a model."
+    if wanted is None:
+        problems["task"] = "Choose a task."
+    elif chosen is not None and chosen.modality != wanted.modality:
+        problems["task"] = f"This task wants a model of {wanted.modality}s; {chosen.title} works on {chosen.modality}s."
+    if not methods:
+        problems["methods"] = "Choose at least one method."
+    if not units:
+        problems["units"] = "Choose at least one kind of unit."
+    if not isinstance(limit, int) or limit < 1:
+        problems["limit"] = "A whole number from 1."
+    if not isinstance(seed, int) or not 0 <= seed < 2**31:
+        problems["seed"] = "A whole number from 0."
+    return problems
+
+
+def _unit_error(problems: dict[str, str]) -> Any:
+    return dmc.Text(problems["units"], c="red", size="xs") if "units" in problems else None
+
+
+async def _send(api: AsyncClient, request: RunRequest) -> tuple[Any, Any]:
+    try:
+        run = await api.send(client.submit_run(request))
+    except ModelShapleyError as error:
+        return no_update, states.failure(error)
+    told = dmc.Alert(["Queued. ", dcc.Link("Watch it", href=f"/runs/{run.id}")], color="teal", variant="light")
+    return run.id, told

@@ -1,0 +1,25 @@
+"""What a page shows when there is nothing to show: one sentence and one action."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dash_mantine_components as dmc
+from dash import html
+
+from modelshapley.errors import ModelShapleyError
+
+
+def state(title: str, sentence: str, action: Any = None) -> Any:
+    return html.Div(
+        dmc.Stack([dmc.Title(title, order=2), dmc.Text(sentence, maw=560, mx="auto"), action], align="center"),
+        className="state",
+    )
+
+
+def not_found(path: str) -> Any:
+    return state("Nothing here", f"There is no page at {path}.", dmc.Anchor("See the runs", href="/"))
+
+
+def failure(error: ModelShapleyError) -> Any:
+    return dmc.Alert(str(error), color="red", title="That did not work", variant="light")

@@ -1,0 +1,92 @@
+"""Numbers and moments in words, the same way on every screen. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from math import floor, isfinite, log10
+
+from modelshapley.contracts import Interval, Measured, Run, Status
+from modelshapley.units import UnitKind
+
+MINUS = "\u2212"
+PLURALS = {UnitKind.NEURON: "neurons", UnitKind.HEAD: "heads", UnitKind.LAYER: "layers"}
+STATUS_WORDS = {
+    Status.QUEUED: "waiting",
+    Status.RUNNING: "scoring",
+    Status.DONE: "done",
+    Status.FAILED: "failed",
+    Status.CANCELLED: "cancelled",
+}
+
+
+def percent(share: float) -> str:
+    """0.8144 -> '81.4 %'."""
+    return f"{100 * share:.1f} %"
+
+
+def percent_interval(interval: Interval) -> str:
+    """(0.73, 0.88) -> '73.0 to 88.0 %'."""
+    return f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f} %"
+
+
+def points(difference: float) -> str:
+    """-0.023 -> '-2.3 pts' with a true minus; '+1.4 pts'; '0.0 pts'."""
+    value = round(100 * difference, 1)
+    sign = MINUS if value < 0 else "+" if value > 0 else ""
+    return f"{sign}{abs(value):.1f} pts"
+
+
+def points_interval(interval: Interval) -> str:
+    """(-0.061, 0.014) -> '-6.1 to +1.4 pts' with a true minus."""
+    return f"{points(interval[0]).removesuffix(' pts')} to {points(interval[1])}"
+
+
+def score(value: float | None) -> str:
+    """Three significant digits, with a true minus: 0.0012345 -> '0.00123', 4.2e-9 -> '4.2e-09'."""
+    if value is None or not isfinite(value):
+        return "unknown"
+    if value == 0:
+        return "0"
+    size = floor(log10(abs(value)))
+    text = f"{value:.3g}" if size < -4 or size > 5 else f"{value:.{max(0, 2 - size)}f}"
+    return text.replace("-", MINUS, 1) if value < 0 else text
+
+
+def duration(seconds: float) -> str:
+    """Time left or passed: '4 s', '3 min', '2 h'."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 5400:
+        return f"{round(seconds / 60)} min"
+    return f"{round(seconds / 3600)} h"
+
+
+def ago(moment: datetime, now: datetime | None = None) -> str:
+    """'just now', '4 min ago', or the date."""
+    passed = ((now or datetime.now(UTC)) - moment).total_seconds()
+    if passed < 45:
+        return "just now"
+    if passed < 36 * 3600:
+        return f"{duration(passed)} ago"
+    return moment.strftime("%d %b %Y")
+
+
+def counted(kind: UnitKind, count: int) -> str:
+    """'1 head', '12 heads'."""
+    return f"{count:,} {kind.value if count == 1 else PLURALS[kind]}"
+
+
+def accuracy(measured: Measured) -> str:
+    return f"{percent(measured.accuracy)} ({percent_interval(measured.interval)})"
+
+
+def progress(run: Run) -> str:
+    """What a run is doing: '96 of 288 examples, 4 s left'."""
+    done = run.progress
+    if run.status is Status.QUEUED:
+        return "waiting for a worker"
+    if done.total == 0:
+        return "loading the model"
+    left = "" if done.eta_s is None or done.done == done.total else f", {duration(done.eta_s)} left"
+    closing = ", measuring the intact accuracy" if done.done == done.total else ""
+    return f"{done.done} of {done.total} examples{left}{closing}"
