@@ -47,7 +47,10 @@ def attach(root: FastAPI, api: AsyncClient) -> Dash:
     map_page.register(app, api)
 
     @app.callback(
-        Output("page", "children"), Output("nav-runs", "className"), Input("url", "pathname"), Input("url", "search")
+        Output("page", "children"),
+        Output("nav-runs", "className"),
+        Input("url", "pathname"),
+        Input("url", "search"),
     )
     async def _show(path: str, search: str) -> tuple[Any, str]:
         return await _page(api, path, search or ""), "here" if path == "/" else ""
@@ -99,7 +102,7 @@ def _shell() -> Any:
         defaultColorScheme="auto",
         theme={
             "primaryColor": "blue",
-            "fontFamily": "Inter, system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif",
+            "fontFamily": "Inter, system-ui, -apple-system, 'Segoe UI', Roboto, Arial, sans-serif",
         },
     )
 

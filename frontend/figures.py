@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 from urllib.parse import quote
 
@@ -49,18 +50,16 @@ class Panel:
 
 
 def panel(data: MapData, columns: int = NEURON_COLUMNS) -> Panel:
-    """Pool a full-resolution map to at most `columns` equal columns, each showing its unit of largest magnitude."""
+    """Pool a full-resolution map to at most `columns` equal columns, each with its unit of largest magnitude."""
     scores = np.array(data.scores)
     errors = np.array([[np.nan if e is None else e for e in row] for row in data.standard_errors])
     width = scores.shape[1]
     step = -(-width // columns)
     edges = [*range(0, width, step), width]
-    best = np.stack(
-        [a + np.abs(scores[:, a:b]).argmax(1) for a, b in zip(edges[:-1], edges[1:], strict=True)], axis=1
-    )
+    best = np.stack([a + np.abs(scores[:, a:b]).argmax(1) for a, b in pairwise(edges)], axis=1)
     rank = ranks(scores)
-    pick = lambda array: np.take_along_axis(array, best, 1)  # noqa: E731  # one expression, used three times below
-    return Panel(data.unit, pick(scores), pick(errors), best, pick(rank), edges)
+    shown = [np.take_along_axis(array, best, 1) for array in (scores, errors, rank)]
+    return Panel(data.unit, shown[0], shown[1], best, shown[2], edges)
 
 
 def ranks(scores: Array) -> npt.NDArray[np.int64]:
@@ -97,10 +96,10 @@ def map_figure(maps: Mapping[UnitKind, MapData]) -> dict[str, Any]:
     traces: list[dict[str, Any]] = []
     layout: dict[str, Any] = {
         "height": row * layers + 118,
-        "margin": {"l": 46, "r": 8, "t": 34, "b": 84},
+        "margin": {"l": 46, "r": 26, "t": 34, "b": 84},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"size": 12, "family": "inherit"},
+        "font": {"size": 12},
         "dragmode": "select",
         "selectdirection": "any",
         "clickmode": "event",
@@ -132,10 +131,9 @@ def map_figure(maps: Mapping[UnitKind, MapData]) -> dict[str, Any]:
 
 def _domains(panels: list[Panel]) -> list[tuple[float, float]]:
     """Widths by what a panel has to show: a layer strip is narrow, heads want square-ish cells, neurons the rest."""
-    wants = []
-    for shown in panels:
-        columns = len(shown.edges) - 1
-        wants.append({UnitKind.LAYER: 0.09, UnitKind.HEAD: min(0.45, max(0.2, columns * 0.026))}.get(shown.kind, 0.55))
+    heads = max((len(shown.edges) - 1 for shown in panels if shown.kind is UnitKind.HEAD), default=0)
+    width = {UnitKind.LAYER: 0.09, UnitKind.HEAD: min(0.45, max(0.2, heads * 0.026)), UnitKind.NEURON: 0.55}
+    wants = [width[shown.kind] for shown in panels]
     gap = 0.055
     scale = (1 - gap * (len(panels) - 1)) / sum(wants)
     domains, left = [], 0.0
@@ -214,7 +212,9 @@ def _y_axis(layers: int, row: int, suffix: str) -> dict[str, Any]:
     return axis | {"matches": "y"}
 
 
-def _colour_axis(low: float, high: float, clipped: bool, domain: tuple[float, float], height: int) -> dict[str, Any]:
+def _colour_axis(
+    low: float, high: float, clipped: bool, domain: tuple[float, float], height: int
+) -> dict[str, Any]:
     ticks = [low, 0.0, high] if low < 0 else [0.0, high]
     texts = [f"{t:.3g}".replace("-", "\u2212") for t in ticks]
     if clipped:

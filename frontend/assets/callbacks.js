@@ -1,6 +1,6 @@
 /* Client-side callbacks of the map page, by the names that pages/map.py and pages/tray.py give. */
 (function () {
-  const MS = window.modelShapley;
+  const MS = (window.modelShapley = window.modelShapley || {});
   const dc = (window.dash_clientside = window.dash_clientside || {});
   const PLURAL = { neuron: "neurons", head: "heads", layer: "layers" };
   let followed = null;
@@ -10,7 +10,8 @@
     return context && context.triggered.length ? context.triggered[0].prop_id : "";
   }
 
-  function next(source, selection, history, click, box, ranked, figure) {
+  function next(source, selection, history, click, box, ranked, figure, ticked) {
+    if (source.startsWith("{")) return ticked.reduce((now, [kind, unit]) => MS.toggle(now, kind, [unit]), selection);
     if (source === "undo.n_clicks") return history.length ? history[history.length - 1] : null;
     if (source === "reset.n_clicks") return MS.empty();
     if (source === "ranked.data" && ranked) {
@@ -21,10 +22,6 @@
     if (!meta) return null;
     if (source === "map.clickData" && click) return MS.clicked(selection, click, meta);
     if (source === "map.selectedData" && box) return MS.boxed(selection, box, meta);
-    if (source.startsWith("{")) {
-      const id = JSON.parse(source.slice(0, source.lastIndexOf(".")));
-      return MS.toggle(selection, id.kind, [id.unit.split(".").map(Number)]);
-    }
     return null;
   }
 
@@ -32,13 +29,15 @@
     select(click, box, undo, reset, ranked, checked, selection, history, figure, ids) {
       const stay = dc.no_update;
       const source = triggered();
-      const wanted = next(source, selection, history, click, box, ranked, figure);
       const marks = (now) => {
         const off = Object.fromEntries(MS.KINDS.map((k) => [k, new Set((now[k] || []).map((u) => u.join(".")))]));
         return ids.map((id) => off[id.kind].has(id.unit));
       };
-      if (!wanted || (MS.same(wanted, selection) && !source.startsWith("{")))
-        return [stay, stay, marks(selection), null, null];
+      // A fresh table fires too, with every box as it should be: only boxes that differ were ticked by hand.
+      const before = marks(selection);
+      const ticked = ids.filter((_, i) => checked[i] !== before[i]).map((id) => [id.kind, id.unit.split(".").map(Number)]);
+      const wanted = next(source, selection, history, click, box, ranked, figure, ticked);
+      if (!wanted || MS.same(wanted, selection)) return [stay, stay, before, null, null];
       // A share of the ranking is remembered only while nothing else is off.
       const alone = wanted.ranked && MS.KINDS.every((k) => k === wanted.ranked.unit || !wanted[k].length);
       if (!alone) delete wanted.ranked;

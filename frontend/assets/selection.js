@@ -81,7 +81,7 @@
     const ink = dark ? "#d5d9e0" : "#2a2f3a";
     const scale = figure.layout.meta.scales[dark ? "dark" : "light"];
     const colours = scale.map((c, i) => [i / (scale.length - 1), c]);
-    const layout = { ...figure.layout, font: { ...figure.layout.font, color: ink, family: "inherit" } };
+    const layout = { ...figure.layout, font: { ...figure.layout.font, color: ink, family: getComputedStyle(document.body).fontFamily } };
     layout.hoverlabel = {
       ...layout.hoverlabel,
       bgcolor: dark ? "#2b303a" : "#ffffff",

@@ -21,7 +21,11 @@ DEMO = RunRequest(model="demo:digits-vit", task="digits", methods=DEFAULT_METHOD
 
 
 async def layout(api: AsyncClient) -> Any:
-    models, tasks, methods = (await api.send(client.models()), await api.send(client.tasks()), await api.send(client.methods()))
+    models, tasks, methods = (
+        await api.send(client.models()),
+        await api.send(client.tasks()),
+        await api.send(client.methods()),
+    )
     usable = [model for model in models if model.usable]
     first = usable[0] if usable else None
     first_task = next((task.id for task in tasks if first and task.modality == first.modality), None)
@@ -30,16 +34,23 @@ async def layout(api: AsyncClient) -> Any:
         dmc.Stack(
             [
                 dmc.Title("Score a model", order=2, size="h3"),
-                dcc.Store(id="known", data={
-                    "models": [model.model_dump(mode="json") for model in models],
-                    "tasks": [task.model_dump(mode="json") for task in tasks],
-                }),
+                dcc.Store(
+                    id="known",
+                    data={
+                        "models": [model.model_dump(mode="json") for model in models],
+                        "tasks": [task.model_dump(mode="json") for task in tasks],
+                    },
+                ),
                 dcc.Store(id="submitted"),
                 dmc.Select(
                     id="form-model",
                     label="Model",
                     data=[
-                        {"value": m.id, "label": f"{m.title} ({m.id})" if m.usable else f"{m.id}: cannot be used", "disabled": not m.usable}
+                        {
+                            "value": m.id,
+                            "label": f"{m.title} ({m.id})" if m.usable else f"{m.id}: cannot be used",
+                            "disabled": not m.usable,
+                        }
                         for m in models
                     ],
                     value=first.id if first else None,
@@ -62,7 +73,13 @@ async def layout(api: AsyncClient) -> Any:
                     value=DEFAULT_METHODS,
                 ),
                 dmc.ChipGroup(
-                    dmc.Group([dmc.Chip(words.PLURALS[kind].capitalize(), value=kind.value, size="sm") for kind in UnitKind], gap="xs"),
+                    dmc.Group(
+                        [
+                            dmc.Chip(words.PLURALS[kind].capitalize(), value=kind.value, size="sm")
+                            for kind in UnitKind
+                        ],
+                        gap="xs",
+                    ),
                     id="form-units",
                     multiple=True,
                     value=[kind.value for kind in UnitKind],
@@ -70,8 +87,18 @@ async def layout(api: AsyncClient) -> Any:
                 html.Div(id="form-units-error", role="alert"),
                 dmc.Group(
                     [
-                        dmc.NumberInput(id="form-limit", label="At most this many examples", value=256, min=1, step=32, allowDecimal=False, clampBehavior="none"),
-                        dmc.NumberInput(id="form-seed", label="Seed", value=0, min=0, allowDecimal=False, clampBehavior="none"),
+                        dmc.NumberInput(
+                            id="form-limit",
+                            label="At most this many examples",
+                            value=256,
+                            min=1,
+                            step=32,
+                            allowDecimal=False,
+                            clampBehavior="none",
+                        ),
+                        dmc.NumberInput(
+                            id="form-seed", label="Seed", value=0, min=0, allowDecimal=False, clampBehavior="none"
+                        ),
                     ],
                     grow=True,
                     align="flex-start",
@@ -108,13 +135,25 @@ def register(app: Dash, api: AsyncClient) -> None:
         *fields,
         State("known", "data"),
     )
-    async def _check(model: str, task: str, methods: list[str], units: list[str], limit: Any, seed: Any, known: Any) -> Any:
+    async def _check(
+        model: str, task: str, methods: list[str], units: list[str], limit: Any, seed: Any, known: Any
+    ) -> Any:
         problems = check(
-            model, task, methods, units, limit, seed,
+            model,
+            task,
+            methods,
+            units,
+            limit,
+            seed,
             [ModelInfo.model_validate(m) for m in known["models"]],
             [TaskInfo.model_validate(t) for t in known["tasks"]],
         )
-        return *(problems.get(f) for f in ("model", "task", "methods")), _unit_error(problems), *(problems.get(f) for f in ("limit", "seed")), bool(problems)
+        return (
+            *(problems.get(f) for f in ("model", "task", "methods")),
+            _unit_error(problems),
+            *(problems.get(f) for f in ("limit", "seed")),
+            bool(problems),
+        )
 
     @app.callback(
         Output("form-task", "value"),
@@ -136,8 +175,12 @@ def register(app: Dash, api: AsyncClient) -> None:
         prevent_initial_call=True,
         running=[(Output("form-submit", "loading"), True, False)],
     )
-    async def _submit(_: int, model: str, task: str, methods: list[str], units: list[str], limit: int, seed: int) -> Any:
-        request = RunRequest(model=model, task=task, methods=methods, units=[UnitKind(u) for u in units], limit=limit, seed=seed)
+    async def _submit(
+        _: int, model: str, task: str, methods: list[str], units: list[str], limit: int, seed: int
+    ) -> Any:
+        request = RunRequest(
+            model=model, task=task, methods=methods, units=[UnitKind(u) for u in units], limit=limit, seed=seed
+        )
         return await _send(api, request)
 
     @app.callback(
@@ -151,8 +194,14 @@ def register(app: Dash, api: AsyncClient) -> None:
 
 
 def check(
-    model: str | None, task: str | None, methods: Sequence[str], units: Sequence[str], limit: Any, seed: Any,
-    models: Sequence[ModelInfo], tasks: Sequence[TaskInfo],
+    model: str | None,
+    task: str | None,
+    methods: Sequence[str],
+    units: Sequence[str],
+    limit: Any,
+    seed: Any,
+    models: Sequence[ModelInfo],
+    tasks: Sequence[TaskInfo],
 ) -> dict[str, str]:
     """What is wrong with the form, in words by field; empty when it can be sent."""
     problems = {}
@@ -163,7 +212,9 @@ def check(
     if wanted is None:
         problems["task"] = "Choose a task."
     elif chosen is not None and chosen.modality != wanted.modality:
-        problems["task"] = f"This task wants a model of {wanted.modality}s; {chosen.title} works on {chosen.modality}s."
+        problems["task"] = (
+            f"This task wants a model of {wanted.modality}s; {chosen.title} works on {chosen.modality}s."
+        )
     if not methods:
         problems["methods"] = "Choose at least one method."
     if not units:

@@ -121,7 +121,9 @@ def _card(run: Run, picture: str | None) -> Any:
     badge = dmc.Badge(words.STATUS_WORDS[run.status], color=COLOURS[run.status], variant="light", size="sm")
     lines: list[Any] = [
         dmc.Group([title, badge], gap="sm"),
-        html.Div(f"{', '.join(run.methods)} · {', '.join(run.units)} · {words.ago(run.created)}", className="quiet"),
+        html.Div(
+            f"{', '.join(run.methods)} · {', '.join(run.units)} · {words.ago(run.created)}", className="quiet"
+        ),
     ]
     if run.error:
         lines.append(dmc.Text(run.error, c="red", size="sm", mt=4))
@@ -129,7 +131,11 @@ def _card(run: Run, picture: str | None) -> Any:
         lines += _progress(run)
     return dmc.Paper(
         html.Div(
-            [html.Div(seen, className="run-picture"), html.Div(lines), html.Div(_side(run, href), className="run-side")],
+            [
+                html.Div(seen, className="run-picture"),
+                html.Div(lines),
+                html.Div(_side(run, href), className="run-side"),
+            ],
             className="run-card",
         ),
         withBorder=True,

@@ -1,0 +1,236 @@
+"""Map: which parts of this model carry this task. The tray beside it: what happens if they are switched off."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dash_mantine_components as dmc
+from dash import ALL, ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
+
+from frontend import figures, words
+from frontend.address import Ranked, View, parse
+from frontend.maps import Maps
+from frontend.pages import parts, states, tray
+from modelshapley import client
+from modelshapley.client import AsyncClient
+from modelshapley.contracts import Run, Status
+from modelshapley.errors import ModelShapleyError
+from modelshapley.units import Deactivation, UnitKind, UnitShapes
+
+
+async def layout(api: AsyncClient, run_id: str, view: View) -> Any:
+    """The page of a run: its map when it is done, what is going on before. Raises ModelShapleyError."""
+    run = await api.send(client.run(run_id))
+    if run.status is Status.DONE:
+        return await _done(api, run, view)
+    return html.Div(
+        [
+            dcc.Interval(id="run-tick", interval=700, disabled=run.status.ended),
+            dcc.Store(id="run", data=run.model_dump(mode="json")),
+            html.Div(parts.unfinished(run), id="run-state"),
+        ]
+    )
+
+
+def register(app: Dash, api: AsyncClient) -> None:
+    maps = Maps(api)
+    tray.register(app, api, maps)
+
+    @app.callback(
+        Output("page", "children", allow_duplicate=True),
+        Output("run-state", "children"),
+        Input("run-tick", "n_intervals"),
+        State("run", "data"),
+        State("url", "search"),
+        prevent_initial_call=True,
+    )
+    async def _watch(_: int, data: Any, search: str) -> Any:
+        try:
+            run = await api.send(client.run(data["id"]))
+            if run.status is Status.DONE:
+                return await _done(api, run, parse(search or "")), no_update
+        except ModelShapleyError as error:
+            return no_update, states.failure(error)
+        return no_update, parts.unfinished(run)
+
+    @app.callback(
+        Output("figure", "data"),
+        Output("quantity", "children"),
+        Output("downloads", "children"),
+        Output("explanation", "children"),
+        Input("method", "value"),
+        State("run", "data"),
+    )
+    async def _draw(method: str, data: Any) -> Any:
+        run = Run.model_validate(data)
+        try:
+            found = {kind: await maps.get(run.id, method, kind) for kind in run.units}
+            infos = {info.id: info for info in await api.send(client.methods())}
+        except ModelShapleyError as error:
+            return no_update, states.failure(error), None, None
+        any_map = next(iter(found.values()))
+        return (
+            figures.map_figure(found),
+            parts.quantity(any_map),
+            parts.downloads(run, method),
+            parts.explanation(infos[method], any_map.provenance),
+        )
+
+    @app.callback(
+        Output("top-units", "children"),
+        Input("method", "value"),
+        Input("unit", "value"),
+        State("selection", "data"),
+        State("run", "data"),
+    )
+    async def _table(method: str, unit: str, selection: Any, data: Any) -> Any:
+        try:
+            found = await maps.get(data["id"], method, UnitKind(unit))
+        except ModelShapleyError as error:
+            return states.failure(error)
+        return parts.top_table(found, {".".join(map(str, u)) for u in selection[unit]})
+
+    app.clientside_callback(
+        ClientsideFunction("page", "select"),
+        Output("selection", "data"),
+        Output("history", "data"),
+        Output({"type": "off", "kind": ALL, "unit": ALL}, "checked"),
+        Output("map", "clickData"),
+        Output("map", "selectedData"),
+        Input("map", "clickData"),
+        Input("map", "selectedData"),
+        Input("undo", "n_clicks"),
+        Input("reset", "n_clicks"),
+        Input("ranked", "data"),
+        Input({"type": "off", "kind": ALL, "unit": ALL}, "checked"),
+        State("selection", "data"),
+        State("history", "data"),
+        State("figure", "data"),
+        State({"type": "off", "kind": ALL, "unit": ALL}, "id"),
+        prevent_initial_call=True,
+    )
+    app.clientside_callback(
+        ClientsideFunction("page", "draw"),
+        Output("map", "figure"),
+        Input("figure", "data"),
+        Input("selection", "data"),
+        Input("theme", "data"),
+    )
+
+
+async def _done(api: AsyncClient, run: Run, view: View) -> Any:
+    method = view.method if view.method in run.methods else run.methods[0]
+    kinds = [kind for kind in figures.PANELS if kind in run.units]
+    unit = view.unit if view.unit in kinds else next(k for k in (UnitKind.HEAD, *kinds) if k in kinds)
+    selection, notice = await _selection(api, run, view)
+    assert run.intact is not None  # a run is done only after its intact accuracy has been measured
+    infos = {info.id: info for info in await api.send(client.methods())}
+    titles = [{"value": m, "label": infos[m].title} for m in run.methods]
+    return html.Div(
+        [
+            dcc.Store(id="run", data=run.model_dump(mode="json")),
+            dcc.Store(id="figure"),
+            dcc.Store(id="selection", data=selection),
+            dcc.Store(id="history", data=[]),
+            parts.head(run),
+            dmc.Alert(notice, color="yellow", variant="light", mb="sm") if notice else None,
+            html.Div(
+                [
+                    html.Div(
+                        [
+                            dmc.Group(
+                                [
+                                    dmc.Select(
+                                        id="method",
+                                        label="Method",
+                                        data=titles,
+                                        value=method,
+                                        allowDeselect=False,
+                                        w=240,
+                                    ),
+                                    html.Div(
+                                        [
+                                            dmc.Text("Table and ranking of", size="sm", fw=500, mb=4),
+                                            dmc.SegmentedControl(
+                                                id="unit",
+                                                data=[
+                                                    {"value": k.value, "label": words.PLURALS[k].capitalize()}
+                                                    for k in kinds
+                                                ],
+                                                value=unit.value,
+                                                **{"aria-label": "Kind of unit in table and ranking"},
+                                            ),
+                                        ]
+                                    ),
+                                    html.Div(id="downloads", style={"marginLeft": "auto"}),
+                                ],
+                                align="flex-end",
+                            ),
+                            html.Div(id="quantity", className="quiet", style={"marginTop": 10}),
+                            dcc.Loading(
+                                dcc.Graph(
+                                    id="map",
+                                    config={
+                                        "displaylogo": False,
+                                        "scrollZoom": False,
+                                        "modeBarButtonsToRemove": ["lasso2d", "autoScale2d"],
+                                    },
+                                    style={"minHeight": 260},
+                                ),
+                                delay_show=400,
+                                overlay_style={"visibility": "visible", "opacity": 0.5},
+                                target_components={"figure": "data"},
+                            ),
+                            dmc.Group(
+                                [
+                                    dmc.Title("Most important units", order=2, size="h4"),
+                                    html.Div(id="explanation"),
+                                ],
+                                justify="space-between",
+                                mt="xs",
+                                mb="xs",
+                            ),
+                            html.Div(
+                                id="top-units",
+                                className="top-table",
+                                tabIndex=0,
+                                role="region",
+                                **{"aria-label": "Most important units"},
+                            ),
+                        ]
+                    ),
+                    tray.layout(run),
+                ],
+                className="map-grid",
+            ),
+        ]
+    )
+
+
+async def _selection(api: AsyncClient, run: Run, view: View) -> tuple[dict[str, Any], str | None]:
+    """What the address wants switched off, as the page holds it, and a word about what could not be."""
+    off, how = view.off, None
+    if isinstance(off, Ranked):
+        if off.unit not in run.units or off.method not in run.methods:
+            return _held(
+                Deactivation()
+            ), f"The link ranks {off.unit.value}s by {off.method}, which this run did not score."
+        how = {"which": off.which, "fraction": off.fraction, "unit": off.unit.value, "method": off.method}
+        off = await tray.ranked_units(Maps(api), run.id, off)
+    try:
+        (off or Deactivation()).check(_shapes(run))
+    except ModelShapleyError as error:
+        return _held(Deactivation()), f"The link switches off what this model does not have. {error}"
+    held = _held(off or Deactivation())
+    return (held | {"ranked": how} if how else held), None
+
+
+def _held(deactivation: Deactivation) -> dict[str, Any]:
+    return {kind.value: [list(unit) for unit in deactivation.of_kind(kind)] for kind in UnitKind}
+
+
+def _shapes(run: Run) -> UnitShapes:
+    shapes = run.shapes
+    return UnitShapes(
+        layers=shapes[UnitKind.LAYER][0], heads=shapes[UnitKind.HEAD][1], neurons=shapes[UnitKind.NEURON][1]
+    )
