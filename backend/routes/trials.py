@@ -13,7 +13,7 @@ from backend.deps import Here, Rooms
 from backend.queues import REDIS_DOWN
 from backend.routes.runs import load_map
 from backend.routes.stream import follow
-from modelshapley.contracts import Run, Status, Trial, TrialRequest
+from modelshapley.contracts import Status, Trial, TrialRequest
 from modelshapley.errors import NotNow
 from modelshapley.units import Deactivation, UnitShapes, extreme_units
 
@@ -27,7 +27,7 @@ def submit(request: TrialRequest, here: Here, response: Response) -> Trial:
     if run.status is not Status.DONE:
         raise NotNow(f"Run {run.id} is {run.status.value}; units can be switched off once it is done.")
     deactivation = _deactivation(request, here)
-    deactivation.check(_shapes(run))
+    deactivation.check(UnitShapes.from_dict(run.shapes))
     here.queues.ping()
     if request.session is not None:
         _supersede(request.session, here)
@@ -68,11 +68,6 @@ def _deactivation(request: TrialRequest, here: Rooms) -> Deactivation:
     assert request.fraction is not None
     scores = load_map(here, request.run, request.method, request.unit).scores[request.unit]
     return extreme_units(scores, request.unit, request.which, request.fraction)
-
-
-def _shapes(run: Run) -> UnitShapes:
-    by_kind = {kind.value: shape for kind, shape in run.shapes.items()}
-    return UnitShapes(layers=by_kind["layer"][0], heads=by_kind["head"][1], neurons=by_kind["neuron"][1])
 
 
 def _supersede(session: str, here: Rooms) -> None:

@@ -218,7 +218,7 @@ async def _selection(api: AsyncClient, run: Run, view: View) -> tuple[dict[str, 
         how = {"which": off.which, "fraction": off.fraction, "unit": off.unit.value, "method": off.method}
         off = await tray.ranked_units(Maps(api), run.id, off)
     try:
-        (off or Deactivation()).check(_shapes(run))
+        (off or Deactivation()).check(UnitShapes.from_dict(run.shapes))
     except ModelShapleyError as error:
         return _held(Deactivation()), f"The link switches off what this model does not have. {error}"
     held = _held(off or Deactivation())
@@ -227,10 +227,3 @@ async def _selection(api: AsyncClient, run: Run, view: View) -> tuple[dict[str, 
 
 def _held(deactivation: Deactivation) -> dict[str, Any]:
     return {kind.value: [list(unit) for unit in deactivation.of_kind(kind)] for kind in UnitKind}
-
-
-def _shapes(run: Run) -> UnitShapes:
-    shapes = run.shapes
-    return UnitShapes(
-        layers=shapes[UnitKind.LAYER][0], heads=shapes[UnitKind.HEAD][1], neurons=shapes[UnitKind.NEURON][1]
-    )

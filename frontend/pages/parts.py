@@ -23,8 +23,8 @@ def head(run: Run) -> Any:
         [
             dmc.Title(f"{run.model.partition(':')[2]} on {run.task}", order=1, size="h2"),
             html.Div(
-                f"{run.progress.total} probe examples · seed {run.seed} · intact {words.percent(run.intact.accuracy)} "
-                f"({words.percent_interval(run.intact.interval)}, n {run.intact.n})",
+                f"{run.progress.total} probe examples · seed {run.seed} · "
+                f"intact {words.accuracy(run.intact)}, n {run.intact.n}",
                 className="quiet",
             ),
         ],

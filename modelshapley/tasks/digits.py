@@ -33,7 +33,7 @@ class Digit:
 
 @cache
 def split_digits() -> dict[str, list[Digit]]:
-    """Train, probe and test parts: 80/20 stratified by digit, and the training part 80/20 again (paper, section 5).
+    """Train, probe and test parts: 80/20 stratified by digit, then the first part 80/20 again (paper, section 5).
 
     The same whatever the run's seed: the shipped model was trained on the train part, so that a digit it has
     seen is never one it is judged by.
@@ -62,7 +62,9 @@ class Digits(Task[Digit]):
 
     def examples(self, split: Split, seed: int = 0) -> Sequence[Digit]:
         digits = split_digits()[split.value]
-        order = stratified([d.label for d in digits], seed) if split == Split.PROBE else shuffled(len(digits), seed)
+        order = (
+            stratified([d.label for d in digits], seed) if split == Split.PROBE else shuffled(len(digits), seed)
+        )
         return [digits[i] for i in order]
 
     def losses(self, loaded: LoadedModel, examples: Sequence[Digit]) -> Tensor:
@@ -79,7 +81,9 @@ class Digits(Task[Digit]):
         for name, wanted in (("num_channels", 1), ("image_size", 8), ("num_labels", 10)):
             found = getattr(config, name, None)
             if found != wanted:
-                raise TaskMismatch(f"Task 'digits' wants a model with {name}={wanted}, but {loaded.id!r} has {found}.")
+                raise TaskMismatch(
+                    f"Task 'digits' wants a model with {name}={wanted}, but {loaded.id!r} has {found}."
+                )
 
     def content(self) -> Any:
         return {"data": "sklearn digits", "scale": "x/8-1", "split": [SPLIT_SEED, 0.2, 0.2], "right": "argmax"}
