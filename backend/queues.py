@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel
 from redis import Redis
@@ -140,7 +140,7 @@ class Events:
     ) -> AsyncIterator[tuple[str, str, str]]:
         """(id, event, data) of the events after `last_id`; waits up to `wait_s` for the first."""
         key = _stream(kind, identifier)
-        answer = await self.redis.xread({key: last_id}, block=int(wait_s * 1000), count=100)
+        answer: Any = await self.redis.xread({key: last_id}, block=int(wait_s * 1000), count=100)
         for _, entries in answer or []:
             for event_id, fields in entries:
                 yield str(event_id), fields["event"], fields["data"]

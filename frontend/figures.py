@@ -46,7 +46,7 @@ class Panel:
 
     @property
     def units(self) -> int:
-        return self.scores.shape[0] * self.edges[-1]
+        return len(self.scores) * self.edges[-1]
 
 
 def panel(data: MapData, columns: int = NEURON_COLUMNS) -> Panel:

@@ -109,7 +109,7 @@ class Scoring:
 
     def _add(self, batch: Sequence[Any], sums: Sums) -> None:
         with observed(self.loaded.model, self.loaded.anatomy, self.kinds) as observer:
-            self.task.losses(self.loaded, batch).sum().backward()
+            self.task.losses(self.loaded, batch).sum().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             signals = observer.take()
         for method in self.methods:
             for kind in self.kinds:

@@ -88,10 +88,15 @@ class _Tap(torch.autograd.Function):
         return z.view_as(z)
 
     @staticmethod
-    def backward(ctx: Any, dz: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]  # torch types it (ctx, *grads)
+    def backward(ctx: Any, dz: Tensor) -> tuple[Tensor, None]:
         (z,) = ctx.saved_tensors
         ctx.sink(z, dz)
         return dz, None
+
+
+def _tap(z: Tensor, sink: Callable[[Tensor, Tensor], None]) -> Tensor:
+    tapped: Tensor = _Tap.apply(z, sink)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    return tapped
 
 
 @contextmanager
@@ -132,14 +137,13 @@ def _start_graph(
 
 def _tap_input(sink: Callable[[Tensor, Tensor], None]) -> Any:
     def hook(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (_Tap.apply(args[0], sink), *args[1:])
+        return (_tap(args[0], sink), *args[1:])
 
     return hook
 
 
 def _tap_output(sink: Callable[[Tensor, Tensor], None]) -> Any:
     def hook(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        tapped: Tensor = _Tap.apply(output, sink)
-        return tapped
+        return _tap(output, sink)
 
     return hook

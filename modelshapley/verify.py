@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -144,7 +145,7 @@ def _check_layer_is_all(model: nn.Module, anatomy: Anatomy, inputs: dict[str, Te
 
 
 def _probe_inputs(model: nn.Module, anatomy: Anatomy) -> dict[str, Tensor]:
-    config = model.config
+    config: Any = model.config
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(0)
     if anatomy.modality == "image":

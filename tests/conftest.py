@@ -1,18 +1,27 @@
-"""Fixtures that every test may use: the two demo models, loaded once."""
+"""Fixtures that every test may use: the two demo models, and whole servers."""
 
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from modelshapley.catalog import DIGITS_VIT, SMOLLM2, Catalog
+from modelshapley.client import Client
+from modelshapley.contracts import Run, RunRequest
 from modelshapley.demo import prepare_smollm2
 from modelshapley.models import LoadedModel, load
 
 ROOT = Path(__file__).parent.parent
 TEST_DATA = Path(os.environ.get("MODELSHAPLEY_TEST_DATA", ROOT / ".data" / "test"))
+DIGITS_RUN = RunRequest(model=DIGITS_VIT, task="digits", methods=["two-sided", "model-shapley", "random"])
+CAPITALS_RUN = RunRequest(model=SMOLLM2, task="world-capitals", methods=["two-sided", "mean-abs"])
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +39,69 @@ def digits_vit() -> LoadedModel:
 @pytest.fixture(scope="session")
 def smollm2(prepared_data: Path) -> LoadedModel:
     return load(Catalog(prepared_data).folder(SMOLLM2))
+
+
+@dataclass
+class Server:
+    """A running `modelshapley up`."""
+
+    process: subprocess.Popen[str]
+    url: str
+    data: Path
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=30)
+
+
+StartServer = Callable[..., Server]
+
+
+@pytest.fixture(scope="session")
+def start_server(tmp_path_factory: pytest.TempPathFactory, prepared_data: Path) -> Iterator[StartServer]:
+    """A function that starts `modelshapley up` on a free port; what it started is stopped at the end."""
+    started: list[Server] = []
+
+    def start(*options: str, data: Path | None = None, **environment: str) -> Server:
+        data = data or tmp_path_factory.mktemp("data")
+        if not (data / "demo").exists():
+            (data / "demo").symlink_to(prepared_data / "demo")
+        command = [sys.executable, "-m", "modelshapley.cli", "up", "--port", "0", "--data", str(data), *options]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=(data / "up.log").open("a"), text=True, env=os.environ | environment
+        )
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line.startswith("ready http://"):
+            process.kill()
+            pytest.fail(f"no server: {line!r}\n{(data / 'up.log').read_text()[-3000:]}")
+        server = Server(process, line.split()[1], data)
+        started.append(server)
+        return server
+
+    yield start
+    for server in started:
+        if server.process.poll() is None:
+            server.stop()
+
+
+@pytest.fixture(scope="session")
+def server(start_server: StartServer) -> Server:
+    """One server with one worker, shared by the tests that only use it."""
+    return start_server()
+
+
+@pytest.fixture(scope="session")
+def api(server: Server) -> Iterator[Client]:
+    with Client(server.url) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def digits_run(api: Client) -> Run:
+    return api.wait(api.submit_run(DIGITS_RUN).id)
+
+
+@pytest.fixture(scope="session")
+def capitals_run(api: Client) -> Run:
+    return api.wait(api.submit_run(CAPITALS_RUN).id)

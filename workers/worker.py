@@ -55,4 +55,4 @@ class WarmWorker(SimpleWorker):
 
     def handle_exception(self, job: Job, *exc_info: Any) -> None:
         """Jobs record their own failures; what still comes through is logged here."""
-        log.error("job %s ended in an error", job.id, exc_info=exc_info)  # type: ignore[arg-type]  # RQ hands on exc_info
+        log.error("job %s ended in an error", job.id, exc_info=exc_info)

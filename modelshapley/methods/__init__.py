@@ -11,6 +11,8 @@ from modelshapley.methods.infos import METHODS
 if TYPE_CHECKING:
     from modelshapley.methods.base import Method
 
+__all__ = ["METHODS", "load_method"]
+
 _CLASSES = {
     "two-sided": "two_sided.TwoSided",
     "mean-abs": "mean_abs.MeanAbs",

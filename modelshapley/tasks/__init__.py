@@ -12,6 +12,8 @@ from modelshapley.tasks.infos import TASKS
 if TYPE_CHECKING:
     from modelshapley.tasks.base import Task
 
+__all__ = ["TASKS", "load_task"]
+
 _CLASSES = {"digits": "digits.Digits", "world-capitals": "world_capitals.WorldCapitals"}
 
 
