@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.problems import problem
-from backend.settings import is_loopback
+from modelshapley.addresses import is_loopback
 
 OPEN_PATHS = {"/api/v1/health"}
 

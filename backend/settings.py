@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 from pathlib import Path
 from typing import Self
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from modelshapley.addresses import is_loopback
 
 
 class Settings(BaseSettings):
@@ -62,13 +63,3 @@ class Settings(BaseSettings):
     @property
     def maps_url(self) -> str:
         return self.storage_url or str(self.data.resolve())
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a server that listens on `host`."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

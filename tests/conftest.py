@@ -68,7 +68,11 @@ def start_server(tmp_path_factory: pytest.TempPathFactory, prepared_data: Path) 
             (data / "demo").symlink_to(prepared_data / "demo")
         command = [sys.executable, "-m", "modelshapley.cli", "up", "--port", "0", "--data", str(data), *options]
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=(data / "up.log").open("a"), text=True, env=os.environ | environment
+            command,
+            stdout=subprocess.PIPE,
+            stderr=(data / "up.log").open("a"),
+            text=True,
+            env=os.environ | environment,
         )
         assert process.stdout is not None
         line = process.stdout.readline()

@@ -26,6 +26,7 @@ class Warm:
         self._device = device
         self._capacity = capacity
         self._models: OrderedDict[str, LoadedModel] = OrderedDict()
+        self._stamps: dict[str, object] = {}
         self._intact: dict[tuple[str, str, int], Bools] = {}
 
     def model(self, model_id: str) -> LoadedModel:
@@ -33,14 +34,15 @@ class Warm:
         if model_id == SMOLLM2:
             prepare_smollm2(self._catalog.smollm2_folder, log.info)
         folder = self._catalog.folder(model_id)
-        held = self._models.get(model_id)
-        if held is None or held.revision != folder.revision():
+        stamp = folder.stamp()
+        if self._stamps.get(model_id) != stamp:
             self._forget(model_id)
-            held = self._models[model_id] = load(folder, self._device)
+            self._models[model_id] = load(folder, self._device)
+            self._stamps[model_id] = stamp
         self._models.move_to_end(model_id)
         while len(self._models) > self._capacity:
             self._forget(next(iter(self._models)))
-        return held
+        return self._models[model_id]
 
     def intact(self, loaded: LoadedModel, task_id: str, seed: int) -> Bools:
         """The intact model's right and wrong answers on the task's test examples."""
@@ -51,6 +53,7 @@ class Warm:
 
     def _forget(self, model_id: str) -> None:
         self._models.pop(model_id, None)
+        self._stamps.pop(model_id, None)
         for key in [key for key in self._intact if key[0] == model_id]:
             del self._intact[key]
 

@@ -7,10 +7,9 @@ from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Depends, Header, Query, Response
 from fastapi.responses import PlainTextResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
-from starlette.concurrency import run_in_threadpool
 
 from backend.checks import check_run
 from backend.deps import Here, Rooms
@@ -69,11 +68,12 @@ def cancel(run_id: str, here: Here) -> Run:
 
 @router.get("/{run_id}/events", response_class=EventSourceResponse)
 async def events(
-    run_id: str, here: Here, last_event_id: Annotated[str | None, Header(pattern=r"^\d+-\d+$")] = None
+    run: Annotated[Run, Depends(one)],
+    here: Here,
+    last_event_id: Annotated[str | None, Header(pattern=r"^\d+-\d+$")] = None,
 ) -> AsyncIterator[ServerSentEvent]:
     """Server-sent events `progress` and `status`; the data of each is the run as it is then."""
-    await run_in_threadpool(here.records.run, run_id)
-    async for event in follow(here.events, "run", run_id, lambda: here.records.run(run_id), last_event_id):
+    async for event in follow(here.events, "run", run.id, lambda: here.records.run(run.id), last_event_id):
         yield event
 
 

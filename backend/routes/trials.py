@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Depends, Header, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
-from starlette.concurrency import run_in_threadpool
 
 from backend.deps import Here, Rooms
 from backend.queues import REDIS_DOWN
@@ -50,11 +49,12 @@ def one(trial_id: str, here: Here) -> Trial:
 
 @router.get("/{trial_id}/events", response_class=EventSourceResponse)
 async def events(
-    trial_id: str, here: Here, last_event_id: Annotated[str | None, Header(pattern=r"^\d+-\d+$")] = None
+    trial: Annotated[Trial, Depends(one)],
+    here: Here,
+    last_event_id: Annotated[str | None, Header(pattern=r"^\d+-\d+$")] = None,
 ) -> AsyncIterator[ServerSentEvent]:
     """Server-sent events `progress` and `status`; the data of each is the trial as it is then."""
-    await run_in_threadpool(here.records.trial, trial_id)
-    async for event in follow(here.events, "trial", trial_id, lambda: here.records.trial(trial_id), last_event_id):
+    async for event in follow(here.events, "trial", trial.id, lambda: here.records.trial(trial.id), last_event_id):
         yield event
 
 

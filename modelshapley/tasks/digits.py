@@ -61,7 +61,7 @@ class Digits(Task[Digit]):
     test_chunk = 60
 
     def examples(self, split: Split, seed: int = 0) -> Sequence[Digit]:
-        digits = split_digits()[split.value]
+        digits = split_digits()[split]
         order = (
             stratified([d.label for d in digits], seed) if split == Split.PROBE else shuffled(len(digits), seed)
         )

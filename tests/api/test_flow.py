@@ -50,7 +50,8 @@ def test_events_count_up_and_end_with_the_status(api: Client) -> None:
     assert events[-1].data.status is Status.DONE
     done = [event.data.progress.done for event in events]
     assert done == sorted(done)
-    assert len({event.id for event in events}) == len(events)
+    ids = [tuple(map(int, event.id.split("-"))) for event in events]
+    assert ids == sorted(ids)
 
 
 def test_a_reconnect_goes_on_after_the_last_event(server: Server, api: Client, digits_run: Run) -> None:
@@ -62,7 +63,9 @@ def test_a_reconnect_goes_on_after_the_last_event(server: Server, api: Client, d
     assert [line for line in rest.splitlines() if line.startswith("id: ")] == [f"id: {ids[-1]}"]
 
 
-def test_maps_as_json_csv_and_safetensors_agree(api: Client, server: Server, digits_run: Run, tmp_path: Path) -> None:
+def test_maps_as_json_csv_and_safetensors_agree(
+    api: Client, server: Server, digits_run: Run, tmp_path: Path
+) -> None:
     data = api.importance_map(digits_run.id, "two-sided", "neuron")
     scores = np.array(data.scores)
     assert list(scores.shape) == data.shape == [4, 40]
@@ -93,7 +96,9 @@ OFFS = {
 
 
 @pytest.mark.parametrize("name", OFFS)
-def test_a_digits_trial_equals_zeroed_weights(api: Client, digits_run: Run, digits_vit: LoadedModel, name: str) -> None:
+def test_a_digits_trial_equals_zeroed_weights(
+    api: Client, digits_run: Run, digits_vit: LoadedModel, name: str
+) -> None:
     trial = api.measure(TrialRequest(run=digits_run.id, off=OFFS[name]))
     assert trial.status is Status.DONE, trial.error
     reference = answers_with_zeroed_weights(digits_vit, "digits", OFFS[name].deactivation())
@@ -146,7 +151,8 @@ def test_an_equal_deactivation_is_answered_at_once(api: Client, digits_run: Run)
 
 def test_a_newer_trial_of_a_session_supersedes_older_ones(api: Client, capitals_run: Run) -> None:
     trials = [
-        api.submit_trial(TrialRequest(run=capitals_run.id, off=Off(head=[(i, 8)]), session="tab")) for i in range(4)
+        api.submit_trial(TrialRequest(run=capitals_run.id, off=Off(head=[(i, 8)]), session="tab"))
+        for i in range(4)
     ]
     last = [event.data for event in api.trial_events(trials[-1].id)][-1]
     assert last.status is Status.DONE
@@ -167,7 +173,13 @@ def test_what_there_is(api: Client, digits_run: Run) -> None:
     assert models["demo:digits-vit"].shapes == {"neuron": [4, 40], "head": [4, 4], "layer": [4]}
     assert models["demo:smollm2-135m"].shapes == {"neuron": [30, 1536], "head": [30, 9], "layer": [30]}
     assert {task.id for task in api.tasks()} == {"digits", "world-capitals"}
-    assert {m.id for m in api.methods()} >= {"model-shapley", "model-shapley-paper", "mean-abs", "two-sided", "random"}
+    assert {m.id for m in api.methods()} >= {
+        "model-shapley",
+        "model-shapley-paper",
+        "mean-abs",
+        "two-sided",
+        "random",
+    }
     (worker,) = api.workers()
     assert worker.queues == ["trials", "runs"]
     assert worker.name == digits_run.worker
