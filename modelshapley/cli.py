@@ -46,6 +46,8 @@ def score(
     from modelshapley.scoring import score as run
     from modelshapley.tasks import load_task
 
+    if not out.absolute().parent.is_dir():
+        raise ModelShapleyError(f"There is no folder {str(out.parent)!r} to write {out.name} to.")
     loaded_task, loaded_method = load_task(task), load_method(method)
     loaded = load(_folder(model, data), device)
     loaded_task.check(loaded)
@@ -88,10 +90,25 @@ def up(
 
 
 @app.command()
+def web(
+    host: Annotated[str, typer.Option(envvar="MODELSHAPLEY_HOST")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, envvar="MODELSHAPLEY_PORT")] = 8050,
+    data: Data = Path(".data"),
+) -> None:
+    """Start only the API with the dashboard, for the Redis in MODELSHAPLEY_REDIS_URL."""
+    _become(data, "uvicorn", "frontend.asgi:create", "--factory", "--host", host, "--port", str(port))
+
+
+@app.command()
 def worker(data: Data = Path(".data")) -> None:
-    """Start one worker in this terminal, for the Redis in MODELSHAPLEY_REDIS_URL."""
+    """Start only one worker, for the Redis in MODELSHAPLEY_REDIS_URL."""
+    _become(data, "workers.main")
+
+
+def _become(data: Path, module: str, *arguments: str) -> None:
+    """Turn this process into another, so that signals reach it."""
     environment = os.environ | {"MODELSHAPLEY_DATA": str(data.resolve())}
-    os.execve(sys.executable, [sys.executable, "-m", "workers.main"], environment)  # noqa: S606  # this is the worker
+    os.execve(sys.executable, [sys.executable, "-m", module, *arguments], environment)  # noqa: S606
 
 
 def _folder(model: str, data: Path) -> ModelFolder:

@@ -12,7 +12,7 @@ from torch import nn
 
 from modelshapley.anatomy import Anatomy
 from modelshapley.catalog import ModelFolder
-from modelshapley.errors import UnsupportedModel
+from modelshapley.errors import ModelShapleyError, UnsupportedModel
 from modelshapley.verify import verify
 
 
@@ -31,10 +31,12 @@ class LoadedModel:
 def load(folder: ModelFolder, device: str | torch.device = "cpu") -> LoadedModel:
     """Load the model in ``folder`` onto ``device`` in float32, frozen.
 
-    Raises UnsupportedModel where transformers cannot load it or its anatomy fails verification
+    Raises ModelShapleyError for a device that is not there, and UnsupportedModel where transformers cannot load
+    the model or its anatomy fails verification
     (gating a sample of units must equal zeroing the matching weights).
     """
     family = folder.anatomy.family
+    place = _device(device)
     auto_class = getattr(transformers, family.auto_class)
     try:
         model, report = auto_class.from_pretrained(
@@ -59,7 +61,18 @@ def load(folder: ModelFolder, device: str | torch.device = "cpu") -> LoadedModel
             f"The weights of {folder.id!r} lack {len(report['missing_keys'])} tensor(s) that a "
             f"{family.model_type} model for this use needs, such as {some}."
         )
-    model.eval().requires_grad_(False).to(device)
-    loaded = LoadedModel(folder.id, folder.revision(), folder.anatomy, model, tokenizer, torch.device(device))
+    model.eval().requires_grad_(False).to(place)
+    loaded = LoadedModel(folder.id, folder.revision(), folder.anatomy, model, tokenizer, place)
     verify(model, folder.anatomy)
     return loaded
+
+
+def _device(name: str | torch.device) -> torch.device:
+    """The device, once it has been seen to work."""
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelShapleyError(f"Device {str(name)!r} cannot be used here ({reason}); try cpu.") from error
+    return device

@@ -21,7 +21,7 @@ WORLD_CAPITALS = TaskInfo(
         "right: the one with the highest mean token log-likelihood."
     ),
     probe_examples=64,
-    test_examples=97,
+    test_examples=94,
 )
 
 TASKS: dict[str, TaskInfo] = {info.id: info for info in (DIGITS, WORLD_CAPITALS)}

@@ -1,0 +1,253 @@
+"""The main job in a real browser: submit, wait for the map, switch units off, read the accuracy."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from modelshapley.client import Client
+from modelshapley.contracts import Off, Run, TrialRequest
+from tests.conftest import Server, StartServer
+from tests.e2e.conftest import PICTURES
+
+CELL = """([panel, row, column]) => {
+  const graph = document.querySelector('#map .js-plotly-plot'), layout = graph._fullLayout;
+  const n = panel ? String(panel + 1) : '', x = layout['xaxis' + n], y = layout['yaxis' + n];
+  const box = graph.getBoundingClientRect();
+  return [box.left + x._offset + x.l2p(column), box.top + y._offset + y.l2p(row)];
+}"""
+LAYERS, HEADS, NEURONS = 0, 1, 2
+
+
+def open_map(page: Page, server: Server, run: Run, query: str = "") -> None:
+    page.goto(f"{server.url}/runs/{run.id}{query}")
+    page.wait_for_selector(
+        "#map .heatmaplayer image, #map .heatmaplayer path, #map .heatmaplayer .hm", state="attached"
+    )
+    page.wait_for_function("document.querySelectorAll('#top-units tbody tr').length > 0")
+
+
+def click_cell(page: Page, panel: int, row: int, column: int) -> None:
+    page.mouse.click(*page.evaluate(CELL, [panel, row, column]))
+
+
+def drag(page: Page, panel: int, first: tuple[int, int], last: tuple[int, int]) -> None:
+    start, end = page.evaluate(CELL, [panel, *first]), page.evaluate(CELL, [panel, *last])
+    page.mouse.move(*start)
+    page.mouse.down()
+    page.mouse.move((start[0] + end[0]) / 2, (start[1] + end[1]) / 2, steps=4)
+    page.mouse.move(*end, steps=4)
+    page.mouse.up()
+
+
+def measured(page: Page) -> float:
+    """The accuracy in the tray once it is measured on all examples, in percent."""
+    expect(page.locator("#trial-n")).to_contain_text("measured on all", timeout=60_000)
+    expect(page.locator("#tray-figures")).not_to_have_class(re.compile("pending"))
+    return float(page.inner_text("#accuracy").removesuffix(" %"))
+
+
+def crosses(page: Page) -> int:
+    return page.locator("#map .scatterlayer .point").count()
+
+
+def test_submit_wait_click_a_head_and_read_the_accuracy(page: Page, start_server: StartServer) -> None:
+    server = start_server()
+    page.goto(server.url)
+    expect(page.get_by_text("Nothing scored yet")).to_be_visible()
+    page.get_by_role("button", name="Score", exact=True).click()
+    page.get_by_role("link", name="Watch it").click()
+    expect(page.locator("#map .heatmaplayer").first).to_be_attached(timeout=60_000)
+    expect(page.locator("#accuracy")).to_have_text(re.compile(r"^9\d\.\d %$"))
+    before = page.inner_text("#accuracy")
+    page.wait_for_function("document.querySelectorAll('#top-units tbody tr').length > 0")
+    run_id = re.search(r"/runs/(\w+)", page.url)[1]
+    for row in range(2):
+        click_cell(page, HEADS, row, 0)
+    expect(page.locator("#tray-off")).to_have_text("2 heads")
+    accuracy = measured(page)
+    assert page.inner_text("#accuracy") != before
+    with Client(server.url) as api:
+        trial = api.measure(TrialRequest(run=run_id, off=Off(head=[(0, 0), (1, 0)])))
+    assert f"{100 * trial.accuracy:.1f}" == f"{accuracy:.1f}"
+    page.goto(server.url)
+    expect(page.locator(".run-card")).to_have_count(1)
+    expect(page.locator(".run-picture img")).to_be_visible()
+
+
+def test_every_way_of_switching_off_and_back(page: Page, server: Server, digits_run: Run) -> None:
+    open_map(page, server, digits_run)
+    expect(page.locator("#accuracy")).to_have_text(f"{100 * digits_run.intact.accuracy:.1f} %")
+    click_cell(page, HEADS, 0, 1)
+    expect(page.locator("#tray-off")).to_have_text("1 head")
+    expect(page).to_have_url(re.compile(r"off=head:0\.1$"))
+    assert crosses(page) == 1
+    drag(page, NEURONS, (1, 5), (3, 12))
+    expect(page.locator("#tray-off")).to_have_text("24 neurons · 1 head")
+    expect(page).to_have_url(re.compile(r"off=neuron:1\.5-12,2\.5-12,3\.5-12;head:0\.1$"))
+    assert crosses(page) == 25
+    click_cell(page, LAYERS, 2, 0)
+    expect(page.locator("#tray-off")).to_have_text("24 neurons · 1 head · 1 layer")
+    click_cell(page, NEURONS, 2, 7)
+    expect(page.locator("#tray-off")).to_have_text("23 neurons · 1 head · 1 layer")
+    for words in ("24 neurons · 1 head · 1 layer", "24 neurons · 1 head", "1 head", "Nothing is switched off"):
+        page.locator("#undo").click()
+        expect(page.locator("#tray-off")).to_have_text(words)
+    expect(page.locator("#undo")).to_be_disabled()
+    expect(page.locator("#accuracy")).to_have_text(f"{100 * digits_run.intact.accuracy:.1f} %")
+    assert crosses(page) == 0
+    page.get_by_label("Switch head 0.0 off").check()
+    expect(page.locator("#tray-off")).to_have_text("1 head")
+    page.locator("#reset").click()
+    expect(page.get_by_label("Switch head 0.0 off")).not_to_be_checked()
+
+
+def test_the_tray_agrees_with_the_api_and_with_the_link(
+    page: Page, server: Server, api: Client, digits_run: Run
+) -> None:
+    open_map(page, server, digits_run, "?method=two-sided&unit=neuron&off=most:0.25:neuron:two-sided")
+    expect(page.locator("#tray-off")).to_have_text("40 neurons")
+    accuracy = measured(page)
+    request = TrialRequest(run=digits_run.id, method="two-sided", unit="neuron", which="most", fraction=0.25)
+    trial = api.measure(request)
+    assert accuracy == pytest.approx(100 * trial.accuracy, abs=0.051)
+    low, high = (100 * end for end in trial.interval)
+    expect(page.locator("#tray-figures")).to_contain_text(f"{low:.1f} to {high:.1f} %")
+    change = f"{abs(100 * trial.difference):.1f} pts"
+    expect(page.locator("#difference")).to_have_text(f"\u2212{change}")
+
+
+def test_the_ranking_control_switches_off_the_share_it_says(page: Page, server: Server, digits_run: Run) -> None:
+    open_map(page, server, digits_run, "?unit=neuron")
+    expect(page.locator("#apply")).to_have_text("Switch off 20 %: 32 neurons")
+    page.locator("#which").get_by_text("most").click()
+    page.locator("#apply").click()
+    expect(page.locator("#tray-off")).to_have_text("32 neurons")
+    expect(page).to_have_url(re.compile(r"off=most:0\.2:neuron:two-sided$"))
+    most = measured(page)
+    page.locator("#which").get_by_text("least").click()
+    page.locator("#apply").click()
+    expect(page).to_have_url(re.compile(r"off=least:0\.2:neuron:two-sided$"))
+    page.wait_for_timeout(400)
+    assert measured(page) > most
+
+
+def test_a_method_switch_changes_map_table_and_address(page: Page, server: Server, digits_run: Run) -> None:
+    open_map(page, server, digits_run)
+    first = page.inner_text("#top-units")
+    page.locator("#method").click()
+    page.get_by_role("option", name="Model Shapley (corrected)").click()
+    expect(page).to_have_url(re.compile("method=model-shapley&"))
+    expect(page.locator("#quantity")).to_contain_text("negative: better")
+    expect(page.locator("#top-units")).not_to_have_text(first)
+    page.get_by_role("button", name="How is this computed?").click()
+    expect(page.get_by_text("eq. 3 and Remark 4.3")).to_be_visible()
+
+
+def test_hovering_tells_unit_score_error_and_rank(
+    page: Page, server: Server, api: Client, digits_run: Run
+) -> None:
+    open_map(page, server, digits_run)
+    data = api.importance_map(digits_run.id, "two-sided", "head")
+    flat = sorted((score for row in data.scores for score in row), reverse=True)
+    page.mouse.move(*page.evaluate(CELL, [HEADS, 2, 1]))
+    label = page.locator("#map .hoverlayer .hovertext")
+    expect(label).to_contain_text("head 2.1")
+    expect(label).to_contain_text(f"rank {flat.index(data.scores[2][1]) + 1} of 16")
+    expect(label).to_contain_text("±")
+
+
+def test_the_form_is_checked_as_it_is_filled_in(page: Page, server: Server, digits_run: Run) -> None:
+    page.goto(server.url)
+    button = page.get_by_role("button", name="Score", exact=True)
+    expect(button).to_be_enabled()
+    page.locator("#form-limit").fill("0")
+    expect(page.get_by_text("A whole number from 1.")).to_be_visible()
+    expect(button).to_be_disabled()
+    page.locator("#form-limit").fill("16")
+    expect(button).to_be_enabled()
+    page.locator("#form-task").click()
+    page.get_by_role("option", name="World capitals").click()
+    expect(
+        page.get_by_text("This task wants a model of texts; Digits ViT (4 layers) works on images.")
+    ).to_be_visible()
+    expect(button).to_be_disabled()
+    page.locator("#form-model").click()
+    page.get_by_role("option", name=re.compile("SmolLM2")).click()
+    expect(button).to_be_enabled()
+
+
+def test_what_is_not_there_is_said_in_words(page: Page, server: Server, digits_run: Run) -> None:
+    page.goto(f"{server.url}/runs/nope")
+    expect(page.get_by_text("There is no run 'nope'.")).to_be_visible()
+    page.goto(f"{server.url}/somewhere")
+    expect(page.get_by_text("There is no page at /somewhere.")).to_be_visible()
+    open_map(page, server, digits_run, "?off=head:9.9")
+    expect(page.get_by_text("layers go from 0 to 3")).to_be_visible()
+    expect(page.locator("#tray-off")).to_have_text("Nothing is switched off")
+
+
+def test_no_worker_and_no_server_are_said_and_pass(page: Page, start_server: StartServer) -> None:
+    page.allowed += [
+        "ERR_CONNECTION_REFUSED",
+        "ERR_EMPTY_RESPONSE",
+        "ERR_CONNECTION_RESET",
+        "Failed to fetch",
+        "Callback failed",
+    ]
+    server = start_server("--workers", "0")
+    page.goto(server.url)
+    expect(page.locator("#banner")).to_contain_text("No worker is listening", timeout=15_000)
+    server.stop()
+    expect(page.locator("#banner")).to_contain_text("does not answer", timeout=15_000)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_accessibility_violations(page: Page, server: Server, digits_run: Run, scheme: str) -> None:
+    page.emulate_media(color_scheme=scheme)
+    page.goto(server.url)
+    expect(page.locator(".run-card").first).to_be_visible()
+    assert_accessible(page)
+    open_map(page, server, digits_run, "?off=head:0.1")
+    measured(page)
+    assert_accessible(page)
+
+
+def assert_accessible(page: Page) -> None:
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+
+
+@pytest.mark.parametrize("width", [1440, 1024])
+def test_nothing_is_wider_than_the_window(page: Page, server: Server, digits_run: Run, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 700})
+    for path in ("/", f"/runs/{digits_run.id}"):
+        page.goto(server.url + path)
+        page.wait_for_timeout(1500)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+    expect(page.locator("#accuracy")).to_be_in_viewport()
+
+
+def test_pictures_for_the_readme(page: Page, server: Server, digits_run: Run, capitals_run: Run) -> None:
+    """Taken anew by every run of the tests, into docs/pictures."""
+    PICTURES.mkdir(exist_ok=True)
+    page.goto(server.url)
+    expect(page.locator(".run-picture img").first).to_be_visible()
+    assert taken(page, PICTURES / "runs.png") > 20_000
+    open_map(page, server, capitals_run, "?method=two-sided&unit=head&off=least:0.4:head:two-sided")
+    measured(page)
+    page.wait_for_timeout(500)
+    assert taken(page, PICTURES / "map.png") > 50_000
+
+
+def taken(page: Page, file: Path) -> int:
+    page.mouse.move(5, 5)
+    started = time.time()
+    page.screenshot(path=file)
+    assert file.stat().st_mtime >= started - 1
+    return file.stat().st_size
