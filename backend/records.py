@@ -6,6 +6,7 @@ cancelled whatever a worker still writes.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import uuid
 from collections.abc import Collection, Iterator
@@ -36,17 +37,37 @@ from modelshapley.errors import NotFound
 from modelshapley.units import Deactivation, UnitKind
 
 Row = TypeVar("Row")
+MIGRATION_LOCK = 7421  # any number, the same in every process
 OPEN = (Status.QUEUED, Status.RUNNING)
 
 
 def migrate(url: str) -> None:
-    """Bring the database at `url` to the newest schema, creating it where there is none."""
-    if url.startswith("sqlite:///"):
-        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    """Bring the database at `url` to the newest schema, creating it where there is none.
+
+    Web server and workers start together and each calls this, so it goes one process at a time.
+    """
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["url"] = url
-    command.upgrade(config, "head")
+    with _one_at_a_time(url):
+        command.upgrade(config, "head")
+
+
+@contextmanager
+def _one_at_a_time(url: str) -> Iterator[None]:
+    if not url.startswith("sqlite:///"):
+        engine = create_engine(url)
+        with engine.begin() as connection:
+            if engine.dialect.name == "postgresql":
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
+            yield
+        engine.dispose()
+        return
+    file = Path(url.removeprefix("sqlite:///"))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 class Records:
@@ -110,6 +131,11 @@ class Records:
             if changed.rowcount == 0:  # type: ignore[attr-defined]  # a CursorResult for every UPDATE
                 return None
             return _run(_found(session.get(RunRow, run_id), "run", run_id))
+
+    def revision(self, run_id: str) -> str | None:
+        """Identity of the model that a run scored; None before it is known. Raises NotFound."""
+        with self._session() as session:
+            return _found(session.get(RunRow, run_id), "run", run_id).revision
 
     def drop_run(self, run_id: str) -> None:
         """Forget a run that could not be enqueued."""

@@ -45,6 +45,7 @@ class RunRow(Base):
     error: Mapped[str | None] = mapped_column(Text)
     shapes: Mapped[dict[str, list[int]]] = mapped_column(JSON)
     intact: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    revision: Mapped[str | None] = mapped_column(String(64))
     worker: Mapped[str | None] = mapped_column(String(64))
     created: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
     started: Mapped[datetime | None] = mapped_column(UtcDateTime)

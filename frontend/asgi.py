@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 
 import httpx
 from fastapi import FastAPI
-from fastapi.responses import RedirectResponse
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.routing import Mount
@@ -33,7 +32,6 @@ def create() -> FastAPI:
         await close_rooms(rooms)
 
     root = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    root.add_api_route("/docs", lambda: RedirectResponse("/api/docs"), include_in_schema=False)
     root.mount("/api", api)
     # The dashboard is a client like any other, but its calls do not leave the process: they go to the API
     # inside the server's own guards and carry no key.

@@ -5,6 +5,7 @@ Both send the same `Call`s, so a route is written down once.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +37,7 @@ from modelshapley.units import UnitKind
 T = TypeVar("T")
 ROOT = "/api/v1"
 DEFAULT_URL = "http://127.0.0.1:8050"
+RECONNECT_S = 1.0
 
 
 class ApiError(ModelShapleyError):
@@ -224,12 +226,18 @@ class Client:
     def run_events(self, run_id: str) -> Iterator[RunEvent]:
         """Progress and status as they happen; ends with the run."""
         for sse in self._stream(f"/runs/{run_id}/events"):
-            yield RunEvent.model_validate({"id": sse.id, "event": sse.event, "data": sse.json()})
+            event = RunEvent.model_validate({"id": sse.id, "event": sse.event, "data": sse.json()})
+            yield event
+            if event.data.status.ended:
+                return
 
     def trial_events(self, trial_id: str) -> Iterator[TrialEvent]:
         """The trial after every chunk; ends with it."""
         for sse in self._stream(f"/trials/{trial_id}/events"):
-            yield TrialEvent.model_validate({"id": sse.id, "event": sse.event, "data": sse.json()})
+            event = TrialEvent.model_validate({"id": sse.id, "event": sse.event, "data": sse.json()})
+            yield event
+            if event.data.status.ended:
+                return
 
     def wait(self, run_id: str) -> Run:
         """Block until a run has ended, and return it."""
@@ -245,14 +253,22 @@ class Client:
         return self.trial(submitted.id)
 
     def _stream(self, path: str) -> Iterator[ServerSentEvent]:
-        try:
-            with connect_sse(self._http, "GET", ROOT + path, timeout=httpx.Timeout(30.0, read=None)) as source:
-                if not source.response.is_success:
-                    source.response.read()
-                    raise _problem(source.response)
-                yield from source.iter_sse()
-        except httpx.TransportError as error:
-            raise _unreachable(self._http.base_url, error) from error
+        """Events without end: a stream that the server closes early (Redis was away) is taken up where it stopped."""
+        last_id = None
+        while True:
+            headers = {"Last-Event-ID": last_id} if last_id else {}
+            timeout = httpx.Timeout(30.0, read=None)
+            try:
+                with connect_sse(self._http, "GET", ROOT + path, headers=headers, timeout=timeout) as source:
+                    if not source.response.is_success:
+                        source.response.read()
+                        raise _problem(source.response)
+                    for event in source.iter_sse():
+                        yield event
+                        last_id = event.id
+            except httpx.TransportError as error:
+                raise _unreachable(self._http.base_url, error) from error
+            time.sleep(RECONNECT_S)
 
 
 class AsyncClient:

@@ -37,6 +37,7 @@ def load(folder: ModelFolder, device: str | torch.device = "cpu") -> LoadedModel
     """
     family = folder.anatomy.family
     place = _device(device)
+    transformers.utils.logging.disable_progress_bar()
     auto_class = getattr(transformers, family.auto_class)
     try:
         model, report = auto_class.from_pretrained(

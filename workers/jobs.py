@@ -74,13 +74,16 @@ def _score(shop: Shop, run: Run) -> None:
     intact = shop.warm.intact(loaded, run.task, run.seed)
     right, n = int(intact.sum()), len(intact)
     measured = Measured(accuracy=right / n, interval=accuracy_interval(right, n), n=n)
-    shop.update_run(run.id, "status", status=Status.DONE, intact=measured.model_dump(mode="json"))
+    values = {"intact": measured.model_dump(mode="json"), "revision": loaded.revision}
+    shop.update_run(run.id, "status", status=Status.DONE, **values)
     shop.storage.drop_checkpoint(run.id)
 
 
 def _measure(shop: Shop, trial: Trial) -> None:
     run = shop.records.run(trial.run)
     loaded = shop.warm.model(run.model)
+    if loaded.revision != shop.records.revision(run.id):
+        raise ModelShapleyError(f"The files of {run.model!r} have changed since run {run.id}; score it again.")
     intact = shop.warm.intact(loaded, run.task, run.seed)
     for correct, total in answers(loaded, load_task(run.task), trial.off.deactivation(), run.seed):
         values: dict[str, Any] = {

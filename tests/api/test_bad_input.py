@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from modelshapley.catalog import ASSETS
 from modelshapley.client import ApiError, ApiUnreachable, Client
@@ -235,3 +236,16 @@ def test_an_empty_selection_measures_the_intact_model(api: Client, digits_run: R
     trial = api.measure(TrialRequest(run=digits_run.id, off=Off()))
     assert trial.difference == 0
     assert trial.accuracy == digits_run.intact.accuracy
+
+
+def test_a_model_that_changed_after_its_run_is_not_measured(server: Server, api: Client) -> None:
+    folder = model_folder(server, "changing")
+    shutil.copy(ASSETS / "digits-vit" / "model.safetensors", folder)
+    run = api.wait(api.submit_run(RunRequest(model="local:changing", task="digits", limit=8)).id)
+    assert run.status is Status.DONE
+    weights = load_file(folder / "model.safetensors")
+    weights["classifier.bias"] += 1
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    trial = api.measure(TrialRequest(run=run.id, off=Off(head=[(0, 0)])))
+    assert trial.status is Status.FAILED
+    assert "changed since run" in (trial.error or "")

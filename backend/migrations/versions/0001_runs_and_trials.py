@@ -24,6 +24,7 @@ def upgrade() -> None:
         sa.Column("error", sa.Text()),
         sa.Column("shapes", sa.JSON(), nullable=False),
         sa.Column("intact", sa.JSON()),
+        sa.Column("revision", sa.String(64)),
         sa.Column("worker", sa.String(64)),
         sa.Column("created", sa.DateTime(timezone=True), nullable=False),
         sa.Column("started", sa.DateTime(timezone=True)),
