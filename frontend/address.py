@@ -13,6 +13,11 @@ from urllib.parse import parse_qs, quote
 from modelshapley.units import Deactivation, UnitKind
 
 RUN_PATH = re.compile(r"^/runs/([0-9A-Za-z_-]{1,64})/?$")
+SPAN = {
+    UnitKind.NEURON: re.compile(r"(\d{1,7})\.(\d{1,7})(?:-(\d{1,7}))?", re.ASCII),
+    UnitKind.HEAD: re.compile(r"(\d{1,7})\.(\d{1,7})(?:-(\d{1,7}))?", re.ASCII),
+    UnitKind.LAYER: re.compile(r"(\d{1,7})(?:-(\d{1,7}))?", re.ASCII),
+}
 MAX_INDEX = 1_000_000
 MAX_UNITS = 500_000
 
@@ -29,11 +34,16 @@ class Ranked:
 
 @dataclass(frozen=True)
 class View:
-    """What a map's address says; None where it says nothing, or nothing that can be understood."""
+    """What a map's address says; None where it says nothing, or nothing that can be understood.
+
+    unclear: the parts that could not be. An `off` with one such part is left out as a whole: another
+    deactivation than the link's would be measured otherwise.
+    """
 
     method: str | None = None
     unit: UnitKind | None = None
     off: Deactivation | Ranked | None = None
+    unclear: tuple[str, ...] = ()
 
 
 def run_of(path: str) -> str | None:
@@ -43,14 +53,17 @@ def run_of(path: str) -> str | None:
 
 
 def parse(search: str) -> View:
-    """Read the query part. What cannot be understood is left out; ranges of indices are checked elsewhere."""
+    """Read the query part. Whether a model has these units is checked elsewhere."""
     query = {key: values[-1] for key, values in parse_qs(search.removeprefix("?")).items()}
-    unit = query.get("unit")
-    return View(
-        method=query.get("method"),
-        unit=UnitKind(unit) if unit in set(UnitKind) else None,
-        off=_off(query.get("off", "")),
-    )
+    unit, text = query.get("unit"), query.get("off", "")
+    kind = next((known for known in UnitKind if known.value == unit), None)
+    unclear = [f"unit={unit}"] if unit is not None and kind is None else []
+    try:
+        off = _off(text)
+    except ValueError as error:
+        off = None
+        unclear.append(f"off={error}")
+    return View(method=query.get("method"), unit=kind, off=off, unclear=tuple(unclear))
 
 
 def write(run: str, view: View) -> str:
@@ -83,35 +96,40 @@ def write_off(deactivation: Deactivation) -> str:
 
 
 def _off(text: str) -> Deactivation | Ranked | None:
-    parts = text.split(":")
-    if parts[0] in ("least", "most"):
-        return _ranked(parts)
+    """Raises ValueError with the part that cannot be understood."""
+    if text.partition(":")[0] in ("least", "most"):
+        return _ranked(text)
     off: dict[UnitKind, list[tuple[int, ...]]] = {}
     count = 0
     for group in filter(None, text.split(";")):
         name, _, spans = group.partition(":")
         if name not in set(UnitKind):
-            continue
+            raise ValueError(_clipped(group))
         kind = UnitKind(name)
-        pattern = re.compile(r"(\d+)(?:-(\d+))?" if kind is UnitKind.LAYER else r"(\d+)\.(\d+)(?:-(\d+))?")
         for span in spans.split(","):
-            found = pattern.fullmatch(span)
+            found = SPAN[kind].fullmatch(span)
             if found is None:
-                continue
+                raise ValueError(_clipped(f"{name}:{span}"))
             *before, last = found.groups()
-            numbers = [int(number) for number in before if number is not None]
-            end = int(last) if last is not None else numbers[-1]
-            count += end - numbers[-1] + 1
-            if end > MAX_INDEX or count > MAX_UNITS:
-                return None
-            off.setdefault(kind, []).extend((*numbers[:-1], i) for i in range(numbers[-1], end + 1))
+            *outer, first = (int(number) for number in before)
+            end = first if last is None else int(last)
+            count += end - first + 1
+            if end < first or end > MAX_INDEX or count > MAX_UNITS:
+                raise ValueError(_clipped(f"{name}:{span}"))
+            off.setdefault(kind, []).extend((*outer, i) for i in range(first, end + 1))
     return Deactivation.of(off) if off else None
 
 
-def _ranked(parts: list[str]) -> Ranked | None:
+def _ranked(text: str) -> Ranked:
     try:
-        which, fraction, unit, method = parts
+        which, fraction, unit, method = text.split(":")
         ranked = Ranked(which, float(fraction), UnitKind(unit), method)
-    except ValueError:
-        return None
-    return ranked if 0 <= ranked.fraction <= 1 else None
+    except ValueError as error:
+        raise ValueError(_clipped(text)) from error
+    if not 0 <= ranked.fraction <= 1:
+        raise ValueError(_clipped(text))
+    return ranked
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:60]} …"

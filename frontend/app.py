@@ -105,6 +105,7 @@ def _shell() -> Any:
         defaultColorScheme="auto",
         theme={
             "primaryColor": "blue",
+            "primaryShade": {"light": 8, "dark": 8},
             "fontFamily": "Inter, system-ui, -apple-system, 'Segoe UI', Roboto, Arial, sans-serif",
         },
     )

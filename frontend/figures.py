@@ -85,8 +85,8 @@ def colour_range(scores: Array, signed: bool) -> tuple[float, float, bool]:
 def map_figure(maps: Mapping[UnitKind, MapData]) -> dict[str, Any]:
     """Layers, heads and neurons side by side; rows are layers, the first on top.
 
-    Two traces a panel: the heatmap, and a scatter of the units that are off, which the page fills in.
-    `layout.meta` tells the page's script what each panel holds.
+    Two traces a panel: the heatmap, and one that makes it selectable. What is off is drawn over it by the
+    page's script (assets/marks.js), to which `layout.meta` tells what each panel holds.
     """
     panels = [panel(maps[kind]) for kind in PANELS if kind in maps]
     layers = panels[0].scores.shape[0]
@@ -113,7 +113,7 @@ def map_figure(maps: Mapping[UnitKind, MapData]) -> dict[str, Any]:
     for number, (shown, domain) in enumerate(zip(panels, domains, strict=True), start=1):
         suffix = "" if number == 1 else str(number)
         low, high, clipped = colour_range(shown.scores, signed)
-        traces += [_heatmap(shown, suffix, number), _crosses(suffix)]
+        traces += [_heatmap(shown, suffix, number), _selectable(suffix)]
         layout[f"xaxis{suffix}"] = _x_axis(shown, domain, suffix)
         layout[f"yaxis{suffix}"] = _y_axis(layers, row, suffix)
         layout[f"coloraxis{suffix}"] = _colour_axis(low, high, clipped, domain, row * layers)
@@ -124,7 +124,6 @@ def map_figure(maps: Mapping[UnitKind, MapData]) -> dict[str, Any]:
                 "axis": f"x{suffix}",
                 "edges": shown.edges,
                 "layers": layers,
-                "size": 13 if len(shown.edges) < 60 else 7,
             }
         )
     return {"data": traces, "layout": layout}
@@ -165,8 +164,8 @@ def _heatmap(shown: Panel, suffix: str, number: int) -> dict[str, Any]:
     }
 
 
-def _crosses(suffix: str) -> dict[str, Any]:
-    """The units that are off. One point that is not drawn keeps box selection awake."""
+def _selectable(suffix: str) -> dict[str, Any]:
+    """Plotly offers a box selection only where there is a scatter; this one shows nothing."""
     return {
         "type": "scatter",
         "mode": "markers",
@@ -175,9 +174,6 @@ def _crosses(suffix: str) -> dict[str, Any]:
         "xaxis": f"x{suffix}",
         "yaxis": f"y{suffix}",
         "hoverinfo": "skip",
-        "marker": {"symbol": "x", "size": 10, "color": "#e8347f", "line": {"width": 1.5, "color": "white"}},
-        "selected": {"marker": {"opacity": 1}},
-        "unselected": {"marker": {"opacity": 1}},
     }
 
 

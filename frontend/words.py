@@ -64,7 +64,7 @@ def duration(seconds: float) -> str:
 def ago(moment: datetime, now: datetime | None = None) -> str:
     """'just now', '4 min ago', or the date."""
     passed = ((now or datetime.now(UTC)) - moment).total_seconds()
-    if passed < 45:
+    if passed < 90:
         return "just now"
     if passed < 36 * 3600:
         return f"{duration(passed)} ago"

@@ -253,10 +253,10 @@ class Client:
         return self.trial(submitted.id)
 
     def _stream(self, path: str) -> Iterator[ServerSentEvent]:
-        """Events without end: a stream that the server closes early (Redis was away) is taken up where it stopped."""
-        last_id = None
+        """Events without end: a stream that the server closes early (Redis was away) is taken up again."""
+        last_id: str | None = None
         while True:
-            headers = {"Last-Event-ID": last_id} if last_id else {}
+            headers: dict[str, str] = {"Last-Event-ID": last_id} if last_id else {}
             timeout = httpx.Timeout(30.0, read=None)
             try:
                 with connect_sse(self._http, "GET", ROOT + path, headers=headers, timeout=timeout) as source:

@@ -37,7 +37,8 @@ def test_migrations_and_tables_agree(tmp_path: Path) -> None:
 
 def test_processes_that_start_together_do_not_trip_over_the_migration(tmp_path: Path) -> None:
     code = f"from backend.records import migrate; migrate('sqlite:///{tmp_path}/new/records.sqlite')"
-    starting = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    command = [sys.executable, "-c", code]
+    starting = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(4)]
     for process in starting:
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 0, errors

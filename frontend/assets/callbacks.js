@@ -29,24 +29,33 @@
     select(click, box, undo, reset, ranked, checked, selection, history, figure, ids) {
       const stay = dc.no_update;
       const source = triggered();
-      const marks = (now) => {
+      const boxes = (now) => {
         const off = Object.fromEntries(MS.KINDS.map((k) => [k, new Set((now[k] || []).map((u) => u.join(".")))]));
         return ids.map((id) => off[id.kind].has(id.unit));
       };
+      // Dash takes its time over a box that is set to what it is.
+      const changed = (now) => boxes(now).map((box, i) => (box === checked[i] ? stay : box));
       // A fresh table fires too, with every box as it should be: only boxes that differ were ticked by hand.
-      const before = marks(selection);
+      const before = boxes(selection);
       const ticked = ids.filter((_, i) => checked[i] !== before[i]).map((id) => [id.kind, id.unit.split(".").map(Number)]);
       const wanted = next(source, selection, history, click, box, ranked, figure, ticked);
-      if (!wanted || MS.same(wanted, selection)) return [stay, stay, before, null, null];
+      if (!wanted || MS.same(wanted, selection)) return [stay, stay, changed(selection), null, null];
       // A share of the ranking is remembered only while nothing else is off.
       const alone = wanted.ranked && MS.KINDS.every((k) => k === wanted.ranked.unit || !wanted[k].length);
       if (!alone) delete wanted.ranked;
       const past = source === "undo.n_clicks" ? history.slice(0, -1) : [...history, selection].slice(-50);
-      return [wanted, past, marks(wanted), null, null];
+      MS.mark(wanted);
+      return [wanted, past, changed(wanted), null, null];
     },
 
-    draw(figure, selection, _theme) {
-      return MS.draw(figure, selection);
+    draw(figure, _theme) {
+      setTimeout(MS.attach, 0);
+      return MS.draw(figure);
+    },
+
+    mark(selection) {
+      MS.mark(selection);
+      return dc.no_update;
     },
 
     tell(selection, history, method, unit, run) {
@@ -68,16 +77,21 @@
       ];
     },
 
-    settle(selection, trial) {
-      const session = MS.session();
-      if (!MS.count(selection)) MS.unfollow();
-      MS.settle({ ...selection, session });
+    settle(selection) {
+      MS.settle({ ...selection, session: MS.session() });
       return "tray-figures pending";
+    },
+
+    /* Grey while the figures are not those of what is switched off now. */
+    present(trial, answered) {
+      MS.answered(answered);
+      const waiting = trial && !trial.n && !MS.ended(trial);
+      return MS.settling() || waiting ? "tray-figures pending" : "tray-figures";
     },
 
     follow(trial) {
       const id = trial ? trial.id : null;
-      if (id !== followed) {
+      if (id !== followed || !MS.following()) {
         followed = id;
         trial ? MS.follow(trial) : MS.unfollow();
       }

@@ -4,23 +4,36 @@
   const set = (id, props) => window.dash_clientside.set_props(id, props);
   const root = () => document.querySelector("meta[name=root-path]").content;
   const api = (path) => root() + "api/v1" + path;
+  const AGAIN_MS = 1500;
+  const SILENCE_MS = 20000;
   let source = null;
 
-  /* Follow one trial; an older one is let go, so that its late events cannot be taken for this one's. */
+  MS.ended = (trial) => ["done", "failed", "cancelled"].includes(trial.status);
+  MS.following = () => source !== null;
+  const onMap = () => document.getElementById("tray-figures") !== null;
+
+  /* Follow one trial; an older one is let go, so that its late events cannot be taken for this one's.
+     Every connection begins with the trial as it is now, so a lost one is simply opened again. */
   MS.follow = function (trial) {
     MS.unfollow();
-    if (!trial || ["done", "failed", "cancelled"].includes(trial.status)) return;
+    if (!trial || MS.ended(trial)) return;
     const mine = (source = new EventSource(api(`/trials/${trial.id}/events`)));
     const take = (event) => {
       if (source !== mine) return;
+      if (!onMap()) return MS.unfollow();
       const now = JSON.parse(event.data);
+      if (MS.ended(now)) MS.unfollow();
       set("trial", { data: now });
       set("connection", { data: "ok" });
-      if (["done", "failed", "cancelled"].includes(now.status)) MS.unfollow();
     };
     mine.addEventListener("progress", take);
     mine.addEventListener("status", take);
-    mine.onerror = () => source === mine && set("connection", { data: "lost" });
+    mine.onerror = () => {
+      mine.close();
+      if (source !== mine || !onMap()) return;
+      set("connection", { data: "lost" });
+      setTimeout(() => source === mine && MS.follow(trial), AGAIN_MS);
+    };
   };
 
   MS.unfollow = function () {
@@ -28,12 +41,37 @@
     source = null;
   };
 
-  /* A burst of clicks becomes one trial. */
-  let waiting = null;
+  /* A burst of clicks becomes one trial; one that gets no answer is asked for again until it does. */
+  let timer = null;
+  let number = 0;
+  let answered = 0;
+  let asked = null;
+
   MS.settle = function (selection) {
-    clearTimeout(waiting);
-    waiting = setTimeout(() => set("settled", { data: selection }), 150);
+    MS.unfollow();
+    number += 1;
+    ask({ ...selection, number }, 150);
   };
+
+  function ask(selection, delay) {
+    asked = selection;
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      if (!onMap()) return;
+      set("settled", { data: { ...selection, asked: Date.now() } });
+      ask(selection, SILENCE_MS);
+    }, delay);
+  }
+
+  /* `answer`: {number, failed}. */
+  MS.answered = function (answer) {
+    if (!answer || answer.number !== number) return;
+    if (answer.failed) return ask(asked, AGAIN_MS);
+    answered = number;
+    clearTimeout(timer);
+  };
+
+  MS.settling = () => answered !== number;
 
   MS.session = function () {
     let name = sessionStorage.getItem("modelshapley-session");
@@ -47,7 +85,7 @@
   async function health() {
     let words = "";
     try {
-      const answer = await fetch(api("/health"), { cache: "no-store" });
+      const answer = await fetch(api("/health"), { cache: "no-store", signal: AbortSignal.timeout(4000) });
       const body = await answer.json();
       if (!answer.ok) words = `${body.detail || "The server is in trouble."} Nothing is lost; this page keeps trying.`;
       else if (body.workers === 0)
@@ -65,8 +103,15 @@
 
   function theme() {
     const now = document.documentElement.dataset.mantineColorScheme || "light";
-    if (document.getElementById("theme")) set("theme", { data: now });
+    set("theme", { data: now });
   }
+
+  /* What was unfolded folds again at a click elsewhere or at Escape. */
+  function fold(but) {
+    for (const open of document.querySelectorAll("details.unfolding[open]")) if (!open.contains(but)) open.open = false;
+  }
+  document.addEventListener("click", (event) => fold(event.target));
+  document.addEventListener("keydown", (event) => event.key === "Escape" && fold(null));
 
   document.addEventListener("DOMContentLoaded", () => {
     setTimeout(health, 1500);

@@ -58,52 +58,27 @@
     return fromSets(sets);
   }
 
-  /* Where the crosses go: the cells in which at least one unit is off. */
-  function crosses(selection, panel) {
-    const x = [], y = [], seen = new Set();
-    for (const [row, index] of selection[panel.kind] || []) {
-      let column = 0;
-      if (panel.kind !== "layer") {
-        const step = panel.edges[1] - panel.edges[0];
-        column = Math.floor(index / step);
-      }
-      const key = row + "." + column;
-      if (seen.has(key)) continue;
-      seen.add(key);
-      x.push(column);
-      y.push(row);
-    }
-    return x.length ? { x, y } : { x: [null], y: [null] };
-  }
-
   function themed(figure) {
     const dark = document.documentElement.dataset.mantineColorScheme === "dark";
     const ink = dark ? "#d5d9e0" : "#2a2f3a";
     const scale = figure.layout.meta.scales[dark ? "dark" : "light"];
     const colours = scale.map((c, i) => [i / (scale.length - 1), c]);
-    const layout = { ...figure.layout, font: { ...figure.layout.font, color: ink, family: getComputedStyle(document.body).fontFamily } };
+    const family = getComputedStyle(document.body).fontFamily;
+    const layout = { ...figure.layout, font: { ...figure.layout.font, color: ink, family } };
     layout.hoverlabel = {
       ...layout.hoverlabel,
       bgcolor: dark ? "#2b303a" : "#ffffff",
       bordercolor: dark ? "#59616f" : "#b8bfca",
-      font: { color: ink, size: 13 },
+      font: { color: ink, size: 13, family },
     };
     for (const name of Object.keys(layout))
       if (name.startsWith("coloraxis")) layout[name] = { ...layout[name], colorscale: colours };
     return layout;
   }
 
-  function draw(figure, selection) {
+  function draw(figure) {
     if (!figure || !figure.data) return window.dash_clientside.no_update;
-    const layout = themed(figure);
-    layout.selections = [];
-    const data = figure.data.map((trace, i) => {
-      if (trace.type !== "scatter") return trace;
-      const panel = figure.layout.meta.panels[(i - 1) / 2];
-      const marks = crosses(selection, panel);
-      return { ...trace, ...marks, selectedpoints: null, marker: { ...trace.marker, size: panel.size } };
-    });
-    return { data, layout };
+    return { data: figure.data, layout: themed(figure) };
   }
 
   function text(selection) {

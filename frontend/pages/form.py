@@ -7,6 +7,7 @@ from typing import Any
 
 import dash_mantine_components as dmc
 from dash import ALL, Dash, Input, Output, State, dcc, html, no_update
+from pydantic import ValidationError
 
 from frontend import words
 from frontend.pages import states
@@ -17,6 +18,7 @@ from modelshapley.errors import ModelShapleyError
 from modelshapley.units import UnitKind
 
 DEFAULT_METHODS = ["two-sided", "mean-abs"]
+MAX_EXAMPLES, MAX_SEED = 1_000_000, 2**31 - 1
 DEMO = RunRequest(model="demo:digits-vit", task="digits", methods=DEFAULT_METHODS)
 
 
@@ -39,6 +41,7 @@ async def layout(api: AsyncClient) -> Any:
                     data={
                         "models": [model.model_dump(mode="json") for model in models],
                         "tasks": [task.model_dump(mode="json") for task in tasks],
+                        "methods": {method.id: [method.title, method.summary] for method in methods},
                     },
                 ),
                 dcc.Store(id="submitted"),
@@ -72,24 +75,32 @@ async def layout(api: AsyncClient) -> Any:
                     data=[{"value": method.id, "label": method.title} for method in methods],
                     value=DEFAULT_METHODS,
                 ),
-                dmc.ChipGroup(
-                    dmc.Group(
-                        [
-                            dmc.Chip(words.PLURALS[kind].capitalize(), value=kind.value, size="sm")
-                            for kind in UnitKind
-                        ],
-                        gap="xs",
-                    ),
-                    id="form-units",
-                    multiple=True,
-                    value=[kind.value for kind in UnitKind],
+                html.Div(id="form-methods-about", className="quiet"),
+                html.Div(
+                    [
+                        dmc.Text("Units", size="sm", fw=500, mb=4, id="form-units-label"),
+                        dmc.ChipGroup(
+                            dmc.Group(
+                                [
+                                    dmc.Chip(words.PLURALS[kind].capitalize(), value=kind.value, size="sm")
+                                    for kind in UnitKind
+                                ],
+                                gap="xs",
+                            ),
+                            id="form-units",
+                            multiple=True,
+                            value=[kind.value for kind in UnitKind],
+                        ),
+                        html.Div(id="form-units-error", role="alert"),
+                    ],
+                    role="group",
+                    **{"aria-labelledby": "form-units-label"},
                 ),
-                html.Div(id="form-units-error", role="alert"),
                 dmc.Group(
                     [
                         dmc.NumberInput(
                             id="form-limit",
-                            label="At most this many examples",
+                            label="Examples, at most",
                             value=256,
                             min=1,
                             step=32,
@@ -132,6 +143,7 @@ def register(app: Dash, api: AsyncClient) -> None:
         Output("form-limit", "error"),
         Output("form-seed", "error"),
         Output("form-submit", "disabled"),
+        Output("form-methods-about", "children"),
         *fields,
         State("known", "data"),
     )
@@ -153,6 +165,7 @@ def register(app: Dash, api: AsyncClient) -> None:
             _unit_error(problems),
             *(problems.get(f) for f in ("limit", "seed")),
             bool(problems),
+            [html.Div([html.B(title), f": {summary}"]) for title, summary in map(known["methods"].get, methods)],
         )
 
     @app.callback(
@@ -178,9 +191,18 @@ def register(app: Dash, api: AsyncClient) -> None:
     async def _submit(
         _: int, model: str, task: str, methods: list[str], units: list[str], limit: int, seed: int
     ) -> Any:
-        request = RunRequest(
-            model=model, task=task, methods=methods, units=[UnitKind(u) for u in units], limit=limit, seed=seed
-        )
+        try:
+            request = RunRequest(
+                model=model,
+                task=task,
+                methods=methods,
+                units=[UnitKind(u) for u in units],
+                limit=limit,
+                seed=seed,
+            )
+        except ValidationError:
+            # The button was quicker than the check, whose words stand beside the fields.
+            return no_update, no_update
         return await _send(api, request)
 
     @app.callback(
@@ -221,8 +243,12 @@ def check(
         problems["units"] = "Choose at least one kind of unit."
     if not isinstance(limit, int) or limit < 1:
         problems["limit"] = "A whole number from 1."
-    if not isinstance(seed, int) or not 0 <= seed < 2**31:
+    elif limit > MAX_EXAMPLES:
+        problems["limit"] = f"At most {MAX_EXAMPLES:,}."
+    if not isinstance(seed, int) or seed < 0:
         problems["seed"] = "A whole number from 0."
+    elif seed > MAX_SEED:
+        problems["seed"] = f"At most {MAX_SEED:,}."
     return problems
 
 

@@ -113,8 +113,10 @@ def register(app: Dash, api: AsyncClient) -> None:
         ClientsideFunction("page", "draw"),
         Output("map", "figure"),
         Input("figure", "data"),
-        Input("selection", "data"),
         Input("theme", "data"),
+    )
+    app.clientside_callback(
+        ClientsideFunction("page", "mark"), Output("marks", "className"), Input("selection", "data")
     )
 
 
@@ -123,6 +125,7 @@ async def _done(api: AsyncClient, run: Run, view: View) -> Any:
     kinds = [kind for kind in figures.PANELS if kind in run.units]
     unit = view.unit if view.unit in kinds else next(k for k in (UnitKind.HEAD, *kinds) if k in kinds)
     selection, notice = await _selection(api, run, view)
+    notices = [*_left_out(run, view), *filter(None, [notice])]
     assert run.intact is not None  # a run is done only after its intact accuracy has been measured
     infos = {info.id: info for info in await api.send(client.methods())}
     titles = [{"value": m, "label": infos[m].title} for m in run.methods]
@@ -133,7 +136,7 @@ async def _done(api: AsyncClient, run: Run, view: View) -> Any:
             dcc.Store(id="selection", data=selection),
             dcc.Store(id="history", data=[]),
             parts.head(run),
-            dmc.Alert(notice, color="yellow", variant="light", mb="sm") if notice else None,
+            dmc.Alert(" ".join(notices), color="yellow", variant="light", mb="sm") if notices else None,
             html.Div(
                 [
                     html.Div(
@@ -168,14 +171,20 @@ async def _done(api: AsyncClient, run: Run, view: View) -> Any:
                             ),
                             html.Div(id="quantity", className="quiet", style={"marginTop": 10}),
                             dcc.Loading(
-                                dcc.Graph(
-                                    id="map",
-                                    config={
-                                        "displaylogo": False,
-                                        "scrollZoom": False,
-                                        "modeBarButtonsToRemove": ["lasso2d", "autoScale2d"],
-                                    },
-                                    style={"minHeight": 260},
+                                html.Div(
+                                    [
+                                        dcc.Graph(
+                                            id="map",
+                                            config={
+                                                "displaylogo": False,
+                                                "scrollZoom": False,
+                                                "modeBarButtonsToRemove": ["lasso2d", "autoScale2d", "toImage"],
+                                            },
+                                            style={"minHeight": 260},
+                                        ),
+                                        html.Canvas(id="marks", **{"aria-hidden": "true"}),
+                                    ],
+                                    className="map-frame",
                                 ),
                                 delay_show=400,
                                 overlay_style={"visibility": "visible", "opacity": 0.5},
@@ -205,6 +214,16 @@ async def _done(api: AsyncClient, run: Run, view: View) -> Any:
             ),
         ]
     )
+
+
+def _left_out(run: Run, view: View) -> list[str]:
+    """A sentence for each part of the address that this page cannot follow."""
+    sentences = [f"The link says {part!r}, which cannot be understood and is left out." for part in view.unclear]
+    if view.method is not None and view.method not in run.methods:
+        sentences.append(f"This run was not scored by {view.method!r}.")
+    if view.unit is not None and view.unit not in run.units:
+        sentences.append(f"This run has no map of {words.PLURALS[view.unit]}.")
+    return sentences
 
 
 async def _selection(api: AsyncClient, run: Run, view: View) -> tuple[dict[str, Any], str | None]:

@@ -64,11 +64,13 @@ def downloads(run: Run, method: str) -> Any:
     for kind in run.units:
         for form in ("csv", "safetensors"):
             href = f"{ROOT}/runs/{run.id}/maps/{method}/{kind.value}?format={form}"
-            links.append(dmc.MenuItem(f"{words.PLURALS[kind].capitalize()} as {form}", href=href))
-    return dmc.Menu(
-        [dmc.MenuTarget(dmc.Button("Download", variant="default", size="sm")), dmc.MenuDropdown(links)],
-        position="bottom-end",
-    )
+            links.append(html.A(f"{words.PLURALS[kind].capitalize()} as {form}", href=href))
+    return _unfolding("Download", links)
+
+
+def _unfolding(title: str, content: Any) -> Any:
+    """A button that unfolds a panel: the browser's own, which the keyboard and screen readers know."""
+    return html.Details([html.Summary(title), html.Div(content, className="panel")], className="unfolding")
 
 
 def explanation(info: MethodInfo, provenance: dict[str, Any]) -> Any:
@@ -84,17 +86,8 @@ def explanation(info: MethodInfo, provenance: dict[str, Any]) -> Any:
         ("Task", f"{provenance['task']}, fingerprint {provenance['task_fingerprint'][:12]}"),
         ("Made", f"{provenance['created']} on {provenance['device']} with {versions}"),
     ]
-    lines = [html.Div([html.B(f"{name}: "), text], style={"marginBottom": 6}) for name, text in rows]
-    return dmc.Popover(
-        [
-            dmc.PopoverTarget(dmc.Button("How is this computed?", variant="subtle", size="compact-sm")),
-            dmc.PopoverDropdown(html.Div(lines, style={"fontSize": 13})),
-        ],
-        width=420,
-        withArrow=True,
-        position="top-end",
-        shadow="md",
-    )
+    lines = [html.Div([html.B(f"{name}: "), text]) for name, text in rows]
+    return _unfolding("How is this computed?", lines)
 
 
 def top_table(found: MapData, off: set[str]) -> Any:
@@ -108,7 +101,7 @@ def top_table(found: MapData, off: set[str]) -> Any:
         ("Unit", ""),
         ("Score ± standard error", "number"),
         ("Share", "number"),
-        ("", ""),
+        (dmc.VisuallyHidden("Score as a bar"), ""),
         ("Off", ""),
     ]
     head = dmc.TableTr([dmc.TableTh(title, className=css) for title, css in titles])

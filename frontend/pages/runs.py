@@ -16,6 +16,8 @@ from modelshapley.errors import ModelShapleyError
 from modelshapley.units import UnitKind
 
 PAGE_SIZE = 20
+BUSY_MS, IDLE_MS = 1000, 5000
+PICTURES_KEPT = 200
 COLOURS = {
     Status.QUEUED: "gray",
     Status.RUNNING: "blue",
@@ -37,10 +39,10 @@ async def layout(api: AsyncClient) -> Any:
                         "Open one to see which parts carry the task, and switch them off.",
                         className="quiet",
                     ),
-                    dcc.Interval(id="runs-tick", interval=1000),
+                    dcc.Interval(id="runs-tick", interval=BUSY_MS),
                     dcc.Store(id="runs-seen"),
                     html.Div(id="runs-problem"),
-                    html.Div(await _first_list(api), id="runs-list", **{"aria-live": "polite"}),
+                    html.Div(_skeleton(), id="runs-list"),
                     dmc.Pagination(id="runs-page", total=1, value=1, mt="md", style={"display": "none"}),
                 ]
             ),
@@ -59,6 +61,7 @@ def register(app: Dash, api: AsyncClient) -> None:
         Output("runs-seen", "data"),
         Output("runs-page", "total"),
         Output("runs-page", "style"),
+        Output("runs-tick", "interval"),
         Output("runs-problem", "children"),
         Input("runs-tick", "n_intervals"),
         Input("runs-page", "value"),
@@ -66,24 +69,26 @@ def register(app: Dash, api: AsyncClient) -> None:
         Input({"type": "cancel", "run": ALL}, "n_clicks"),
         State("runs-seen", "data"),
     )
-    async def _refresh(_: int, number: int, __: Any, cancels: list[int | None], seen: str | None) -> Any:
+    async def _refresh(_: int, number: int, __: Any, ___: list[int | None], seen: str | None) -> Any:
+        unchanged = [no_update] * 5
         try:
-            if isinstance(ctx.triggered_id, dict) and any(cancels):
+            # A button that has just been drawn fires too; only one that was clicked carries a number.
+            if isinstance(ctx.triggered_id, dict) and ctx.triggered[0]["value"]:
                 await api.send(client.cancel_run(ctx.triggered_id["run"]))
             page = await api.send(client.runs(PAGE_SIZE, (number - 1) * PAGE_SIZE))
         except ModelShapleyError as error:
-            return no_update, no_update, no_update, no_update, states.failure(error)
-        now = page.model_dump_json()
+            return *unchanged, states.failure(error)
+        now = page.model_dump_json() + "".join(words.ago(run.created) for run in page.items)
         if now == seen:
-            return no_update, no_update, no_update, no_update, None
+            return *unchanged, None
         pages = -(-page.total // PAGE_SIZE)
         style = {} if pages > 1 else {"display": "none"}
-        return await _list(api, page, pictures), now, max(1, pages), style, None
+        tick = IDLE_MS if all(run.status.ended for run in page.items) else BUSY_MS
+        return await _list(api, page, pictures), now, max(1, pages), style, tick, None
 
 
-async def _first_list(api: AsyncClient) -> Any:
-    page = await api.send(client.runs(PAGE_SIZE))
-    return await _list(api, page, {})
+def _skeleton() -> Any:
+    return dmc.Stack([dmc.Skeleton(h=104, radius="md") for _ in range(2)], gap="sm")
 
 
 async def _list(api: AsyncClient, page: RunPage, pictures: dict[str, str]) -> Any:
@@ -92,6 +97,7 @@ async def _list(api: AsyncClient, page: RunPage, pictures: dict[str, str]) -> An
             "Nothing scored yet",
             "Score the demo model: a small image classifier, done in seconds.",
             dmc.Button("Score the demo model", id={"type": "demo", "at": "empty"}),
+            order=2,
         )
     return dmc.Stack([_card(run, await _picture(api, run, pictures)) for run in page.items], gap="sm")
 
@@ -107,6 +113,8 @@ async def _picture(api: AsyncClient, run: Run, pictures: dict[str, str]) -> str 
         except ModelShapleyError:
             return None  # the list must not fail for want of a picture; the run's page says what is wrong
         pictures[run.id] = figures.thumbnail(data)
+        if len(pictures) > PICTURES_KEPT:
+            del pictures[next(iter(pictures))]
     return pictures[run.id]
 
 

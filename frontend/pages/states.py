@@ -7,12 +7,17 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import html
 
+from modelshapley.client import ApiError
 from modelshapley.errors import ModelShapleyError
 
 
-def state(title: str, sentence: str, action: Any = None) -> Any:
+def state(title: str, sentence: str, action: Any = None, order: int = 1) -> Any:
+    """`order`: the level of the heading, 1 where this is the whole page."""
     return html.Div(
-        dmc.Stack([dmc.Title(title, order=2), dmc.Text(sentence, maw=560, mx="auto"), action], align="center"),
+        dmc.Stack(
+            [dmc.Title(title, order=order, size="h2"), dmc.Text(sentence, maw=560, mx="auto"), action],
+            align="center",
+        ),
         className="state",
     )
 
@@ -23,3 +28,9 @@ def not_found(path: str) -> Any:
 
 def failure(error: ModelShapleyError) -> Any:
     return dmc.Alert(str(error), color="red", title="That did not work", variant="light")
+
+
+def trying_again(error: ModelShapleyError) -> Any:
+    """For an error that passes by itself."""
+    said = error.problem.detail if isinstance(error, ApiError) else str(error)
+    return dmc.Alert(f"{said} This page keeps trying.", color="yellow", title="Not yet", variant="light")

@@ -13,7 +13,7 @@ from frontend.address import Ranked
 from frontend.maps import Maps
 from frontend.pages import states
 from modelshapley import client
-from modelshapley.client import AsyncClient
+from modelshapley.client import ApiError, AsyncClient
 from modelshapley.contracts import Measured, Off, Run, Status, Trial, TrialRequest
 from modelshapley.errors import ModelShapleyError
 from modelshapley.units import Deactivation, UnitKind, extreme_units
@@ -30,6 +30,7 @@ def layout(run: Run) -> Any:
     stores = [
         dcc.Store(id="settled"),
         dcc.Store(id="trial"),
+        dcc.Store(id="answered"),
         dcc.Store(id="connection", data="ok"),
         dcc.Store(id="ranked"),
         html.Div(id="followed", hidden=True),
@@ -121,29 +122,31 @@ def register(app: Dash, api: AsyncClient, maps: Maps) -> None:
         return {"unit": unit, "units": units, "how": how, "click": clicks}, None
 
     @app.callback(
+        Output("answered", "data"),
         Output("trial", "data"),
         Output("tray-problem", "children"),
         Output("tray-figures", "children", allow_duplicate=True),
-        Output("tray-figures", "className", allow_duplicate=True),
         Input("settled", "data"),
         State("run", "data"),
         prevent_initial_call=True,
     )
     async def _measure(selection: Any, data: Any) -> Any:
-        run = Run.model_validate(data)
+        run, number = Run.model_validate(data), selection["number"]
         request = trial_request(run.id, selection)
         if request is None:
             assert run.intact is not None
-            return None, None, intact_view(run.intact), "tray-figures"
+            return {"number": number}, None, None, intact_view(run.intact)
         try:
             trial = await api.send(client.submit_trial(request))
         except ModelShapleyError as error:
-            return no_update, states.failure(error), no_update, "tray-figures"
-        return trial.model_dump(mode="json"), None, no_update, no_update
+            if passing(error):
+                answer = {"number": number, "failed": selection["asked"]}
+                return answer, no_update, states.trying_again(error), no_update
+            return {"number": number}, None, states.failure(error), no_update
+        return {"number": number}, trial.model_dump(mode="json"), None, no_update
 
     @app.callback(
         Output("tray-figures", "children"),
-        Output("tray-figures", "className"),
         Input("trial", "data"),
         Input("connection", "data"),
         State("run", "data"),
@@ -151,11 +154,10 @@ def register(app: Dash, api: AsyncClient, maps: Maps) -> None:
     )
     async def _show(data: Any, connection: str, run: Any) -> Any:
         if data is None:
-            return no_update, no_update
+            return no_update
         trial, intact = Trial.model_validate(data), Run.model_validate(run).intact
         assert intact is not None
-        waiting = trial.n == 0 and not trial.status.ended
-        return trial_view(trial, intact, connection == "lost"), "tray-figures" + (" pending" if waiting else "")
+        return trial_view(trial, intact, connection == "lost")
 
     app.clientside_callback(
         ClientsideFunction("page", "tell"),
@@ -176,14 +178,29 @@ def register(app: Dash, api: AsyncClient, maps: Maps) -> None:
         prevent_initial_call="initial_duplicate",
     )
     app.clientside_callback(
+        ClientsideFunction("page", "present"),
+        Output("tray-figures", "className"),
+        Input("trial", "data"),
+        Input("answered", "data"),
+        prevent_initial_call=True,
+    )
+    app.clientside_callback(
         ClientsideFunction("page", "follow"), Output("followed", "children"), Input("trial", "data")
     )
+
+
+_LOST = (html.Div("The connection was lost; trying again …", className="quiet"),)
 
 
 async def ranked_units(maps: Maps, run_id: str, ranked: Ranked) -> Deactivation:
     """The units that a share of the ranking means. Raises ModelShapleyError."""
     found = await maps.get(run_id, ranked.method, ranked.unit)
     return extreme_units(np.array(found.scores).reshape(found.shape), ranked.unit, ranked.which, ranked.fraction)
+
+
+def passing(error: ModelShapleyError) -> bool:
+    """Whether the same request may well succeed in a moment: no answer, or a server in trouble."""
+    return not isinstance(error, ApiError) or error.problem.status >= 500
 
 
 def trial_request(run_id: str, selection: dict[str, Any]) -> TrialRequest | None:
@@ -216,7 +233,7 @@ def trial_view(trial: Trial, intact: Measured, lost: bool) -> Any:
         return dmc.Alert(f"Not measured: {trial.error or 'it was cancelled'}.", color="gray", variant="light")
     if trial.accuracy is None or trial.interval is None or trial.difference is None or trial.intact is None:
         waiting = "loading the model …" if trial.status is Status.RUNNING else "waiting for a worker …"
-        return [*intact_view(intact)[:3], html.Div(waiting, className="quiet")]
+        return [*intact_view(intact)[:3], html.Div(waiting, className="quiet"), *(_LOST if lost else ())]
     now = Measured(accuracy=trial.accuracy, interval=trial.interval, n=trial.n)
     assert trial.difference_interval is not None
     counting = "measured on all" if trial.status is Status.DONE else f"{trial.n} of"
@@ -238,7 +255,7 @@ def trial_view(trial: Trial, intact: Measured, lost: bool) -> Any:
         ),
         html.Div(f"{counting} {trial.total} test examples", className="quiet", id="trial-n"),
     ]
-    return [*lines, html.Div("The connection was lost; trying again …", className="quiet")] if lost else lines
+    return [*lines, *(_LOST if lost else ())]
 
 
 def _strip(now: Measured, intact: float) -> Any:

@@ -1,0 +1,112 @@
+/* What is switched off, drawn on a canvas over the map: at once, whatever Plotly is doing.
+   A cell with room for it gets a cross. Narrow cells are struck through, and blanked where all their units are off,
+   so that a struck row reads as such without colour. */
+(function () {
+  const MS = (window.modelShapley = window.modelShapley || {});
+  const OFF = "#e8347f";
+  const ROOM = 9;
+  let held = null;
+  let known = null;
+
+  const plot = () => document.querySelector("#map .js-plotly-plot");
+
+  /* The cells in which units are off: [{row, column, off, of}], `off` of `of` units each. */
+  MS.cells = function (selection, panel) {
+    const found = new Map();
+    const step = panel.edges[1] - panel.edges[0];
+    for (const [row, index = 0] of selection[panel.kind] || []) {
+      const column = Math.floor(index / step);
+      const key = row * panel.edges.length + column;
+      const cell = found.get(key) || { row, column, off: 0, of: panel.edges[column + 1] - panel.edges[column] };
+      cell.off += 1;
+      found.set(key, cell);
+    }
+    return [...found.values()];
+  };
+
+  function cross(ink, x, y, arm) {
+    for (const [colour, width] of [["#ffffff", 5], [OFF, 2.5]]) {
+      ink.strokeStyle = colour;
+      ink.lineWidth = width;
+      ink.beginPath();
+      ink.moveTo(x - arm, y - arm);
+      ink.lineTo(x + arm, y + arm);
+      ink.moveTo(x + arm, y - arm);
+      ink.lineTo(x - arm, y + arm);
+      ink.stroke();
+    }
+  }
+
+  function strike(ink, cell, left, middle, width, height, paper) {
+    const all = cell.off === cell.of;
+    if (all) {
+      ink.fillStyle = paper;
+      ink.fillRect(left, middle - height / 2, width, height);
+    }
+    ink.fillStyle = OFF;
+    const thick = all ? 3 : 1;
+    ink.fillRect(left, middle - thick / 2, Math.max(width, 1.5), thick);
+  }
+
+  function paint() {
+    const canvas = document.getElementById("marks");
+    const graph = plot();
+    if (!canvas || !graph || !graph._fullLayout || !graph._fullLayout.meta || !held) return;
+    const size = graph.getBoundingClientRect();
+    const ratio = window.devicePixelRatio || 1;
+    canvas.width = size.width * ratio;
+    canvas.height = size.height * ratio;
+    canvas.style.width = `${size.width}px`;
+    canvas.style.height = `${size.height}px`;
+    const ink = canvas.getContext("2d");
+    ink.scale(ratio, ratio);
+    ink.lineCap = "round";
+    const paper = getComputedStyle(document.body).backgroundColor;
+    let drawn = 0;
+    for (const panel of graph._fullLayout.meta.panels) {
+      const x = graph._fullLayout[panel.axis.replace("x", "xaxis")];
+      const y = graph._fullLayout[panel.axis.replace("x", "yaxis")];
+      const width = Math.abs(x.d2p(1) - x.d2p(0));
+      const height = Math.abs(y.d2p(1) - y.d2p(0));
+      ink.save();
+      ink.beginPath();
+      ink.rect(x._offset, y._offset, x._length, y._length);
+      ink.clip();
+      for (const cell of MS.cells(held, panel)) {
+        drawn += 1;
+        const centre = x._offset + x.d2p(cell.column);
+        const middle = y._offset + y.d2p(cell.row);
+        if (Math.min(width, height) >= ROOM) cross(ink, centre, middle, Math.min(8, 0.28 * Math.min(width, height)));
+        else strike(ink, cell, centre - width / 2, middle, width, height, paper);
+      }
+      ink.restore();
+    }
+    canvas.dataset.cells = drawn;
+  }
+
+  function clear() {
+    const canvas = document.getElementById("marks");
+    if (canvas) canvas.width = canvas.width;
+  }
+
+  /* Paint again whenever Plotly has drawn, and take the frame of a finished box selection away. */
+  MS.attach = function (tries = 0) {
+    const graph = plot();
+    if (!graph || !graph._fullLayout || !graph.on) {
+      if (tries < 600) requestAnimationFrame(() => MS.attach(tries + 1));
+      return;
+    }
+    if (graph !== known) {
+      known = graph;
+      graph.on("plotly_afterplot", paint);
+      graph.on("plotly_relayouting", clear);
+      graph.on("plotly_selected", (box) => box && setTimeout(() => window.Plotly.relayout(graph, { selections: [] }), 0));
+    }
+    paint();
+  };
+
+  MS.mark = function (selection) {
+    held = selection;
+    MS.attach();
+  };
+})();
