@@ -265,17 +265,17 @@ def _short(values: Array) -> list[list[float]]:
     return rows
 
 
-def thumbnail(data: MapData, cell: int = 8) -> str:
-    """A small picture of a map as an SVG data address; stronger ink is more important, on any background."""
+def thumbnail(data: MapData) -> str:
+    """A picture of a map, at most about 150 x 120, as an SVG data address; stronger ink is more important."""
     shown = panel(data, columns=32)
     _, high, _ = colour_range(shown.scores, data.signed)
     layers, columns = shown.scores.shape
-    height = max(3, min(cell, 120 // layers))
+    width, height = (max(3, min(24, room // count)) for room, count in ((150, columns), (120, layers)))
     cells = "".join(
-        f'<rect x="{c * cell}" y="{r * height}" width="{cell - 1}" height="{max(1, height - 1)}" '
+        f'<rect x="{c * width}" y="{r * height}" width="{width - 1}" height="{height - 1}" '
         f'fill="#3b82d6" fill-opacity="{0.07 + 0.93 * min(1.0, abs(shown.scores[r, c]) / high):.2f}"/>'
         for r in range(layers)
         for c in range(columns)
     )
-    size = f'width="{columns * cell}" height="{layers * height}"'
+    size = f'width="{columns * width}" height="{layers * height}"'
     return "data:image/svg+xml," + quote(f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{cells}</svg>')

@@ -16,7 +16,8 @@ log = logging.getLogger(__name__)
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    logging.getLogger("rq.worker").setLevel(logging.WARNING)
+    for chatty in ("rq.worker", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     shop = open_shop()
     log.info(
         "worker %s: jobs from %s", shop.name, jobs.__name__
