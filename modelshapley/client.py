@@ -35,6 +35,7 @@ from modelshapley.errors import ModelShapleyError
 from modelshapley.units import UnitKind
 
 T = TypeVar("T")
+Event = TypeVar("Event", RunEvent, TrialEvent)
 ROOT = "/api/v1"
 DEFAULT_URL = "http://127.0.0.1:8050"
 RECONNECT_S = 1.0
@@ -225,19 +226,11 @@ class Client:
 
     def run_events(self, run_id: str) -> Iterator[RunEvent]:
         """Progress and status as they happen; ends with the run."""
-        for sse in self._stream(f"/runs/{run_id}/events"):
-            event = RunEvent.model_validate({"id": sse.id, "event": sse.event, "data": sse.json()})
-            yield event
-            if event.data.status.ended:
-                return
+        return self._events(f"/runs/{run_id}/events", RunEvent)
 
     def trial_events(self, trial_id: str) -> Iterator[TrialEvent]:
         """The trial after every chunk; ends with it."""
-        for sse in self._stream(f"/trials/{trial_id}/events"):
-            event = TrialEvent.model_validate({"id": sse.id, "event": sse.event, "data": sse.json()})
-            yield event
-            if event.data.status.ended:
-                return
+        return self._events(f"/trials/{trial_id}/events", TrialEvent)
 
     def wait(self, run_id: str) -> Run:
         """Block until a run has ended, and return it."""
@@ -251,6 +244,13 @@ class Client:
         for _ in self.trial_events(submitted.id):
             pass
         return self.trial(submitted.id)
+
+    def _events(self, path: str, kind: type[Event]) -> Iterator[Event]:
+        for sse in self._stream(path):
+            event = kind.model_validate({"id": sse.id, "event": sse.event, "data": sse.json()})
+            yield event
+            if event.data.status.ended:
+                return
 
     def _stream(self, path: str) -> Iterator[ServerSentEvent]:
         """Events without end: a stream that the server closes early (Redis was away) is taken up again."""

@@ -249,3 +249,12 @@ def test_a_model_that_changed_after_its_run_is_not_measured(server: Server, api:
     trial = api.measure(TrialRequest(run=run.id, off=Off(head=[(0, 0)])))
     assert trial.status is Status.FAILED
     assert "changed since run" in (trial.error or "")
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded"])
+def test_a_form_of_another_page_cannot_submit(server: Server, api: Client, kind: str) -> None:
+    """Browsers send such bodies across sites without asking first."""
+    before = api.runs(limit=1).total
+    answer = httpx.post(f"{server.url}/api/v1/runs", content=json.dumps(GOOD), headers={"content-type": kind})
+    problem_of(answer, 422)
+    assert api.runs(limit=1).total == before
