@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from fastapi import APIRouter, FastAPI
+from fastapi_offline import FastAPIOffline
 
 from backend import problems
 from backend.deps import Rooms
@@ -34,7 +35,8 @@ def open_rooms(settings: Settings) -> Rooms:
 
 def create_api(rooms: Rooms) -> FastAPI:
     """The application to be mounted at /api."""
-    api = FastAPI(
+    # Its reference pages come from here, too: FastAPI's own load their scripts from elsewhere.
+    api = FastAPIOffline(
         title="Model Shapley",
         version=__version__,
         description="Score the neurons, heads and layers of a transformer, switch them off, watch accuracy move.",

@@ -150,8 +150,10 @@ class Stack:
                             f"The web server did not start (is port {self.port} taken?); see above."
                         )
                     child.revive()
+                # By process id: the last stack's workers are remembered for a while.
+                ours = {child.process.pid for child in children if child.name.startswith("worker")}
                 try:
-                    if api.health().workers >= self.workers:
+                    if ours <= {worker.pid for worker in api.workers()}:
                         return
                 except (ApiError, ApiUnreachable) as error:
                     log.debug("not ready yet: %s", error)
