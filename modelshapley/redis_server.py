@@ -11,6 +11,7 @@ from pathlib import Path
 
 from modelshapley.addresses import free_port
 from modelshapley.errors import ModelShapleyError
+from modelshapley.processes import start
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class RedisServer:
         return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
 
     def start(self) -> subprocess.Popen[bytes]:
-        """Start the server in a session of its own (Ctrl-C in the terminal does not reach it)."""
+        """Start the server; it ends with us."""
         self.data.mkdir(parents=True, exist_ok=True)
         config = [
             "bind 127.0.0.1",
@@ -45,9 +46,7 @@ class RedisServer:
         ]
         # The configuration goes in by standard input: a password on the command line is anyone's to read.
         with (self.data / "redis.log").open("ab") as log:
-            process = subprocess.Popen(
-                [find_redis(), "-"], stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
-            )
+            process = start([find_redis(), "-"], stdin=subprocess.PIPE, stdout=log, stderr=log)
         assert process.stdin is not None
         process.stdin.write("\n".join(config).encode())
         process.stdin.close()

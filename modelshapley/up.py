@@ -20,6 +20,7 @@ from modelshapley.catalog import DIGITS_VIT, SMOLLM2
 from modelshapley.client import ApiError, ApiUnreachable, Client
 from modelshapley.contracts import RunRequest
 from modelshapley.errors import ModelShapleyError
+from modelshapley.processes import start
 from modelshapley.redis_server import RedisServer
 
 log = logging.getLogger(__name__)
@@ -114,8 +115,8 @@ class Stack:
     def _start(self, stack: ExitStack) -> list[Child]:
         children = []
 
-        def add(name: str, start: Callable[[], subprocess.Popen[bytes]]) -> None:
-            child = Child(name, start)
+        def add(name: str, begin: Callable[[], subprocess.Popen[bytes]]) -> None:
+            child = Child(name, begin)
             stack.callback(child.stop)
             children.append(child)
 
@@ -135,10 +136,7 @@ class Stack:
         return children
 
     def _python(self, module: str, *arguments: str) -> subprocess.Popen[bytes]:
-        # A session of its own: Ctrl-C reaches this supervisor alone, which then stops its children in order.
-        return subprocess.Popen(
-            [sys.executable, "-m", module, *arguments], env=self.environment, start_new_session=True
-        )
+        return start([sys.executable, "-m", module, *arguments], env=self.environment)
 
     def _wait_until_ready(self, children: list[Child]) -> None:
         deadline = time.monotonic() + START_S

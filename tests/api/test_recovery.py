@@ -133,6 +133,25 @@ def test_stopping_takes_every_child_along(start_server: StartServer) -> None:
         httpx.get(server.url)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's help is Linux's")
+def test_a_killed_supervisor_takes_every_child_along(start_server: StartServer) -> None:
+    server = start_server()
+    pids = children(server.process.pid)
+    server.process.kill()
+    server.process.wait()
+    deadline = time.monotonic() + 20
+    while any(alive(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not [pid for pid in pids if alive(pid)]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+
+
 def test_two_servers_do_not_share_a_data_directory(start_server: StartServer) -> None:
     server = start_server("--workers", "0")
     command = [sys.executable, "-m", "modelshapley.cli", "up", "--port", "0", "--data", str(server.data)]
