@@ -22,7 +22,7 @@ def start(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
         command,
         start_new_session=True,
         preexec_fn=tie,
-        **options,  # no threads here
+        **options,
     )
     return process
 
