@@ -16,7 +16,6 @@ from modelshapley.errors import ModelShapleyError
 from modelshapley.units import UnitKind
 
 PAGE_SIZE = 20
-PICTURES_KEPT = 200
 BUSY_MS, IDLE_MS = 1000, 5000
 PICTURES_KEPT = 200
 COLOURS = {
@@ -108,8 +107,6 @@ async def _picture(api: AsyncClient, run: Run, pictures: dict[str, str]) -> str 
     if run.status is not Status.DONE or not run.maps:
         return None
     if run.id not in pictures:
-        if len(pictures) >= PICTURES_KEPT:
-            pictures.clear()
         kind = next(k for k in (UnitKind.HEAD, UnitKind.NEURON, UnitKind.LAYER) if k in run.units)
         try:
             data = await api.send(client.importance_map(run.id, run.methods[0], kind, columns=32))
