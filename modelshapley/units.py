@@ -127,6 +127,12 @@ class Deactivation:
             f"{kind.value}:" + ",".join(".".join(map(str, unit)) for unit in units) for kind, units in self.units
         )
 
+    def describe(self) -> str:
+        """A few words: the units' names while they are few, else how many of each kind."""
+        if len(self) <= 3:
+            return ", ".join(unit_name(kind, unit) for kind, units in self.units for unit in units) or "nothing"
+        return ", ".join(f"{len(units):,} {kind.value}{'s' * (len(units) > 1)}" for kind, units in self.units)
+
     def __len__(self) -> int:
         return sum(len(units) for _, units in self.units)
 

@@ -73,12 +73,12 @@ def verify(model: nn.Module, anatomy: Anatomy) -> None:
             scale = max(1.0, float(reference.abs().max()))
             if not error <= TOLERANCE * scale:
                 raise UnsupportedModel(
-                    f"Switching off {deactivation.key()} is not the same as zeroing its weights "
+                    f"Switching off {deactivation.describe()} is not the same as zeroing its weights "
                     f"(outputs differ by {error:.3g}); this model's anatomy is not what its type promises."
                 )
             if len(deactivation) > 1 and torch.equal(off, intact):
                 raise UnsupportedModel(
-                    f"Switching off {deactivation.key()} changes nothing; wrong modules are gated."
+                    f"Switching off {deactivation.describe()} changes nothing; wrong modules are gated."
                 )
         _check_layer_is_all(model, anatomy, inputs)
 

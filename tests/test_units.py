@@ -62,3 +62,10 @@ def test_least_and_most() -> None:
 def test_the_count_is_the_nearest_whole_number(fraction: float, units: int) -> None:
     chosen = extreme_units(np.arange(units, dtype=float), UnitKind.LAYER, "least", fraction)
     assert abs(len(chosen) - fraction * units) <= 0.5
+
+
+def test_a_deactivation_in_words() -> None:
+    assert Deactivation.of({UnitKind.HEAD: [(1, 2)], UnitKind.LAYER: [0]}).describe() == "head 1.2, layer 0"
+    many = Deactivation.of({UnitKind.NEURON: [(0, i) for i in range(5)], UnitKind.LAYER: [1]})
+    assert many.describe() == "5 neurons, 1 layer"
+    assert Deactivation().describe() == "nothing"

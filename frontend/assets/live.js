@@ -90,8 +90,10 @@
       if (!answer.ok) words = `${body.detail || "The server is in trouble."} Nothing is lost; this page keeps trying.`;
       else if (body.workers === 0)
         words = "No worker is listening: what you submit waits. Start one with `modelshapley worker`.";
-    } catch {
-      words = "The server does not answer. This page keeps trying; check that `modelshapley up` is running.";
+    } catch (error) {
+      words = error.name === "TimeoutError"
+        ? "The server is slow to answer. Nothing is lost; this page keeps trying."
+        : "The server does not answer. This page keeps trying; check that `modelshapley up` is running.";
     }
     const banner = document.getElementById("banner");
     if (banner && banner.textContent !== words) {
