@@ -5,9 +5,18 @@ from __future__ import annotations
 from modelshapley.anatomy import Anatomy
 from modelshapley.catalog import Catalog
 from modelshapley.contracts import RunRequest
-from modelshapley.errors import TaskMismatch, UnknownName
-from modelshapley.methods import METHODS
+from modelshapley.errors import BadParameter, TaskMismatch, UnknownName
+from modelshapley.methods import canonical
 from modelshapley.tasks import TASKS
+
+
+def spelled_out(request: RunRequest) -> RunRequest:
+    """The request with every method in its one spelling. Raises UnknownName, BadParameter (also on a repeat)."""
+    methods = [canonical(method) for method in request.methods]
+    for method in methods:
+        if methods.count(method) > 1:
+            raise BadParameter(f"methods names one more than once: {', '.join(request.methods)} mean {method}.")
+    return request.model_copy(update={"methods": methods})
 
 
 def check_run(request: RunRequest, catalog: Catalog) -> Anatomy:
@@ -17,9 +26,6 @@ def check_run(request: RunRequest, catalog: Catalog) -> Anatomy:
     """
     if request.task not in TASKS:
         raise UnknownName("task", request.task, list(TASKS))
-    for method in request.methods:
-        if method not in METHODS:
-            raise UnknownName("method", method, list(METHODS))
     anatomy = catalog.anatomy(request.model)
     task = TASKS[request.task]
     if anatomy.modality != task.modality:

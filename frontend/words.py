@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from math import floor, isfinite, log10
 
-from modelshapley.contracts import Interval, Measured, Run, Status
+from modelshapley.contracts import Interval, Measured, MethodInfo, Run, Status
 from modelshapley.units import UnitKind
 
 MINUS = "\u2212"
@@ -74,6 +75,13 @@ def ago(moment: datetime, now: datetime | None = None) -> str:
 def counted(kind: UnitKind, count: int) -> str:
     """'1 head', '12 heads'."""
     return f"{count:,} {kind.value if count == 1 else PLURALS[kind]}"
+
+
+def method(spec: str, infos: Mapping[str, MethodInfo]) -> str:
+    """'Path Shapley (points=4)': a method's title, with the parameters that are not the defaults."""
+    name, _, settings = spec.partition(",")
+    title = infos[name].title if name in infos else name
+    return f"{title} ({settings.replace(',', ', ')})" if settings else title
 
 
 def accuracy(measured: Measured) -> str:

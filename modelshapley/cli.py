@@ -32,7 +32,7 @@ def score(
     model: Model,
     task: Annotated[str, typer.Option(help="id of a task, such as digits")],
     out: Annotated[Path, typer.Option(help="file to write the map to (safetensors)")],
-    method: Annotated[str, typer.Option(help="id of a method")] = "two-sided",
+    method: Annotated[str, typer.Option(help="id of a method, such as path-shapley,points=4")] = "two-sided",
     units: Annotated[list[UnitKind] | None, typer.Option(help="kinds of unit; repeat for several")] = None,
     limit: Annotated[int, typer.Option(min=1, help="at most this many probe examples")] = 256,
     seed: Annotated[int, typer.Option(min=0)] = 0,
@@ -56,8 +56,9 @@ def score(
     with Progress(*columns, console=notes) as bars:
         bar = bars.add_task(f"{model} on {task} by {method}", total=None)
         maps = run(scoring, lambda done, total: bars.update(bar, completed=done, total=total))
-    maps[method].save(out)
-    typer.echo(f"{out}: {', '.join(f'{k.value}s {s.shape}' for k, s in maps[method].scores.items())}")
+    (importance_map,) = maps.values()
+    importance_map.save(out)
+    typer.echo(f"{out}: {', '.join(f'{k.value}s {s.shape}' for k, s in importance_map.scores.items())}")
 
 
 @app.command()

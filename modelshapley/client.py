@@ -16,6 +16,7 @@ from httpx_sse import ServerSentEvent, connect_sse
 from pydantic import TypeAdapter, ValidationError
 
 from modelshapley.contracts import (
+    Harm,
     Health,
     MapData,
     MethodInfo,
@@ -110,8 +111,11 @@ def cancel_run(run_id: str) -> Call[Run]:
     return Call("DELETE", f"/runs/{run_id}", _as(Run))
 
 
-def importance_map(run_id: str, method: str, unit: UnitKind | str, columns: int | None = None) -> Call[MapData]:
-    return Call("GET", f"/runs/{run_id}/maps/{method}/{unit}", _as(MapData), params={"columns": columns})
+def importance_map(
+    run_id: str, method: str, unit: UnitKind | str, columns: int | None = None, harm: Harm | None = None
+) -> Call[MapData]:
+    params = {"columns": columns, "harm": harm}
+    return Call("GET", f"/runs/{run_id}/maps/{method}/{unit}", _as(MapData), params=params)
 
 
 def map_file(run_id: str, method: str, unit: UnitKind | str, form: Literal["csv", "safetensors"]) -> Call[bytes]:
@@ -207,9 +211,9 @@ class Client:
         return self.send(cancel_run(run_id))
 
     def importance_map(
-        self, run_id: str, method: str, unit: UnitKind | str, columns: int | None = None
+        self, run_id: str, method: str, unit: UnitKind | str, columns: int | None = None, harm: Harm | None = None
     ) -> MapData:
-        return self.send(importance_map(run_id, method, unit, columns))
+        return self.send(importance_map(run_id, method, unit, columns, harm))
 
     def save_map(self, run_id: str, method: str, unit: UnitKind | str, file: Path) -> None:
         """Write a map as .csv or .safetensors, by the file's suffix."""

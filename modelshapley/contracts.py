@@ -12,6 +12,7 @@ from modelshapley.units import Deactivation, UnitKind
 
 MAX_UNITS_OFF = 500_000
 Interval = tuple[float, float]
+Harm = Annotated[float, Field(ge=0, le=100)] | Literal["signed"]
 Modality = Literal["image", "text"]
 
 
@@ -71,17 +72,34 @@ class TaskInfo(Contract):
     test_examples: int = Field(description="held-out examples on which trials measure accuracy")
 
 
+class ParameterInfo(Contract):
+    """A number or word that a method can be given: `path-shapley,points=4`."""
+
+    name: str = Field(examples=["points"])
+    default: float | str
+    minimum: float | None = None
+    maximum: float | None = None
+    whole: bool = Field(default=False, description="only whole numbers")
+    choices: list[str] | None = Field(default=None, description="the words that are possible besides numbers")
+    summary: str
+
+
 class MethodInfo(Contract):
-    """A way to score units."""
+    """A way to score units. A run names it by its id, and parameters behind commas: `path-shapley,points=4`."""
 
     id: str = Field(examples=["two-sided"])
     title: str
-    passes: int = Field(description="backward passes over the probe set")
+    passes: int = Field(
+        description="backward passes over the probe set with default parameters, at most; "
+        "a method of several takes them for each kind of unit"
+    )
     signed: bool = Field(description="scores may be negative: the unit hurts the task")
     quantity: str = Field(description="what a score is, with its unit", examples=["mean |dLoss/dgate|, nats"])
     summary: str
     formula: str
     source: str
+    parameters: list[ParameterInfo] = []
+    sided: bool = Field(default=False, description="keeps help and harm apart: `?harm=` weighs them anew")
 
 
 class WorkerInfo(Contract):

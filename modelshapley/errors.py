@@ -16,6 +16,10 @@ class UnknownName(ModelShapleyError):
         super().__init__(f"There is no {noun} {name!r}. Known here: {choices}.")
 
 
+class BadParameter(ModelShapleyError):
+    """A method's parameter that does not exist or cannot have this value."""
+
+
 class UnitOutOfRange(ModelShapleyError):
     """A unit index that the model does not have."""
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
@@ -41,12 +41,45 @@ def unpack(data: bytes) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
 
 
 @dataclass(frozen=True)
+class Sides:
+    """Help and harm of every unit, kept apart: means over n examples of max(phi, 0) and max(-phi, 0), nats, and of
+    their squares; all of one kind's shape."""
+
+    n: int
+    help: Array
+    harm: Array
+    help_squares: Array
+    harm_squares: Array
+
+    def reshape(self, shape: Sequence[int]) -> Sides:
+        return Sides(self.n, *(getattr(self, part).reshape(shape) for part in SIDES))
+
+
+SIDES = ("help", "harm", "help_squares", "harm_squares")
+
+
+def weigh(sides: Sides, harm: float | None) -> tuple[Array, Array]:
+    """Scores (1 + harm) help + (1 - harm) harm, and their standard errors; harm None: help - harm, signed.
+
+    0 counts help and harm alike, 1 counts only help; above 1 harm lowers the score. Nats.
+    """
+    up, down = (1.0, -1.0) if harm is None else (1 + harm, 1 - harm)
+    scores = up * sides.help + down * sides.harm
+    if sides.n < 2:
+        return scores, np.full_like(scores, np.inf)
+    # An example counts on one side only, so the mixed term of the square is zero.
+    squares = up**2 * sides.help_squares + down**2 * sides.harm_squares
+    return scores, np.sqrt(np.maximum(squares - scores**2, 0) / (sides.n - 1))
+
+
+@dataclass(frozen=True)
 class ImportanceMap:
     """Scores with standard errors and provenance.
 
     scores, standard_errors: {kind: array}; neurons (layers, neurons), heads (layers, heads), layers (layers,).
     quantity: what a score is, with its unit. signed: scores may be negative (the unit hurts).
     provenance: model, revision, task, task_fingerprint, n, seed, method, parameters, versions, created.
+    sides: {kind: help and harm apart}, for methods that keep them; empty for others.
     """
 
     method: str
@@ -55,6 +88,7 @@ class ImportanceMap:
     scores: Mapping[UnitKind, Array]
     standard_errors: Mapping[UnitKind, Array]
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    sides: Mapping[UnitKind, Sides] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for kind, scores in self.scores.items():
@@ -68,6 +102,9 @@ class ImportanceMap:
         tensors |= {
             f"{kind.value}.standard_errors": np.ascontiguousarray(self.standard_errors[kind]) for kind in kept
         }
+        for kind in kept:
+            if kind in self.sides:
+                tensors |= {f"{kind.value}.{part}": getattr(self.sides[kind], part) for part in SIDES}
         header = {
             "format": FORMAT,
             "method": self.method,
@@ -108,6 +145,31 @@ class ImportanceMap:
             scores={kind: tensors[f"{kind.value}.scores"] for kind in kinds},
             standard_errors={kind: tensors[f"{kind.value}.standard_errors"] for kind in kinds},
             provenance=header["provenance"],
+            sides={
+                kind: Sides(header["provenance"]["n"], *(tensors[f"{kind.value}.{part}"] for part in SIDES))
+                for kind in kinds
+                if f"{kind.value}.help" in tensors
+            },
+        )
+
+    def weighed(self, harm: float | None) -> Self:
+        """The same map with help and harm weighed anew (:func:`weigh`; None: signed).
+
+        Raises ModelShapleyError for a method that does not keep them apart.
+        """
+        if set(self.sides) != set(self.scores):
+            raise ModelShapleyError(
+                f"Maps of {self.method!r} do not keep help and harm apart, so 'harm' cannot be chosen; "
+                "two-sided, path-shapley and coalition-shapley do."
+            )
+        read = {kind: weigh(sides, harm) for kind, sides in self.sides.items()}
+        parameters = {**self.provenance.get("parameters", {}), "harm": "signed" if harm is None else harm}
+        return replace(
+            self,
+            scores={kind: scores for kind, (scores, _) in read.items()},
+            standard_errors={kind: errors for kind, (_, errors) in read.items()},
+            signed=harm is None or harm > 1,
+            provenance={**self.provenance, "parameters": parameters},
         )
 
     def check_kind(self, kind: UnitKind) -> None:

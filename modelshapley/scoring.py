@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import transformers
+from torch import Tensor
 
 from modelshapley import __version__
 from modelshapley.importance import ImportanceMap, pack, unpack
-from modelshapley.methods.base import Method, Moments
+from modelshapley.methods.base import Method, Moments, Place, Reading
+from modelshapley.methods.sided import SidedMethod
 from modelshapley.models import LoadedModel
-from modelshapley.signals import observed
+from modelshapley.signals import Signals, observed
 from modelshapley.tasks.base import Split, Task
 from modelshapley.units import UnitKind
 
@@ -87,7 +91,7 @@ class Scoring:
             "revision": self.loaded.revision,
             "task": self.task.info.id,
             "task_fingerprint": self.task.fingerprint(),
-            "methods": {method.info.id: dict(method.parameters) for method in self.methods},
+            "methods": [method.spec for method in self.methods],
             "kinds": sorted(kind.value for kind in self.kinds),
             "limit": self.limit,
             "seed": self.seed,
@@ -99,41 +103,84 @@ class Scoring:
         total = len(examples)
         while sums.done < total:
             batch = examples[sums.done : sums.done + self.task.probe_batch]
-            self._add(batch, sums)
+            self._add(batch, total, sums)
             sums.done += len(batch)
             yield sums.done, total
 
     def maps(self, sums: Sums) -> dict[str, ImportanceMap]:
-        """Read the finished sums: {method id: map}."""
-        return {method.info.id: self._read(method, sums) for method in self.methods}
+        """Read the finished sums: {method spec: map}."""
+        return {method.spec: self._read(method, sums) for method in self.methods}
 
-    def _add(self, batch: Sequence[Any], sums: Sums) -> None:
-        with observed(self.loaded.model, self.loaded.anatomy, self.kinds) as observer:
-            self.task.losses(self.loaded, batch).sum().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            signals = observer.take()
+    def _add(self, batch: Sequence[Any], total: int, sums: Sums) -> None:
+        intact: Mapping[UnitKind, Signals] | None = None
         for method in self.methods:
             for kind in self.kinds:
-                for name, values in method.statistics(signals[kind]).items():
-                    sums.add(method.info.id, kind, name, Moments.of(values))
+                place = Place(sums.done, len(batch), total, self.seed, list(UnitKind).index(kind))
+                gates = method.gates(self._table(kind), place)
+                if gates is None:
+                    intact = intact or self._pass(batch, self.kinds, self._parts())
+                    signals = [intact[kind]]
+                else:
+                    signals = [self._pass(batch, [kind], method.parts, {kind: gate})[kind] for gate in gates]
+                for name, values in method.statistics(signals, place).items():
+                    sums.add(method.spec, kind, name, Moments.of(values))
+
+    def _pass(
+        self,
+        batch: Sequence[Any],
+        kinds: Collection[UnitKind],
+        parts: Collection[str],
+        gates: Mapping[UnitKind, Tensor] | None = None,
+    ) -> Mapping[UnitKind, Signals]:
+        """One forward and one activation-only backward pass."""
+        at = {kind: gate.to(self.loaded.device) for kind, gate in (gates or {}).items()}
+        with observed(self.loaded.model, self.loaded.anatomy, kinds, parts, at) as observer:
+            self.task.losses(self.loaded, batch).sum().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            return observer.take()
+
+    def _parts(self) -> frozenset[str]:
+        return frozenset().union(*(method.parts for method in self.methods))
+
+    def _table(self, kind: UnitKind) -> tuple[int, int]:
+        shape = self.loaded.anatomy.shapes.of(kind)
+        return shape[0], shape[1] if len(shape) == 2 else 1
 
     def _read(self, method: Method, sums: Sums) -> ImportanceMap:
-        scores, errors = {}, {}
+        scores, errors, sides = {}, {}, {}
         for kind in UnitKind:
             if kind not in self.kinds:
                 continue
             shape = self.loaded.anatomy.shapes.of(kind)
             rng = np.random.default_rng([self.seed, list(UnitKind).index(kind)])
-            table = (shape[0], shape[1] if len(shape) == 2 else 1)
-            values, standard_errors = method.read(sums.of(method.info.id, kind), table, rng)
+            moments = sums.of(method.spec, kind)
+            reading = Reading(self._table(kind), sums.done, rng, partial(self._weights, kind))
+            values, standard_errors = method.read(moments, reading)
             scores[kind], errors[kind] = values.reshape(shape), standard_errors.reshape(shape)
+            if isinstance(method, SidedMethod):
+                sides[kind] = method.sides(moments).reshape(shape)
         return ImportanceMap(
-            method=method.info.id,
+            method=method.spec,
             quantity=method.info.quantity,
-            signed=method.info.signed,
+            signed=is_signed(method),
             scores=scores,
             standard_errors=errors,
             provenance=self._provenance(method, sums),
+            sides=sides,
         )
+
+    def _weights(self, kind: UnitKind) -> npt.NDArray[np.float64]:
+        """Mean |weight| of what consumes each unit, (layers, units a layer)."""
+        shape, anatomy = self._table(kind), self.loaded.anatomy
+        rows = []
+        for layer in range(shape[0]):
+            attention, mlp = (
+                self.loaded.model.get_submodule(path).get_parameter("weight").detach().abs().double()
+                for path in (anatomy.attention_output(layer), anatomy.mlp_output(layer))
+            )
+            weight = {UnitKind.HEAD: attention, UnitKind.NEURON: mlp}.get(kind)
+            both = torch.cat([attention.flatten(), mlp.flatten()])[:, None] if weight is None else weight
+            rows.append(both.mean(0).view(shape[1], -1).mean(1).cpu().numpy())
+        return np.stack(rows)
 
     def _provenance(self, method: Method, sums: Sums) -> dict[str, Any]:
         return {
@@ -143,7 +190,7 @@ class Scoring:
             "task_fingerprint": self.task.fingerprint(),
             "n": sums.done,
             "seed": self.seed,
-            "method": method.info.id,
+            "method": method.spec,
             "parameters": dict(method.parameters),
             "device": str(self.loaded.device),
             "versions": {
@@ -156,8 +203,16 @@ class Scoring:
         }
 
 
+def is_signed(method: Method) -> bool:
+    """Whether this method, as its parameters are, can give negative scores."""
+    harm = method.parameters.get("harm")
+    if harm is None:
+        return method.info.signed
+    return harm == "signed" or float(harm) > 1
+
+
 def score(scoring: Scoring, on_progress: Progress | None = None) -> dict[str, ImportanceMap]:
-    """Run a scoring job from start to end: {method id: map}."""
+    """Run a scoring job from start to end: {method spec: map}."""
     sums = Sums(scoring.plan())
     for done, total in scoring.steps(sums):
         if on_progress:

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from modelshapley.errors import UnknownName
-from modelshapley.methods import METHODS, load_method
-from modelshapley.methods.base import Moments
-from modelshapley.methods.two_sided import TwoSided
+from modelshapley.errors import BadParameter, UnknownName
+from modelshapley.methods import METHODS, canonical, load_method
+from modelshapley.methods.base import Moments, Place, Reading
 from modelshapley.signals import Signals
 
 UNITS = 8
@@ -34,7 +33,8 @@ def signals_of(slopes: torch.Tensor) -> Signals:
     """Gate derivatives of the toy by autograd, as one layer of UNITS units."""
     gates = torch.ones(EXAMPLES, UNITS, dtype=torch.float64, requires_grad=True)
     (0.5 * (1 + (slopes * (gates - 1)).sum(1)) ** 2).sum().backward()
-    return Signals(gate=gates.grad[:, None, :], offset=gates.grad[:, None, :].abs())
+    c = gates.grad[:, None, :]
+    return Signals(gate=c, offset=c.abs(), size=c.abs(), reach=c.abs())
 
 
 def brute_force(utility: Callable[[frozenset[int]], float]) -> np.ndarray:
@@ -50,9 +50,21 @@ def brute_force(utility: Callable[[frozenset[int]], float]) -> np.ndarray:
 
 
 def scores(method_id: str, signals: Signals) -> np.ndarray:
-    method = load_method(method_id)
-    moments = {name: Moments.of(values) for name, values in method.statistics(signals).items()}
-    return method.read(moments, (1, UNITS), np.random.default_rng(0))[0][0]
+    return read(method_id, signals)[0][0]
+
+
+def read(spec: str, signals: Signals) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and errors of a method on one batch; the same signals answer every pass it asks for."""
+    method = load_method(spec)
+    place = Place(0, EXAMPLES, EXAMPLES, 0, 0)
+    gates = method.gates((1, UNITS), place)
+    passes = [signals] * (1 if gates is None else len(gates))
+    moments = {name: Moments.of(values) for name, values in method.statistics(passes, place).items()}
+    return method.read(moments, reading())
+
+
+def reading(seed: int = 0) -> Reading:
+    return Reading((1, UNITS), EXAMPLES, np.random.default_rng(seed), lambda: np.ones((1, UNITS)))
 
 
 def test_model_shapley_equals_brute_force_and_the_printed_form_does_not(slopes: torch.Tensor) -> None:
@@ -88,9 +100,7 @@ def test_two_sided_standard_error_is_that_of_its_per_example_values(slopes: torc
     c = slopes.numpy()
     phi = -c + c**2 / 2
     values = (1 + harm) * np.maximum(phi, 0) + (1 - harm) * np.maximum(-phi, 0)
-    method = TwoSided(harm)
-    moments = {n: Moments.of(v) for n, v in method.statistics(signals_of(slopes)).items()}
-    mean, error = method.read(moments, (1, UNITS), np.random.default_rng(0))
+    mean, error = read(f"two-sided,harm={harm}", signals_of(slopes))
     np.testing.assert_allclose(mean[0], values.mean(0))
     np.testing.assert_allclose(error[0], values.std(0, ddof=1) / np.sqrt(EXAMPLES))
 
@@ -108,9 +118,9 @@ def test_magnitudes_by_hand(slopes: torch.Tensor) -> None:
 
 def test_random_is_seeded_and_needs_no_pass() -> None:
     method = load_method("random")
-    first = method.read({}, (2, 3), np.random.default_rng(7))[0]
-    assert np.array_equal(first, method.read({}, (2, 3), np.random.default_rng(7))[0])
-    assert not np.array_equal(first, method.read({}, (2, 3), np.random.default_rng(8))[0])
+    first = method.read({}, reading(7))[0]
+    assert np.array_equal(first, method.read({}, reading(7))[0])
+    assert not np.array_equal(first, method.read({}, reading(8))[0])
     assert method.info.passes == 0
 
 
@@ -124,6 +134,54 @@ def test_only_methods_that_say_so_give_negative_scores(method_id: str, slopes: t
 def test_an_unknown_method_is_named_with_the_known_ones() -> None:
     with pytest.raises(UnknownName, match=r"no method 'shapely'.*two-sided"):
         load_method("shapely")
+
+
+def test_printed_form_smoothed_as_the_paper_says(slopes: torch.Tensor) -> None:
+    """The moving average taken literally, mini-batch after mini-batch, with its weighted examples' spread."""
+    c = slopes.numpy()
+    phi = -c - c * c.sum(1, keepdims=True) / 2
+    smoothed = phi[:2].mean(0)
+    for start in (2, 4):
+        smoothed = 0.7 * smoothed + 0.3 * phi[start : start + 2].mean(0)
+    found, error = read("model-shapley-paper,alpha=0.3,batch=2", signals_of(slopes))
+    np.testing.assert_allclose(found[0], np.abs(smoothed))
+    weights = EXAMPLES * np.array([0.49 / 2, 0.49 / 2, 0.21 / 2, 0.21 / 2, 0.3])
+    spread = (weights[:, None] ** 2 * (phi - smoothed) ** 2).sum(0)
+    np.testing.assert_allclose(error[0], np.sqrt(spread / (EXAMPLES - 1) / EXAMPLES))
+
+
+def test_model_wide_blocks_add_up_all_layers() -> None:
+    c = torch.randn((EXAMPLES, 2, 3), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    signals = Signals(gate=c, offset=c, size=c, reach=c)
+    by_layer, by_model = (
+        load_method(f"model-shapley,block={b}").statistics([signals], Place(0, EXAMPLES, EXAMPLES, 0, 0))["value"]
+        for b in ("layer", "model")
+    )
+    everything = c.sum((1, 2), keepdim=True)
+    torch.testing.assert_close(by_model, -c + c * everything / 2)
+    torch.testing.assert_close(by_layer[:, 1], -c[:, 1] + c[:, 1] * c[:, 1].sum(1, keepdim=True) / 2)
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("path-shapley,points=0", "whole number from 1 to 64"),
+        ("path-shapley,points=2.5", "whole number"),
+        ("path-shapley,pints=4", r"no parameter 'pints'.*points"),
+        ("model-shapley,block=heads", "layer, model"),
+        ("two-sided,harm=nan", "number from 0 to 100"),
+        ("mean-abs,x=1", "It has: none"),
+    ],
+)
+def test_a_wrong_parameter_is_named_with_what_is_possible(spec: str, words: str) -> None:
+    with pytest.raises(BadParameter, match=words):
+        load_method(spec)
+
+
+def test_a_spec_has_one_spelling() -> None:
+    assert canonical("path-shapley,harm=0.50,points=4") == "path-shapley,points=4,harm=0.5"
+    assert canonical("two-sided,harm=0.5") == "two-sided"
+    assert load_method("path-shapley,points=4").spec == "path-shapley,points=4"
 
 
 def test_one_example_has_no_known_spread() -> None:

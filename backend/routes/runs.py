@@ -11,13 +11,14 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 from fastapi.responses import PlainTextResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from backend.checks import check_run
+from backend.checks import check_run, spelled_out
 from backend.deps import Here, Rooms
 from backend.queues import REDIS_DOWN
 from backend.routes.stream import follow
-from modelshapley.contracts import MapData, Run, RunPage, RunRequest, Status
+from modelshapley.contracts import Harm, MapData, Run, RunPage, RunRequest, Status
 from modelshapley.errors import NotFound, NotNow
 from modelshapley.importance import ImportanceMap
+from modelshapley.methods import reading_of, with_harm
 from modelshapley.units import UnitKind
 
 router = APIRouter(prefix="/runs", tags=["runs"])
@@ -26,6 +27,7 @@ router = APIRouter(prefix="/runs", tags=["runs"])
 @router.post("", status_code=202)
 def submit(request: RunRequest, here: Here, response: Response) -> Run:
     """Check, record and queue a run."""
+    request = spelled_out(request)
     anatomy = check_run(request, here.catalog)
     here.queues.ping()
     run = here.records.add_run(request, anatomy.shapes.as_dict())
@@ -89,8 +91,15 @@ def importance_map(
     here: Here,
     format: Literal["json", "csv", "safetensors"] = "json",
     columns: Annotated[int | None, Query(ge=1, le=1_000_000)] = None,
+    harm: Annotated[Harm | None, Query()] = None,
 ) -> MapData | Response:
-    """Scores and standard errors of one kind of unit; `columns` pools wide JSON maps to at most that many."""
+    """Scores and standard errors of one kind of unit.
+
+    `columns` pools wide JSON maps to at most that many. `harm` weighs help and harm anew, for methods that keep
+    them apart: scores are (1 + harm) help + (1 - harm) harm, or help - harm for 'signed'.
+    """
+    if harm is not None:
+        method = with_harm(method, harm)
     found = load_map(here, run_id, method, unit)
     name = f"{run_id}-{method}-{unit.value}.{format}"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
@@ -102,16 +111,20 @@ def importance_map(
 
 
 def load_map(here: Rooms, run_id: str, method: str, unit: UnitKind) -> ImportanceMap:
-    """Raises NotFound (no such run, method or unit in it), NotNow (it has no maps yet, or never will)."""
+    """A map as computed, or another reading of it (`two-sided,harm=0.25` of a run that was scored by `two-sided`).
+
+    Raises NotFound (no such run, method or unit in it), NotNow (it has no maps yet, or never will)."""
     run = here.records.run(run_id)
-    if method not in run.methods or unit not in run.units:
+    reading = reading_of(method, run.methods)
+    if reading is None or unit not in run.units:
         raise NotFound(
             f"Run {run_id} has no map of {unit.value}s by {method!r}; "
             f"it was asked for {', '.join(run.methods)} on {', '.join(run.units)}."
         )
     if run.status is not Status.DONE:
         raise NotNow(f"Run {run_id} is {run.status.value}; its maps are there once it is done.")
-    return here.storage.load_map(run_id, method)
+    found = here.storage.load_map(run_id, reading.computed)
+    return found if method == reading.computed else found.weighed(reading.harm)
 
 
 def _data(run_id: str, found: ImportanceMap, unit: UnitKind, columns: int | None) -> MapData:

@@ -10,11 +10,12 @@ from dash import ALL, ClientsideFunction, Dash, Input, Output, State, dcc, html,
 from frontend import figures, words
 from frontend.address import Ranked, View, parse
 from frontend.maps import Maps
-from frontend.pages import parts, states, tray
+from frontend.pages import parts, states, tray, weighing
 from modelshapley import client
 from modelshapley.client import AsyncClient
 from modelshapley.contracts import Run, Status
 from modelshapley.errors import ModelShapleyError
+from modelshapley.methods import reading_of
 from modelshapley.units import Deactivation, UnitKind, UnitShapes
 
 
@@ -58,7 +59,7 @@ def register(app: Dash, api: AsyncClient) -> None:
         Output("quantity", "children"),
         Output("downloads", "children"),
         Output("explanation", "children"),
-        Input("method", "value"),
+        Input("reading", "data"),
         State("run", "data"),
     )
     async def _draw(method: str, data: Any) -> Any:
@@ -73,12 +74,14 @@ def register(app: Dash, api: AsyncClient) -> None:
             figures.map_figure(found),
             parts.quantity(any_map),
             parts.downloads(run, method),
-            parts.explanation(infos[method], any_map.provenance),
+            parts.explanation(infos[method.partition(",")[0]], any_map.provenance),
         )
+
+    weighing.register(app)
 
     @app.callback(
         Output("top-units", "children"),
-        Input("method", "value"),
+        Input("reading", "data"),
         Input("unit", "value"),
         State("selection", "data"),
         State("run", "data"),
@@ -121,18 +124,21 @@ def register(app: Dash, api: AsyncClient) -> None:
 
 
 async def _done(api: AsyncClient, run: Run, view: View) -> Any:
-    method = view.method if view.method in run.methods else run.methods[0]
+    read = reading_of(view.method, run.methods) if view.method else None
+    method = read.computed if read else run.methods[0]
+    shown = view.method if read and view.method else method
     kinds = [kind for kind in figures.PANELS if kind in run.units]
     unit = view.unit if view.unit in kinds else next(k for k in (UnitKind.HEAD, *kinds) if k in kinds)
     selection, notice = await _selection(api, run, view)
     notices = [*_left_out(run, view), *filter(None, [notice])]
     assert run.intact is not None  # a run is done only after its intact accuracy has been measured
     infos = {info.id: info for info in await api.send(client.methods())}
-    titles = [{"value": m, "label": infos[m].title} for m in run.methods]
+    titles = [{"value": m, "label": words.method(m, infos)} for m in run.methods]
     return html.Div(
         [
             dcc.Store(id="run", data=run.model_dump(mode="json")),
             dcc.Store(id="figure"),
+            dcc.Store(id="reading", data=shown),
             dcc.Store(id="selection", data=selection),
             dcc.Store(id="history", data=[]),
             parts.head(run),
@@ -165,6 +171,7 @@ async def _done(api: AsyncClient, run: Run, view: View) -> Any:
                                             ),
                                         ]
                                     ),
+                                    weighing.layout(shown),
                                     html.Div(id="downloads", style={"marginLeft": "auto"}),
                                 ],
                                 align="flex-end",
@@ -219,7 +226,7 @@ async def _done(api: AsyncClient, run: Run, view: View) -> Any:
 def _left_out(run: Run, view: View) -> list[str]:
     """A sentence for each part of the address that this page cannot follow."""
     sentences = [f"The link says {part!r}, which cannot be understood and is left out." for part in view.unclear]
-    if view.method is not None and view.method not in run.methods:
+    if view.method is not None and reading_of(view.method, run.methods) is None:
         sentences.append(f"This run was not scored by {view.method!r}.")
     if view.unit is not None and view.unit not in run.units:
         sentences.append(f"This run has no map of {words.PLURALS[view.unit]}.")
@@ -230,7 +237,7 @@ async def _selection(api: AsyncClient, run: Run, view: View) -> tuple[dict[str, 
     """What the address wants switched off, as the page holds it, and a word about what could not be."""
     off, how = view.off, None
     if isinstance(off, Ranked):
-        if off.unit not in run.units or off.method not in run.methods:
+        if off.unit not in run.units or reading_of(off.method, run.methods) is None:
             return _held(
                 Deactivation()
             ), f"The link ranks {off.unit.value}s by {off.method}, which this run did not score."

@@ -107,7 +107,7 @@ def register(app: Dash, api: AsyncClient, maps: Maps) -> None:
         State("which", "value"),
         State("share", "value"),
         State("unit", "value"),
-        State("method", "value"),
+        State("reading", "data"),
         State("run", "data"),
         prevent_initial_call=True,
     )
@@ -167,7 +167,7 @@ def register(app: Dash, api: AsyncClient, maps: Maps) -> None:
         Output("tray-link", "children"),
         Input("selection", "data"),
         Input("history", "data"),
-        Input("method", "value"),
+        Input("reading", "data"),
         Input("unit", "value"),
         State("run", "data"),
     )

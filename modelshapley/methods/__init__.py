@@ -5,29 +5,34 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from modelshapley.errors import UnknownName
 from modelshapley.methods.infos import METHODS
+from modelshapley.methods.specs import canonical, harm_of, parse_method, reading_of, with_harm
 
 if TYPE_CHECKING:
     from modelshapley.methods.base import Method
 
-__all__ = ["METHODS", "load_method"]
+__all__ = ["METHODS", "canonical", "harm_of", "load_method", "parse_method", "reading_of", "with_harm"]
 
 _CLASSES = {
     "two-sided": "two_sided.TwoSided",
     "mean-abs": "mean_abs.MeanAbs",
+    "fisher-diagonal": "fisher_diagonal.FisherDiagonal",
     "model-shapley": "model_shapley.ModelShapley",
     "model-shapley-paper": "model_shapley_paper.ModelShapleyPaper",
+    "path-shapley": "path_shapley.PathShapley",
+    "coalition-shapley": "coalition_shapley.CoalitionShapley",
     "gradient-trace": "gradient_trace.GradientTrace",
     "gradient": "gradient.Gradient",
+    "wanda": "wanda.Wanda",
+    "activation": "activation.Activation",
+    "magnitude": "magnitude.Magnitude",
     "random": "random.Random",
 }
 
 
-def load_method(method_id: str) -> Method:
-    """The method with this id. Raises UnknownName."""
-    if method_id not in METHODS:
-        raise UnknownName("method", method_id, list(METHODS))
-    module, _, name = _CLASSES[method_id].partition(".")
-    method: Method = getattr(import_module(f"{__name__}.{module}"), name)()
+def load_method(spec: str) -> Method:
+    """The method of a spec such as `path-shapley,points=4`. Raises UnknownName or BadParameter."""
+    info, parameters = parse_method(spec)
+    module, _, name = _CLASSES[info.id].partition(".")
+    method: Method = getattr(import_module(f"{__name__}.{module}"), name)(**parameters)
     return method

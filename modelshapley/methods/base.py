@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
 from modelshapley.contracts import MethodInfo
+from modelshapley.methods.specs import Value, canonical
 from modelshapley.signals import Signals
 
 Array = npt.NDArray[np.float64]
+Shape = tuple[int, int]
 
 
 @dataclass
@@ -36,8 +38,8 @@ class Moments:
 
     def merge(self, other: Moments) -> None:
         self.n += other.n
-        self.total += other.total
-        self.squares += other.squares
+        self.total = self.total + other.total
+        self.squares = self.squares + other.squares
 
     def mean(self) -> Array:
         return self.total / self.n
@@ -59,38 +61,84 @@ def standard_error(mean: Array, mean_square: Array, n: int) -> Array:
     return result
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a batch stands in the probe set: examples `start` to `start + count` of `total`; the run's seed.
+
+    kind: the place of the scored kind of unit among all kinds, so that draws differ from kind to kind.
+    """
+
+    start: int
+    count: int
+    total: int
+    seed: int
+    kind: int
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a score may need besides the sums.
+
+    shape: (layers, units a layer). total: examples in the probe set. rng: for methods that draw. weights: gives
+    the mean |weight| of every unit's outgoing weights, of `shape`.
+    """
+
+    shape: Shape
+    total: int
+    rng: np.random.Generator
+    weights: Callable[[], Array]
+
+
 Scores = tuple[Array, Array]
 """Scores and their standard errors, both (layers, units a layer)."""
 
 
 class Method(ABC):
-    """One importance method. Stateless: the sums are kept by the caller."""
+    """One importance method. Stateless: the sums are kept by the caller.
+
+    parts: the signals besides the gate derivative that it wants (signals.PARTS).
+    """
 
     info: MethodInfo
+    parts: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, **parameters: Value) -> None:
+        self.parameters: Mapping[str, Value] = parameters
 
     @property
-    def parameters(self) -> Mapping[str, float | str]:
-        """What the scores depend on besides the data, for provenance."""
-        return {}
+    def spec(self) -> str:
+        """How a run names it."""
+        return canonical(",".join([self.info.id, *(f"{k}={v}" for k, v in self.parameters.items())]))
+
+    def gates(self, shape: Shape, place: Place) -> Sequence[Tensor] | None:
+        """The gates at which backward passes are wanted, each (examples, layers, units a layer).
+
+        None: one pass through the intact model, shared with every other method that wants it; an empty
+        list: no pass at all.
+        """
+        return None
 
     @abstractmethod
-    def statistics(self, signals: Signals) -> Mapping[str, Tensor]:
-        """Per-example statistics whose sums the method needs, each (examples, layers, units a layer)."""
+    def statistics(self, signals: Sequence[Signals], place: Place) -> Mapping[str, Tensor]:
+        """Per-example statistics whose sums the method needs, each (examples, layers, units a layer).
+
+        signals: one for each of :meth:`gates`, in order.
+        """
 
     @abstractmethod
-    def read(self, moments: Mapping[str, Moments], shape: tuple[int, int], rng: np.random.Generator) -> Scores:
-        """Scores of `shape` from the sums; `rng` is for methods that draw."""
+    def read(self, moments: Mapping[str, Moments], reading: Reading) -> Scores:
+        """Scores from the sums."""
 
 
 class MeanMethod(Method):
-    """A method whose score is the mean over examples of one statistic."""
+    """A method of one pass whose score is the mean over examples of one statistic."""
 
     @abstractmethod
     def statistic(self, signals: Signals) -> Tensor:
         """The statistic, (examples, layers, units a layer)."""
 
-    def statistics(self, signals: Signals) -> Mapping[str, Tensor]:
-        return {"value": self.statistic(signals)}
+    def statistics(self, signals: Sequence[Signals], place: Place) -> Mapping[str, Tensor]:
+        return {"value": self.statistic(signals[0])}
 
-    def read(self, moments: Mapping[str, Moments], shape: tuple[int, int], rng: np.random.Generator) -> Scores:
+    def read(self, moments: Mapping[str, Moments], reading: Reading) -> Scores:
         return moments["value"].mean(), moments["value"].standard_error()

@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
-from modelshapley.contracts import MethodInfo
+from modelshapley.contracts import MethodInfo, ParameterInfo
 
 SHAPLEY_UNIT = "estimated Shapley value of the loss, nats"
+BLOCK = ParameterInfo(
+    name="block", default="layer", choices=["layer", "model"], summary="units whose interactions are counted"
+)
+
+
+def _harm(default: float | str) -> ParameterInfo:
+    return ParameterInfo(
+        name="harm",
+        default=default,
+        minimum=0,
+        maximum=100,
+        choices=["signed"],
+        summary="0 counts help and harm alike, 1 only help, 'signed' subtracts harm from help; "
+        "can be chosen after the run",
+    )
+
 
 TWO_SIDED = MethodInfo(
     id="two-sided",
@@ -13,8 +29,10 @@ TWO_SIDED = MethodInfo(
     signed=False,
     quantity="weighted mean change in loss per example when the unit goes, nats",
     summary="How much a unit helps and how much it hurts, example by example; help weighs three times harm.",
-    formula="1.5 E[max(phi, 0)] + 0.5 E[max(-phi, 0)], phi = -c + c²/2, c = dLoss/dgate",
+    formula="(1 + h) E[max(phi, 0)] + (1 - h) E[max(-phi, 0)], phi = -c + c²/2, c = dLoss/dgate, h = ½",
     source="Ours; measured against the paper's forms in docs/method.md",
+    parameters=[_harm(0.5)],
+    sided=True,
 )
 MEAN_ABS = MethodInfo(
     id="mean-abs",
@@ -26,6 +44,16 @@ MEAN_ABS = MethodInfo(
     formula="E|c|, c = dLoss/dgate",
     source="Michel et al. 2019, for heads; the paper does not compare with it",
 )
+FISHER_DIAGONAL = MethodInfo(
+    id="fisher-diagonal",
+    title="Fisher diagonal",
+    passes=1,
+    signed=False,
+    quantity="½ mean (dLoss/dgate)² per example, nats",
+    summary="The second-order cost of removing the unit alone; favours units that matter greatly to few examples.",
+    formula="½ E[c²], c = dLoss/dgate",
+    source="Optimal Brain Damage (LeCun et al. 1989) with the empirical Fisher for the Hessian",
+)
 MODEL_SHAPLEY = MethodInfo(
     id="model-shapley",
     title="Model Shapley (corrected)",
@@ -33,8 +61,9 @@ MODEL_SHAPLEY = MethodInfo(
     signed=True,
     quantity=SHAPLEY_UNIT,
     summary="Exact Shapley value of the loss's second-order expansion; helpful and harmful examples cancel.",
-    formula="E[-c + ½ c Σ c over the layer], c = dLoss/dgate",
+    formula="E[-c + ½ c Σ c over the block], c = dLoss/dgate",
     source="Model Shapley (NeurIPS 2025), eq. 3 and Remark 4.3",
+    parameters=[BLOCK],
 )
 MODEL_SHAPLEY_PAPER = MethodInfo(
     id="model-shapley-paper",
@@ -43,8 +72,48 @@ MODEL_SHAPLEY_PAPER = MethodInfo(
     signed=False,
     quantity="|estimated Shapley value| as printed, nats",
     summary="The paper's printed formula, whose second sign contradicts its derivation; ranked by magnitude.",
-    formula="|E[-c - ½ c Σ c over the layer]|, c = dLoss/dgate",
+    formula="|E[-c - ½ c Σ c over the block]|, c = dLoss/dgate, E smoothed over mini-batches where alpha is not 0",
     source="Model Shapley (NeurIPS 2025), eq. 7 and Algorithm 2",
+    parameters=[
+        BLOCK,
+        ParameterInfo(
+            name="alpha", default=0, minimum=0, maximum=1, summary="weight of each new mini-batch; 0: plain mean"
+        ),
+        ParameterInfo(name="batch", default=8, minimum=1, whole=True, summary="examples a mini-batch"),
+    ],
+)
+PATH_SHAPLEY = MethodInfo(
+    id="path-shapley",
+    title="Path Shapley",
+    passes=8,
+    signed=True,
+    quantity=SHAPLEY_UNIT,
+    summary="Average effect of a unit while all are turned up together from off to on; sums to the whole.",
+    formula="-∫₀¹ E[c at all gates t] dt, Gauss-Legendre",
+    source="Aumann and Shapley 1974; integrated gradients (Sundararajan et al. 2017), of the gates",
+    parameters=[
+        ParameterInfo(name="points", default=8, minimum=1, maximum=64, whole=True, summary="backward passes"),
+        _harm("signed"),
+    ],
+    sided=True,
+)
+COALITION_SHAPLEY = MethodInfo(
+    id="coalition-shapley",
+    title="Coalition Shapley",
+    passes=8,
+    signed=True,
+    quantity=SHAPLEY_UNIT,
+    summary="Average effect of a unit in random company: gate derivatives at random coalitions.",
+    formula="-E[c at a random coalition], each unit on with probability t, t uniform; antithetic pairs",
+    source="Owen 1972 (multilinear extension), by gate derivatives",
+    parameters=[
+        ParameterInfo(
+            name="passes", default=8, minimum=2, maximum=256, whole=True, summary="backward passes, an even number"
+        ),
+        ParameterInfo(name="from", default=0, minimum=0, maximum=0.99, summary="smallest share of units kept on"),
+        _harm("signed"),
+    ],
+    sided=True,
 )
 GRADIENT_TRACE = MethodInfo(
     id="gradient-trace",
@@ -66,6 +135,36 @@ GRADIENT = MethodInfo(
     formula="E‖dLoss/d(constant added to the unit's activation)‖",
     source="Model Shapley (NeurIPS 2025), section 5, baseline |g|, carried over to units",
 )
+WANDA = MethodInfo(
+    id="wanda",
+    title="Wanda",
+    passes=1,
+    signed=False,
+    quantity="mean weight-times-activation norm, units of activation",
+    summary="How much the unit can put out: its outgoing weights times how loud it is. Knows nothing of the loss.",
+    formula="E[Σ over channels of Σ|W| × root mean square of z]",
+    source="Sun et al. 2023, summed over a unit's weights",
+)
+ACTIVATION = MethodInfo(
+    id="activation",
+    title="Activation",
+    passes=1,
+    signed=False,
+    quantity="mean |activation|, units of activation",
+    summary="How loud the unit is on this task. Knows nothing of the loss.",
+    formula="E|z|",
+    source="a common baseline",
+)
+MAGNITUDE = MethodInfo(
+    id="magnitude",
+    title="Weight magnitude",
+    passes=0,
+    signed=False,
+    quantity="mean |weight|, units of weight",
+    summary="How large the unit's outgoing weights are. Knows neither data nor loss.",
+    formula="mean |W|",
+    source="a common baseline",
+)
 RANDOM = MethodInfo(
     id="random",
     title="Random",
@@ -79,5 +178,19 @@ RANDOM = MethodInfo(
 
 METHODS: dict[str, MethodInfo] = {
     info.id: info
-    for info in (TWO_SIDED, MEAN_ABS, MODEL_SHAPLEY, MODEL_SHAPLEY_PAPER, GRADIENT_TRACE, GRADIENT, RANDOM)
+    for info in (
+        TWO_SIDED,
+        MEAN_ABS,
+        FISHER_DIAGONAL,
+        MODEL_SHAPLEY,
+        MODEL_SHAPLEY_PAPER,
+        PATH_SHAPLEY,
+        COALITION_SHAPLEY,
+        GRADIENT_TRACE,
+        GRADIENT,
+        WANDA,
+        ACTIVATION,
+        MAGNITUDE,
+        RANDOM,
+    )
 }

@@ -12,7 +12,7 @@ from modelshapley.signals import Signals
 class MeanAbs(MeanMethod):
     """E_b|c_ib|: how much the loss of an example moves, to first order, when the unit goes (Michel et al. 2019).
 
-    Nats, never negative. Keeps what a signed mean cancels at a trained optimum.
+    Nats, never negative. Keeps what a signed mean cancels at a trained optimum. One pass.
     """
 
     info = MEAN_ABS

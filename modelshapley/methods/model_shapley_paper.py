@@ -1,30 +1,57 @@
-"""The closed form as the paper prints it, ranked by its absolute value."""
+"""The closed form as the paper prints it, smoothed over mini-batches, ranked by its absolute value."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from modelshapley.methods.base import MeanMethod, Moments, Scores
+from modelshapley.methods.base import Array, Method, Moments, Place, Reading, Scores
 from modelshapley.methods.infos import MODEL_SHAPLEY_PAPER
+from modelshapley.methods.model_shapley import block_sum
 from modelshapley.signals import Signals
 
 
-class ModelShapleyPaper(MeanMethod):
-    """|E_b[-c_ib - 1/2 c_ib sum_k c_kb]|, the sum over the units of the same layer (paper, eq. 7, Algorithm 2).
+class ModelShapleyPaper(Method):
+    """|phi| with phi_b = -c_b - 1/2 c_b sum_k c_kb (paper, eq. 7, Algorithm 2), smoothed over mini-batches.
 
-    Kept for comparison: the minus before the second term contradicts the paper's own eq. 3. Nats, never negative.
-    The standard error is that of the mean inside the bars.
+    The paper's moving average phi <- (1 - alpha) phi + alpha phi_m over mini-batches m is a weighted mean of
+    examples whose weights are known beforehand, so it adds up in any order like every other sum here. alpha 0
+    is the plain mean. Kept for comparison: the minus before the second term contradicts the paper's own eq. 3.
+    Nats, never negative. The standard error is that of the mean inside the bars. One pass.
     """
 
     info = MODEL_SHAPLEY_PAPER
 
-    def statistic(self, signals: Signals) -> Tensor:
-        c = signals.gate
-        return -c - 0.5 * c * c.sum(-1, keepdim=True)
+    def statistics(self, signals: Sequence[Signals], place: Place) -> Mapping[str, Tensor]:
+        c = signals[0].gate
+        phi = -c - 0.5 * c * block_sum(c, str(self.parameters["block"]))
+        weights = torch.from_numpy(self._weights(place.total)[place.start : place.start + place.count])
+        w = weights.to(c)[:, None, None]
+        return {"weighted": w * phi, "twice": w.square() * phi}
 
-    def read(self, moments: Mapping[str, Moments], shape: tuple[int, int], rng: np.random.Generator) -> Scores:
-        mean, error = super().read(moments, shape, rng)
-        return np.abs(mean), error
+    def read(self, moments: Mapping[str, Moments], reading: Reading) -> Scores:
+        weighted = moments["weighted"]
+        mean, n = weighted.mean(), weighted.n
+        if n < 2:
+            return np.abs(mean), np.full_like(mean, np.inf)
+        # sum of w^2 (phi - mean)^2, multiplied out
+        spread = (
+            weighted.squares
+            - 2 * mean * moments["twice"].total
+            + mean**2 * np.square(self._weights(reading.total)).sum()
+        )
+        return np.abs(mean), np.sqrt(np.maximum(spread, 0) / (n - 1) / n)
+
+    def _weights(self, total: int) -> Array:
+        """Weight of each of `total` examples in the smoothed mean; their mean is 1."""
+        alpha, size = float(self.parameters["alpha"]), int(self.parameters["batch"])
+        if alpha == 0:
+            return np.ones(total)
+        batch = np.arange(total) // size
+        last = batch[-1]
+        share = np.where(batch == 0, 1.0, alpha) * (1 - alpha) ** (last - batch)
+        weights: Array = share * total / np.bincount(batch)[batch]
+        return weights

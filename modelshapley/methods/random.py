@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from torch import Tensor
 
-from modelshapley.methods.base import Method, Moments, Scores
+from modelshapley.methods.base import Method, Moments, Place, Reading, Scores, Shape
 from modelshapley.methods.infos import RANDOM
 from modelshapley.signals import Signals
 
 
 class Random(Method):
-    """Uniform on (0, 1), drawn from the run's seed. No unit; the draw is exact, so its standard error is 0."""
+    """Uniform on (0, 1), drawn from the run's seed. No unit; the draw is exact, so its standard error is 0.
+
+    No pass.
+    """
 
     info = RANDOM
 
-    def statistics(self, signals: Signals) -> Mapping[str, Tensor]:
+    def gates(self, shape: Shape, place: Place) -> Sequence[Tensor]:
+        return []
+
+    def statistics(self, signals: Sequence[Signals], place: Place) -> Mapping[str, Tensor]:
         return {}
 
-    def read(self, moments: Mapping[str, Moments], shape: tuple[int, int], rng: np.random.Generator) -> Scores:
-        return rng.random(shape), np.zeros(shape)
+    def read(self, moments: Mapping[str, Moments], reading: Reading) -> Scores:
+        return reading.rng.random(reading.shape), np.zeros(reading.shape)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from modelshapley.client import Client
+from modelshapley.client import ApiError, Client
 from modelshapley.contracts import Off, Run, Status, TrialRequest
 from modelshapley.importance import ImportanceMap
 from modelshapley.models import LoadedModel
@@ -143,6 +143,36 @@ def test_a_share_of_the_ranking_is_the_same_as_naming_its_units(api: Client, dig
     least = api.measure(ranked.model_copy(update={"which": "least"}))
     assert least.accuracy is not None
     assert least.accuracy > trial.accuracy
+
+
+def test_help_and_harm_are_weighed_anew_after_the_run(api: Client, digits_run: Run) -> None:
+    """By `?harm=`, by the method's name, in a trial's ranking, all the same; and signed is help minus harm."""
+    computed = api.importance_map(digits_run.id, "two-sided", "head")
+    harsh = api.importance_map(digits_run.id, "two-sided", "head", harm=0)
+    named = api.importance_map(digits_run.id, "two-sided,harm=0", "head")
+    signed = api.importance_map(digits_run.id, "two-sided", "head", harm="signed")
+    assert harsh.scores == named.scores != computed.scores
+    assert named.provenance["parameters"] == {"harm": 0}
+    assert signed.signed
+    # At harm h a score is help + harm + h (help - harm).
+    expected = np.array(harsh.scores) + 0.5 * np.array(signed.scores)
+    np.testing.assert_allclose(computed.scores, expected, atol=1e-12)
+    ranked = TrialRequest(
+        run=digits_run.id, method="two-sided,harm=signed", unit=UnitKind.HEAD, which="least", fraction=0.25
+    )
+    lowest = np.argsort(np.array(signed.scores).reshape(-1), kind="stable")[:4]
+    assert sorted(api.measure(ranked).off.head) == sorted((int(i) // 4, int(i) % 4) for i in lowest)
+    with pytest.raises(ApiError, match=r"no map of heads by 'random,harm=1'|no parameter 'harm'"):
+        api.importance_map(digits_run.id, "random", "head", harm=1)
+    with pytest.raises(ApiError, match="harm"):
+        api.importance_map(digits_run.id, "two-sided", "head", harm=-1)
+
+
+def test_a_method_with_parameters_keeps_them_in_its_name(api: Client, digits_run: Run) -> None:
+    found = api.importance_map(digits_run.id, "path-shapley,points=2", "layer")
+    assert found.method == "path-shapley,points=2"
+    assert found.provenance["parameters"] == {"points": 2, "harm": "signed"}
+    assert found.signed
 
 
 def test_an_equal_deactivation_is_answered_at_once(api: Client, digits_run: Run) -> None:

@@ -150,6 +150,29 @@ def test_a_method_switch_changes_map_table_and_address(page: Page, server: Serve
     expect(page.get_by_text("eq. 3 and Remark 4.3")).to_be_visible()
 
 
+def test_the_harm_slider_reads_the_same_map_anew(page: Page, server: Server, digits_run: Run) -> None:
+    open_map(page, server, digits_run)
+    first = page.inner_text("#top-units")
+    page.locator("#harm [role=slider]").focus()
+    page.keyboard.press("End")
+    expect(page).to_have_url(re.compile(r"method=two-sided%2Charm%3Dsigned"))
+    expect(page.locator("#quantity")).to_contain_text("negative: better")
+    expect(page.locator("#top-units")).not_to_have_text(first)
+    page.reload()
+    expect(page.locator("#quantity")).to_contain_text("negative: better")
+    page.keyboard.press("Tab")
+    page.locator("#harm [role=slider]").focus()
+    page.keyboard.press("Home")
+    expect(page).to_have_url(re.compile(r"method=two-sided%2Charm%3D0&"))
+    page.locator("#method").click()
+    page.get_by_role("option", name="Random").click()
+    expect(page.locator("#weighing")).to_be_hidden()
+    page.locator("#method").click()
+    page.get_by_role("option", name="Path Shapley (points=2)").click()
+    expect(page.locator("#weighing")).to_be_visible()
+    expect(page.locator("#quantity")).to_contain_text("negative: better")
+
+
 def test_hovering_tells_unit_score_error_and_rank(
     page: Page, server: Server, api: Client, digits_run: Run
 ) -> None:

@@ -1,0 +1,1 @@
+"""Sampled Shapley values that take hours, kept with the script that made them."""

@@ -1,0 +1,52 @@
+"""Forward passes that differ from the one before only from some layer on compute only those layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import nn
+
+from modelshapley.anatomy import Anatomy
+
+
+class Suffix:
+    """Keeps what every block handed on in the pass before; see :func:`suffix_reuse`.
+
+    start: the first layer that the next passes compute; the layers before answer from memory.
+    """
+
+    def __init__(self, layers: int) -> None:
+        self.layers = layers
+        self.start = 0
+        self._kept: dict[int, Any] = {}
+
+    def wrap(self, layer: int, forward: Any) -> Any:
+        def from_memory_or_computed(*args: Any, **kwargs: Any) -> Any:
+            if layer < self.start:
+                return self._kept[layer]
+            self._kept[layer] = forward(*args, **kwargs)
+            return self._kept[layer]
+
+        return from_memory_or_computed
+
+
+@contextmanager
+def suffix_reuse(model: nn.Module, anatomy: Anatomy) -> Iterator[Suffix]:
+    """While the block runs, passes over the *same inputs* compute only the layers from ``suffix.start`` on.
+
+    The blocks of the model must be a chain: each reads what the one before handed on. The first pass must have
+    start 0. Gates below ``start`` must be those of the pass before. Everything is put back afterwards, also
+    after an exception.
+    """
+    suffix = Suffix(anatomy.shapes.layers)
+    blocks = [model.get_submodule(anatomy.block(layer)) for layer in range(anatomy.shapes.layers)]
+    try:
+        for layer, block in enumerate(blocks):
+            block.forward = suffix.wrap(layer, block.forward)
+        yield suffix
+    finally:
+        for block in blocks:
+            # The wrapper hides the class's own method; without it that shows again.
+            vars(block).pop("forward", None)

@@ -1,0 +1,162 @@
+"""Methods of several passes and forward-only sampling, against enumeration of every coalition of a real model."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from math import comb
+
+import numpy as np
+import pytest
+import torch
+
+from modelshapley.game import Game
+from modelshapley.gates import gated
+from modelshapley.methods import load_method
+from modelshapley.permutations import Estimate, antithetic_pair
+from modelshapley.scoring import Scoring, score
+from modelshapley.tasks.base import Split
+from modelshapley.units import UnitKind
+from tests.toys import LLAMA, VIT, ToyTask, tiny
+
+
+@pytest.fixture(name="game", params=[VIT, LLAMA], ids=["vit", "llama"])
+def _game(request: pytest.FixtureRequest) -> Game:
+    loaded = tiny(request.param)
+    task = ToyTask(loaded)
+    return Game(loaded, task, UnitKind.HEAD, task.examples(Split.PROBE))
+
+
+def exact(game: Game) -> np.ndarray:
+    """Shapley values by enumerating every coalition of players."""
+    n = game.players
+    value = {}
+    for size in range(n + 1):
+        for coalition in combinations(range(n), size):
+            on = np.zeros(n, bool)
+            on[list(coalition)] = True
+            value[frozenset(coalition)] = game.value(on)
+    phi = np.zeros(n)
+    for coalition, utility in value.items():
+        for player in set(range(n)) - coalition:
+            phi[player] += (value[coalition | {player}] - utility) / (n * comb(n - 1, len(coalition)))
+    return phi
+
+
+def total(game: Game) -> float:
+    return game.value(np.ones(game.players, bool)) - game.value(np.zeros(game.players, bool))
+
+
+def test_walks_with_suffix_reuse_equal_full_passes_and_leave_no_trace(game: Game) -> None:
+    order = np.random.default_rng(3).permutation(game.players)
+    on = np.ones(game.players, bool)
+    walked = list(game.walk([int(p) for p in order]))
+    assert len(walked) == game.players + 1
+    for player, found in zip(order, walked[1:], strict=True):
+        on[player] = False
+        assert found == pytest.approx(game.value(on), abs=1e-5)
+    assert len(set(walked)) > game.players / 2
+    assert not any("forward" in vars(module) for module in game.loaded.model.modules())
+
+
+def test_suffix_reuse_is_undone_after_an_error(game: Game) -> None:
+    walk = game.walk([99])
+    with pytest.raises(IndexError):
+        list(walk)
+    assert not any("forward" in vars(module) for module in game.loaded.model.modules())
+
+
+def test_permutations_reach_the_enumerated_shapley_values() -> None:
+    loaded = tiny(VIT)
+    task = ToyTask(loaded)
+    game = Game(loaded, task, UnitKind.HEAD, task.examples(Split.PROBE))
+    truth = exact(game)
+    empty = game.value(np.zeros(game.players, bool))
+    pairs = np.array([antithetic_pair(game.walk, game.players, empty, (0, i)) for i in range(150)])
+    estimate = Estimate(pairs)
+    assert np.allclose(pairs.sum(1), total(game), atol=1e-4)
+    z = (estimate.values - truth) / estimate.standard_errors
+    assert np.abs(z).max() < 4
+    assert np.corrcoef(estimate.values, truth)[0, 1] > 0.99
+    assert estimate.split_half() > 0.9
+    few = Estimate(pairs[:6])
+    assert few.standard_errors.mean() > estimate.standard_errors.mean()
+
+
+def test_a_truncated_walk_still_shares_out_the_whole_game() -> None:
+    utilities = [1.0, 0.4, 0.05, 0.2, 0.0]
+    asked = []
+
+    def walk(order: list[int]):
+        for utility in utilities:
+            asked.append(utility)
+            yield utility
+
+    pair = antithetic_pair(walk, 4, 0.0, (1,), truncation=0.1)
+    assert pair.sum() == pytest.approx(1.0)
+    assert asked == [1.0, 0.4, 0.05] * 2
+
+
+@pytest.mark.parametrize("spec", ["path-shapley,points=32", "coalition-shapley,passes=32"])
+def test_path_and_coalitions_sum_to_the_whole_effect(game: Game, spec: str) -> None:
+    scoring = Scoring(game.loaded, game.task, [load_method(spec)], [UnitKind.HEAD], 100)
+    found = score(scoring)[spec]
+    scores, errors = found.scores[UnitKind.HEAD], found.standard_errors[UnitKind.HEAD]
+    tolerance = 1e-3 if spec.startswith("path") else 4 * float(np.sqrt(np.square(errors).sum()))
+    assert scores.sum() == pytest.approx(total(game), abs=tolerance)
+    assert abs(total(game)) > 0.01
+
+
+@pytest.mark.parametrize("kind", list(UnitKind))
+def test_path_derivatives_are_taken_at_the_gates_asked_for(kind: UnitKind) -> None:
+    """One Gauss-Legendre point is the derivative with every gate at one half: by finite difference."""
+    loaded = tiny(VIT)
+    task = ToyTask(loaded)
+    spec = "path-shapley,points=1"
+    scores = score(Scoring(loaded, task, [load_method(spec)], [kind], 100))[spec].scores[kind]
+    shape = loaded.anatomy.shapes.of(kind)
+    unit = np.unravel_index(np.abs(scores).argmax(), shape)
+
+    def loss_at(gate: float) -> float:
+        factors = np.full(shape, 0.5)
+        factors[unit] = gate
+        with torch.no_grad(), gated(loaded.model, loaded.anatomy, {kind: factors}):
+            return float(task.losses(loaded, task.examples(Split.PROBE)).double().mean())
+
+    slope = (loss_at(0.55) - loss_at(0.45)) / 0.1
+    assert scores[unit] == pytest.approx(-slope, rel=2e-2)
+    assert abs(slope) > 1e-3
+
+
+def test_harm_is_a_reading_of_a_finished_map() -> None:
+    loaded = tiny(VIT)
+    specs = ["two-sided", "two-sided,harm=0", "two-sided,harm=signed"]
+    maps = score(Scoring(loaded, ToyTask(loaded), [load_method(s) for s in specs], [UnitKind.HEAD], 100))
+    for spec, harm in (("two-sided,harm=0", 0.0), ("two-sided,harm=signed", None)):
+        again = maps["two-sided"].weighed(harm)
+        np.testing.assert_allclose(again.scores[UnitKind.HEAD], maps[spec].scores[UnitKind.HEAD])
+        np.testing.assert_allclose(again.standard_errors[UnitKind.HEAD], maps[spec].standard_errors[UnitKind.HEAD])
+        assert again.signed == maps[spec].signed == (harm is None)
+    assert not np.allclose(maps["two-sided"].scores[UnitKind.HEAD], maps["two-sided,harm=0"].scores[UnitKind.HEAD])
+
+
+def test_baselines_by_hand() -> None:
+    loaded = tiny(VIT)
+    task = ToyTask(loaded)
+    maps = score(
+        Scoring(loaded, task, [load_method(m) for m in ("magnitude", "activation", "wanda")], [UnitKind.NEURON], 4)
+    )
+    module = loaded.model.get_submodule(loaded.anatomy.mlp_output(1))
+    seen = []
+    handle = module.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    with torch.no_grad():
+        task.losses(loaded, task.examples(Split.PROBE)[:4])
+    handle.remove()
+    z = seen[0]
+    weight = module.weight.abs()
+    expected = {
+        "magnitude": weight.mean(0),
+        "activation": z.abs().mean((0, 1)),
+        "wanda": (z.square().mean(1).sqrt() * weight.sum(0)).mean(0),
+    }
+    for method, values in expected.items():
+        np.testing.assert_allclose(maps[method].scores[UnitKind.NEURON][1], values.numpy(), rtol=1e-4)
