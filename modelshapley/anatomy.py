@@ -1,107 +1,149 @@
-"""Where a Hugging Face model keeps its units: one row per architecture family, torch-free.
-
-A module path holds ``{layer}``; the names are those of transformers 5.17.
-"""
+"""Where one model keeps its units, layer by layer. Torch-free; which family has them where is in families.py."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from modelshapley.contracts import Modality
-from modelshapley.errors import UnsupportedModel
-from modelshapley.units import UnitShapes
+from modelshapley.units import UnitKind, UnitShapes
+
+Config = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Family:
-    """One row of the table.
+class Attention:
+    """One attention of a layer.
 
-    block: module whose input is the residual stream before layer ``{layer}``.
-    attention_output: projection that mixes heads; a head is a slice of its *input*, and its output
-        (with bias) is what attention adds to the residual stream.
-    mlp_output: last MLP projection; a neuron is a channel of its input, its output is what the MLP adds.
+    output: projection that mixes heads; a head is a slice of `width` channels of its *input*.
+    added: module whose output is what attention adds to the residual stream; usually `output` itself.
     """
 
-    model_type: str
-    auto_class: str
-    modality: Modality
+    output: str
+    heads: int
+    width: int
+    added: str
+
+
+@dataclass(frozen=True)
+class Mlp:
+    """A dense MLP. output: its last projection, a neuron being a channel of its input. added: as in Attention."""
+
+    output: str
+    neurons: int
+    added: str
+
+
+@dataclass(frozen=True)
+class Experts:
+    """A mixture of experts. path: module called with (states, indices, weights); added: as in Attention."""
+
+    path: str
+    count: int
+    added: str
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of one linear map: channels `spans` (start, stop) of the output of module `path`, in order."""
+
+    name: str
+    path: str
+    spans: tuple[tuple[int, int], ...]
+
+    @property
+    def count(self) -> int:
+        return sum(stop - start for start, stop in self.spans)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer. block: module whose input is the residual stream before it.
+
+    norms: modules that normalise the residual stream itself, in order (models that normalise after adding).
+    first: the first block of its stack, whose input is not another block's output.
+    """
+
     block: str
-    attention_output: str
-    mlp_output: str
-    heads: str = "num_attention_heads"
-    layers: str = "num_hidden_layers"
-    neurons: str = "intermediate_size"
+    attentions: tuple[Attention, ...]
+    mlp: Mlp | Experts
+    rows: tuple[Rows, ...] = ()
+    norms: tuple[str, ...] = ()
+    first: bool = False
+
+    def count(self, kind: UnitKind) -> int:
+        match kind:
+            case UnitKind.NEURON:
+                return self.mlp.neurons if isinstance(self.mlp, Mlp) else 0
+            case UnitKind.HEAD:
+                return sum(attention.heads for attention in self.attentions)
+            case UnitKind.EXPERT:
+                return self.mlp.count if isinstance(self.mlp, Experts) else 0
+            case UnitKind.ROW:
+                return sum(rows.count for rows in self.rows)
+            case UnitKind.LAYER:
+                return 1
 
 
-FAMILIES: Mapping[str, Family] = {
-    family.model_type: family
-    for family in (
-        Family(
-            model_type="vit",
-            auto_class="AutoModelForImageClassification",
-            modality="image",
-            block="vit.layers.{layer}",
-            attention_output="vit.layers.{layer}.attention.o_proj",
-            mlp_output="vit.layers.{layer}.mlp.fc2",
-        ),
-        Family(
-            model_type="llama",
-            auto_class="AutoModelForCausalLM",
-            modality="text",
-            block="model.layers.{layer}",
-            attention_output="model.layers.{layer}.self_attn.o_proj",
-            mlp_output="model.layers.{layer}.mlp.down_proj",
-        ),
-    )
-}
+@dataclass(frozen=True)
+class Site:
+    """A place in the model where units of one kind and layer have their activation.
+
+    side: 'input' or 'output' of module `path`, or 'routing': the weights with which experts are mixed.
+    first, count: which units of the layer; each has `width` channels, or all channels where it is 0.
+    spans: the channels in the order of units; empty: all, as they come.
+    """
+
+    path: str
+    side: Literal["input", "output", "routing"]
+    first: int
+    count: int
+    width: int
+    spans: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
 class Anatomy:
-    """A family together with one model's sizes. `head_width`: channels of a head."""
+    """Where one model keeps its units. `auto_class`: the transformers class that opens it."""
 
-    family: Family
-    shapes: UnitShapes
-    head_width: int
+    model_type: str
+    auto_class: str
+    modality: Modality
+    layers: tuple[Layer, ...]
 
     @property
-    def modality(self) -> Modality:
-        return self.family.modality
+    def shapes(self) -> UnitShapes:
+        return UnitShapes({kind: tuple(layer.count(kind) for layer in self.layers) for kind in UnitKind})
 
-    def block(self, layer: int) -> str:
-        return self.family.block.format(layer=layer)
+    def projections(self) -> list[dict[str, int]]:
+        """For each layer, how many rows each of its linear maps has, in the order of units."""
+        return [{rows.name: rows.count for rows in layer.rows} for layer in self.layers]
 
-    def attention_output(self, layer: int) -> str:
-        return self.family.attention_output.format(layer=layer)
+    def sites(self, kind: UnitKind, layer: int) -> list[Site]:
+        """Where the units of a kind are in layer `layer`; empty where it has none."""
+        here = self.layers[layer]
+        match kind:
+            case UnitKind.NEURON if isinstance(here.mlp, Mlp):
+                return [Site(here.mlp.output, "input", 0, here.mlp.neurons, 1)]
+            case UnitKind.EXPERT if isinstance(here.mlp, Experts):
+                return [Site(here.mlp.path, "routing", 0, here.mlp.count, 1)]
+            case UnitKind.HEAD:
+                starts = _starts([attention.heads for attention in here.attentions])
+                return [
+                    Site(attention.output, "input", start, attention.heads, attention.width)
+                    for attention, start in zip(here.attentions, starts, strict=True)
+                ]
+            case UnitKind.ROW:
+                starts = _starts([rows.count for rows in here.rows])
+                return [
+                    Site(rows.path, "output", start, rows.count, 1, rows.spans)
+                    for rows, start in zip(here.rows, starts, strict=True)
+                ]
+            case UnitKind.LAYER:
+                return [Site(part.added, "output", 0, 1, 0) for part in (*here.attentions, here.mlp)]
+        return []
 
-    def mlp_output(self, layer: int) -> str:
-        return self.family.mlp_output.format(layer=layer)
 
-
-def anatomy_of(config: Mapping[str, Any]) -> Anatomy:
-    """Read the anatomy off a model's config.json.
-
-    Raises UnsupportedModel for a family outside the table, or a size that the config does not give.
-    """
-    model_type = config.get("model_type")
-    family = FAMILIES.get(str(model_type))
-    if family is None:
-        raise UnsupportedModel(
-            f"Models of type {model_type!r} are not supported. Supported: {', '.join(sorted(FAMILIES))}."
-        )
-    sizes = {}
-    for key in (family.layers, family.heads, family.neurons, "hidden_size"):
-        size = config.get(key)
-        if not isinstance(size, int) or size < 1:
-            raise UnsupportedModel(
-                f"config.json of this {model_type} model gives {key}={size!r}; a positive number is needed."
-            )
-        sizes[key] = size
-    head_width = config.get("head_dim") or sizes["hidden_size"] // sizes[family.heads]
-    return Anatomy(
-        family=family,
-        shapes=UnitShapes(layers=sizes[family.layers], heads=sizes[family.heads], neurons=sizes[family.neurons]),
-        head_width=int(head_width),
-    )
+def _starts(sizes: Sequence[int]) -> list[int]:
+    return [sum(sizes[:place]) for place in range(len(sizes))]

@@ -13,14 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modelshapley.anatomy import Anatomy, anatomy_of
+from modelshapley.anatomy import Anatomy
 from modelshapley.contracts import ModelInfo
 from modelshapley.errors import ModelShapleyError, UnknownName, UnsafeModel, UnsupportedModel
+from modelshapley.families import anatomy_of
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.ckpt", "*.h5", "*.msgpack")
 DIGITS_VIT = "demo:digits-vit"
 SMOLLM2 = "demo:smollm2-135m"
 TITLES = {DIGITS_VIT: "Digits ViT (4 layers)", SMOLLM2: "SmolLM2-135M-Instruct"}
+LONGEST_HEADER = 100_000_000  # what safetensors itself allows
 ASSETS = Path(__file__).parent / "assets"
 
 
@@ -75,7 +77,23 @@ def inspect_folder(model_id: str, path: Path) -> ModelFolder:
                 "Save it again with save_pretrained(..., safe_serialization=True)."
             )
         raise UnsupportedModel(f"{model_id!r} has no *.safetensors file.")
-    return ModelFolder(model_id, path, config, anatomy_of(config))
+    try:
+        return ModelFolder(model_id, path, config, anatomy_of(config, _tensors(path)))
+    except (ValueError, OSError) as error:
+        raise UnsupportedModel(f"The weights of {model_id!r} cannot be read as safetensors: {error}") from error
+
+
+def _tensors(path: Path) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a folder's tensors, from the head of each file: its length in 8 bytes, then JSON."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for file in sorted(path.glob("*.safetensors")):
+        with file.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            if not 0 < length <= min(LONGEST_HEADER, file.stat().st_size):
+                raise ValueError(f"{file.name} has no header")
+            header = json.loads(stream.read(length))
+        shapes |= {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
+    return shapes
 
 
 class Catalog:
@@ -114,7 +132,7 @@ class Catalog:
         return ModelInfo(
             id=model_id,
             title=title,
-            family=anatomy.family.model_type,
+            family=anatomy.model_type,
             modality=anatomy.modality,
             shapes=anatomy.shapes.as_dict(),
         )

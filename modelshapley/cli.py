@@ -69,10 +69,8 @@ def verify(model: Model, device: Device = "cpu", data: Data = Path(".data")) -> 
     folder = _folder(model, data)
     load(folder, device)
     shapes = folder.anatomy.shapes
-    typer.echo(
-        f"{model}: verified ({folder.anatomy.family.model_type}, {shapes.layers} layers, "
-        f"{shapes.heads} heads and {shapes.neurons} neurons a layer)"
-    )
+    counts = ", ".join(f"{shapes.count(kind):,} {kind.value}s" for kind in shapes.kinds)
+    typer.echo(f"{model}: verified ({folder.anatomy.model_type}; {counts})")
 
 
 @app.command()

@@ -38,10 +38,16 @@ class Game:
     def players(self) -> int:
         return self.loaded.anatomy.shapes.count(self.kind)
 
+    def units(self) -> npt.NDArray[np.int64]:
+        """Place of each player in the flattened score array."""
+        return np.flatnonzero(self.loaded.anatomy.shapes.there(self.kind))
+
     def value(self, on: npt.NDArray[np.bool_]) -> float:
         """Utility of one coalition; `on` is (players,), True: in the coalition."""
         shape = self.loaded.anatomy.shapes.of(self.kind)
-        factors = {self.kind: on.astype(float).reshape(shape)}
+        table = np.ones(shape)
+        table.flat[self.units()] = on
+        factors = {self.kind: table}
         with torch.inference_mode(), gated(self.loaded.model, self.loaded.anatomy, factors):
             if self.utility == "loss":
                 return -float(self.task.losses(self.loaded, self.examples).double().mean())
@@ -52,11 +58,11 @@ class Game:
 
         Each pass computes only the layers from the leaving unit's on; equal to :meth:`value` of each coalition.
         """
-        per_layer = self.players // self.loaded.anatomy.shapes.layers
+        layers = self.units() // self.loaded.anatomy.shapes.table(self.kind)[1]
         on = np.ones(self.players, dtype=bool)
         with suffix_reuse(self.loaded.model, self.loaded.anatomy) as suffix:
             yield self.value(on)
             for player in order:
                 on[player] = False
-                suffix.start = player // per_layer
+                suffix.start = int(layers[player])
                 yield self.value(on)

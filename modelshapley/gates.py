@@ -5,7 +5,7 @@ Gates sit on activations, never on weights: a model inside :func:`gated` has its
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -14,18 +14,20 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from modelshapley.anatomy import Anatomy
+from modelshapley.anatomy import Anatomy, Site
 from modelshapley.units import Deactivation, UnitKind
 
 Factors = Mapping[UnitKind, npt.NDArray[np.floating]]
+Change = Callable[[Tensor, Tensor | None], Tensor]
 
 
 @contextmanager
 def gated(model: nn.Module, anatomy: Anatomy, factors: Factors) -> Iterator[None]:
     """Multiply every unit's activation by its factor while the block runs.
 
-    factors: {kind: array of ``anatomy.shapes.of(kind)``}; 1 leaves a unit as it is, 0 switches it off.
-    Layers whose factors are all 1 are not touched. The hooks are gone afterwards, also after an exception.
+    factors: {kind: array of ``anatomy.shapes.of(kind)``}; 1 leaves a unit as it is, 0 switches it off. Places
+    without a unit may hold anything. Layers whose factors are all 1 are not touched. The hooks are gone
+    afterwards, also after an exception.
     """
     with ExitStack() as stack:
         for kind, array in factors.items():
@@ -33,9 +35,12 @@ def gated(model: nn.Module, anatomy: Anatomy, factors: Factors) -> Iterator[None
                 raise ValueError(
                     f"factors of {kind.value}s have shape {array.shape}, not {anatomy.shapes.of(kind)}"
                 )
+            table = array.reshape(anatomy.shapes.table(kind))
             for layer in range(anatomy.shapes.layers):
-                if np.any(array[layer] != 1):
-                    for handle in _hook(model, anatomy, kind, layer, torch.as_tensor(array[layer])):
+                for site in anatomy.sites(kind, layer):
+                    here = table[layer, site.first : site.first + site.count]
+                    if np.any(here != 1):
+                        handle = hook(model, site, _scale(site, torch.as_tensor(here)))
                         stack.callback(handle.remove)
         yield
 
@@ -51,25 +56,45 @@ def switched_off(model: nn.Module, anatomy: Anatomy, deactivation: Deactivation)
         yield
 
 
-def _hook(model: nn.Module, anatomy: Anatomy, kind: UnitKind, layer: int, factor: Tensor) -> list[Any]:
-    attention = model.get_submodule(anatomy.attention_output(layer))
-    mlp = model.get_submodule(anatomy.mlp_output(layer))
-    if kind is UnitKind.LAYER:
-        return [module.register_forward_hook(_scale_output(factor)) for module in (attention, mlp)]
-    if kind is UnitKind.HEAD:
-        return [attention.register_forward_pre_hook(_scale_input(factor.repeat_interleave(anatomy.head_width)))]
-    return [mlp.register_forward_pre_hook(_scale_input(factor))]
+def hook(model: nn.Module, site: Site, change: Change) -> Any:
+    """Pass the activation at `site` through `change`; the handle returned takes it out again.
+
+    change: (activation, index) -> activation; index is None, but for experts it tells which expert each
+    routing weight belongs to (both (tokens, experts a token)).
+    """
+    module = model.get_submodule(site.path)
+    if site.side == "output":
+        return module.register_forward_hook(lambda _, __, output: _first(output, lambda z: change(z, None)))
+    if site.side == "input":
+        return module.register_forward_pre_hook(lambda _, args: (change(args[0], None), *args[1:]))
+
+    def routing(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        states, index, weights, *others = args
+        return (states, index, change(weights, index), *others)
+
+    return module.register_forward_pre_hook(routing)
 
 
-def _scale_input(factor: Tensor) -> Any:
-    def hook(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (args[0] * factor.to(args[0]), *args[1:])
+def channels(site: Site, by_unit: Tensor, width: int) -> Tensor:
+    """Factors (..., units) spread over the `width` channels of the site's activation; channels of others get 1."""
+    if not site.spans:
+        return by_unit.repeat_interleave(site.width or width, -1)
+    spread = by_unit.new_ones((*by_unit.shape[:-1], width))
+    start = 0
+    for begin, end in site.spans:
+        spread[..., begin:end] = by_unit[..., start : start + end - begin]
+        start += end - begin
+    return spread
 
-    return hook
+
+def _first(output: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Some modules return a tuple whose first element is the activation."""
+    return (change(output[0]), *output[1:]) if isinstance(output, tuple) else change(output)
 
 
-def _scale_output(factor: Tensor) -> Any:
-    def hook(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        return output * factor.to(output)
+def _scale(site: Site, factor: Tensor) -> Change:
+    def change(z: Tensor, index: Tensor | None) -> Tensor:
+        here = factor.to(z)
+        return z * (channels(site, here, z.shape[-1]) if index is None else here[index])
 
-    return hook
+    return change

@@ -76,7 +76,8 @@ def weigh(sides: Sides, harm: float | None) -> tuple[Array, Array]:
 class ImportanceMap:
     """Scores with standard errors and provenance.
 
-    scores, standard_errors: {kind: array}; neurons (layers, neurons), heads (layers, heads), layers (layers,).
+    scores, standard_errors: {kind: array}; layers (layers,), other kinds (layers, units of the widest layer),
+        NaN where a narrower layer has no unit.
     quantity: what a score is, with its unit. signed: scores may be negative (the unit hurts).
     provenance: model, revision, task, task_fingerprint, n, seed, method, parameters, versions, created.
     sides: {kind: help and harm apart}, for methods that keep them; empty for others.
@@ -162,7 +163,10 @@ class ImportanceMap:
                 f"Maps of {self.method!r} do not keep help and harm apart, so 'harm' cannot be chosen; "
                 "two-sided, path-shapley and coalition-shapley do."
             )
-        read = {kind: weigh(sides, harm) for kind, sides in self.sides.items()}
+        read = {
+            kind: [np.where(np.isnan(self.scores[kind]), np.nan, array) for array in weigh(sides, harm)]
+            for kind, sides in self.sides.items()
+        }
         parameters = {**self.provenance.get("parameters", {}), "harm": "signed" if harm is None else harm}
         return replace(
             self,
@@ -193,10 +197,8 @@ class ImportanceMap:
         width = scores.shape[1]
         columns = min(columns, width)
         edges = [column * width // columns for column in range(columns + 1)]
-        chosen = np.stack(
-            [start + np.abs(scores[:, start:end]).argmax(1) for start, end in pairwise(edges)],
-            axis=1,
-        )
+        sizes = np.nan_to_num(np.abs(scores), nan=-1)
+        chosen = np.stack([start + sizes[:, start:end].argmax(1) for start, end in pairwise(edges)], axis=1)
         return np.take_along_axis(scores, chosen, 1), np.take_along_axis(errors, chosen, 1), edges
 
     def csv(self, kind: UnitKind) -> str:
@@ -206,6 +208,6 @@ class ImportanceMap:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([*("layer", "index")[: scores.ndim], "score", "standard_error"])
-        for unit in np.ndindex(scores.shape):
+        for unit in zip(*np.nonzero(~np.isnan(scores)), strict=True):
             writer.writerow([*unit, repr(float(scores[unit])), repr(float(errors[unit]))])
         return text.getvalue()

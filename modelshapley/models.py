@@ -35,10 +35,10 @@ def load(folder: ModelFolder, device: str | torch.device = "cpu") -> LoadedModel
     the model or its anatomy fails verification
     (gating a sample of units must equal zeroing the matching weights).
     """
-    family = folder.anatomy.family
+    anatomy = folder.anatomy
     place = _device(device)
     transformers.utils.logging.disable_progress_bar()
-    auto_class = getattr(transformers, family.auto_class)
+    auto_class = getattr(transformers, anatomy.auto_class)
     try:
         model, report = auto_class.from_pretrained(
             folder.path,
@@ -49,7 +49,7 @@ def load(folder: ModelFolder, device: str | torch.device = "cpu") -> LoadedModel
             output_loading_info=True,
         )
         tokenizer = None
-        if family.modality == "text":
+        if anatomy.modality == "text":
             tokenizer = transformers.AutoTokenizer.from_pretrained(
                 folder.path, trust_remote_code=False, local_files_only=True
             )
@@ -60,7 +60,7 @@ def load(folder: ModelFolder, device: str | torch.device = "cpu") -> LoadedModel
         some = ", ".join(sorted(report["missing_keys"])[:3])
         raise UnsupportedModel(
             f"The weights of {folder.id!r} lack {len(report['missing_keys'])} tensor(s) that a "
-            f"{family.model_type} model for this use needs, such as {some}."
+            f"{anatomy.model_type} model for this use needs, such as {some}."
         )
     model.eval().requires_grad_(False).to(place)
     loaded = LoadedModel(folder.id, folder.revision(), folder.anatomy, model, tokenizer, place)

@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import transformers
 from torch import Tensor
@@ -23,6 +22,7 @@ from modelshapley.models import LoadedModel
 from modelshapley.signals import Signals, observed
 from modelshapley.tasks.base import Split, Task
 from modelshapley.units import UnitKind
+from modelshapley.weights import magnitudes
 
 Progress = Callable[[int, int], None]
 Key = tuple[str, UnitKind, str]
@@ -116,7 +116,7 @@ class Scoring:
         for method in self.methods:
             for kind in self.kinds:
                 place = Place(sums.done, len(batch), total, self.seed, list(UnitKind).index(kind))
-                gates = method.gates(self._table(kind), place)
+                gates = method.gates(self.loaded.anatomy.shapes.table(kind), place)
                 if gates is None:
                     intact = intact or self._pass(batch, self.kinds, self._parts())
                     signals = [intact[kind]]
@@ -141,21 +141,20 @@ class Scoring:
     def _parts(self) -> frozenset[str]:
         return frozenset().union(*(method.parts for method in self.methods))
 
-    def _table(self, kind: UnitKind) -> tuple[int, int]:
-        shape = self.loaded.anatomy.shapes.of(kind)
-        return shape[0], shape[1] if len(shape) == 2 else 1
-
     def _read(self, method: Method, sums: Sums) -> ImportanceMap:
         scores, errors, sides = {}, {}, {}
+        shapes = self.loaded.anatomy.shapes
         for kind in UnitKind:
             if kind not in self.kinds:
                 continue
-            shape = self.loaded.anatomy.shapes.of(kind)
+            shape, absent = shapes.of(kind), ~shapes.there(kind)
             rng = np.random.default_rng([self.seed, list(UnitKind).index(kind)])
             moments = sums.of(method.spec, kind)
-            reading = Reading(self._table(kind), sums.done, rng, partial(self._weights, kind))
+            weights = partial(magnitudes, self.loaded.model, self.loaded.anatomy, kind)
+            reading = Reading(shapes.table(kind), sums.done, rng, weights)
             values, standard_errors = method.read(moments, reading)
-            scores[kind], errors[kind] = values.reshape(shape), standard_errors.reshape(shape)
+            scores[kind], errors[kind] = values.reshape(shape).copy(), standard_errors.reshape(shape).copy()
+            scores[kind][absent] = errors[kind][absent] = np.nan
             if isinstance(method, SidedMethod):
                 sides[kind] = method.sides(moments).reshape(shape)
         return ImportanceMap(
@@ -167,20 +166,6 @@ class Scoring:
             provenance=self._provenance(method, sums),
             sides=sides,
         )
-
-    def _weights(self, kind: UnitKind) -> npt.NDArray[np.float64]:
-        """Mean |weight| of what consumes each unit, (layers, units a layer)."""
-        shape, anatomy = self._table(kind), self.loaded.anatomy
-        rows = []
-        for layer in range(shape[0]):
-            attention, mlp = (
-                self.loaded.model.get_submodule(path).get_parameter("weight").detach().abs().double()
-                for path in (anatomy.attention_output(layer), anatomy.mlp_output(layer))
-            )
-            weight = {UnitKind.HEAD: attention, UnitKind.NEURON: mlp}.get(kind)
-            both = torch.cat([attention.flatten(), mlp.flatten()])[:, None] if weight is None else weight
-            rows.append(both.mean(0).view(shape[1], -1).mean(1).cpu().numpy())
-        return np.stack(rows)
 
     def _provenance(self, method: Method, sums: Sums) -> dict[str, Any]:
         return {

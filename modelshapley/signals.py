@@ -1,6 +1,6 @@
 """What one backward pass tells about every unit, for every example, with the weights frozen.
 
-Gate derivative (paper, section 2, in the gate form of docs/method.md): with a gate of 1 on a unit's
+Gate derivative (paper, section 2, in the gate form of docs/methods.md): with a gate of 1 on a unit's
 activation z, dLoss_b/dgate = sum over positions and channels of z * dLoss_b/dz.
 """
 
@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from modelshapley.anatomy import Anatomy
+from modelshapley.anatomy import Anatomy, Site
+from modelshapley.gates import channels, hook
 from modelshapley.units import UnitKind
+from modelshapley.weights import outgoing
 
 
 @dataclass(frozen=True)
@@ -39,70 +42,125 @@ class Signals:
 
 
 PARTS = ("gate", "offset", "size", "reach")
-Sink = Callable[[Tensor, Tensor], None]
+Sink = Callable[[Tensor, Tensor, Tensor | None], None]
 
 
 class Observer:
     """Collects signals while a backward pass runs through the observed model.
 
     parts: which of PARTS are wanted besides the gate derivative; the others come out as zeros and cost nothing.
+    examples: how many there are in the batch, known once the forward pass has begun.
     """
 
     def __init__(self, anatomy: Anatomy, kinds: Collection[UnitKind], parts: Collection[str] = PARTS) -> None:
-        self._anatomy = anatomy
         self._kinds = tuple(kinds)
         self._parts = frozenset(parts) | {"gate"}
-        self._sums: dict[tuple[UnitKind, int, str], Tensor] = {}
+        self._tables = {kind: anatomy.shapes.table(kind) for kind in self._kinds}
+        self._sums: dict[tuple[UnitKind, str], Tensor] = {}
+        self.examples = 0
 
     def take(self) -> Mapping[UnitKind, Signals]:
         """The signals of the backward pass since the last call, by kind. Raises RuntimeError without one."""
-        try:
-            signals = {kind: Signals(**{part: self._part(kind, part) for part in PARTS}) for kind in self._kinds}
-        except KeyError as error:
-            raise RuntimeError(f"no backward pass reached {error.args[0]}") from error
+        for kind in self._kinds:
+            if (kind, "gate") not in self._sums:
+                raise RuntimeError(f"no backward pass reached the {kind.value}s")
+        signals = {kind: Signals(**{part: self._part(kind, part) for part in PARTS}) for kind in self._kinds}
         self._sums.clear()
         return signals
 
     def _part(self, kind: UnitKind, part: str) -> Tensor:
-        layers = range(self._anatomy.shapes.layers)
         if part not in self._parts:
-            return torch.zeros_like(torch.stack([self._sums[kind, layer, "gate"] for layer in layers], dim=1))
-        whole = torch.stack([self._sums[kind, layer, part] for layer in layers], dim=1)
+            return torch.zeros_like(self._sums[kind, "gate"])
+        whole = self._sums[kind, part]
         return whole.sqrt() if part == "offset" else whole
 
-    def sink(self, kind: UnitKind, layer: int, weight: Tensor | None = None) -> Sink:
-        """A function that adds one activation's part: (z, dLoss/dz), both (examples, positions, channels).
+    def sink(self, kind: UnitKind, layer: int, site: Site, weights: Callable[[], Tensor]) -> Sink:
+        """A function that adds what one activation tells: (z, dLoss/dz, index of experts or None).
 
-        weight: the map that consumes z, (outputs, channels); None for what is added to the residual stream.
+        weights: sum of |weights| that consume each channel of z, (channels,), or of each unit for experts.
         """
-        width = {UnitKind.NEURON: 1, UnitKind.HEAD: self._anatomy.head_width}.get(kind)
+        units = slice(site.first, site.first + site.count)
 
-        def per_unit(by_channel: Tensor) -> Tensor:
-            examples, channels = by_channel.shape
-            return by_channel.view(examples, -1, width or channels)
-
-        def add(z: Tensor, dz: Tensor) -> None:
-            found = {"gate": per_unit((z * dz).flatten(1, -2).sum(1).float()).sum(-1)}
-            if "offset" in self._parts:
-                # Squared, since a layer's two contributions add up before the root.
-                found["offset"] = per_unit(dz.flatten(1, -2).sum(1).float()).square().sum(-1)
-            if "size" in self._parts:
-                found["size"] = per_unit(z.abs().flatten(1, -2).mean(1).float()).mean(-1)
-            if "reach" in self._parts:
-                norm = z.flatten(1, -2).float().square().mean(1).sqrt()
-                found["reach"] = per_unit(norm if weight is None else norm * weight.abs().sum(0)).sum(-1)
-            for part, value in found.items():
-                key = (kind, layer, part)
-                self._sums[key] = self._sums[key] + value if key in self._sums else value
+        def add(z: Tensor, dz: Tensor, index: Tensor | None) -> None:
+            read = (
+                _Experts(site.count, self.examples, index) if index is not None else _Channels(site, self.examples)
+            )
+            for part, value in self._read(read, z, dz, weights).items():
+                total = self._sums.get((kind, part))
+                if total is None:
+                    shape = (self.examples, *self._tables[kind])
+                    total = self._sums[kind, part] = torch.zeros(shape, device=value.device)
+                total[:, layer, units] += value.to(total.device)
 
         return add
+
+    def _read(
+        self, read: _Channels | _Experts, z: Tensor, dz: Tensor, weights: Callable[[], Tensor]
+    ) -> dict[str, Tensor]:
+        """Each part by unit, (examples, units of the site)."""
+        found = {"gate": read.units(read.sums(z * dz), "sum")}
+        if "offset" in self._parts:
+            # Squared, since a layer's two contributions add up before the root.
+            found["offset"] = read.units(read.sums(dz).square(), "sum")
+        if "size" in self._parts:
+            found["size"] = read.units(read.sums(z.abs()) / read.positions(z), "mean")
+        if "reach" in self._parts:
+            loud = (read.sums(z.float().square()) / read.positions(z)).sqrt()
+            found["reach"] = read.units(loud * weights(), "sum")
+        return found
+
+
+@dataclass(frozen=True)
+class _Channels:
+    """Reads an activation (..., channels) whose leading size is the examples, or windows of each."""
+
+    site: Site
+    examples: int
+
+    def positions(self, z: Tensor) -> int:
+        return z.numel() // (self.examples * z.shape[-1])
+
+    def sums(self, values: Tensor) -> Tensor:
+        """Summed over positions: (examples, channels)."""
+        return values.reshape(self.examples, -1, values.shape[-1]).sum(1).float()
+
+    def units(self, by_channel: Tensor, how: Literal["sum", "mean"]) -> Tensor:
+        """A sum or mean over the channels of each unit: (examples, units)."""
+        if self.site.spans:
+            by_channel = torch.cat([by_channel[:, start:stop] for start, stop in self.site.spans], dim=1)
+        if self.site.width == 1:
+            return by_channel
+        grouped = by_channel.view(self.examples, self.site.count, -1)
+        return grouped.sum(-1) if how == "sum" else grouped.mean(-1)
+
+
+@dataclass(frozen=True)
+class _Experts:
+    """Reads routing weights (tokens, experts a token); `index` tells which expert each belongs to."""
+
+    count: int
+    examples: int
+    index: Tensor
+
+    def positions(self, z: Tensor) -> int:
+        return len(z) // self.examples
+
+    def sums(self, values: Tensor) -> Tensor:
+        """Summed over tokens: (examples, experts)."""
+        by_expert = values.new_zeros((self.examples, self.count), dtype=torch.float32)
+        return by_expert.scatter_add_(
+            1, self.index.reshape(self.examples, -1), values.float().reshape(self.examples, -1)
+        )
+
+    def units(self, by_expert: Tensor, how: Literal["sum", "mean"]) -> Tensor:
+        return by_expert
 
 
 class _Tap(torch.autograd.Function):
     """A gate (identity without factor) that shows (z, dLoss/d(gated z)) to a sink on the backward pass."""
 
     @staticmethod
-    def forward(ctx: Any, z: Tensor, factor: Tensor | None, sink: Sink) -> Tensor:
+    def forward(ctx: Any, z: Tensor, factor: Tensor | None, sink: Callable[[Tensor, Tensor], None]) -> Tensor:
         ctx.save_for_backward(z)
         ctx.factor, ctx.sink = factor, sink
         return z.view_as(z) if factor is None else z * factor
@@ -114,12 +172,24 @@ class _Tap(torch.autograd.Function):
         return (dz if ctx.factor is None else dz * ctx.factor), None, None
 
 
-def _tap(z: Tensor, factor: Tensor | None, sink: Sink) -> Tensor:
-    if factor is not None:
-        channels = factor.repeat_interleave(z.shape[-1] // factor.shape[-1], -1).to(z)
-        factor = channels.view(channels.shape[0], *(1,) * (z.dim() - 2), channels.shape[-1])
-    tapped: Tensor = _Tap.apply(z, factor, sink)  # type: ignore[no-untyped-call]  # torch leaves it untyped
-    return tapped
+def _tap(site: Site, gates: Tensor | None, sink: Sink) -> Any:
+    """A change for :func:`gates.hook`. gates: (examples, units of the site)."""
+
+    def change(z: Tensor, index: Tensor | None) -> Tensor:
+        factor = None
+        if gates is not None:
+            here = gates.to(z)
+            if index is None:
+                spread = channels(site, here, z.shape[-1])
+                copies = len(z) // len(spread)
+                spread = spread.repeat_interleave(copies, 0)
+                factor = spread.view(len(z), *(1,) * (z.dim() - 2), z.shape[-1])
+            else:
+                factor = here.gather(1, index.reshape(len(here), -1)).view_as(z)
+        tapped: Tensor = _Tap.apply(z, factor, lambda z, dz: sink(z, dz, index))  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        return tapped
+
+    return change
 
 
 @contextmanager
@@ -137,45 +207,24 @@ def observed(
     taken, each example at its own; kinds left out stand at 1. Those named must be among `kinds`.
     """
     observer = Observer(anatomy, kinds, parts)
+
+    def start_graph(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        states = args[0] if args else kwargs["hidden_states"]
+        observer.examples = len(states)
+        if not states.requires_grad:
+            states = states.detach().requires_grad_(True)
+        return ((states, *args[1:]), kwargs) if args else (args, kwargs | {"hidden_states": states})
+
     with ExitStack() as stack:
-
-        def keep(handle: Any) -> None:
-            stack.callback(handle.remove)
-
-        first = model.get_submodule(anatomy.block(0))
-        keep(first.register_forward_pre_hook(_start_graph, with_kwargs=True))
-        for layer in range(anatomy.shapes.layers):
-            attention = model.get_submodule(anatomy.attention_output(layer))
-            mlp = model.get_submodule(anatomy.mlp_output(layer))
-            at = {kind: gate[:, layer] for kind, gate in (gates or {}).items()}
-            for kind, module in ((UnitKind.NEURON, mlp), (UnitKind.HEAD, attention)):
-                if kind in kinds:
-                    sink = observer.sink(kind, layer, module.get_parameter("weight"))
-                    keep(module.register_forward_pre_hook(_tap_input(at.get(kind), sink)))
-            if UnitKind.LAYER in kinds:
-                for module in (attention, mlp):
-                    sink = observer.sink(UnitKind.LAYER, layer)
-                    keep(module.register_forward_hook(_tap_output(at.get(UnitKind.LAYER), sink)))
+        for layer in anatomy.layers:
+            if layer.first:
+                block = model.get_submodule(layer.block)
+                stack.callback(block.register_forward_pre_hook(start_graph, with_kwargs=True).remove)
+        for kind in kinds:
+            for number in range(anatomy.shapes.layers):
+                for site in anatomy.sites(kind, number):
+                    gate = (gates or {}).get(kind)
+                    here = None if gate is None else gate[:, number, site.first : site.first + site.count]
+                    sink = observer.sink(kind, number, site, partial(outgoing, model, site))
+                    stack.callback(hook(model, site, _tap(site, here, sink)).remove)
         yield observer
-
-
-def _start_graph(
-    _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    if args:
-        return (args[0].detach().requires_grad_(True), *args[1:]), kwargs
-    return args, {**kwargs, "hidden_states": kwargs["hidden_states"].detach().requires_grad_(True)}
-
-
-def _tap_input(factor: Tensor | None, sink: Sink) -> Any:
-    def hook(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (_tap(args[0], factor, sink), *args[1:])
-
-    return hook
-
-
-def _tap_output(factor: Tensor | None, sink: Sink) -> Any:
-    def hook(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        return _tap(output, factor, sink)
-
-    return hook

@@ -41,7 +41,7 @@ def suffix_reuse(model: nn.Module, anatomy: Anatomy) -> Iterator[Suffix]:
     after an exception.
     """
     suffix = Suffix(anatomy.shapes.layers)
-    blocks = [model.get_submodule(anatomy.block(layer)) for layer in range(anatomy.shapes.layers)]
+    blocks = [model.get_submodule(layer.block) for layer in anatomy.layers]
     try:
         for layer, block in enumerate(blocks):
             block.forward = suffix.wrap(layer, block.forward)

@@ -9,56 +9,91 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from modelshapley.errors import UnitOutOfRange
+from modelshapley.errors import UnitOutOfRange, UnknownName
 
 
 class UnitKind(StrEnum):
-    """Granularities at which a model is scored (paper, section 3; our definitions: docs/method.md).
+    """Granularities at which a model is scored (paper, section 3; our definitions: docs/methods.md).
 
     NEURON (l, j): input channel j of the last MLP projection of layer l.
-    HEAD (l, h): slice h of the input of the attention output projection of layer l.
+    HEAD (l, h): slice h of the input of the attention output projection of layer l; where a layer has
+        cross-attention too, its heads come after those of self-attention.
     LAYER (l,): everything layer l adds to the residual stream.
+    EXPERT (l, e): what expert e of layer l adds, in a mixture of experts.
+    ROW (l, r): output row of one of the linear maps of layer l, bias included; the maps come one after the other.
     """
 
     NEURON = "neuron"
     HEAD = "head"
     LAYER = "layer"
+    EXPERT = "expert"
+    ROW = "row"
 
 
 Unit = tuple[int, ...]
+USUAL = (UnitKind.NEURON, UnitKind.HEAD, UnitKind.LAYER, UnitKind.EXPERT)
+"""Kinds that are scored where none are named; a row is asked for."""
 
 
 @dataclass(frozen=True)
 class UnitShapes:
-    """How many units of each kind a model has.
+    """How many units of each kind each layer of a model has: {kind: units of each layer}, a layer being 1.
 
-    Attributes: layers, heads (query heads a layer), neurons (MLP channels a layer).
+    Score arrays are rectangular, as wide as the widest layer; a place without a unit holds NaN.
     """
 
-    layers: int
-    heads: int
-    neurons: int
-
-    def of(self, kind: UnitKind) -> tuple[int, ...]:
-        """Shape of a score array: (layers, neurons), (layers, heads) or (layers,)."""
-        return {
-            UnitKind.NEURON: (self.layers, self.neurons),
-            UnitKind.HEAD: (self.layers, self.heads),
-            UnitKind.LAYER: (self.layers,),
-        }[kind]
+    counts: Mapping[UnitKind, tuple[int, ...]]
 
     @classmethod
-    def from_dict(cls, shapes: Mapping[UnitKind, Sequence[int]]) -> UnitShapes:
-        """The reverse of :meth:`as_dict`."""
-        return cls(
-            layers=shapes[UnitKind.LAYER][0], heads=shapes[UnitKind.HEAD][1], neurons=shapes[UnitKind.NEURON][1]
-        )
+    def even(cls, layers: int, heads: int, neurons: int) -> UnitShapes:
+        """Every layer alike."""
+        sizes = {UnitKind.NEURON: neurons, UnitKind.HEAD: heads, UnitKind.LAYER: 1}
+        return cls({kind: (size,) * layers for kind, size in sizes.items()})
+
+    @property
+    def layers(self) -> int:
+        return len(self.counts[UnitKind.LAYER])
+
+    @property
+    def kinds(self) -> list[UnitKind]:
+        """Those of which there is a unit, in the order of UnitKind."""
+        return [kind for kind in UnitKind if any(self.counts.get(kind, ()))]
+
+    def of(self, kind: UnitKind) -> tuple[int, ...]:
+        """Shape of a score array: (layers,) for layers, else (layers, units of the widest layer).
+
+        Raises UnknownName for a kind that the model has none of.
+        """
+        if kind not in self.kinds:
+            raise UnknownName("unit kind in this model", kind.value, [k.value for k in self.kinds])
+        return (self.layers,) if kind is UnitKind.LAYER else (self.layers, max(self.counts[kind]))
+
+    def table(self, kind: UnitKind) -> tuple[int, int]:
+        """(layers, units of the widest layer), for layers too."""
+        return self.layers, self.of(kind)[-1] if kind is not UnitKind.LAYER else 1
+
+    def there(self, kind: UnitKind) -> npt.NDArray[np.bool_]:
+        """True where a place of the score array is a unit."""
+        counts = np.array(self.counts[kind])
+        return (np.arange(self.table(kind)[1]) < counts[:, None]).reshape(self.of(kind))
 
     def count(self, kind: UnitKind) -> int:
-        return int(np.prod(self.of(kind)))
+        return sum(self.counts.get(kind, ()))
 
     def as_dict(self) -> dict[UnitKind, list[int]]:
-        return {kind: list(self.of(kind)) for kind in UnitKind}
+        return {kind: list(self.of(kind)) for kind in self.kinds}
+
+    def ragged(self) -> dict[UnitKind, list[int]]:
+        """Units of each layer, for the kinds of which layers have different numbers."""
+        return {kind: list(self.counts[kind]) for kind in self.kinds if len(set(self.counts[kind])) > 1}
+
+    @classmethod
+    def from_dict(
+        cls, shapes: Mapping[UnitKind, Sequence[int]], ragged: Mapping[UnitKind, Sequence[int]] | None = None
+    ) -> UnitShapes:
+        """The reverse of :meth:`as_dict` and :meth:`ragged`."""
+        even = {kind: (shape[1] if len(shape) > 1 else 1,) * shape[0] for kind, shape in shapes.items()}
+        return cls(even | {kind: tuple(counts) for kind, counts in (ragged or {}).items()})
 
 
 def unit_name(kind: UnitKind, unit: Unit) -> str:
@@ -108,18 +143,17 @@ class Deactivation:
     def check(self, shapes: UnitShapes) -> None:
         """Raise UnitOutOfRange for the first unit that a model of these shapes does not have."""
         for kind, units in self.units:
-            shape = shapes.of(kind)
+            if kind not in shapes.kinds:
+                raise UnitOutOfRange(f"This model has no {kind.value}s.")
+            width = len(shapes.of(kind))
             for unit in units:
-                if len(unit) != len(shape):
+                if len(unit) != width:
                     raise UnitOutOfRange(
-                        f"A {kind.value} is named by {len(shape)} number(s), but {list(unit)} has {len(unit)}."
+                        f"A {kind.value} is named by {width} number(s), but {list(unit)} has {len(unit)}."
                     )
-                for axis, (index, size) in enumerate(zip(unit, shape, strict=True)):
-                    if not 0 <= index < size:
-                        what = "layer" if axis == 0 else kind.value
-                        raise UnitOutOfRange(
-                            f"{kind.value} {list(unit)}: {what}s go from 0 to {size - 1} here, not {index}."
-                        )
+                _check_index(kind, unit, "layer", unit[0], shapes.layers)
+                if width > 1:
+                    _check_index(kind, unit, kind.value, unit[1], shapes.counts[kind][unit[0]])
 
     def key(self) -> str:
         """Canonical text; equal deactivations have equal keys."""
@@ -137,14 +171,22 @@ class Deactivation:
         return sum(len(units) for _, units in self.units)
 
 
+def _check_index(kind: UnitKind, unit: Unit, what: str, index: int, size: int) -> None:
+    if not 0 <= index < size:
+        where = f" in layer {unit[0]}" if what != "layer" else ""
+        there = f"{what}s go from 0 to {size - 1}{where} here" if size else f"there are no {what}s{where}"
+        raise UnitOutOfRange(f"{kind.value} {list(unit)}: {there}, not {index}.")
+
+
 def extreme_units(scores: npt.NDArray[np.floating], kind: UnitKind, which: str, fraction: float) -> Deactivation:
     """The ``fraction`` of units with the lowest ('least') or highest ('most') scores.
 
     The count is rounded to the nearest whole unit (halves up); equal scores are taken in unit order.
-    Scores are ranked as they are: on a signed map 'least' are the most harmful units.
+    Scores are ranked as they are: on a signed map 'least' are the most harmful units. NaN is not a unit.
     """
-    order = np.argsort(scores.reshape(-1) * (1 if which == "least" else -1), kind="stable")
-    count = int(np.floor(fraction * scores.size + 0.5))
+    flat = scores.reshape(-1)
+    order = np.argsort(flat * (1 if which == "least" else -1), kind="stable")  # NaN comes last
+    count = int(np.floor(fraction * np.isfinite(flat).sum() + 0.5))
     chosen = order[:count]
     indices = np.stack(np.unravel_index(chosen, scores.shape), axis=1)
     return Deactivation.of({kind: [tuple(i) for i in indices.tolist()]})

@@ -3,67 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
-from modelshapley.anatomy import Anatomy
+from modelshapley.anatomy import Anatomy, Layer, Mlp
 from modelshapley.errors import UnsupportedModel
 from modelshapley.gates import switched_off
-from modelshapley.units import Deactivation, UnitKind
+from modelshapley.units import Deactivation, Unit, UnitKind
+from modelshapley.weights import oriented, zeroed_weights
 
 TOLERANCE = 1e-4
-
-
-@contextmanager
-def zeroed_weights(model: nn.Module, anatomy: Anatomy, deactivation: Deactivation) -> Iterator[None]:
-    """The reference for switching off: the matching weights set to zero, and put back afterwards.
-
-    A neuron: its column of the last MLP projection. A head: its columns of the attention output
-    projection. A layer: weight and bias of both.
-    """
-    saved: dict[Tensor, Tensor] = {}
-    try:
-        for kind, units in deactivation.units:
-            for unit in units:
-                for view in _weights(model, anatomy, kind, unit, saved):
-                    view.zero_()
-        yield
-    finally:
-        for parameter, original in saved.items():
-            parameter.data.copy_(original)
-
-
-def _weights(
-    model: nn.Module, anatomy: Anatomy, kind: UnitKind, unit: tuple[int, ...], saved: dict[Tensor, Tensor]
-) -> list[Tensor]:
-    attention = model.get_submodule(anatomy.attention_output(unit[0]))
-    mlp = model.get_submodule(anatomy.mlp_output(unit[0]))
-    modules = {UnitKind.NEURON: [mlp], UnitKind.HEAD: [attention], UnitKind.LAYER: [attention, mlp]}[kind]
-    parameters = [p for module in modules for p in module.parameters(recurse=False)]
-    if kind is not UnitKind.LAYER:
-        parameters = [module.get_parameter("weight") for module in modules]
-    for parameter in parameters:
-        saved.setdefault(parameter, parameter.detach().clone())
-    if kind is UnitKind.NEURON:
-        return [p.data[:, unit[1]] for p in parameters]
-    if kind is UnitKind.HEAD:
-        start = unit[1] * anatomy.head_width
-        return [p.data[:, start : start + anatomy.head_width] for p in parameters]
-    return [p.data for p in parameters]
+EPSILONS = 4
 
 
 def verify(model: nn.Module, anatomy: Anatomy) -> None:
     """Gating a sample of units must equal zeroing the matching weights, and must change something.
 
-    Raises UnsupportedModel with the first check that failed.
+    To 1e-4 of the largest output, or four times the dtype's precision where that is coarser. Raises
+    UnsupportedModel with the first check that failed.
     """
-    _check_modules(model, anatomy)
+    for layer in anatomy.layers:
+        _check_modules(model, layer)
     inputs = _probe_inputs(model, anatomy)
     with torch.no_grad():
         intact = _logits(model, inputs)
+        tolerance = max(TOLERANCE, EPSILONS * torch.finfo(intact.dtype).eps)
         for deactivation in _sample(anatomy):
             with switched_off(model, anatomy, deactivation):
                 off = _logits(model, inputs)
@@ -71,89 +38,114 @@ def verify(model: nn.Module, anatomy: Anatomy) -> None:
                 reference = _logits(model, inputs)
             error = float((off - reference).abs().max())
             scale = max(1.0, float(reference.abs().max()))
-            if not error <= TOLERANCE * scale:
+            if not error <= tolerance * scale:
                 raise UnsupportedModel(
                     f"Switching off {deactivation.describe()} is not the same as zeroing its weights "
                     f"(outputs differ by {error:.3g}); this model's anatomy is not what its type promises."
                 )
-            if len(deactivation) > 1 and torch.equal(off, intact):
+            if len(deactivation) > 2 and torch.equal(off, intact):
                 raise UnsupportedModel(
                     f"Switching off {deactivation.describe()} changes nothing; wrong modules are gated."
                 )
-        _check_layer_is_all(model, anatomy, inputs)
+        for number, layer in enumerate(anatomy.layers):
+            _check_layer_is_all(model, anatomy, number, layer, inputs)
 
 
-def _check_modules(model: nn.Module, anatomy: Anatomy) -> None:
-    shapes = anatomy.shapes
-    for layer in range(shapes.layers):
-        wanted = {
-            anatomy.attention_output(layer): shapes.heads * anatomy.head_width,
-            anatomy.mlp_output(layer): shapes.neurons,
-        }
-        for path, width in wanted.items():
-            try:
-                module = model.get_submodule(path)
-            except AttributeError as error:
-                raise UnsupportedModel(f"This model has no module {path}.") from error
-            if not isinstance(module, nn.Linear) or module.in_features != width:
-                raise UnsupportedModel(f"{path} should be a linear map with {width} inputs, but is {module}.")
+def _check_modules(model: nn.Module, layer: Layer) -> None:
+    for attention in layer.attentions:
+        _check_linear(model, attention.output, inputs=attention.heads * attention.width)
+    if isinstance(layer.mlp, Mlp):
+        _check_linear(model, layer.mlp.output, inputs=layer.mlp.neurons)
+    rows_of: dict[str, int] = {}
+    for rows in layer.rows:
+        rows_of[rows.path] = rows_of.get(rows.path, 0) + rows.count
+    for path, count in rows_of.items():
+        _check_linear(model, path, outputs=count)
 
 
-def _sample(anatomy: Anatomy) -> list[Deactivation]:
-    """First and last unit of each kind, then several together across kinds."""
-    last = anatomy.shapes.layers - 1
-    heads, neurons = anatomy.shapes.heads, anatomy.shapes.neurons
-    singles = [
-        Deactivation.of({kind: [unit]})
-        for kind, unit in (
-            (UnitKind.NEURON, (0, 0)),
-            (UnitKind.NEURON, (last, neurons - 1)),
-            (UnitKind.HEAD, (0, 0)),
-            (UnitKind.HEAD, (last, heads - 1)),
-            (UnitKind.LAYER, (last,)),
-        )
-    ]
-    together = [
-        Deactivation.of({UnitKind.NEURON: [(last, j) for j in range(neurons)]}),
-        Deactivation.of({UnitKind.HEAD: [(last, h) for h in range(heads)]}),
-        Deactivation.of({UnitKind.LAYER: [(0,)], UnitKind.HEAD: [(last, 0)], UnitKind.NEURON: [(last, 0)]}),
-    ]
-    return [*singles, *together]
+def _check_linear(model: nn.Module, path: str, inputs: int | None = None, outputs: int | None = None) -> None:
+    try:
+        module = model.get_submodule(path)
+    except AttributeError as error:
+        raise UnsupportedModel(f"This model has no module {path}.") from error
+    wanted = f"{inputs} inputs" if inputs is not None else f"{outputs} outputs"
+    if isinstance(module, nn.Linear | Conv1D):
+        rows, columns = oriented(module).shape
+        if columns == inputs or rows == outputs:
+            return
+    raise UnsupportedModel(f"{path} should be a linear map with {wanted}, but is {module}.")
 
 
-def _check_layer_is_all(model: nn.Module, anatomy: Anatomy, inputs: dict[str, Tensor]) -> None:
-    """With layer l off, its block must hand on the residual stream as it came."""
-    for layer in range(anatomy.shapes.layers):
-        block = model.get_submodule(anatomy.block(layer))
-        seen: list[tuple[Tensor, Tensor]] = []
+def _sample(anatomy: Anatomy) -> Iterator[Deactivation]:
+    """Of each stack and kind the first unit and the last; then all of a layer; then several kinds together."""
+    starts = [number for number, layer in enumerate(anatomy.layers) if layer.first]
+    ends = [*(start - 1 for start in starts[1:]), anatomy.shapes.layers - 1]
+    mixed: dict[UnitKind, list[Unit]] = {}
+    for kind in anatomy.shapes.kinds:
+        for start, end in zip(starts, ends, strict=True):
+            units = [_units(anatomy, kind, layer) for layer in range(start, end + 1)]
+            filled = [layer for layer in units if layer]
+            if not filled:
+                continue
+            yield Deactivation.of({kind: [filled[0][0]]})
+            yield Deactivation.of({kind: [filled[-1][-1]]})
+            if kind is UnitKind.ROW:
+                yield Deactivation.of({kind: _ends_of_maps(anatomy, end)})
+            elif kind is not UnitKind.LAYER:
+                yield Deactivation.of({kind: filled[-1]})
+            mixed.setdefault(kind, []).append(filled[0][0] if kind is UnitKind.LAYER else filled[-1][0])
+    yield Deactivation.of(mixed)
 
-        def record(
-            _: nn.Module, args: tuple[Tensor, ...], output: Tensor, seen: list[tuple[Tensor, Tensor]] = seen
-        ) -> None:
-            seen.append((args[0], output))
 
-        handle = block.register_forward_hook(record)
-        try:
-            with switched_off(model, anatomy, Deactivation.of({UnitKind.LAYER: [(layer,)]})):
-                _logits(model, inputs)
-        finally:
-            handle.remove()
-        if not seen or not torch.equal(*seen[0]):
-            raise UnsupportedModel(
-                f"Layer {layer} adds something to the residual stream besides attention and MLP."
-            )
+def _units(anatomy: Anatomy, kind: UnitKind, layer: int) -> list[Unit]:
+    if kind is UnitKind.LAYER:
+        return [(layer,)]
+    return [(layer, index) for index in range(anatomy.layers[layer].count(kind))]
+
+
+def _ends_of_maps(anatomy: Anatomy, layer: int) -> list[Unit]:
+    sites = anatomy.sites(UnitKind.ROW, layer)
+    return [(layer, index) for site in sites for index in (site.first, site.first + site.count - 1)]
+
+
+def _check_layer_is_all(
+    model: nn.Module, anatomy: Anatomy, number: int, layer: Layer, inputs: dict[str, Tensor]
+) -> None:
+    """With layer l off, its block must hand on the residual stream as it came, but for its normalisation."""
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def record(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        after = output[0] if isinstance(output, tuple) else output
+        seen.append((args[0] if args else kwargs["hidden_states"], after))
+
+    handle = model.get_submodule(layer.block).register_forward_hook(record, with_kwargs=True)
+    try:
+        with switched_off(model, anatomy, Deactivation.of({UnitKind.LAYER: [(number,)]})):
+            _logits(model, inputs)
+    finally:
+        handle.remove()
+    if seen:
+        wanted, found = seen[0]
+        for norm in layer.norms:
+            wanted = model.get_submodule(norm)(wanted)
+        if torch.equal(wanted, found):
+            return
+    raise UnsupportedModel(f"Layer {number} adds something to the residual stream besides attention and MLP.")
 
 
 def _probe_inputs(model: nn.Module, anatomy: Anatomy) -> dict[str, Tensor]:
     config: Any = model.config
-    device = next(model.parameters()).device
+    weight = next(model.parameters())
     generator = torch.Generator().manual_seed(0)
     if anatomy.modality == "image":
         size = config.image_size
         height, width = size if isinstance(size, (list, tuple)) else (size, size)
         pixels = torch.randn((1, config.num_channels, height, width), generator=generator)
-        return {"pixel_values": pixels.to(device)}
-    return {"input_ids": torch.randint(0, config.vocab_size, (1, 8), generator=generator).to(device)}
+        return {"pixel_values": pixels.to(weight)}
+    tokens = torch.randint(0, config.vocab_size, (1, 8), generator=generator).to(weight.device)
+    if anatomy.auto_class == "AutoModelForSeq2SeqLM":
+        return {"input_ids": tokens, "decoder_input_ids": tokens.flip(1)}
+    return {"input_ids": tokens}
 
 
 def _logits(model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:

@@ -19,7 +19,7 @@ import torch
 from torch.nn import functional
 from transformers import ViTConfig, ViTForImageClassification
 
-from modelshapley.anatomy import anatomy_of
+from modelshapley.families import anatomy_of
 from modelshapley.models import LoadedModel
 from modelshapley.tasks.digits import Digit, Digits, split_digits
 from modelshapley.trials import all_answers

@@ -40,11 +40,11 @@ def test_gate_derivatives_of_the_most_important_units_equal_finite_differences(
     loaded = request.getfixturevalue("digits_vit" if name == "digits" else "smollm2")
     task = load_task(name)
     examples = task.examples(Split.PROBE)[:4]
-    found = score(Scoring(loaded, task, [load_method("mean-abs")], list(UnitKind), 4))["mean-abs"]
-    with observed(loaded.model, loaded.anatomy, list(UnitKind)) as observer:
+    found = score(Scoring(loaded, task, [load_method("mean-abs")], loaded.anatomy.shapes.kinds, 4))["mean-abs"]
+    with observed(loaded.model, loaded.anatomy, loaded.anatomy.shapes.kinds) as observer:
         task.losses(loaded, examples).sum().backward()
         signals = observer.take()
-    for kind in UnitKind:
+    for kind in loaded.anatomy.shapes.kinds:
         scores = found.scores[kind]
         for flat in np.argsort(-scores.reshape(-1))[:2]:
             unit = tuple(int(i) for i in np.unravel_index(flat, scores.shape))

@@ -13,7 +13,8 @@ from modelshapley.errors import UnitOutOfRange, UnsupportedModel
 from modelshapley.gates import gated, switched_off
 from modelshapley.models import LoadedModel
 from modelshapley.units import Deactivation, UnitKind
-from modelshapley.verify import verify, zeroed_weights
+from modelshapley.verify import verify
+from modelshapley.weights import zeroed_weights
 from tests.toys import LLAMA, VIT, ToyTask, tiny
 
 ATTENTION = {"llama": "model.layers.{}.self_attn.o_proj", "vit": "vit.layers.{}.attention.o_proj"}
@@ -35,7 +36,7 @@ def logits(loaded: LoadedModel, model: nn.Module | None = None) -> torch.Tensor:
 def by_hand(loaded: LoadedModel, off: dict[str, list[tuple[int, ...]]]) -> nn.Module:
     """A copy whose weights were zeroed here, by names written down in this file."""
     model = copy.deepcopy(loaded.model)
-    family, width = loaded.anatomy.family.model_type, loaded.anatomy.head_width
+    family, width = loaded.anatomy.model_type, loaded.anatomy.layers[0].attentions[0].width
     for layer, neuron in off.get("neuron", []):
         model.get_submodule(MLP[family].format(layer)).weight[:, neuron] = 0
     for layer, head in off.get("head", []):

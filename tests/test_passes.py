@@ -16,7 +16,7 @@ from modelshapley.permutations import Estimate, antithetic_pair
 from modelshapley.scoring import Scoring, score
 from modelshapley.tasks.base import Split
 from modelshapley.units import UnitKind
-from tests.toys import LLAMA, VIT, ToyTask, tiny
+from tests.toys import KINDS, LLAMA, VIT, ToyTask, tiny
 
 
 @pytest.fixture(name="game", params=[VIT, LLAMA], ids=["vit", "llama"])
@@ -106,7 +106,7 @@ def test_path_and_coalitions_sum_to_the_whole_effect(game: Game, spec: str) -> N
     assert abs(total(game)) > 0.01
 
 
-@pytest.mark.parametrize("kind", list(UnitKind))
+@pytest.mark.parametrize("kind", KINDS)
 def test_path_derivatives_are_taken_at_the_gates_asked_for(kind: UnitKind) -> None:
     """One Gauss-Legendre point is the derivative with every gate at one half: by finite difference."""
     loaded = tiny(VIT)
@@ -145,7 +145,7 @@ def test_baselines_by_hand() -> None:
     maps = score(
         Scoring(loaded, task, [load_method(m) for m in ("magnitude", "activation", "wanda")], [UnitKind.NEURON], 4)
     )
-    module = loaded.model.get_submodule(loaded.anatomy.mlp_output(1))
+    module = loaded.model.get_submodule(loaded.anatomy.layers[1].mlp.output)
     seen = []
     handle = module.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     with torch.no_grad():

@@ -13,7 +13,7 @@ from modelshapley.importance import ImportanceMap
 from modelshapley.methods import METHODS, load_method
 from modelshapley.scoring import Scoring, Sums, score
 from modelshapley.units import UnitKind
-from tests.toys import LLAMA, VIT, ToyTask, tiny
+from tests.toys import KINDS, LLAMA, VIT, ToyTask, tiny
 
 LOADED = tiny(VIT)
 
@@ -21,12 +21,12 @@ LOADED = tiny(VIT)
 def scoring(batch: int = 5, limit: int = 100, seed: int = 0, loaded=LOADED) -> Scoring:
     task = ToyTask(loaded)
     task.probe_batch = batch
-    return Scoring(loaded, task, [load_method(m) for m in METHODS], list(UnitKind), limit, seed)
+    return Scoring(loaded, task, [load_method(m) for m in METHODS], KINDS, limit, seed)
 
 
 def assert_same(a: dict[str, ImportanceMap], b: dict[str, ImportanceMap], rtol: float = 1e-4) -> None:
     for method in a:
-        for kind in UnitKind:
+        for kind in KINDS:
             np.testing.assert_allclose(a[method].scores[kind], b[method].scores[kind], rtol=rtol, atol=1e-7)
             np.testing.assert_allclose(
                 a[method].standard_errors[kind], b[method].standard_errors[kind], rtol=rtol, atol=1e-7
@@ -52,7 +52,7 @@ def test_stopping_and_resuming_gives_the_same_maps_bit_for_bit(stop_after: int) 
     done = [done for done, _ in job.steps(resumed)]
     assert done[-1] == 13
     for method, found in job.maps(resumed).items():
-        for kind in UnitKind:
+        for kind in KINDS:
             assert np.array_equal(found.scores[kind], whole[method].scores[kind])
             assert np.array_equal(found.standard_errors[kind], whole[method].standard_errors[kind])
 

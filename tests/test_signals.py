@@ -12,7 +12,7 @@ from modelshapley.gates import gated
 from modelshapley.models import LoadedModel
 from modelshapley.signals import observed
 from modelshapley.units import UnitKind
-from tests.toys import LLAMA, VIT, ToyTask, tiny
+from tests.toys import KINDS, LLAMA, VIT, ToyTask, tiny
 
 
 @pytest.fixture(params=[LLAMA, VIT], ids=["llama", "vit"])
@@ -36,12 +36,12 @@ def derivative(loss_at: Callable[[float], torch.Tensor], step: float = 0.02) -> 
 
 
 def signals_of(loaded: LoadedModel, task: ToyTask, examples: list) -> dict:
-    with observed(loaded.model, loaded.anatomy, list(UnitKind)) as observer:
+    with observed(loaded.model, loaded.anatomy, KINDS) as observer:
         task.losses(loaded, examples).sum().backward()
         return dict(observer.take())
 
 
-@pytest.mark.parametrize("kind", list(UnitKind))
+@pytest.mark.parametrize("kind", KINDS)
 def test_gate_derivative_equals_a_finite_difference_for_every_unit(loaded: LoadedModel, kind: UnitKind) -> None:
     task = task_of(loaded)
     examples = task.examples("probe")[:4]
@@ -64,7 +64,7 @@ def test_gate_derivative_equals_weight_times_gradient(loaded: LoadedModel) -> No
     examples = task.examples("probe")[:1]
     c = signals_of(loaded, task, examples)[UnitKind.NEURON].gate[0]
     for layer in range(loaded.anatomy.shapes.layers):
-        weight = loaded.model.get_submodule(loaded.anatomy.mlp_output(layer)).weight
+        weight = loaded.model.get_submodule(loaded.anatomy.layers[layer].mlp.output).weight
         weight.requires_grad_(True)
         task.losses(loaded, examples).sum().backward()
         torch.testing.assert_close(c[layer].double(), (weight * weight.grad).sum(0).detach(), atol=1e-6, rtol=1e-4)
@@ -76,11 +76,11 @@ def test_offset_derivative_equals_a_finite_difference(loaded: LoadedModel) -> No
     task = task_of(loaded)
     examples = task.examples("probe")[:3]
     offset = signals_of(loaded, task, examples)[UnitKind.NEURON].offset
-    module = loaded.model.get_submodule(loaded.anatomy.mlp_output(1))
-    for neuron in range(loaded.anatomy.shapes.neurons):
+    module = loaded.model.get_submodule(loaded.anatomy.layers[1].mlp.output)
+    for neuron in range(loaded.anatomy.shapes.of(UnitKind.NEURON)[1]):
 
         def loss_at(change: float, neuron: int = neuron) -> torch.Tensor:
-            nudge = torch.zeros(loaded.anatomy.shapes.neurons).double()
+            nudge = torch.zeros(loaded.anatomy.shapes.of(UnitKind.NEURON)[1]).double()
             nudge[neuron] = change
             handle = module.register_forward_pre_hook(lambda _, args: (args[0] + nudge,))
             with torch.no_grad():
@@ -97,7 +97,7 @@ def test_signals_of_a_batch_are_those_of_its_examples(loaded: LoadedModel) -> No
     together = signals_of(loaded, task, examples)
     for i, example in enumerate(examples):
         alone = signals_of(loaded, task, [example])
-        for kind in UnitKind:
+        for kind in KINDS:
             torch.testing.assert_close(together[kind].gate[i], alone[kind].gate[0], atol=1e-7, rtol=1e-4)
 
 

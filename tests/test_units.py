@@ -11,7 +11,7 @@ from modelshapley.contracts import Off
 from modelshapley.errors import UnitOutOfRange
 from modelshapley.units import Deactivation, UnitKind, UnitShapes, extreme_units
 
-SHAPES = UnitShapes(layers=3, heads=4, neurons=5)
+SHAPES = UnitShapes.even(layers=3, heads=4, neurons=5)
 PAIRS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)))
 
 
