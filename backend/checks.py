@@ -8,26 +8,30 @@ from modelshapley.contracts import RunRequest
 from modelshapley.errors import BadParameter, TaskMismatch, UnknownName
 from modelshapley.methods import canonical
 from modelshapley.tasks import TASKS
+from modelshapley.units import USUAL
 
 
-def spelled_out(request: RunRequest) -> RunRequest:
-    """The request with every method in its one spelling. Raises UnknownName, BadParameter (also on a repeat)."""
-    methods = [canonical(method) for method in request.methods]
-    for method in methods:
-        if methods.count(method) > 1:
-            raise BadParameter(f"methods names one more than once: {', '.join(request.methods)} mean {method}.")
-    return request.model_copy(update={"methods": methods})
+def check_run(request: RunRequest, catalog: Catalog) -> tuple[RunRequest, Anatomy]:
+    """The request with every method in its one spelling and its kinds of unit named, and the model's anatomy.
 
-
-def check_run(request: RunRequest, catalog: Catalog) -> Anatomy:
-    """The model's anatomy if the request can be queued.
-
-    Raises UnknownName, UnsafeModel, UnsupportedModel or TaskMismatch.
+    Raises UnknownName, BadParameter, UnsafeModel, UnsupportedModel or TaskMismatch.
     """
+    methods = _spelled_out(request.methods)
     if request.task not in TASKS:
         raise UnknownName("task", request.task, list(TASKS))
-    anatomy = catalog.anatomy(request.model)
-    task = TASKS[request.task]
-    if anatomy.modality != task.modality:
-        raise TaskMismatch.of_modality(task.id, task.modality, request.model, anatomy.modality)
-    return anatomy
+    anatomy, task = catalog.anatomy(request.model), TASKS[request.task]
+    if anatomy.auto_class != task.auto_class:
+        raise TaskMismatch.of(task.id, task.auto_class, request.model, anatomy.auto_class)
+    there = anatomy.shapes.kinds
+    units = request.units if "units" in request.model_fields_set else [kind for kind in USUAL if kind in there]
+    for kind in units:
+        anatomy.shapes.of(kind)  # raises where the model has none
+    return request.model_copy(update={"methods": methods, "units": units}), anatomy
+
+
+def _spelled_out(methods: list[str]) -> list[str]:
+    spelled = [canonical(method) for method in methods]
+    for method in spelled:
+        if spelled.count(method) > 1:
+            raise BadParameter(f"methods names one more than once: {', '.join(methods)} mean {method}.")
+    return spelled

@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session
 from backend.tables import RunRow, TrialRow
 from modelshapley.contracts import (
     Comparison,
+    Layout,
     MapLink,
     Measured,
     Off,
@@ -85,7 +86,7 @@ class Records:
 
     # -- runs -----------------------------------------------------------------------------------
 
-    def add_run(self, request: RunRequest, shapes: dict[UnitKind, list[int]]) -> Run:
+    def add_run(self, request: RunRequest, shapes: dict[UnitKind, list[int]], layout: Layout) -> Run:
         row = RunRow(
             id=uuid.uuid4().hex[:12],
             model=request.model,
@@ -96,6 +97,7 @@ class Records:
             seed=request.seed,
             status=Status.QUEUED,
             shapes={kind.value: shape for kind, shape in shapes.items()},
+            layout=layout.model_dump(mode="json"),
             created=_now(),
         )
         with self._session() as session:
@@ -257,6 +259,7 @@ def _run(row: RunRow) -> Run:
         error=row.error,
         maps=links if row.status == Status.DONE else [],
         shapes=shapes,
+        layout=Layout.model_validate(row.layout or {}),
         intact=Measured.model_validate(row.intact) if row.intact else None,
         worker=row.worker,
         created=row.created,

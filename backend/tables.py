@@ -44,6 +44,7 @@ class RunRow(Base):
     eta_s: Mapped[float | None] = mapped_column(Float)
     error: Mapped[str | None] = mapped_column(Text)
     shapes: Mapped[dict[str, list[int]]] = mapped_column(JSON)
+    layout: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     intact: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     revision: Mapped[str | None] = mapped_column(String(64))
     worker: Mapped[str | None] = mapped_column(String(64))

@@ -1,69 +1,234 @@
-"""What scoring costs over the backward pass that it cannot do without.
+r"""What scoring costs over the backward pass that it cannot do without, and under the paper's own way.
 
     python -m benchmarks.scoring --json
+    python -m benchmarks.scoring --json --device cuda --dtype bfloat16 --hidden 3584 --mlp 18944 --heads 28 \
+        --kv-heads 4 --layers 2
 
-For each demo model, on one probe batch: `floor_s` = forward and activation-only backward with nothing kept;
-`scoring_s` = the same with the signals of all neurons, heads and layers, and the sums of every method;
-`overhead` = scoring_s / floor_s, both taken alternately in one run.
+A random Qwen2-shaped model on random tokens, one batch. Medians, taken in turns within one run:
+`floor_s`: forward and activation-only backward with nothing kept; `scoring_s`: all neurons, heads and layers with
+standard errors, by the default method; `all_methods_s`: the same by every method of at most one pass; `forward_s`;
+`full_backward_s`: forward and backward with weight gradients; `per_weight_s`: the formula of the paper's code,
+from the batch-mean gradient of each weight matrix, written here independently.
+`overhead` = scoring_s / floor_s; `speedup` = per_weight_s / scoring_s. `peak_mb`: memory that scoring takes above
+the loaded model, `floor_peak_mb` that of the floor, each measured in a process of its own.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+import transformers
+from torch import Tensor, nn
+from torch.nn import functional
 
-from benchmarks.common import DATA, median_s, report
-from modelshapley.catalog import DIGITS_VIT, SMOLLM2, Catalog
-from modelshapley.demo import prepare_smollm2
+from benchmarks.common import report
+from modelshapley.contracts import TaskInfo
+from modelshapley.families import anatomy_of
 from modelshapley.methods import METHODS, load_method
-from modelshapley.models import load
+from modelshapley.models import LoadedModel
 from modelshapley.scoring import Scoring, Sums
-from modelshapley.tasks import load_task
+from modelshapley.tasks.base import Split, Task
 from modelshapley.units import UnitKind
 
+KINDS = (UnitKind.NEURON, UnitKind.HEAD, UnitKind.LAYER)
+DEFAULT = "two-sided"
 
-def measure(catalog: Catalog, model_id: str, task_id: str, rounds: int) -> dict[str, Any]:
-    loaded, task = load(catalog.folder(model_id)), load_task(task_id)
-    methods = [load_method(method) for method in METHODS]
-    scoring = Scoring(loaded, task, methods, list(UnitKind), limit=task.probe_batch)
-    batch = task.examples("probe")[: task.probe_batch]
-    block = loaded.model.get_submodule(loaded.anatomy.block(0))
 
-    def start_graph(_: object, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        return (args[0].detach().requires_grad_(True), *args[1:])
+class NextToken(Task[Tensor]):
+    """Random tokens; the loss is the mean negative log-likelihood of every next one."""
 
-    def floor() -> None:
-        handle = block.register_forward_pre_hook(start_graph)
-        task.losses(loaded, batch).sum().backward()
+    def __init__(self, sequences: Tensor) -> None:
+        self.sequences, self.probe_batch = sequences, len(sequences)
+        self.info = TaskInfo(
+            id="next-token",
+            title="",
+            modality="text",
+            auto_class="AutoModelForCausalLM",
+            summary="",
+            probe_examples=len(sequences),
+            test_examples=0,
+        )
+
+    def examples(self, split: Split, seed: int = 0) -> Sequence[Tensor]:
+        return list(self.sequences)
+
+    def losses(self, loaded: LoadedModel, examples: Sequence[Tensor]) -> Tensor:
+        tokens = torch.stack(list(examples))
+        logits = loaded.model(tokens, use_cache=False).logits[:, :-1].float()
+        return functional.cross_entropy(logits.transpose(1, 2), tokens[:, 1:], reduction="none").mean(1)
+
+    def correct(self, loaded: LoadedModel, examples: Sequence[Tensor]) -> Tensor:
+        raise NotImplementedError
+
+    def content(self) -> Any:
+        return self.sequences.tolist()
+
+
+class Bench:
+    """The model, and each way of computing as a function."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        torch.manual_seed(0)
+        config = transformers.Qwen2Config(
+            vocab_size=8192,
+            hidden_size=options.hidden,
+            intermediate_size=options.mlp,
+            num_hidden_layers=options.layers,
+            num_attention_heads=options.heads,
+            num_key_value_heads=options.kv_heads,
+            max_position_embeddings=options.tokens,
+        )
+        device = torch.device(options.device)
+        with device:
+            model = transformers.AutoModelForCausalLM.from_config(config, dtype=getattr(torch, options.dtype))
+            tokens = torch.randint(0, config.vocab_size, (options.sequences, options.tokens))
+        model.eval().requires_grad_(False)
+        self.loaded = LoadedModel("qwen2", "", anatomy_of(config.to_dict()), model, None, device)
+        self.task = NextToken(tokens)
+
+    def losses(self) -> Tensor:
+        return self.task.losses(self.loaded, self.task.examples(Split.PROBE))
+
+    def forward(self) -> None:
+        with torch.inference_mode():
+            self.losses()
+
+    def floor(self) -> None:
+        block = self.loaded.model.get_submodule(self.loaded.anatomy.layers[0].block)
+        handle = block.register_forward_pre_hook(
+            lambda _, args: (args[0].detach().requires_grad_(True), *args[1:])
+        )
+        self.losses().sum().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         handle.remove()
 
-    def score() -> None:
-        for _ in scoring.steps(Sums(scoring.plan())):
+    def scoring(self, methods: Sequence[str] = (DEFAULT,)) -> None:
+        scoring = Scoring(
+            self.loaded, self.task, [load_method(m) for m in methods], KINDS, limit=self.task.probe_batch
+        )
+        sums = Sums(scoring.plan())
+        for _ in scoring.steps(sums):
             pass
+        scoring.maps(sums)
 
-    floors, scores = [], []
-    for _ in range(rounds):
-        floors.append(median_s(floor, 3))
-        scores.append(median_s(score, 3))
-    floor_s, scoring_s = sorted(floors)[rounds // 2], sorted(scores)[rounds // 2]
-    return {
-        "floor_s": round(floor_s, 4),
-        "scoring_s": round(scoring_s, 4),
-        "overhead": round(scoring_s / floor_s, 3),
-    }
+    def all_methods(self) -> None:
+        self.scoring([method for method, info in METHODS.items() if info.passes <= 1])
+
+    def full_backward(self) -> None:
+        self.loaded.model.requires_grad_(True)
+        self.losses().mean().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        self.loaded.model.zero_grad(set_to_none=True)
+        self.loaded.model.requires_grad_(False)
+
+    def per_weight(self) -> None:
+        """|-(row sums of G * theta) - 1/2 row sums of theta * (G G^T theta)| for each matrix of each block."""
+        matrices = [
+            module.weight
+            for layer in self.loaded.anatomy.layers
+            for module in self.loaded.model.get_submodule(layer.block).modules()
+            if isinstance(module, nn.Linear)
+        ]
+        for theta in matrices:
+            theta.requires_grad_(True)
+        self.losses().mean().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        with torch.no_grad():
+            for theta in matrices:
+                gradient = theta.grad
+                assert gradient is not None
+                individual = (gradient * theta).sum(1)
+                cooperative = (theta * (gradient @ (gradient.T @ theta))).sum(1)
+                (-individual - 0.5 * cooperative).abs()
+                theta.grad = None
+        for theta in matrices:
+            theta.requires_grad_(False)
+
+    def seconds(self, work: Callable[[], None]) -> float:
+        started = time.perf_counter()
+        work()
+        if self.loaded.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - started
+
+    def peak_mb(self, work: Callable[[], None]) -> float:
+        """Memory above the loaded model at its highest."""
+        if self.loaded.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+            before = torch.cuda.memory_allocated()
+            work()
+            return (torch.cuda.max_memory_allocated() - before) / 2**20
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        work()
+        return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10
+
+
+WAYS: dict[str, Callable[[Bench], Callable[[], None]]] = {
+    "forward_s": lambda bench: bench.forward,
+    "floor_s": lambda bench: bench.floor,
+    "scoring_s": lambda bench: bench.scoring,
+    "all_methods_s": lambda bench: bench.all_methods,
+    "full_backward_s": lambda bench: bench.full_backward,
+    "per_weight_s": lambda bench: bench.per_weight,
+}
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    bench = Bench(options)
+    times: dict[str, list[float]] = {name: [] for name in WAYS}
+    for round_ in range(options.rounds + 1):
+        for name, way in WAYS.items():
+            seconds = bench.seconds(way(bench))
+            if round_:  # the first round warms up
+                times[name].append(seconds)
+    found: dict[str, Any] = {name: round(statistics.median(values), 4) for name, values in times.items()}
+    found["overhead"] = round(found["scoring_s"] / found["floor_s"], 3)
+    found["speedup"] = round(found["per_weight_s"] / found["scoring_s"], 2)
+    # Of each round's own ratio, since what else the machine does moves from round to round.
+    overheads = sorted(a / b for a, b in zip(times["scoring_s"], times["floor_s"], strict=True))
+    found["overhead_rounds"] = [round(ratio, 3) for ratio in overheads]
+    return found
+
+
+def peak(way: str, options: Sequence[str]) -> float:
+    """peak_mb of one way in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.scoring", *options, "--peak-of", way]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(json.loads(answer.stdout.splitlines()[-1])["peak_mb"])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="accepted for uniformity; the output is always JSON")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
+    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--hidden", type=int, default=896)
+    parser.add_argument("--mlp", type=int, default=4864)
+    parser.add_argument("--heads", type=int, default=14)
+    parser.add_argument("--kv-heads", type=int, default=2)
+    parser.add_argument("--sequences", type=int, default=8)
+    parser.add_argument("--tokens", type=int, default=128)
+    parser.add_argument("--peak-of", choices=list(WAYS), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    catalog = Catalog(DATA)
-    prepare_smollm2(catalog.smollm2_folder)
-    pairs = ((DIGITS_VIT, "digits"), (SMOLLM2, "world-capitals"))
-    report({model: measure(catalog, model, task, options.rounds) for model, task in pairs})
+    if options.peak_of:
+        bench = Bench(options)
+        print(json.dumps({"peak_mb": bench.peak_mb(WAYS[options.peak_of](bench))}))
+        return
+    found = measure(options)
+    found |= {
+        "peak_mb": round(peak("scoring_s", sys.argv[1:])),
+        "floor_peak_mb": round(peak("floor_s", sys.argv[1:])),
+    }
+    shape = {name: getattr(options, name) for name in ("layers", "hidden", "mlp", "heads", "sequences", "tokens")}
+    report(found | {"device": options.device, "dtype": options.dtype} | shape)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from modelshapley.demo import prepare_smollm2
 from modelshapley.models import load
 from modelshapley.tasks import load_task
 from modelshapley.tasks.base import Split
-from modelshapley.verify import zeroed_weights
+from modelshapley.weights import zeroed_weights
 
 
 def through_the_api(api: Client, model: str, task: str, offs: list[Off]) -> tuple[float, float]:

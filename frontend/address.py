@@ -14,8 +14,7 @@ from modelshapley.units import Deactivation, UnitKind
 
 RUN_PATH = re.compile(r"^/runs/([0-9A-Za-z_-]{1,64})/?$")
 SPAN = {
-    UnitKind.NEURON: re.compile(r"(\d{1,7})\.(\d{1,7})(?:-(\d{1,7}))?", re.ASCII),
-    UnitKind.HEAD: re.compile(r"(\d{1,7})\.(\d{1,7})(?:-(\d{1,7}))?", re.ASCII),
+    **{kind: re.compile(r"(\d{1,7})\.(\d{1,7})(?:-(\d{1,7}))?", re.ASCII) for kind in UnitKind},
     UnitKind.LAYER: re.compile(r"(\d{1,7})(?:-(\d{1,7}))?", re.ASCII),
 }
 MAX_INDEX = 1_000_000

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import isfinite
 from typing import Any
 from urllib.parse import quote
 
@@ -12,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from frontend.words import PLURALS
-from modelshapley.contracts import MapData
+from modelshapley.contracts import Layout, MapData
+from modelshapley.importance import by_projection, spans_of
 from modelshapley.units import UnitKind
 
 Array = npt.NDArray[np.float64]
 NEURON_COLUMNS = 600
-PANELS = (UnitKind.LAYER, UnitKind.HEAD, UnitKind.NEURON)
+PANELS = (UnitKind.LAYER, UnitKind.ROW, UnitKind.HEAD, UnitKind.EXPERT, UnitKind.NEURON)
 # One sequential scale for 'how important', from the page's background to the strongest ink, and one
 # diverging scale, centred at 0, only where the sign matters. Per theme, since the background differs.
 SEQUENTIAL = {
@@ -32,9 +34,13 @@ DIVERGING = {
 
 @dataclass(frozen=True)
 class Panel:
-    """One kind of unit, ready to draw. All arrays are (layers, columns) but `edges` (columns + 1).
+    """One kind of unit, ready to draw. All arrays are (layers, columns) but `edges` (columns + 1); NaN: no unit.
 
-    best: index within its layer of the unit that a column shows; rank: 1 is the highest score of the kind.
+    best: index within its layer of the unit that a column shows, of rows how many a cell stands for;
+    rank: 1 is the highest score of the kind.
+    units: how many there are. counts: units of each layer, where they differ.
+    names, spans: of rows, which are drawn as the mean of each linear map: the maps' names, and for each layer the
+    (start, stop) of each map's rows.
     """
 
     kind: UnitKind
@@ -43,23 +49,39 @@ class Panel:
     best: npt.NDArray[np.int64]
     rank: npt.NDArray[np.int64]
     edges: list[int]
-
-    @property
-    def units(self) -> int:
-        return len(self.scores) * self.edges[-1]
+    units: int
+    counts: list[int] | None = None
+    names: list[str] | None = None
+    spans: list[list[tuple[int, int]]] | None = None
 
 
 def panel(data: MapData, columns: int = NEURON_COLUMNS) -> Panel:
     """Pool a full-resolution map to at most `columns` equal columns, each with its unit of largest magnitude."""
-    scores = np.array(data.scores)
-    errors = np.array([[np.nan if e is None else e for e in row] for row in data.standard_errors])
+    scores, errors = np.array(data.scores, dtype=float), np.array(data.standard_errors, dtype=float)
     width = scores.shape[1]
     step = -(-width // columns)
     edges = [*range(0, width, step), width]
-    best = np.stack([a + np.abs(scores[:, a:b]).argmax(1) for a, b in pairwise(edges)], axis=1)
+    sizes = np.nan_to_num(np.abs(scores), nan=-1)
+    best = np.stack([a + sizes[:, a:b].argmax(1) for a, b in pairwise(edges)], axis=1)
     rank = ranks(scores)
     shown = [np.take_along_axis(array, best, 1) for array in (scores, errors, rank)]
-    return Panel(data.unit, shown[0], shown[1], best, shown[2], edges)
+    there = np.isfinite(scores).sum(1).tolist()
+    counts = there if len(set(there)) > 1 else None
+    return Panel(data.unit, shown[0], shown[1], best, shown[2], edges, sum(there), counts)
+
+
+def rows_panel(data: MapData, projections: Sequence[Mapping[str, int]]) -> Panel:
+    """Rows as the mean of each linear map they belong to, (layers, maps) (paper, Figure 1).
+
+    The error shown is the mean of the rows' own, an upper bound of that of the mean.
+    """
+    found = spans_of(projections)
+    scores, errors = np.array(data.scores, dtype=float), np.array(data.standard_errors, dtype=float)
+    means, bounds, names = by_projection(scores, errors, found)
+    spans = [[maps.get(name, (0, 0)) for name in names] for maps in found]
+    sizes = np.array([[stop - start for start, stop in row] for row in spans])
+    edges = list(range(len(names) + 1))
+    return Panel(data.unit, means, bounds, sizes, ranks(means), edges, int(sizes.sum()), names=names, spans=spans)
 
 
 def ranks(scores: Array) -> npt.NDArray[np.int64]:
@@ -75,20 +97,25 @@ def colour_range(scores: Array, signed: bool) -> tuple[float, float, bool]:
 
     One outlier would leave every other cell pale, so a top far above the 99th percentile is clipped to it.
     """
-    sizes = np.abs(scores)
+    sizes = np.abs(scores[np.isfinite(scores)])
     top, common = float(sizes.max()), float(np.quantile(sizes, 0.99))
     clipped = scores.size > 300 and top > 3 * common > 0
     high = (common if clipped else top) or 1.0
     return (-high if signed else 0.0), high, clipped
 
 
-def map_figure(maps: Mapping[UnitKind, MapData]) -> dict[str, Any]:
-    """Layers, heads and neurons side by side; rows are layers, the first on top.
+def map_figure(maps: Mapping[UnitKind, MapData], layout_of_model: Layout | None = None) -> dict[str, Any]:
+    """One panel for each kind of unit, side by side; rows are layers, the first on top.
 
     Two traces a panel: the heatmap, and one that makes it selectable. What is off is drawn over it by the
     page's script (assets/marks.js), to which `layout.meta` tells what each panel holds.
     """
-    panels = [panel(maps[kind]) for kind in PANELS if kind in maps]
+    projections = (layout_of_model or Layout()).projections
+    panels = [
+        rows_panel(maps[kind], projections) if kind is UnitKind.ROW else panel(maps[kind])
+        for kind in PANELS
+        if kind in maps
+    ]
     layers = panels[0].scores.shape[0]
     row = min(48, max(15, 560 // layers))
     signed = next(iter(maps.values())).signed
@@ -124,6 +151,8 @@ def map_figure(maps: Mapping[UnitKind, MapData]) -> dict[str, Any]:
                 "axis": f"x{suffix}",
                 "edges": shown.edges,
                 "layers": layers,
+                "counts": shown.counts,
+                "spans": shown.spans,
             }
         )
     return {"data": traces, "layout": layout}
@@ -131,9 +160,12 @@ def map_figure(maps: Mapping[UnitKind, MapData]) -> dict[str, Any]:
 
 def _domains(panels: list[Panel]) -> list[tuple[float, float]]:
     """Widths by what there is to show: a layer strip is narrow, heads want square-ish cells, neurons the rest."""
-    heads = max((len(shown.edges) - 1 for shown in panels if shown.kind is UnitKind.HEAD), default=0)
-    width = {UnitKind.LAYER: 0.09, UnitKind.HEAD: min(0.45, max(0.2, heads * 0.026)), UnitKind.NEURON: 0.55}
-    wants = [width[shown.kind] for shown in panels]
+    wants = [
+        {UnitKind.LAYER: 0.09, UnitKind.NEURON: 0.55}.get(
+            shown.kind, min(0.45, max(0.2, (len(shown.edges) - 1) * 0.026))
+        )
+        for shown in panels
+    ]
     gap = 0.055
     scale = (1 - gap * (len(panels) - 1)) / sum(wants)
     domains, left = [], 0.0
@@ -144,6 +176,8 @@ def _domains(panels: list[Panel]) -> list[tuple[float, float]]:
 
 
 def _heatmap(shown: Panel, suffix: str, number: int) -> dict[str, Any]:
+    if shown.names is not None:
+        return _of_maps(shown, suffix, number)
     what = f"{shown.kind.value} %{{y}}" + ("" if shown.kind is UnitKind.LAYER else ".%{customdata[0]}")
     wide = len(shown.edges) - 1 < shown.edges[-1]
     of_several = "<br><i>the strongest of the units drawn here</i>" if wide else ""
@@ -164,6 +198,26 @@ def _heatmap(shown: Panel, suffix: str, number: int) -> dict[str, Any]:
     }
 
 
+def _of_maps(shown: Panel, suffix: str, number: int) -> dict[str, Any]:
+    """Rows, drawn as the mean of each linear map."""
+    names = np.broadcast_to(np.array(shown.names, dtype=object), shown.scores.shape)
+    return {
+        "type": "heatmap",
+        "z": _short(shown.scores),
+        "customdata": np.stack([names, shown.best, _rounded(shown.errors)], axis=-1).tolist(),
+        "hovertemplate": (
+            "<b>%{customdata[0]} of layer %{y}</b><br>mean of %{customdata[1]:,} rows %{z:.3g} ± "
+            "%{customdata[2]:.2g} at most<extra></extra>"
+        ),
+        "coloraxis": f"coloraxis{suffix}",
+        "xaxis": f"x{suffix}",
+        "yaxis": f"y{suffix}",
+        "xgap": 1,
+        "ygap": 1,
+        "name": f"panel {number}",
+    }
+
+
 def _selectable(suffix: str) -> dict[str, Any]:
     """Plotly offers a box selection only where there is a scatter; this one shows nothing."""
     return {
@@ -179,14 +233,14 @@ def _selectable(suffix: str) -> dict[str, Any]:
 
 def _x_axis(shown: Panel, domain: tuple[float, float], suffix: str) -> dict[str, Any]:
     columns = len(shown.edges) - 1
-    step = max(1, -(-columns // 8))
+    step = 1 if shown.names else max(1, -(-columns // 8))
     positions = [] if shown.kind is UnitKind.LAYER else list(range(0, columns, step))
     return {
         "domain": list(domain),
         "anchor": f"y{suffix}",
         "range": [-0.5, columns - 0.5],
         "tickvals": positions,
-        "ticktext": [str(shown.edges[p]) for p in positions],
+        "ticktext": [str((shown.names or shown.edges)[p]) for p in positions],
         "showgrid": False,
         "zeroline": False,
         "ticks": "",
@@ -237,7 +291,11 @@ def _colour_axis(
 
 def _title(shown: Panel, domain: tuple[float, float]) -> dict[str, Any]:
     words = PLURALS[shown.kind].capitalize()
-    if shown.kind is not UnitKind.LAYER:
+    if shown.names is not None:
+        words += f"  (means of {shown.units:,})"
+    elif shown.counts is not None:
+        words += f"  (up to {max(shown.counts):,} a layer)"
+    elif shown.kind is not UnitKind.LAYER:
         words += f"  ({shown.edges[-1]:,} a layer)"
     return {
         "text": f"<b>{words}</b>",
@@ -260,9 +318,8 @@ def _rounded(values: Array) -> Array:
     return rounded
 
 
-def _short(values: Array) -> list[list[float]]:
-    rows: list[list[float]] = [[float(f"{value:.4g}") for value in row] for row in values.tolist()]
-    return rows
+def _short(values: Array) -> list[list[float | None]]:
+    return [[float(f"{v:.4g}") if isfinite(v) else None for v in row] for row in values.tolist()]
 
 
 def thumbnail(data: MapData) -> str:
@@ -276,6 +333,7 @@ def thumbnail(data: MapData) -> str:
         f'fill="#3b82d6" fill-opacity="{0.07 + 0.93 * min(1.0, abs(shown.scores[r, c]) / high):.2f}"/>'
         for r in range(layers)
         for c in range(columns)
+        if isfinite(shown.scores[r, c])
     )
     size = f'width="{columns * width}" height="{layers * height}"'
     return "data:image/svg+xml," + quote(f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{cells}</svg>')

@@ -10,7 +10,13 @@ from modelshapley.contracts import Interval, Measured, MethodInfo, Run, Status
 from modelshapley.units import UnitKind
 
 MINUS = "\u2212"
-PLURALS = {UnitKind.NEURON: "neurons", UnitKind.HEAD: "heads", UnitKind.LAYER: "layers"}
+PLURALS = {
+    UnitKind.NEURON: "neurons",
+    UnitKind.HEAD: "heads",
+    UnitKind.LAYER: "layers",
+    UnitKind.EXPERT: "experts",
+    UnitKind.ROW: "rows",
+}
 STATUS_WORDS = {
     Status.QUEUED: "waiting",
     Status.RUNNING: "scoring",

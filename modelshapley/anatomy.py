@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from modelshapley.contracts import Modality
+from modelshapley.contracts import Layout, Modality
 from modelshapley.units import UnitKind, UnitShapes
 
 Config = Mapping[str, Any]
@@ -116,9 +116,11 @@ class Anatomy:
     def shapes(self) -> UnitShapes:
         return UnitShapes({kind: tuple(layer.count(kind) for layer in self.layers) for kind in UnitKind})
 
-    def projections(self) -> list[dict[str, int]]:
-        """For each layer, how many rows each of its linear maps has, in the order of units."""
-        return [{rows.name: rows.count for rows in layer.rows} for layer in self.layers]
+    @property
+    def layout(self) -> Layout:
+        """What :attr:`shapes` leaves open, for those who cannot see the model."""
+        rows = [{rows.name: rows.count for rows in layer.rows} for layer in self.layers]
+        return Layout(ragged=self.shapes.ragged(), projections=rows if any(rows) else [])
 
     def sites(self, kind: UnitKind, layer: int) -> list[Site]:
         """Where the units of a kind are in layer `layer`; empty where it has none."""

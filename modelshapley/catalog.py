@@ -135,6 +135,8 @@ class Catalog:
             family=anatomy.model_type,
             modality=anatomy.modality,
             shapes=anatomy.shapes.as_dict(),
+            layout=anatomy.layout,
+            auto_class=anatomy.auto_class,
         )
 
     def _path(self, model_id: str) -> Path:

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from modelshapley.catalog import SMOLLM2, Catalog, ModelFolder, inspect_folder
 from modelshapley.errors import ModelShapleyError
-from modelshapley.units import UnitKind
+from modelshapley.units import USUAL, UnitKind
 
 app = typer.Typer(
     help="Which neurons, heads and layers of a transformer carry a task?",
@@ -51,7 +51,7 @@ def score(
     loaded_task, loaded_method = load_task(task), load_method(method)
     loaded = load(_folder(model, data), device)
     loaded_task.check(loaded)
-    scoring = Scoring(loaded, loaded_task, [loaded_method], list(units or UnitKind), limit, seed)
+    scoring = Scoring(loaded, loaded_task, [loaded_method], units or [kind for kind in USUAL if kind in loaded.anatomy.shapes.kinds], limit, seed)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=notes) as bars:
         bar = bars.add_task(f"{model} on {task} by {method}", total=None)

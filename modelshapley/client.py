@@ -16,6 +16,7 @@ from httpx_sse import ServerSentEvent, connect_sse
 from pydantic import TypeAdapter, ValidationError
 
 from modelshapley.contracts import (
+    ArchitectureInfo,
     Harm,
     Health,
     MapData,
@@ -83,6 +84,10 @@ def models() -> Call[list[ModelInfo]]:
     return Call("GET", "/models", _as(list[ModelInfo]))
 
 
+def architectures() -> Call[list[ArchitectureInfo]]:
+    return Call("GET", "/architectures", _as(list[ArchitectureInfo]))
+
+
 def tasks() -> Call[list[TaskInfo]]:
     return Call("GET", "/tasks", _as(list[TaskInfo]))
 
@@ -96,7 +101,7 @@ def workers() -> Call[list[WorkerInfo]]:
 
 
 def submit_run(request: RunRequest) -> Call[Run]:
-    return Call("POST", "/runs", _as(Run), body=request.model_dump(mode="json"))
+    return Call("POST", "/runs", _as(Run), body=request.model_dump(mode="json", exclude_unset=True))
 
 
 def runs(limit: int = 20, offset: int = 0) -> Call[RunPage]:
@@ -112,9 +117,14 @@ def cancel_run(run_id: str) -> Call[Run]:
 
 
 def importance_map(
-    run_id: str, method: str, unit: UnitKind | str, columns: int | None = None, harm: Harm | None = None
+    run_id: str,
+    method: str,
+    unit: UnitKind | str,
+    columns: int | None = None,
+    harm: Harm | None = None,
+    pool: Literal["maps"] | None = None,
 ) -> Call[MapData]:
-    params = {"columns": columns, "harm": harm}
+    params = {"columns": columns, "harm": harm, "pool": pool}
     return Call("GET", f"/runs/{run_id}/maps/{method}/{unit}", _as(MapData), params=params)
 
 
@@ -189,6 +199,9 @@ class Client:
     def models(self) -> list[ModelInfo]:
         return self.send(models())
 
+    def architectures(self) -> list[ArchitectureInfo]:
+        return self.send(architectures())
+
     def tasks(self) -> list[TaskInfo]:
         return self.send(tasks())
 
@@ -211,9 +224,15 @@ class Client:
         return self.send(cancel_run(run_id))
 
     def importance_map(
-        self, run_id: str, method: str, unit: UnitKind | str, columns: int | None = None, harm: Harm | None = None
+        self,
+        run_id: str,
+        method: str,
+        unit: UnitKind | str,
+        columns: int | None = None,
+        harm: Harm | None = None,
+        pool: Literal["maps"] | None = None,
     ) -> MapData:
-        return self.send(importance_map(run_id, method, unit, columns, harm))
+        return self.send(importance_map(run_id, method, unit, columns, harm, pool))
 
     def save_map(self, run_id: str, method: str, unit: UnitKind | str, file: Path) -> None:
         """Write a map as .csv or .safetensors, by the file's suffix."""

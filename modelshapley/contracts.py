@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, model_validator
 
-from modelshapley.units import Deactivation, UnitKind
+from modelshapley.units import USUAL, Deactivation, UnitKind
 
 MAX_UNITS_OFF = 500_000
 Interval = tuple[float, float]
@@ -47,6 +47,29 @@ class Health(Contract):
     version: str
 
 
+class Layout(Contract):
+    """What a model's shapes leave open.
+
+    `ragged`: units of each layer, for kinds of which layers have different numbers. `projections`: for each layer,
+    the linear maps whose output rows are its units of kind 'row', one after the other, and how many rows each has.
+    """
+
+    ragged: dict[UnitKind, list[int]] = {}
+    projections: list[dict[str, int]] = Field(default=[], examples=[[{"q": 16, "k": 16, "v": 16, "o": 16}]])
+
+
+class ArchitectureInfo(Contract):
+    """A family of models whose units we know where to find."""
+
+    model_type: str = Field(description="as in config.json", examples=["llama"])
+    title: str
+    modality: Modality
+    classes: list[str] = Field(
+        description="what the checkpoint's class name may end with", examples=[["ForCausalLM"]]
+    )
+    units: list[UnitKind]
+
+
 class ModelInfo(Contract):
     """A model that can be scored. `usable` is false where `problem` says why not."""
 
@@ -56,6 +79,10 @@ class ModelInfo(Contract):
     modality: Modality | None = None
     shapes: dict[UnitKind, list[int]] = Field(
         default_factory=dict, examples=[{"neuron": [4, 32], "head": [4, 4], "layer": [4]}]
+    )
+    layout: Layout = Layout()
+    auto_class: str | None = Field(
+        default=None, description="the transformers class that opens it", examples=["AutoModelForCausalLM"]
     )
     usable: bool = True
     problem: str | None = None
@@ -67,6 +94,7 @@ class TaskInfo(Contract):
     id: str = Field(examples=["world-capitals"])
     title: str
     modality: Modality
+    auto_class: str = Field(description="the kind of model it is for", examples=["AutoModelForCausalLM"])
     summary: str
     probe_examples: int = Field(description="examples available for scoring")
     test_examples: int = Field(description="held-out examples on which trials measure accuracy")
@@ -136,7 +164,12 @@ class RunRequest(Contract):
     model: str = Field(min_length=1, max_length=200)
     task: str = Field(min_length=1, max_length=200)
     methods: list[str] = Field(default=["two-sided"], min_length=1, max_length=32)
-    units: list[UnitKind] = Field(default_factory=lambda: list(UnitKind), min_length=1, max_length=len(UnitKind))
+    units: list[UnitKind] = Field(
+        default_factory=lambda: list(USUAL),
+        min_length=1,
+        max_length=len(UnitKind),
+        description="left out: neurons, heads, layers and experts, those of them that the model has",
+    )
     limit: int = Field(default=256, ge=1, le=1_000_000, description="at most this many probe examples")
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
 
@@ -184,6 +217,7 @@ class Run(Contract):
     error: str | None = None
     maps: list[MapLink] = []
     shapes: dict[UnitKind, list[int]] = {}
+    layout: Layout = Layout()
     intact: Measured | None = Field(default=None, description="accuracy with every unit on")
     worker: str | None = None
     created: datetime
@@ -203,6 +237,10 @@ class RunPage(Contract):
 class MapData(Contract):
     """One kind of unit of one importance map.
 
+    With `?pool=maps`, for rows: `columns` names the linear maps, and a row of `scores` holds the mean over each
+    map's rows (paper, Figure 1), null where a layer does not have the map; its standard error is the mean of the
+    rows' own, which it does not exceed.
+
     `scores[l][c]`: row = layer. With `?columns=` a row holds one value for each column, the score of
     largest magnitude among units `edges[c]` up to, not including, `edges[c+1]`, with that unit's
     standard error. A layer map has one column a row.
@@ -213,8 +251,9 @@ class MapData(Contract):
     unit: UnitKind
     shape: list[int] = Field(description="of the whole map, before pooling")
     edges: list[int] | None = Field(default=None, description="column boundaries; null when nothing was pooled")
-    scores: list[list[float]]
-    standard_errors: list[list[float | None]] = Field(description="null where one example gives no spread")
+    columns: list[str] | None = Field(default=None, description="the linear maps, where rows were pooled to them")
+    scores: list[list[float | None]] = Field(description="null where a narrower layer has no unit")
+    standard_errors: list[list[float | None]] = Field(description="null where there is no unit, or no spread")
     quantity: str
     signed: bool
     provenance: dict[str, Any]
@@ -226,24 +265,25 @@ Pair = tuple[NonNegativeInt, NonNegativeInt]
 
 
 class Off(Contract):
-    """Units to switch off, by index from 0: [layer, neuron], [layer, head], layer."""
+    """Units to switch off, by index from 0: a layer by its number, others by [layer, index]."""
 
     neuron: list[Pair] = Field(default=[], max_length=MAX_UNITS_OFF)
     head: list[Pair] = Field(default=[], max_length=MAX_UNITS_OFF)
     layer: list[NonNegativeInt] = Field(default=[], max_length=MAX_UNITS_OFF)
+    expert: list[Pair] = Field(default=[], max_length=MAX_UNITS_OFF)
+    row: list[Pair] = Field(default=[], max_length=MAX_UNITS_OFF)
 
     def deactivation(self) -> Deactivation:
-        return Deactivation.of(
-            {UnitKind.NEURON: self.neuron, UnitKind.HEAD: self.head, UnitKind.LAYER: self.layer}
-        )
+        return Deactivation.of({kind: getattr(self, kind.value) for kind in UnitKind})
 
     @classmethod
     def from_deactivation(cls, deactivation: Deactivation) -> Self:
-        return cls(
-            neuron=[(u[0], u[1]) for u in deactivation.of_kind(UnitKind.NEURON)],
-            head=[(u[0], u[1]) for u in deactivation.of_kind(UnitKind.HEAD)],
-            layer=[u[0] for u in deactivation.of_kind(UnitKind.LAYER)],
-        )
+        pairs = {
+            kind.value: [(u[0], u[1]) for u in deactivation.of_kind(kind)]
+            for kind in UnitKind
+            if kind is not UnitKind.LAYER
+        }
+        return cls(layer=[u[0] for u in deactivation.of_kind(UnitKind.LAYER)], **pairs)
 
 
 class TrialRequest(Contract):

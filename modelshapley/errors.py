@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+KINDS_OF_MODEL = {
+    "AutoModelForImageClassification": "a model that classifies images",
+    "AutoModelForCausalLM": "a causal language model",
+    "AutoModelForMaskedLM": "a masked language model",
+    "AutoModelForSequenceClassification": "a model that classifies texts",
+    "AutoModelForSeq2SeqLM": "an encoder-decoder language model",
+}
+
 
 class ModelShapleyError(Exception):
     """Base of every error that a user can cause or act on; its text is shown as it is."""
@@ -36,8 +44,12 @@ class TaskMismatch(ModelShapleyError):
     """A task that this model cannot do (a text model on images, say)."""
 
     @classmethod
-    def of_modality(cls, task: str, wanted: str, model: str, found: str) -> TaskMismatch:
-        return cls(f"Task {task!r} wants a model of {wanted}s, but {model!r} works on {found}s.")
+    def of(cls, task: str, wanted: str, model: str, found: str) -> TaskMismatch:
+        """wanted, found: transformers' auto classes."""
+        return cls(
+            f"Task {task!r} wants {KINDS_OF_MODEL.get(wanted, wanted)}, "
+            f"but {model!r} is {KINDS_OF_MODEL.get(found, found)}."
+        )
 
 
 class NotFound(ModelShapleyError):

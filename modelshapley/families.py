@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from modelshapley.anatomy import Anatomy, Config
+from modelshapley.contracts import ArchitectureInfo
 from modelshapley.errors import UnsupportedModel
 from modelshapley.stacks import (
     CAUSAL,
+    CLASSES,
     HEAD_WIDTH,
     HEADS,
     HIDDEN,
@@ -28,6 +30,7 @@ from modelshapley.stacks import (
     number,
 )
 from modelshapley.structural import Shapes, structural_anatomy
+from modelshapley.units import UnitKind
 
 # -- layouts that several families share --------------------------------------------------------
 
@@ -348,10 +351,24 @@ FAMILIES: Mapping[str, Family] = {
         Family("phi3", "Phi-3", "text", CAUSAL, _phi3()),
         Family("t5", "T5", "text", TWO_SIDES, _t5),
         Family("bart", "BART", "text", TWO_SIDES, _bart),
-        Family("mixtral", "Mixtral", "text", CAUSAL, _mixture(_mixtral_experts)),
-        Family("qwen3_moe", "Qwen3-MoE", "text", CAUSAL, _mixture(_qwen_experts)),
+        Family("mixtral", "Mixtral", "text", CAUSAL, _mixture(_mixtral_experts), mixture=True),
+        Family("qwen3_moe", "Qwen3-MoE", "text", CAUSAL, _mixture(_qwen_experts), mixture=True),
     )
 }
+
+
+def describe_families() -> list[ArchitectureInfo]:
+    """The table for people."""
+    return [
+        ArchitectureInfo(
+            model_type=family.model_type,
+            title=family.title,
+            modality=family.modality,
+            classes=[end for end, auto in CLASSES.items() if auto in family.classes],
+            units=[kind for kind in UnitKind if kind is not UnitKind.EXPERT or family.mixture],
+        )
+        for family in FAMILIES.values()
+    ]
 
 
 def anatomy_of(config: Config, tensors: Shapes | None = None) -> Anatomy:

@@ -72,6 +72,33 @@ def weigh(sides: Sides, harm: float | None) -> tuple[Array, Array]:
     return scores, np.sqrt(np.maximum(squares - scores**2, 0) / (sides.n - 1))
 
 
+Spans = list[dict[str, tuple[int, int]]]
+
+
+def spans_of(projections: Sequence[Mapping[str, int]]) -> Spans:
+    """For each layer, the first row of each linear map and the one after its last, from {name: rows} in order."""
+    spans: Spans = []
+    for maps in projections:
+        ends = np.cumsum(list(maps.values())).tolist()
+        spans.append({name: (end - maps[name], end) for name, end in zip(maps, ends, strict=True)})
+    return spans
+
+
+def by_projection(scores: Array, errors: Array, spans: Spans) -> tuple[Array, Array, list[str]]:
+    """Rows pooled to the linear maps they belong to: mean score, mean standard error (layers, maps), map names.
+
+    scores, errors: (layers, rows). The mean of the standard errors bounds that of the mean from above. NaN where a
+    layer does not have a map. Paper, Figure 1.
+    """
+    names = list(dict.fromkeys(name for maps in spans for name in maps))
+    means, bounds = np.full((2, len(scores), len(names)), np.nan)
+    for layer, maps in enumerate(spans):
+        for name, (start, stop) in maps.items():
+            means[layer, names.index(name)] = scores[layer, start:stop].mean()
+            bounds[layer, names.index(name)] = errors[layer, start:stop].mean()
+    return means, bounds, names
+
+
 @dataclass(frozen=True)
 class ImportanceMap:
     """Scores with standard errors and provenance.

@@ -130,13 +130,17 @@ class Stack:
 
 @dataclass(frozen=True)
 class Family:
-    """One row of the table: a Hugging Face model_type. stacks: in the order in which their layers count."""
+    """One row of the table: a Hugging Face model_type. stacks: in the order in which their layers count.
+
+    mixture: some layers have experts instead of neurons.
+    """
 
     model_type: str
     title: str
     modality: Modality
     classes: Names
     stacks: Callable[[Config], Sequence[Stack]] = field(repr=False)
+    mixture: bool = False
 
 
 def anatomy_in(family: Family, config: Config) -> Anatomy:

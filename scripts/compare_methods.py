@@ -1,4 +1,4 @@
-"""The table of docs/method.md: accuracy of the demo language model without its least important units, by method.
+"""The table of docs/methods.md: accuracy of the demo language model without its least important units, by method.
 
 python scripts/compare_methods.py --data .data
 """

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from backend.settings import Settings
+from modelshapley.client import Client
 from modelshapley.methods import METHODS
 from tests.conftest import Server
 
@@ -77,7 +78,7 @@ def test_every_route_is_documented_and_every_documented_route_exists(server: Ser
 
 
 def test_every_method_is_documented() -> None:
-    text = (ROOT / "docs" / "method.md").read_text()
+    text = (ROOT / "docs" / "methods.md").read_text()
     assert all(f"`{method}`" in text for method in METHODS)
 
 
@@ -91,3 +92,15 @@ def test_no_machine_path_and_no_registry_is_committed() -> None:
         ):
             text = file.read_text()
             assert not re.search(r"/work/|/root/|/home/\w+/|pypi\.org|files\.pythonhosted", text), name
+
+
+def test_the_table_of_architectures_is_that_of_the_code(api: Client) -> None:
+    documented = re.findall(
+        r"^\| `(\w+)` \| (.+?) \| (\w+) \| (.+?) \| (.+?) \|$",
+        (ROOT / "docs" / "architectures.md").read_text(),
+        re.MULTILINE,
+    )
+    real = [
+        (a.model_type, a.title, a.modality, ", ".join(a.classes), ", ".join(a.units)) for a in api.architectures()
+    ]
+    assert documented == real

@@ -68,7 +68,7 @@ def test_shapes_are_those_of_the_model(loaded: LoadedModel) -> None:
         convolutions = [m for m in block.modules() if isinstance(m, transformers.pytorch_utils.Conv1D)]
         rows = sum(m.out_features for m in linear) + sum(m.nf for m in convolutions)
         assert shapes.counts[UnitKind.ROW][number] == rows
-        assert sum(loaded.anatomy.projections()[number].values()) == rows
+        assert sum(loaded.anatomy.layout.projections[number].values()) == rows
     assert shapes.layers > 0
     assert len({layer.block for layer in loaded.anatomy.layers}) == shapes.layers
 

@@ -13,7 +13,7 @@ from sqlalchemy import create_engine
 
 from backend.records import Records, migrate
 from backend.tables import Base
-from modelshapley.contracts import RunRequest, Status
+from modelshapley.contracts import Layout, RunRequest, Status
 from modelshapley.errors import NotFound
 from modelshapley.units import Deactivation, UnitKind
 
@@ -45,7 +45,7 @@ def test_processes_that_start_together_do_not_trip_over_the_migration(tmp_path: 
 
 
 def test_a_cancelled_run_stays_cancelled_whatever_a_worker_writes(records: Records) -> None:
-    run = records.add_run(REQUEST, SHAPES)
+    run = records.add_run(REQUEST, SHAPES, Layout())
     assert records.update_run(run.id, status=Status.RUNNING) is not None
     assert records.update_run(run.id, status=Status.CANCELLED) is not None
     assert records.update_run(run.id, status=Status.DONE, done=8) is None
@@ -54,14 +54,14 @@ def test_a_cancelled_run_stays_cancelled_whatever_a_worker_writes(records: Recor
 
 
 def test_runs_are_paged_newest_first(records: Records) -> None:
-    ids = [records.add_run(REQUEST, SHAPES).id for _ in range(5)]
+    ids = [records.add_run(REQUEST, SHAPES, Layout()).id for _ in range(5)]
     page = records.runs(limit=2, offset=1)
     assert page.total == 5
     assert [run.id for run in page.items] == [ids[3], ids[2]]
 
 
 def test_equal_deactivations_are_found_and_others_are_not(records: Records) -> None:
-    run = records.add_run(REQUEST, SHAPES)
+    run = records.add_run(REQUEST, SHAPES, Layout())
     off = Deactivation.of({UnitKind.HEAD: [(0, 1), (1, 2)]})
     trial = records.add_trial(run.id, off, None)
     assert records.measured_trial(run.id, off) is None

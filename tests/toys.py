@@ -141,7 +141,13 @@ class ToyTask(Task[Tensor]):
     def __init__(self, loaded: LoadedModel, probe: int = 13, test: int = 30) -> None:
         modality = loaded.anatomy.modality
         self.info = TaskInfo(
-            id="toy", title="Toy", modality=modality, summary="", probe_examples=probe, test_examples=test
+            id="toy",
+            title="Toy",
+            modality=modality,
+            auto_class=loaded.anatomy.auto_class,
+            summary="",
+            probe_examples=probe,
+            test_examples=test,
         )
         generator = torch.Generator().manual_seed(1)
         shape = (1, 8, 8) if modality == "image" else (6,)

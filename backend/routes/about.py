@@ -6,7 +6,8 @@ from fastapi import APIRouter
 
 from backend.deps import Here
 from modelshapley import __version__
-from modelshapley.contracts import Health, MethodInfo, ModelInfo, TaskInfo, WorkerInfo
+from modelshapley.contracts import ArchitectureInfo, Health, MethodInfo, ModelInfo, TaskInfo, WorkerInfo
+from modelshapley.families import describe_families
 from modelshapley.methods import METHODS
 from modelshapley.tasks import TASKS
 
@@ -32,6 +33,12 @@ def health(here: Here) -> Health:
 def models(here: Here) -> list[ModelInfo]:
     """Models that can be named in a run; those that cannot be used say why."""
     return [here.catalog.describe(model_id) for model_id in here.catalog.ids()]
+
+
+@router.get("/architectures")
+def architectures() -> list[ArchitectureInfo]:
+    """Families of models whose units we know where to find; others are tried by their structure."""
+    return describe_families()
 
 
 @router.get("/tasks")

@@ -11,13 +11,13 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 from fastapi.responses import PlainTextResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from backend.checks import check_run, spelled_out
+from backend.checks import check_run
 from backend.deps import Here, Rooms
 from backend.queues import REDIS_DOWN
 from backend.routes.stream import follow
 from modelshapley.contracts import Harm, MapData, Run, RunPage, RunRequest, Status
-from modelshapley.errors import NotFound, NotNow
-from modelshapley.importance import ImportanceMap
+from modelshapley.errors import ModelShapleyError, NotFound, NotNow
+from modelshapley.importance import ImportanceMap, by_projection, spans_of
 from modelshapley.methods import reading_of, with_harm
 from modelshapley.units import UnitKind
 
@@ -27,10 +27,9 @@ router = APIRouter(prefix="/runs", tags=["runs"])
 @router.post("", status_code=202)
 def submit(request: RunRequest, here: Here, response: Response) -> Run:
     """Check, record and queue a run."""
-    request = spelled_out(request)
-    anatomy = check_run(request, here.catalog)
+    request, anatomy = check_run(request, here.catalog)
     here.queues.ping()
-    run = here.records.add_run(request, anatomy.shapes.as_dict())
+    run = here.records.add_run(request, anatomy.shapes.as_dict(), anatomy.layout)
     try:
         here.queues.enqueue("run", run.id)
     except REDIS_DOWN:
@@ -91,11 +90,13 @@ def importance_map(
     here: Here,
     format: Literal["json", "csv", "safetensors"] = "json",
     columns: Annotated[int | None, Query(ge=1, le=1_000_000)] = None,
+    pool: Annotated[Literal["maps"] | None, Query()] = None,
     harm: Annotated[Harm | None, Query()] = None,
 ) -> MapData | Response:
     """Scores and standard errors of one kind of unit.
 
-    `columns` pools wide JSON maps to at most that many. `harm` weighs help and harm anew, for methods that keep
+    `columns` pools wide JSON maps to at most that many; `pool=maps` pools rows to the linear maps that they are
+    of. `harm` weighs help and harm anew, for methods that keep
     them apart: scores are (1 + harm) help + (1 - harm) harm, or help - harm for 'signed'.
     """
     if harm is not None:
@@ -107,6 +108,8 @@ def importance_map(
         return PlainTextResponse(found.csv(unit), headers=headers, media_type="text/csv")
     if format == "safetensors":
         return Response(found.to_bytes([unit]), headers=headers, media_type="application/octet-stream")
+    if pool is not None:
+        return _by_projection(here.records.run(run_id), found, unit)
     return _data(run_id, found, unit, columns)
 
 
@@ -128,17 +131,37 @@ def load_map(here: Rooms, run_id: str, method: str, unit: UnitKind) -> Importanc
 
 
 def _data(run_id: str, found: ImportanceMap, unit: UnitKind, columns: int | None) -> MapData:
-    edges: list[int] | None = None
     scores, errors = found.table(unit)
-    if columns is not None and columns < scores.shape[1]:
-        scores, errors, edges = found.pooled(unit, columns)
+    if columns is None or columns >= scores.shape[1]:
+        return _answer(run_id, found, unit, scores, errors)
+    scores, errors, edges = found.pooled(unit, columns)
+    return _answer(run_id, found, unit, scores, errors, edges=edges)
+
+
+def _by_projection(run: Run, found: ImportanceMap, unit: UnitKind) -> MapData:
+    if unit is not UnitKind.ROW:
+        raise ModelShapleyError(f"Only rows belong to linear maps; 'pool=maps' cannot pool {unit.value}s.")
+    scores, errors, names = by_projection(*found.table(unit), spans_of(run.layout.projections))
+    return _answer(run.id, found, unit, scores, errors, columns=names)
+
+
+def _answer(
+    run_id: str,
+    found: ImportanceMap,
+    unit: UnitKind,
+    scores: npt.NDArray[np.float64],
+    errors: npt.NDArray[np.float64],
+    edges: list[int] | None = None,
+    columns: list[str] | None = None,
+) -> MapData:
     return MapData(
         run=run_id,
         method=found.method,
         unit=unit,
         shape=list(found.scores[unit].shape),
         edges=edges,
-        scores=scores.tolist(),
+        columns=columns,
+        scores=_finite(scores),
         standard_errors=_finite(errors),
         quantity=found.quantity,
         signed=found.signed,
@@ -146,5 +169,5 @@ def _data(run_id: str, found: ImportanceMap, unit: UnitKind, columns: int | None
     )
 
 
-def _finite(errors: npt.NDArray[np.float64]) -> list[list[float | None]]:
-    return [[value if np.isfinite(value) else None for value in row] for row in errors.tolist()]
+def _finite(table: npt.NDArray[np.float64]) -> list[list[float | None]]:
+    return [[value if np.isfinite(value) else None for value in row] for row in table.tolist()]

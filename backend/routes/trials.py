@@ -26,7 +26,7 @@ def submit(request: TrialRequest, here: Here, response: Response) -> Trial:
     if run.status is not Status.DONE:
         raise NotNow(f"Run {run.id} is {run.status.value}; units can be switched off once it is done.")
     deactivation = _deactivation(request, here)
-    deactivation.check(UnitShapes.from_dict(run.shapes))
+    deactivation.check(UnitShapes.from_dict(run.shapes, run.layout.ragged))
     here.queues.ping()
     if request.session is not None:
         _supersede(request.session, here)

@@ -13,11 +13,11 @@
   /* The cells in which units are off: [{row, column, off, of}], `off` of `of` units each. */
   MS.cells = function (selection, panel) {
     const found = new Map();
-    const step = panel.edges[1] - panel.edges[0];
     for (const [row, index = 0] of selection[panel.kind] || []) {
-      const column = Math.floor(index / step);
+      const column = MS.columnOf(panel, row, index);
       const key = row * panel.edges.length + column;
-      const cell = found.get(key) || { row, column, off: 0, of: panel.edges[column + 1] - panel.edges[column] };
+      const [start, stop] = MS.spanOf(panel, row, column);
+      const cell = found.get(key) || { row, column, off: 0, of: stop - start };
       cell.off += 1;
       found.set(key, cell);
     }

@@ -1,7 +1,7 @@
 /* The deactivation held by the page. It answers in the same frame, without the server. */
 (function () {
-  const KINDS = ["neuron", "head", "layer"];
-  const empty = () => ({ neuron: [], head: [], layer: [] });
+  const KINDS = ["neuron", "head", "layer", "expert", "row"];
+  const empty = () => Object.fromEntries(KINDS.map((kind) => [kind, []]));
   const keyOf = (unit) => unit.join(".");
 
   function toSets(selection) {
@@ -17,17 +17,29 @@
     return selection;
   }
 
+  /* Units from start up to, not including, stop. Layers may have cells of their own, or fewer units than the widest. */
+  function spanOf(panel, row, column) {
+    const [start, stop] = panel.spans ? panel.spans[row][column] : [panel.edges[column], panel.edges[column + 1]];
+    return [start, panel.counts ? Math.max(start, Math.min(stop, panel.counts[row])) : stop];
+  }
+
+  function columnOf(panel, row, index) {
+    if (!panel.spans) return Math.floor(index / (panel.edges[1] - panel.edges[0]));
+    return panel.spans[row].findIndex(([start, stop]) => start <= index && index < stop);
+  }
+
   function unitsOfCell(panel, row, column) {
     if (panel.kind === "layer") return [[row]];
     const units = [];
-    for (let i = panel.edges[column]; i < panel.edges[column + 1]; i++) units.push([row, i]);
+    const [start, stop] = spanOf(panel, row, column);
+    for (let i = start; i < stop; i++) units.push([row, i]);
     return units;
   }
 
   /* All on or all off: a cell that is wholly off comes back on, any other goes off. */
   function toggle(selection, kind, units) {
     const sets = toSets(selection);
-    const off = units.every((u) => sets[kind].has(keyOf(u)));
+    const off = units.length > 0 && units.every((u) => sets[kind].has(keyOf(u)));
     for (const u of units) off ? sets[kind].delete(keyOf(u)) : sets[kind].set(keyOf(u), u);
     return fromSets(sets);
   }
@@ -103,6 +115,6 @@
   const same = (a, b) => text(a) === text(b);
   const count = (selection) => KINDS.reduce((n, kind) => n + (selection[kind] || []).length, 0);
   window.modelShapley = Object.assign(window.modelShapley || {}, {
-    empty, toggle, clicked, boxed, draw, text, same, count, KINDS,
+    empty, toggle, clicked, boxed, draw, text, same, count, spanOf, columnOf, KINDS,
   });
 })();

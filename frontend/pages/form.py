@@ -9,13 +9,13 @@ import dash_mantine_components as dmc
 from dash import ALL, Dash, Input, Output, State, dcc, html, no_update
 from pydantic import ValidationError
 
-from frontend import words
+from frontend import figures, words
 from frontend.pages import states
 from modelshapley import client
 from modelshapley.client import AsyncClient
 from modelshapley.contracts import ModelInfo, RunRequest, TaskInfo
-from modelshapley.errors import ModelShapleyError
-from modelshapley.units import UnitKind
+from modelshapley.errors import KINDS_OF_MODEL, ModelShapleyError
+from modelshapley.units import USUAL, UnitKind
 
 DEFAULT_METHODS = ["two-sided", "mean-abs"]
 MAX_EXAMPLES, MAX_SEED = 1_000_000, 2**31 - 1
@@ -30,7 +30,7 @@ async def layout(api: AsyncClient) -> Any:
     )
     usable = [model for model in models if model.usable]
     first = usable[0] if usable else None
-    first_task = next((task.id for task in tasks if first and task.modality == first.modality), None)
+    first_task = next((task.id for task in tasks if first and task.auto_class == first.auto_class), None)
     refused = [f"{model.id}: {model.problem}" for model in models if not model.usable]
     return dmc.Paper(
         dmc.Stack(
@@ -83,13 +83,13 @@ async def layout(api: AsyncClient) -> Any:
                             dmc.Group(
                                 [
                                     dmc.Chip(words.PLURALS[kind].capitalize(), value=kind.value, size="sm")
-                                    for kind in UnitKind
+                                    for kind in figures.PANELS
                                 ],
                                 gap="xs",
                             ),
                             id="form-units",
                             multiple=True,
-                            value=[kind.value for kind in UnitKind],
+                            value=[kind.value for kind in (first.shapes if first else ()) if kind in USUAL],
                         ),
                         html.Div(id="form-units-error", role="alert"),
                     ],
@@ -176,8 +176,8 @@ def register(app: Dash, api: AsyncClient) -> None:
         prevent_initial_call=True,
     )
     async def _fitting_task(model: str, task: str, known: Any) -> Any:
-        modality = next((m["modality"] for m in known["models"] if m["id"] == model), None)
-        fitting = [t["id"] for t in known["tasks"] if t["modality"] == modality]
+        auto_class = next((m["auto_class"] for m in known["models"] if m["id"] == model), None)
+        fitting = [t["id"] for t in known["tasks"] if t["auto_class"] == auto_class]
         return no_update if task in fitting or not fitting else fitting[0]
 
     @app.callback(
@@ -233,14 +233,15 @@ def check(
         problems["model"] = "Choose a model."
     if wanted is None:
         problems["task"] = "Choose a task."
-    elif chosen is not None and chosen.modality != wanted.modality:
-        problems["task"] = (
-            f"This task wants a model of {wanted.modality}s; {chosen.title} works on {chosen.modality}s."
-        )
+    elif chosen is not None and chosen.auto_class != wanted.auto_class:
+        is_, needs = (KINDS_OF_MODEL.get(str(c), str(c)) for c in (chosen.auto_class, wanted.auto_class))
+        problems["task"] = f"This task wants {needs}; {chosen.title} is {is_}."
     if not methods:
         problems["methods"] = "Choose at least one method."
     if not units:
         problems["units"] = "Choose at least one kind of unit."
+    elif chosen is not None and (lacking := [u for u in units if UnitKind(u) not in chosen.shapes]):
+        problems["units"] = f"{chosen.title} has no {words.PLURALS[UnitKind(lacking[0])]}."
     if not isinstance(limit, int) or limit < 1:
         problems["limit"] = "A whole number from 1."
     elif limit > MAX_EXAMPLES:

@@ -71,7 +71,7 @@ def register(app: Dash, api: AsyncClient) -> None:
             return no_update, states.failure(error), None, None
         any_map = next(iter(found.values()))
         return (
-            figures.map_figure(found),
+            figures.map_figure(found, run.layout),
             parts.quantity(any_map),
             parts.downloads(run, method),
             parts.explanation(infos[method.partition(",")[0]], any_map.provenance),
@@ -244,7 +244,7 @@ async def _selection(api: AsyncClient, run: Run, view: View) -> tuple[dict[str, 
         how = {"which": off.which, "fraction": off.fraction, "unit": off.unit.value, "method": off.method}
         off = await tray.ranked_units(Maps(api), run.id, off)
     try:
-        (off or Deactivation()).check(UnitShapes.from_dict(run.shapes))
+        (off or Deactivation()).check(UnitShapes.from_dict(run.shapes, run.layout.ragged))
     except ModelShapleyError as error:
         return _held(Deactivation()), f"The link switches off what this model does not have. {error}"
     held = _held(off or Deactivation())

@@ -92,10 +92,10 @@ def explanation(info: MethodInfo, provenance: dict[str, Any]) -> Any:
 
 def top_table(found: MapData, off: set[str]) -> Any:
     """The TOP highest scores of a map: rank, unit, score with error, share of all magnitude, and a switch."""
-    scores = np.array(found.scores)
-    total = float(np.abs(scores).sum()) or 1.0
-    order = np.argsort(-scores.reshape(-1), kind="stable")[:TOP]
-    largest = float(np.abs(scores).max()) or 1.0
+    scores = np.array(found.scores, dtype=float)  # no unit: NaN, which sorts last
+    total = float(np.nansum(np.abs(scores))) or 1.0
+    order = np.argsort(-scores.reshape(-1), kind="stable")[: min(TOP, np.isfinite(scores).sum())]
+    largest = float(np.nanmax(np.abs(scores))) or 1.0
     titles = [
         ("Rank", "number"),
         ("Unit", ""),

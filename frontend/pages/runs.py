@@ -107,7 +107,7 @@ async def _picture(api: AsyncClient, run: Run, pictures: dict[str, str]) -> str 
     if run.status is not Status.DONE or not run.maps:
         return None
     if run.id not in pictures:
-        kind = next(k for k in (UnitKind.HEAD, UnitKind.NEURON, UnitKind.LAYER) if k in run.units)
+        kind = next(k for k in (UnitKind.HEAD, *UnitKind) if k in run.units)
         try:
             data = await api.send(client.importance_map(run.id, run.methods[0], kind, columns=32))
         except ModelShapleyError:

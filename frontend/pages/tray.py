@@ -16,7 +16,7 @@ from modelshapley import client
 from modelshapley.client import ApiError, AsyncClient
 from modelshapley.contracts import Measured, Off, Run, Status, Trial, TrialRequest
 from modelshapley.errors import ModelShapleyError
-from modelshapley.units import Deactivation, UnitKind, extreme_units
+from modelshapley.units import Deactivation, UnitKind, UnitShapes, extreme_units
 
 
 def layout(run: Run) -> Any:
@@ -97,8 +97,9 @@ def register(app: Dash, api: AsyncClient, maps: Maps) -> None:
         Output("apply", "children"), Input("share", "value"), Input("unit", "value"), State("run", "data")
     )
     async def _label(share: int, unit: str, data: Any) -> str:
-        count = int(np.floor(share / 100 * np.prod(data["shapes"][unit]) + 0.5))
-        return f"Switch off {share} %: {words.counted(UnitKind(unit), count)}"
+        kind, run = UnitKind(unit), Run.model_validate(data)
+        units = UnitShapes.from_dict(run.shapes, run.layout.ragged).count(kind)
+        return f"Switch off {share} %: {words.counted(kind, int(np.floor(share / 100 * units + 0.5)))}"
 
     @app.callback(
         Output("ranked", "data"),

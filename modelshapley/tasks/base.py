@@ -52,8 +52,8 @@ class Task(ABC, Generic[Example]):
 
     def check(self, loaded: LoadedModel) -> None:
         """Raise TaskMismatch where this model cannot do this task."""
-        if loaded.anatomy.modality != self.info.modality:
-            raise TaskMismatch.of_modality(self.info.id, self.info.modality, loaded.id, loaded.anatomy.modality)
+        if loaded.anatomy.auto_class != self.info.auto_class:
+            raise TaskMismatch.of(self.info.id, self.info.auto_class, loaded.id, loaded.anatomy.auto_class)
 
     @abstractmethod
     def content(self) -> Any:

@@ -8,6 +8,7 @@ DIGITS = TaskInfo(
     id="digits",
     title="Handwritten digits",
     modality="image",
+    auto_class="AutoModelForImageClassification",
     summary="8 x 8 grey images of handwritten digits (scikit-learn's); right: the digit with the highest logit.",
     probe_examples=288,
     test_examples=360,
@@ -16,6 +17,7 @@ WORLD_CAPITALS = TaskInfo(
     id="world-capitals",
     title="World capitals",
     modality="text",
+    auto_class="AutoModelForCausalLM",
     summary=(
         "'The capital of X is' with four capitals of the same continent; "
         "right: the one with the highest mean token log-likelihood."

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
@@ -47,12 +48,13 @@ def problem_of(answer: httpx.Response, status: int) -> Problem:
         ({"methods": ["two-sided", "two-sided,harm=0.5"]}, ["more than once", "two-sided"]),
         ({"methods": ["mean-abs", "mean-abs"]}, ["more than once"]),
         ({"units": ["nueron"]}, ["units", "'nueron'", "'neuron'"]),
+        ({"units": ["expert"]}, ["'expert'", "neuron, head, layer, row"]),
         ({"limit": 0}, ["limit", "greater than or equal to 1", "0"]),
         ({"limit": "many"}, ["limit", "'many'"]),
         ({"seed": -1}, ["seed", "-1"]),
         ({"limits": 3}, ["limits"]),
-        ({"model": "demo:smollm2-135m"}, ["'digits'", "images", "texts"]),
-        ({"task": "world-capitals"}, ["'world-capitals'", "texts", "images"]),
+        ({"model": "demo:smollm2-135m"}, ["'digits'", "classifies images", "causal language model"]),
+        ({"task": "world-capitals"}, ["'world-capitals'", "causal language model", "classifies images"]),
     ],
 )
 def test_a_run_that_cannot_be_done_says_why(server: Server, api: Client, change: dict, named: list[str]) -> None:
@@ -90,10 +92,11 @@ def test_unknown_things_are_404(server: Server, digits_run: Run) -> None:
         "/runs/nope/events",
         f"/runs/{digits_run.id}/maps/mean-abs/head",
         f"/runs/{digits_run.id}/maps/nope/head",
+        f"/runs/{digits_run.id}/maps/two-sided/expert",
         "/nope",
     ):
         problem_of(httpx.get(f"{server.url}/api/v1{path}"), 404)
-    problem_of(httpx.get(f"{server.url}/api/v1/runs/{digits_run.id}/maps/two-sided/expert"), 422)
+    problem_of(httpx.get(f"{server.url}/api/v1/runs/{digits_run.id}/maps/two-sided/circuit"), 422)
     problem_of(httpx.put(f"{server.url}/api/v1/runs"), 405)
 
 
@@ -187,7 +190,10 @@ def test_a_model_that_brings_code_or_an_unknown_type_is_refused(server: Server) 
     (folder / "config.json").write_text(json.dumps(config | {"auto_map": {"AutoModel": "evil.Model"}}))
     assert "auto_map" in problem_of(post(server, "/runs", GOOD | {"model": "local:code"}), 422).detail
     (folder / "config.json").write_text(json.dumps(config | {"model_type": "perceiver"}))
-    assert "'perceiver'" in problem_of(post(server, "/runs", GOOD | {"model": "local:code"}), 422).detail
+    save_file({"perceiver.latents": np.zeros((4, 4), np.float32)}, folder / "model.safetensors")
+    detail = problem_of(post(server, "/runs", GOOD | {"model": "local:code"}), 422).detail
+    assert "'perceiver' are outside the table" in detail
+    assert "no numbered list of blocks" in detail
     (folder / "config.json").write_text("{broken")
     assert "JSON" in problem_of(post(server, "/runs", GOOD | {"model": "local:code"}), 422).detail
 
@@ -204,7 +210,11 @@ def test_a_local_copy_of_a_model_is_scored_like_the_original(server: Server, api
 
 def test_what_only_the_worker_can_see_fails_with_the_reason(server: Server, api: Client) -> None:
     folder = model_folder(server, "torn")
+    whole = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(b"not safetensors at all")
+    with pytest.raises(ApiError, match=r"'local:torn' cannot be read as safetensors"):
+        api.submit_run(RunRequest(model="local:torn", task="digits"))
+    (folder / "model.safetensors").write_bytes(whole[:-1000])
     run = api.wait(api.submit_run(RunRequest(model="local:torn", task="digits")).id)
     assert run.status is Status.FAILED
     assert "local:torn" in (run.error or "")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import io
+import itertools
 from pathlib import Path
 
 import httpx
@@ -12,13 +14,13 @@ import pytest
 import torch
 
 from modelshapley.client import ApiError, Client
-from modelshapley.contracts import Off, Run, Status, TrialRequest
+from modelshapley.contracts import Off, Run, RunRequest, Status, TrialRequest
 from modelshapley.importance import ImportanceMap
 from modelshapley.models import LoadedModel
 from modelshapley.tasks import load_task
 from modelshapley.tasks.base import Split
 from modelshapley.units import Deactivation, UnitKind
-from modelshapley.verify import zeroed_weights
+from modelshapley.weights import zeroed_weights
 from tests.conftest import DIGITS_RUN, Server
 
 
@@ -26,7 +28,7 @@ def test_a_run_goes_from_queued_to_done_with_maps_for_every_method_and_unit(api:
     assert digits_run.status is Status.DONE, digits_run.error
     assert digits_run.progress.done == digits_run.progress.total == 256
     assert {(link.method, link.unit) for link in digits_run.maps} == {
-        (method, unit) for method in DIGITS_RUN.methods for unit in UnitKind
+        (method, unit) for method in DIGITS_RUN.methods for unit in ("neuron", "head", "layer")
     }
     assert digits_run.intact is not None
     assert digits_run.intact.accuracy > 0.97
@@ -199,12 +201,55 @@ def test_trial_events_grow_to_the_whole_test_set(api: Client, digits_run: Run) -
     assert counts[-1] == 360
 
 
+def test_rows_are_scored_pooled_and_switched_off(api: Client, digits_run: Run, digits_vit: LoadedModel) -> None:
+    request = RunRequest(model="demo:digits-vit", task="digits", methods=["mean-abs"], units=["row"], limit=64)
+    run = api.wait(api.submit_run(request).id)
+    assert run.status is Status.DONE, run.error
+    rows = np.array(api.importance_map(run.id, "mean-abs", "row").scores)
+    pooled = api.importance_map(run.id, "mean-abs", "row", pool="maps")
+    assert pooled.columns == ["q", "k", "v", "o", "up", "down"]
+    edges = np.cumsum([0, 96, 96, 96, 96, 40, 96])
+    assert rows.shape == (4, edges[-1])
+    np.testing.assert_allclose(
+        np.array(pooled.scores),
+        np.stack([rows[:, start:stop].mean(1) for start, stop in itertools.pairwise(edges)], axis=1),
+    )
+    # All query rows of layer 2: the same as attention that sees no question.
+    trial = api.measure(TrialRequest(run=run.id, off=Off(row=[(2, r) for r in range(96)])))
+    task, attention = load_task("digits"), digits_vit.model.vit.layers[2].attention
+    saved = copy.deepcopy(attention.q_proj.state_dict())
+    for parameter in attention.q_proj.parameters():
+        parameter.data.zero_()
+    examples = task.examples(Split.TEST)
+    with torch.no_grad():
+        expected = float(task.correct(digits_vit, examples).double().mean())
+    attention.q_proj.load_state_dict(saved)
+    assert trial.accuracy == pytest.approx(expected)
+    with pytest.raises(ApiError, match="Only rows belong to linear maps"):
+        api.importance_map(digits_run.id, "two-sided", "neuron", pool="maps")
+
+
 def test_what_there_is(api: Client, digits_run: Run) -> None:
     health = api.health()
     assert (health.status, health.redis, health.database, health.workers) == ("ok", True, True, 1)
     models = {model.id: model for model in api.models()}
-    assert models["demo:digits-vit"].shapes == {"neuron": [4, 40], "head": [4, 4], "layer": [4]}
-    assert models["demo:smollm2-135m"].shapes == {"neuron": [30, 1536], "head": [30, 9], "layer": [30]}
+    assert models["demo:digits-vit"].shapes == {
+        "neuron": [4, 40],
+        "head": [4, 4],
+        "layer": [4],
+        "row": [4, 5 * 96 + 40],
+    }
+    smollm2 = models["demo:smollm2-135m"]
+    assert smollm2.shapes == {"neuron": [30, 1536], "head": [30, 9], "layer": [30], "row": [30, 5184]}
+    assert smollm2.layout.projections[29] == {
+        "q": 576,
+        "k": 192,
+        "v": 192,
+        "o": 576,
+        "gate": 1536,
+        "up": 1536,
+        "down": 576,
+    }
     assert {task.id for task in api.tasks()} == {"digits", "world-capitals"}
     assert {m.id for m in api.methods()} >= {
         "model-shapley",

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import pytest
 
 from frontend import figures
-from modelshapley.contracts import MapData
+from modelshapley.contracts import Layout, MapData
 from modelshapley.units import UnitKind
 
 SHAPES = {UnitKind.LAYER: (30, 1), UnitKind.HEAD: (30, 9), UnitKind.NEURON: (30, 1536)}
@@ -36,7 +36,7 @@ def a_map(kind: UnitKind, shape: tuple[int, int] | None = None, signed: bool = F
 
 @pytest.fixture(params=[False, True], ids=["unsigned", "signed"])
 def maps(request: pytest.FixtureRequest) -> dict[UnitKind, MapData]:
-    return {kind: a_map(kind, signed=request.param) for kind in UnitKind}
+    return {kind: a_map(kind, signed=request.param) for kind in SHAPES}
 
 
 def heatmaps(figure: dict) -> list[dict]:
@@ -146,3 +146,29 @@ def test_a_thumbnail_is_darkest_where_the_map_is_highest() -> None:
     opacities = [float(text) for text in re.findall(r'fill-opacity="([\d.]+)"', picture)]
     assert len(opacities) == 16
     assert int(np.argmax(opacities)) == int(np.argmax(data.scores))
+
+
+def test_rows_are_drawn_as_the_mean_of_each_map_also_where_layers_differ() -> None:
+    layout = Layout(projections=[{"q": 3, "up": 2}, {"q": 2, "cross q": 2, "up": 1}])
+    data = a_map(UnitKind.ROW, (2, 5))
+    figure = figures.map_figure({UnitKind.ROW: data}, layout)
+    scores = np.array(data.scores)
+    expected = [
+        [scores[0, :3].mean(), scores[0, 3:].mean(), np.nan],
+        [scores[1, :2].mean(), scores[1, 4], scores[1, 2:4].mean()],
+    ]
+    drawn = np.array(heatmaps(figure)[0]["z"], dtype=float)
+    np.testing.assert_allclose(drawn, expected, rtol=1e-3)
+    assert figure["layout"]["xaxis"]["ticktext"] == ["q", "up", "cross q"]
+    assert figure["layout"]["meta"]["panels"][0]["spans"] == [[(0, 3), (3, 5), (0, 0)], [(0, 2), (4, 5), (2, 4)]]
+
+
+def test_a_place_without_a_unit_is_drawn_as_a_gap() -> None:
+    data = a_map(UnitKind.HEAD, (2, 4))
+    scores = [[*data.scores[0][:2], None, None], data.scores[1]]
+    figure = figures.map_figure({UnitKind.HEAD: data.model_copy(update={"scores": scores})})
+    assert heatmaps(figure)[0]["z"][0][2:] == [None, None]
+    assert figure["layout"]["meta"]["panels"][0]["counts"] == [2, 4]
+    assert "up to 4 a layer" in figure["layout"]["annotations"][0]["text"]
+    assert "of 6" in heatmaps(figure)[0]["hovertemplate"]
+    assert unquote(figures.thumbnail(data.model_copy(update={"scores": scores}))).count("<rect") == 6

@@ -12,8 +12,15 @@ from modelshapley.contracts import ModelInfo, RunRequest
 from modelshapley.tasks.infos import TASKS
 
 MODELS = [
-    ModelInfo(id="demo:digits-vit", title="Digits ViT", modality="image"),
-    ModelInfo(id="demo:smollm2-135m", title="SmolLM2", modality="text"),
+    ModelInfo(
+        id="demo:digits-vit",
+        title="Digits ViT",
+        auto_class="AutoModelForImageClassification",
+        shapes={"head": [4, 4]},
+    ),
+    ModelInfo(
+        id="demo:smollm2-135m", title="SmolLM2", auto_class="AutoModelForCausalLM", shapes={"head": [30, 9]}
+    ),
 ]
 GOOD: dict[str, Any] = {
     "model": "demo:digits-vit",
@@ -38,9 +45,10 @@ def test_nothing_is_wrong_with_a_good_form() -> None:
     [
         ("model", None, "Choose a model"),
         ("task", None, "Choose a task"),
-        ("task", "world-capitals", "wants a model of texts; Digits ViT works on images"),
+        ("task", "world-capitals", "wants a causal language model; Digits ViT is a model that classifies images"),
         ("methods", [], "at least one method"),
         ("units", [], "at least one kind of unit"),
+        ("units", ["head", "expert"], "Digits ViT has no experts"),
         ("limit", 0, "from 1"),
         ("limit", "", "from 1"),
         ("limit", 1.5, "from 1"),
