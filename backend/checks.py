@@ -6,7 +6,7 @@ from modelshapley.anatomy import Anatomy
 from modelshapley.catalog import Catalog
 from modelshapley.contracts import RunRequest
 from modelshapley.errors import BadParameter, TaskMismatch, UnknownName
-from modelshapley.methods import canonical
+from modelshapley.methods import canonical, check_size
 from modelshapley.tasks import TASKS
 from modelshapley.units import USUAL
 
@@ -26,6 +26,8 @@ def check_run(request: RunRequest, catalog: Catalog) -> tuple[RunRequest, Anatom
     units = request.units if "units" in request.model_fields_set else [kind for kind in USUAL if kind in there]
     for kind in units:
         anatomy.shapes.of(kind)  # raises where the model has none
+        for method in methods:
+            check_size(method, kind.value, anatomy.shapes.count(kind))
     return request.model_copy(update={"methods": methods, "units": units}), anatomy
 
 

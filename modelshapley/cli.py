@@ -51,7 +51,8 @@ def score(
     loaded_task, loaded_method = load_task(task), load_method(method)
     loaded = load(_folder(model, data), device)
     loaded_task.check(loaded)
-    scoring = Scoring(loaded, loaded_task, [loaded_method], units or [kind for kind in USUAL if kind in loaded.anatomy.shapes.kinds], limit, seed)
+    kinds = units or [kind for kind in USUAL if kind in loaded.anatomy.shapes.kinds]
+    scoring = Scoring(loaded, loaded_task, [loaded_method], kinds, limit, seed)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=notes) as bars:
         bar = bars.add_task(f"{model} on {task} by {method}", total=None)

@@ -121,6 +121,8 @@ class MethodInfo(Contract):
         description="backward passes over the probe set with default parameters, at most; "
         "a method of several takes them for each kind of unit"
     )
+    cost: str = Field(default="", description="where passes do not tell: what it costs, in words")
+    largest: int | None = Field(default=None, description="most units of a kind that it can score")
     signed: bool = Field(description="scores may be negative: the unit hurts the task")
     quantity: str = Field(description="what a score is, with its unit", examples=["mean |dLoss/dgate|, nats"])
     summary: str

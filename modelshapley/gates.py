@@ -56,6 +56,18 @@ def switched_off(model: nn.Module, anatomy: Anatomy, deactivation: Deactivation)
         yield
 
 
+@contextmanager
+def gated_each(model: nn.Module, anatomy: Anatomy, kind: UnitKind, gates: Tensor) -> Iterator[None]:
+    """The same with gates of its own for each example of the forward pass: (examples, layers, units a layer)."""
+    with ExitStack() as stack:
+        for layer in range(anatomy.shapes.layers):
+            for site in anatomy.sites(kind, layer):
+                here = gates[:, layer, site.first : site.first + site.count]
+                if bool((here != 1).any()):
+                    stack.callback(hook(model, site, _scale_each(site, here)).remove)
+        yield
+
+
 def hook(model: nn.Module, site: Site, change: Change) -> Any:
     """Pass the activation at `site` through `change`; the handle returned takes it out again.
 
@@ -87,6 +99,18 @@ def channels(site: Site, by_unit: Tensor, width: int) -> Tensor:
     return spread
 
 
+def factors_of(site: Site, gates: Tensor, z: Tensor, index: Tensor | None) -> Tensor:
+    """Gates (examples, units of the site) in a shape to multiply z by: (examples or windows, ..., channels).
+
+    index: which expert each routing weight belongs to, where z holds these.
+    """
+    here = gates.to(z)
+    if index is not None:
+        return here.gather(1, index.reshape(len(here), -1)).view_as(z)
+    spread = channels(site, here, z.shape[-1]).repeat_interleave(len(z) // len(here), 0)
+    return spread.view(len(z), *(1,) * (z.dim() - 2), z.shape[-1])
+
+
 def _first(output: Any, change: Callable[[Tensor], Tensor]) -> Any:
     """Some modules return a tuple whose first element is the activation."""
     return (change(output[0]), *output[1:]) if isinstance(output, tuple) else change(output)
@@ -98,3 +122,7 @@ def _scale(site: Site, factor: Tensor) -> Change:
         return z * (channels(site, here, z.shape[-1]) if index is None else here[index])
 
     return change
+
+
+def _scale_each(site: Site, gates: Tensor) -> Change:
+    return lambda z, index: z * factors_of(site, gates, z, index)

@@ -6,7 +6,8 @@ import platform
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
+from itertools import product
 from typing import Any, Self
 
 import numpy as np
@@ -15,8 +16,10 @@ import transformers
 from torch import Tensor
 
 from modelshapley import __version__
+from modelshapley.gates import gated_each
 from modelshapley.importance import ImportanceMap, pack, unpack
-from modelshapley.methods.base import Method, Moments, Place, Reading
+from modelshapley.methods import check_size
+from modelshapley.methods.base import Method, Moments, Place, Reading, Utility
 from modelshapley.methods.sided import SidedMethod
 from modelshapley.models import LoadedModel
 from modelshapley.signals import Signals, observed
@@ -99,6 +102,8 @@ class Scoring:
 
     def steps(self, sums: Sums) -> Iterator[tuple[int, int]]:
         """Add up batch after batch into `sums`, yielding (done, total) after each. Safe to stop between two."""
+        for method, kind in product(self.methods, self.kinds):
+            check_size(method.spec, kind.value, self.loaded.anatomy.shapes.count(kind))
         examples = self.task.examples(Split.PROBE, self.seed)[: self.limit]
         total = len(examples)
         while sums.done < total:
@@ -112,20 +117,14 @@ class Scoring:
         return {method.spec: self._read(method, sums) for method in self.methods}
 
     def _add(self, batch: Sequence[Any], total: int, sums: Sums) -> None:
-        intact: Mapping[UnitKind, Signals] | None = None
+        shared = _Intact(self, batch)
         for method in self.methods:
             for kind in self.kinds:
                 place = Place(sums.done, len(batch), total, self.seed, list(UnitKind).index(kind))
-                gates = method.gates(self.loaded.anatomy.shapes.table(kind), place)
-                if gates is None:
-                    intact = intact or self._pass(batch, self.kinds, self._parts())
-                    signals = [intact[kind]]
-                else:
-                    signals = [self._pass(batch, [kind], method.parts, {kind: gate})[kind] for gate in gates]
-                for name, values in method.statistics(signals, place).items():
+                for name, values in method.statistics(_Batch(self, batch, method, kind, place, shared)).items():
                     sums.add(method.spec, kind, name, Moments.of(values))
 
-    def _pass(
+    def signals(
         self,
         batch: Sequence[Any],
         kinds: Collection[UnitKind],
@@ -137,9 +136,6 @@ class Scoring:
         with observed(self.loaded.model, self.loaded.anatomy, kinds, parts, at) as observer:
             self.task.losses(self.loaded, batch).sum().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             return observer.take()
-
-    def _parts(self) -> frozenset[str]:
-        return frozenset().union(*(method.parts for method in self.methods))
 
     def _read(self, method: Method, sums: Sums) -> ImportanceMap:
         scores, errors, sides = {}, {}, {}
@@ -186,6 +182,50 @@ class Scoring:
             },
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }
+
+
+class _Intact:
+    """The signals of the model as it is, for all kinds and methods, computed when first asked for."""
+
+    def __init__(self, scoring: Scoring, examples: Sequence[Any]) -> None:
+        self._scoring, self._examples = scoring, examples
+
+    @cached_property
+    def signals(self) -> Mapping[UnitKind, Signals]:
+        parts = frozenset().union(*(method.parts for method in self._scoring.methods))
+        return self._scoring.signals(self._examples, self._scoring.kinds, parts)
+
+
+class _Batch:
+    """A batch as one method sees it, for one kind of unit (methods.base.Batch)."""
+
+    def __init__(
+        self,
+        scoring: Scoring,
+        examples: Sequence[Any],
+        method: Method,
+        kind: UnitKind,
+        place: Place,
+        shared: _Intact,
+    ) -> None:
+        shapes = scoring.loaded.anatomy.shapes
+        self._scoring, self._examples, self._method, self._kind = scoring, examples, method, kind
+        self._shared = shared
+        self.place, self.shape = place, shapes.table(kind)
+        self.there = shapes.there(kind).reshape(self.shape)
+
+    def intact(self) -> Signals:
+        return self._shared.signals[self._kind]
+
+    def at(self, gates: Tensor) -> Signals:
+        kind = self._kind
+        return self._scoring.signals(self._examples, [kind], self._method.parts, {kind: gates})[kind]
+
+    def utility(self, gates: Tensor, rows: Sequence[int], what: Utility) -> Tensor:
+        loaded, task = self._scoring.loaded, self._scoring.task
+        chosen = [self._examples[row] for row in rows]
+        with torch.inference_mode(), gated_each(loaded.model, loaded.anatomy, self._kind, gates.to(loaded.device)):
+            return -task.losses(loaded, chosen) if what == "loss" else task.correct(loaded, chosen)
 
 
 def is_signed(method: Method) -> bool:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from modelshapley.anatomy import Anatomy, Site
-from modelshapley.gates import channels, hook
+from modelshapley.gates import factors_of, hook
 from modelshapley.units import UnitKind
 from modelshapley.weights import outgoing
 
@@ -176,16 +176,7 @@ def _tap(site: Site, gates: Tensor | None, sink: Sink) -> Any:
     """A change for :func:`gates.hook`. gates: (examples, units of the site)."""
 
     def change(z: Tensor, index: Tensor | None) -> Tensor:
-        factor = None
-        if gates is not None:
-            here = gates.to(z)
-            if index is None:
-                spread = channels(site, here, z.shape[-1])
-                copies = len(z) // len(spread)
-                spread = spread.repeat_interleave(copies, 0)
-                factor = spread.view(len(z), *(1,) * (z.dim() - 2), z.shape[-1])
-            else:
-                factor = here.gather(1, index.reshape(len(here), -1)).view_as(z)
+        factor = None if gates is None else factors_of(site, gates, z, index)
         tapped: Tensor = _Tap.apply(z, factor, lambda z, dz: sink(z, dz, index))  # type: ignore[no-untyped-call]  # torch leaves it untyped
         return tapped
 

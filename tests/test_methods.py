@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import combinations
 from math import comb
 
@@ -49,6 +50,24 @@ def brute_force(utility: Callable[[frozenset[int]], float]) -> np.ndarray:
     return values
 
 
+@dataclass
+class Same:
+    """A batch whose every pass gives the same signals."""
+
+    signals: Signals
+
+    def __post_init__(self) -> None:
+        self.place = Place(0, EXAMPLES, EXAMPLES, 0, 0)
+        self.shape = tuple(self.signals.gate.shape[1:])
+        self.there = np.ones(self.shape, bool)
+
+    def intact(self) -> Signals:
+        return self.signals
+
+    def at(self, gates: torch.Tensor) -> Signals:
+        return self.signals
+
+
 def scores(method_id: str, signals: Signals) -> np.ndarray:
     return read(method_id, signals)[0][0]
 
@@ -56,10 +75,7 @@ def scores(method_id: str, signals: Signals) -> np.ndarray:
 def read(spec: str, signals: Signals) -> tuple[np.ndarray, np.ndarray]:
     """Scores and errors of a method on one batch; the same signals answer every pass it asks for."""
     method = load_method(spec)
-    place = Place(0, EXAMPLES, EXAMPLES, 0, 0)
-    gates = method.gates((1, UNITS), place)
-    passes = [signals] * (1 if gates is None else len(gates))
-    moments = {name: Moments.of(values) for name, values in method.statistics(passes, place).items()}
+    moments = {name: Moments.of(values) for name, values in method.statistics(Same(signals)).items()}
     return method.read(moments, reading())
 
 
@@ -154,8 +170,7 @@ def test_model_wide_blocks_add_up_all_layers() -> None:
     c = torch.randn((EXAMPLES, 2, 3), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     signals = Signals(gate=c, offset=c, size=c, reach=c)
     by_layer, by_model = (
-        load_method(f"model-shapley,block={b}").statistics([signals], Place(0, EXAMPLES, EXAMPLES, 0, 0))["value"]
-        for b in ("layer", "model")
+        load_method(f"model-shapley,block={b}").statistics(Same(signals))["value"] for b in ("layer", "model")
     )
     everything = c.sum((1, 2), keepdim=True)
     torch.testing.assert_close(by_model, -c + c * everything / 2)

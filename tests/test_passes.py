@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from itertools import combinations
 from math import comb
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from modelshapley.errors import BadParameter
 from modelshapley.game import Game
 from modelshapley.gates import gated
-from modelshapley.methods import load_method
+from modelshapley.methods import canonical, load_method
+from modelshapley.models import LoadedModel
 from modelshapley.permutations import Estimate, antithetic_pair
 from modelshapley.scoring import Scoring, score
+from modelshapley.tasks import load_task
 from modelshapley.tasks.base import Split
 from modelshapley.units import UnitKind
 from tests.toys import KINDS, LLAMA, VIT, ToyTask, tiny
@@ -160,3 +164,64 @@ def test_baselines_by_hand() -> None:
     }
     for method, values in expected.items():
         np.testing.assert_allclose(maps[method].scores[UnitKind.NEURON][1], values.numpy(), rtol=1e-4)
+
+
+@pytest.mark.parametrize(("kind", "config"), [(UnitKind.HEAD, VIT), (UnitKind.LAYER, LLAMA)])
+@pytest.mark.parametrize("utility", ["loss", "accuracy"])
+def test_permutation_shapley_reaches_the_enumerated_values(kind: UnitKind, config: Any, utility: Any) -> None:
+    loaded = tiny(config)
+    task = ToyTask(loaded)
+    game = Game(loaded, task, kind, task.examples(Split.PROBE), utility)
+    spec = f"permutation-shapley,pairs=30,utility={utility}"
+    found = score(Scoring(loaded, task, [load_method(spec)], [kind], 100))[spec]
+    truth, scores = exact(game), found.scores[kind].reshape(-1)
+    assert scores.sum() == pytest.approx(total(game), abs=1e-5)
+    # Errors hold the spread over examples too, so this is a wide net; the next line is the narrow one.
+    assert np.all(np.abs(scores - truth) <= 4 * found.standard_errors[kind].reshape(-1) + 1e-9)
+    assert np.abs(scores - truth).max() < 0.25 * np.abs(truth).max()
+    assert np.corrcoef(scores, truth)[0, 1] > 0.97
+
+
+def test_a_truncated_permutation_still_shares_out_every_example() -> None:
+    loaded = tiny(LLAMA)
+    task = ToyTask(loaded)
+    game = Game(loaded, task, UnitKind.HEAD, task.examples(Split.PROBE))
+    whole, cut = (
+        score(Scoring(loaded, task, [load_method(spec)], [UnitKind.HEAD], 100))[spec].scores[UnitKind.HEAD]
+        for spec in ("permutation-shapley", "permutation-shapley,truncate=0.5")
+    )
+    assert cut.sum() == pytest.approx(total(game), abs=1e-4)
+    assert not np.allclose(cut, whole)
+
+
+def test_permutation_shapley_refuses_what_would_take_for_ever(smollm2: LoadedModel) -> None:
+    scoring = Scoring(
+        smollm2, load_task("world-capitals"), [load_method("permutation-shapley")], [UnitKind.NEURON], 2
+    )
+    with pytest.raises(BadParameter, match=r"at most 4,096 units.*46,080 neurons"):
+        score(scoring)
+
+
+def test_coalitions_stop_when_their_error_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = tiny(VIT)
+    made = {}
+    for error in (0, 0.3, 0.9):
+        spec = f"coalition-shapley,passes=64,error={error}"
+        scoring = Scoring(loaded, ToyTask(loaded), [load_method(spec)], [UnitKind.HEAD], 4)
+        passes = 0
+        signals = Scoring.signals
+
+        def counted(self: Scoring, *args: Any, signals: Any = signals) -> Any:
+            nonlocal passes
+            passes += 1
+            return signals(self, *args)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Scoring, "signals", counted)
+            made[error] = passes, score(scoring)[canonical(spec)].scores[UnitKind.HEAD]
+        made[error] = passes, made[error][1]
+    assert made[0][0] == 64
+    assert made[0.9][0] < made[0.3][0] < 64
+    near, far = (float(np.abs(made[e][1] - made[0][1]).mean()) for e in (0.3, 0.9))
+    assert near < far
+    assert np.corrcoef(made[0.3][1].reshape(-1), made[0][1].reshape(-1))[0, 1] > 0.9

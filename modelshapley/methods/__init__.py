@@ -6,12 +6,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from modelshapley.methods.infos import METHODS
-from modelshapley.methods.specs import canonical, harm_of, parse_method, reading_of, with_harm
+from modelshapley.methods.specs import canonical, check_size, harm_of, parse_method, reading_of, with_harm
 
 if TYPE_CHECKING:
     from modelshapley.methods.base import Method
 
-__all__ = ["METHODS", "canonical", "harm_of", "load_method", "parse_method", "reading_of", "with_harm"]
+__all__ = [
+    "METHODS",
+    "canonical",
+    "check_size",
+    "harm_of",
+    "load_method",
+    "parse_method",
+    "reading_of",
+    "with_harm",
+]
 
 _CLASSES = {
     "two-sided": "two_sided.TwoSided",
@@ -21,6 +30,7 @@ _CLASSES = {
     "model-shapley-paper": "model_shapley_paper.ModelShapleyPaper",
     "path-shapley": "path_shapley.PathShapley",
     "coalition-shapley": "coalition_shapley.CoalitionShapley",
+    "permutation-shapley": "permutation_shapley.PermutationShapley",
     "gradient-trace": "gradient_trace.GradientTrace",
     "gradient": "gradient.Gradient",
     "wanda": "wanda.Wanda",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from modelshapley.signals import Signals
 
 Array = npt.NDArray[np.float64]
 Shape = tuple[int, int]
+Utility = Literal["loss", "accuracy"]
 
 
 @dataclass
@@ -93,6 +94,29 @@ Scores = tuple[Array, Array]
 """Scores and their standard errors, both (layers, units a layer)."""
 
 
+class Batch(Protocol):
+    """Some probe examples in front of the model, and one kind of unit: what a method may ask about them.
+
+    shape: (layers, units a layer); there: the same, True where a place is a unit.
+    """
+
+    place: Place
+    shape: Shape
+    there: npt.NDArray[np.bool_]
+
+    def intact(self) -> Signals:
+        """Of the model as it is; one pass, shared with every other method and kind that asks for it."""
+
+    def at(self, gates: Tensor) -> Signals:
+        """At gates (examples, layers, units a layer), each example at its own; one pass."""
+
+    def utility(self, gates: Tensor, rows: Sequence[int], what: Utility) -> Tensor:
+        """Utility of coalitions, (coalitions,): of example ``rows[i]`` of the batch under ``gates[i]``.
+
+        'loss': minus its loss, nats; 'accuracy': 1 where it is answered right, else 0. Forward only.
+        """
+
+
 class Method(ABC):
     """One importance method. Stateless: the sums are kept by the caller.
 
@@ -110,19 +134,11 @@ class Method(ABC):
         """How a run names it."""
         return canonical(",".join([self.info.id, *(f"{k}={v}" for k, v in self.parameters.items())]))
 
-    def gates(self, shape: Shape, place: Place) -> Sequence[Tensor] | None:
-        """The gates at which backward passes are wanted, each (examples, layers, units a layer).
-
-        None: one pass through the intact model, shared with every other method that wants it; an empty
-        list: no pass at all.
-        """
-        return None
-
     @abstractmethod
-    def statistics(self, signals: Sequence[Signals], place: Place) -> Mapping[str, Tensor]:
+    def statistics(self, batch: Batch) -> Mapping[str, Tensor]:
         """Per-example statistics whose sums the method needs, each (examples, layers, units a layer).
 
-        signals: one for each of :meth:`gates`, in order.
+        What an example gives may not depend on the others of its batch: any split gives the same map.
         """
 
     @abstractmethod
@@ -137,8 +153,8 @@ class MeanMethod(Method):
     def statistic(self, signals: Signals) -> Tensor:
         """The statistic, (examples, layers, units a layer)."""
 
-    def statistics(self, signals: Sequence[Signals], place: Place) -> Mapping[str, Tensor]:
-        return {"value": self.statistic(signals[0])}
+    def statistics(self, batch: Batch) -> Mapping[str, Tensor]:
+        return {"value": self.statistic(batch.intact())}
 
     def read(self, moments: Mapping[str, Moments], reading: Reading) -> Scores:
         return moments["value"].mean(), moments["value"].standard_error()

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from torch import Tensor
 
-from modelshapley.methods.base import Place, Shape
+from modelshapley.methods.base import Batch, Place, Shape
 from modelshapley.methods.infos import COALITION_SHAPLEY
-from modelshapley.methods.sided import SidedMethod, mean_gate
-from modelshapley.signals import Signals
+from modelshapley.methods.sided import SidedMethod
 
 
 class CoalitionShapley(SidedMethod):
@@ -20,25 +17,62 @@ class CoalitionShapley(SidedMethod):
     Every example draws coalitions of its own, in antithetic pairs (the second has t mirrored and the draws
     turned round), so that n examples see n x `passes` coalitions, and the spread over examples holds the
     coalitions' too. With from = 0 it estimates the Shapley value where the loss is linear in each gate. Nats;
-    positive: the unit lowers the loss. `passes` backward passes for each kind of unit.
+    positive: the unit lowers the loss. At most `passes` backward passes for each kind of unit: with `error` above
+    0, an example is done as soon as the standard error of its values from pair to pair, as a root mean square
+    over units, is at most `error` times their own root mean square.
     """
 
     info = COALITION_SHAPLEY
 
-    def gates(self, shape: Shape, place: Place) -> Sequence[Tensor]:
+    def values(self, batch: Batch) -> Tensor:
         pairs = int(self.parameters["passes"]) // 2
-        low = float(self.parameters["from"])
-        coalitions = np.empty((2 * pairs, place.count, *shape), dtype=np.float32)
-        for row in range(place.count):
-            rng = np.random.default_rng([place.seed, place.kind, place.start + row])
-            for pair in range(pairs):
-                # Stratified: the pairs of an example share the interval of t between them.
-                t = (pair + rng.random()) / pairs / 2
-                draws = rng.random(shape)
-                for mirrored in (0, 1):
-                    share = low + (1 - low) * (1 - t if mirrored else t)
-                    coalitions[2 * pair + mirrored, row] = (1 - draws if mirrored else draws) < share
-        return list(torch.from_numpy(coalitions))
+        total = torch.zeros((batch.place.count, *batch.shape), dtype=torch.float64)
+        squares, used = torch.zeros_like(total), torch.zeros(batch.place.count, dtype=torch.float64)
+        busy = torch.ones(batch.place.count, dtype=torch.bool)
+        coalitions = _Coalitions(batch.place, batch.shape, pairs, float(self.parameters["from"]))
+        for pair in range(pairs):
+            phi = -torch.stack([batch.at(gates).gate.double().cpu() for gates in coalitions.pair(pair)]).mean(0)
+            total[busy] += phi[busy]
+            squares[busy] += phi[busy].square()
+            used[busy] += 1
+            busy &= ~self._settled(total, squares, used)
+            if not busy.any():
+                break
+        return total / used[:, None, None]
 
-    def values(self, signals: Sequence[Signals]) -> Tensor:
-        return -mean_gate(signals, torch.full((len(signals),), 1 / len(signals), dtype=torch.float64))
+    def _settled(self, total: Tensor, squares: Tensor, used: Tensor) -> Tensor:
+        """Which examples need no more pairs, (examples,)."""
+        n = used[:, None, None]
+        mean = total / n
+        variance = (squares / n - mean.square()).clamp(min=0) / (n - 1).clamp(min=1)
+        error, size = variance.mean((1, 2)), mean.square().mean((1, 2))
+        return (used > 1) & (error <= float(self.parameters["error"]) ** 2 * size)
+
+
+class _Coalitions:
+    """The coalitions of every example of a batch, drawn from its place in the probe set alone."""
+
+    def __init__(self, place: Place, shape: Shape, pairs: int, low: float) -> None:
+        self._shape, self._pairs, self._low = shape, pairs, low
+        self._rngs = [np.random.default_rng([place.seed, place.kind, place.start + i]) for i in range(place.count)]
+
+    def pair(self, number: int) -> list[Tensor]:
+        """Two gates (examples, layers, units a layer). In order: pair 0, 1, 2 ..."""
+        gates = np.empty((2, len(self._rngs), *self._shape), dtype=np.float32)
+        for row, rng in enumerate(self._rngs):
+            # Stratified: the pairs of an example share the interval of t between them. Taken in an order that
+            # covers it evenly however early the example is done.
+            stratum = _spread(number, self._pairs)
+            t = (stratum + rng.random()) / self._pairs / 2
+            draws = rng.random(self._shape)
+            for mirrored in (0, 1):
+                share = self._low + (1 - self._low) * (1 - t if mirrored else t)
+                gates[mirrored, row] = (1 - draws if mirrored else draws) < share
+        return list(torch.from_numpy(gates))
+
+
+def _spread(number: int, count: int) -> int:
+    """The numbers 0 to count - 1 in an order whose every beginning is spread out: bits turned round."""
+    bits = max(1, (count - 1).bit_length())
+    order = [int(format(i, f"0{bits}b")[::-1], 2) for i in range(1 << bits)]
+    return [i for i in order if i < count][number]

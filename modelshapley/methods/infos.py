@@ -110,10 +110,48 @@ COALITION_SHAPLEY = MethodInfo(
         ParameterInfo(
             name="passes", default=8, minimum=2, maximum=256, whole=True, summary="backward passes, an even number"
         ),
+        ParameterInfo(
+            name="error",
+            default=0,
+            minimum=0,
+            maximum=1,
+            summary="an example is done once the standard error of its values is this share of them; "
+            "0: when all passes are made",
+        ),
         ParameterInfo(name="from", default=0, minimum=0, maximum=0.99, summary="smallest share of units kept on"),
         _harm("signed"),
     ],
     sided=True,
+)
+PERMUTATION_SHAPLEY = MethodInfo(
+    id="permutation-shapley",
+    title="Permutation Shapley",
+    passes=0,
+    cost="2 x pairs forward passes for each unit, no backward pass",
+    largest=4096,
+    signed=True,
+    quantity="sampled Shapley value of the loss (nats) or of accuracy",
+    summary="The definition itself: units go off one after the other in random order. Slow, and the truth.",
+    formula="E[U(before the unit leaves) - U(after)] over random orders and their reverses",
+    source="Shapley 1953; sampling after Castro et al. 2009",
+    parameters=[
+        ParameterInfo(
+            name="pairs",
+            default=1,
+            minimum=1,
+            maximum=1000,
+            whole=True,
+            summary="orders and their reverses an example",
+        ),
+        ParameterInfo(name="utility", default="loss", choices=["loss", "accuracy"], summary="what is shared out"),
+        ParameterInfo(
+            name="truncate",
+            default=0,
+            minimum=0,
+            maximum=0.5,
+            summary="an order ends once this near to everything off, as a share of the whole range; 0: never",
+        ),
+    ],
 )
 GRADIENT_TRACE = MethodInfo(
     id="gradient-trace",
@@ -186,6 +224,7 @@ METHODS: dict[str, MethodInfo] = {
         MODEL_SHAPLEY_PAPER,
         PATH_SHAPLEY,
         COALITION_SHAPLEY,
+        PERMUTATION_SHAPLEY,
         GRADIENT_TRACE,
         GRADIENT,
         WANDA,

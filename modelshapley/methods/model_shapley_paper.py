@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from modelshapley.methods.base import Array, Method, Moments, Place, Reading, Scores
+from modelshapley.methods.base import Array, Batch, Method, Moments, Reading, Scores
 from modelshapley.methods.infos import MODEL_SHAPLEY_PAPER
 from modelshapley.methods.model_shapley import block_sum
-from modelshapley.signals import Signals
 
 
 class ModelShapleyPaper(Method):
@@ -25,8 +24,8 @@ class ModelShapleyPaper(Method):
 
     info = MODEL_SHAPLEY_PAPER
 
-    def statistics(self, signals: Sequence[Signals], place: Place) -> Mapping[str, Tensor]:
-        c = signals[0].gate
+    def statistics(self, batch: Batch) -> Mapping[str, Tensor]:
+        c, place = batch.intact().gate, batch.place
         phi = -c - 0.5 * c * block_sum(c, str(self.parameters["block"]))
         weights = torch.from_numpy(self._weights(place.total)[place.start : place.start + place.count])
         w = weights.to(c)[:, None, None]

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from torch import Tensor
 
-from modelshapley.methods.base import Place, Shape
+from modelshapley.methods.base import Batch
 from modelshapley.methods.infos import PATH_SHAPLEY
-from modelshapley.methods.sided import SidedMethod, mean_gate
-from modelshapley.signals import Signals
+from modelshapley.methods.sided import SidedMethod
 
 
 class PathShapley(SidedMethod):
@@ -23,11 +20,11 @@ class PathShapley(SidedMethod):
 
     info = PATH_SHAPLEY
 
-    def gates(self, shape: Shape, place: Place) -> Sequence[Tensor]:
-        return [torch.full((place.count, *shape), float(t)) for t in self._nodes()[0]]
-
-    def values(self, signals: Sequence[Signals]) -> Tensor:
-        return -mean_gate(signals, torch.from_numpy(self._nodes()[1]))
+    def values(self, batch: Batch) -> Tensor:
+        phi = torch.zeros((batch.place.count, *batch.shape), dtype=torch.float64)
+        for t, weight in zip(*self._nodes(), strict=True):
+            phi -= float(weight) * batch.at(torch.full(phi.shape, float(t))).gate.double().cpu()
+        return phi
 
     def _nodes(self) -> tuple[np.ndarray, np.ndarray]:
         """Points in (0, 1) and their weights, which sum to 1."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from torch import Tensor
 
-from modelshapley.methods.base import Method, Moments, Place, Reading, Scores, Shape
+from modelshapley.methods.base import Batch, Method, Moments, Reading, Scores
 from modelshapley.methods.infos import RANDOM
-from modelshapley.signals import Signals
 
 
 class Random(Method):
@@ -20,10 +19,7 @@ class Random(Method):
 
     info = RANDOM
 
-    def gates(self, shape: Shape, place: Place) -> Sequence[Tensor]:
-        return []
-
-    def statistics(self, signals: Sequence[Signals], place: Place) -> Mapping[str, Tensor]:
+    def statistics(self, batch: Batch) -> Mapping[str, Tensor]:
         return {}
 
     def read(self, moments: Mapping[str, Moments], reading: Reading) -> Scores:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
 from modelshapley.importance import Sides, weigh
-from modelshapley.methods.base import Method, Moments, Place, Reading, Scores
-from modelshapley.signals import Signals
+from modelshapley.methods.base import Batch, Method, Moments, Reading, Scores
 
 
 class SidedMethod(Method):
@@ -20,11 +18,11 @@ class SidedMethod(Method):
     """
 
     @abstractmethod
-    def values(self, signals: Sequence[Signals]) -> Tensor:
+    def values(self, batch: Batch) -> Tensor:
         """phi_b of every unit, (examples, layers, units a layer), nats; positive: the example needs the unit."""
 
-    def statistics(self, signals: Sequence[Signals], place: Place) -> Mapping[str, Tensor]:
-        phi = self.values(signals)
+    def statistics(self, batch: Batch) -> Mapping[str, Tensor]:
+        phi = self.values(batch)
         return {"help": phi.clamp(min=0), "harm": (-phi).clamp(min=0)}
 
     def sides(self, moments: Mapping[str, Moments]) -> Sides:
@@ -35,8 +33,3 @@ class SidedMethod(Method):
     def read(self, moments: Mapping[str, Moments], reading: Reading) -> Scores:
         harm = self.parameters["harm"]
         return weigh(self.sides(moments), None if harm == "signed" else float(harm))
-
-
-def mean_gate(signals: Sequence[Signals], weights: Tensor) -> Tensor:
-    """Weighted sum over passes of the gate derivatives, (examples, layers, units a layer)."""
-    return torch.stack([w * s.gate.double() for w, s in zip(weights, signals, strict=True)]).sum(0)

@@ -74,6 +74,16 @@ def canonical(spec: str) -> str:
     return ",".join([info.id, *changed])
 
 
+def check_size(spec: str, kind: str, units: int) -> None:
+    """Raise BadParameter where a method cannot take on so many units of a kind."""
+    info, _ = parse_method(spec)
+    if info.largest is not None and units > info.largest:
+        raise BadParameter(
+            f"{info.id!r} can score at most {info.largest:,} units of a kind, this model has {units:,} {kind}s; "
+            "leave that kind out of 'units', or use 'coalition-shapley', which estimates the same."
+        )
+
+
 @dataclass(frozen=True)
 class MapReading:
     """A reading of a computed map: `computed` is the method that the run was scored by, `harm` None for signed."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import Tensor
 
+from modelshapley.methods.base import Batch
 from modelshapley.methods.infos import TWO_SIDED
 from modelshapley.methods.sided import SidedMethod
-from modelshapley.signals import Signals
 
 
 class TwoSided(SidedMethod):
@@ -20,6 +18,6 @@ class TwoSided(SidedMethod):
 
     info = TWO_SIDED
 
-    def values(self, signals: Sequence[Signals]) -> Tensor:
-        c = signals[0].gate
+    def values(self, batch: Batch) -> Tensor:
+        c = batch.intact().gate
         return -c + 0.5 * c.square()

@@ -210,6 +210,7 @@ def test_a_local_copy_of_a_model_is_scored_like_the_original(server: Server, api
 
 def test_what_only_the_worker_can_see_fails_with_the_reason(server: Server, api: Client) -> None:
     folder = model_folder(server, "torn")
+    shutil.copy(ASSETS / "digits-vit" / "model.safetensors", folder)
     whole = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(b"not safetensors at all")
     with pytest.raises(ApiError, match=r"'local:torn' cannot be read as safetensors"):
