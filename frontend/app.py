@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import dash_mantine_components as dmc
@@ -15,6 +16,7 @@ from frontend.pages import states
 from modelshapley.client import ApiError, AsyncClient
 from modelshapley.errors import ModelShapleyError
 
+log = logging.getLogger(__name__)
 PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -40,6 +42,7 @@ def attach(root: FastAPI, api: AsyncClient) -> Dash:
         update_title=None,
         index_string=PAGE,
         suppress_callback_exceptions=True,
+        on_error=_unexpected,
         meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
     )
     app.layout = _shell
@@ -59,6 +62,12 @@ def attach(root: FastAPI, api: AsyncClient) -> Dash:
     # a page without scripts. There is no public name for it in Dash 4.4.
     app._setup_server()
     return app
+
+
+def _unexpected(error: Exception) -> None:
+    """Dash answers 500 and says nothing; our log tells what it was."""
+    log.error("a callback failed", exc_info=error)
+    raise error
 
 
 def _shell() -> Any:

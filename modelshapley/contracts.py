@@ -130,6 +130,9 @@ class MethodInfo(Contract):
     source: str
     parameters: list[ParameterInfo] = []
     sided: bool = Field(default=False, description="keeps help and harm apart: `?harm=` weighs them anew")
+    sums_up: bool = Field(
+        default=False, description="signed scores are meant to sum to the loss that all units together save"
+    )
 
 
 class WorkerInfo(Contract):
@@ -143,6 +146,9 @@ class WorkerInfo(Contract):
 
 
 # -- runs ---------------------------------------------------------------------------------------
+
+
+Effort = Literal["none", "quick", "full"]
 
 
 class RunRequest(Contract):
@@ -174,6 +180,9 @@ class RunRequest(Contract):
     )
     limit: int = Field(default=256, ge=1, le=1_000_000, description="at most this many probe examples")
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    faithfulness: Effort = Field(
+        default="quick", description="how thoroughly the maps are checked by switching off, once they are there"
+    )
 
     @model_validator(mode="after")
     def _no_repeats(self) -> Self:
@@ -221,6 +230,10 @@ class Run(Contract):
     shapes: dict[UnitKind, list[int]] = {}
     layout: Layout = Layout()
     intact: Measured | None = Field(default=None, description="accuracy with every unit on")
+    faithfulness: Effort = "none"
+    checks: Status | None = Field(
+        default=None, description="how far its maps are checked; null before they are there"
+    )
     worker: str | None = None
     created: datetime
     started: datetime | None = None
@@ -359,6 +372,90 @@ class Trial(Contract):
     error: str | None = None
     created: datetime
     finished: datetime | None = None
+
+
+# -- faithfulness -------------------------------------------------------------------------------
+
+Which = Literal["least", "most"]
+
+
+class CurvePoint(Comparison):
+    """Accuracy with this fraction of a kind's units off: `units` of them."""
+
+    fraction: float
+    units: int
+
+
+class Curve(Contract):
+    """Accuracy as the least or the most important units go off, on held-out examples.
+
+    `area`: mean accuracy over the fractions from 0 to the last, straight lines between the points; for 'least'
+    the higher the better the map, for 'most' the lower.
+    """
+
+    which: Which
+    points: list[CurvePoint]
+    area: float
+
+
+class Agreement(Contract):
+    """Spearman correlation of the scores with sampled Shapley values on a random subset of the units.
+
+    Truth: marginal utilities in random coalitions, by switching off, on probe examples. `reliability` is the
+    truth's own (its halves' correlation stepped up to full length by Spearman and Brown): rho cannot be expected
+    above its square root. Null where it cannot be told, as where all scores are equal.
+    """
+
+    rho: float | None
+    reliability: float | None
+    units: int
+    examples: int
+    coalitions: int = Field(description="of each example")
+
+
+class Efficiency(Contract):
+    """Shapley values of a kind sum to U(all on) - U(all off), nats; U: minus the mean loss of scored examples."""
+
+    scores: float = Field(description="sum of the scores")
+    measured: float = Field(description="U(all on) - U(all off), by switching off")
+    gap: float = Field(description="(sum of the scores - measured) / |measured|")
+
+
+class KindFaithfulness(Contract):
+    """How far one kind of unit of one map can be trusted; what is not measured yet, or does not apply, is null."""
+
+    method: str
+    unit: UnitKind
+    halves: float | None = Field(default=None, description="Spearman correlation of two halves of the probe set")
+    least: Curve | None = None
+    most: Curve | None = None
+    agreement: Agreement | None = None
+    efficiency: Efficiency | None = Field(default=None, description="null for scores that are not meant to sum up")
+
+
+class RandomCurve(Contract):
+    """What switching units off in random order does: the line that a map has to beat. Mean over `draws` orders."""
+
+    unit: UnitKind
+    fractions: list[float]
+    accuracy: list[float]
+    lowest: list[float]
+    highest: list[float]
+    draws: int
+    area: float
+
+
+class Faithfulness(Contract):
+    """Is the map true? Measured by switching off, never on the examples that the scores were computed on, save for
+    `agreement` and `efficiency`, which ask about the loss on just these."""
+
+    run: str
+    effort: Effort
+    status: Status
+    progress: Progress = Field(description="checks made, of those to be made")
+    error: str | None = None
+    maps: list[KindFaithfulness] = []
+    random: list[RandomCurve] = []
 
 
 # -- errors -------------------------------------------------------------------------------------

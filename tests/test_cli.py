@@ -56,7 +56,7 @@ def test_a_folder_is_scored_like_the_model_it_holds(tmp_path: Path) -> None:
 def test_verify(tmp_path: Path) -> None:
     answer = run("verify", "demo:digits-vit", cwd=tmp_path)
     assert answer.returncode == 0
-    assert "verified (vit, 4 layers, 4 heads and 40 neurons a layer)" in answer.stdout
+    assert "verified (vit; 160 neurons, 16 heads, 4 layers, 2,080 rows)" in answer.stdout
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,10 @@ def test_verify(tmp_path: Path) -> None:
         (["score", "nowhere", "--task", "digits", "--out", "x"], "neither a folder"),
         (["score", "demo:digits-vit", "--task", "digit", "--out", "x"], "world-capitals"),
         (["score", "demo:digits-vit", "--task", "digits", "--method", "m", "--out", "x"], "two-sided"),
-        (["score", "demo:digits-vit", "--task", "world-capitals", "--out", "x"], "works on images"),
+        (
+            ["score", "demo:digits-vit", "--task", "world-capitals", "--out", "x"],
+            "is a model that classifies images",
+        ),
         (["score", "demo:digits-vit", "--task", "digits", "--limit", "0", "--out", "x"], "limit"),
         (["score", "demo:digits-vit", "--task", "digits", "--out", "no/such/folder/x"], "no/such/folder"),
         (["score", "demo:digits-vit", "--task", "digits", "--device", "tpu9", "--out", "x"], "tpu9"),

@@ -11,27 +11,41 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors.numpy import load_file, save_file
+from torch import Tensor
 
 from benchmarks.common import DATA
 from modelshapley.catalog import SMOLLM2, Catalog
 from modelshapley.demo import prepare_smollm2
 from modelshapley.game import Game
+from modelshapley.models import LoadedModel
 from modelshapley.models import load as load_model
 from modelshapley.permutations import Estimate, antithetic_pair
-from modelshapley.tasks import load_task
 from modelshapley.tasks.base import Split
+from modelshapley.tasks.prefix_tree import log_likelihoods
+from modelshapley.tasks.world_capitals import Question, WorldCapitals, sequel
 from modelshapley.units import UnitKind
 
 KEPT = Path(__file__).with_suffix(".safetensors")
 SUMMARY = Path(__file__).with_suffix(".json")
 EXAMPLES = 16
 TRUNCATION = 0.1
+
+
+class Together(WorldCapitals):
+    """The task with the losses of all questions from one row, whose common beginnings are computed once.
+
+    Equal, and twice as fast; only where all questions meet the same gates, as they do here.
+    """
+
+    def losses(self, loaded: LoadedModel, examples: Sequence[Question]) -> Tensor:
+        return -log_likelihoods(loaded, [[sequel(loaded, q.prompt, q.choices[q.answer]) for q in examples]])
 
 
 def kept() -> Estimate:
@@ -43,7 +57,7 @@ def kept() -> Estimate:
 def game() -> Game:
     catalog = Catalog(DATA)
     prepare_smollm2(catalog.smollm2_folder)
-    task = load_task("world-capitals")
+    task = Together()
     examples = task.examples(Split.PROBE)[:EXAMPLES]
     return Game(load_model(catalog.folder(SMOLLM2)), task, UnitKind.HEAD, examples)
 

@@ -35,7 +35,7 @@ def layout(spec: str) -> Any:
                 w=220,
                 mb=18,
                 size="sm",
-                **{"thumbProps": {"aria-labelledby": "harm-label"}},
+                thumbLabel="How much less harm weighs than help",
             ),
         ],
         id="weighing",

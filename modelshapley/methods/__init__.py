@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from modelshapley.methods.infos import METHODS
-from modelshapley.methods.specs import canonical, check_size, harm_of, parse_method, reading_of, with_harm
+from modelshapley.methods.specs import canonical, check_size, harm_of, parse_method, reading_of, sums_up, with_harm
 
 if TYPE_CHECKING:
     from modelshapley.methods.base import Method
@@ -19,6 +19,7 @@ __all__ = [
     "load_method",
     "parse_method",
     "reading_of",
+    "sums_up",
     "with_harm",
 ]
 

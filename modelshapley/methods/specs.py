@@ -74,6 +74,12 @@ def canonical(spec: str) -> str:
     return ",".join([info.id, *changed])
 
 
+def sums_up(spec: str) -> bool:
+    """Whether scores, as this spec reads them, are meant to sum to U(all on) - U(all off), U in nats of loss."""
+    info, values = parse_method(spec)
+    return info.sums_up and values.get("harm", "signed") == "signed" and values.get("utility", "loss") == "loss"
+
+
 def check_size(spec: str, kind: str, units: int) -> None:
     """Raise BadParameter where a method cannot take on so many units of a kind."""
     info, _ = parse_method(spec)

@@ -19,6 +19,7 @@ from modelshapley.models import LoadedModel
 from modelshapley.tasks.base import Split, Task
 from modelshapley.tasks.infos import WORLD_CAPITALS
 from modelshapley.tasks.order import shuffled, stratified
+from modelshapley.tasks.prefix_tree import Sequel, log_likelihoods
 
 CHOICES = 4
 CHOICE_SEED = 0
@@ -76,11 +77,12 @@ class WorldCapitals(Task[Question]):
 
     def losses(self, loaded: LoadedModel, examples: Sequence[Question]) -> Tensor:
         """Mean negative log-likelihood of the tokens of the right capital, nats."""
-        return -_mean_log_likelihoods(loaded, [(q.prompt, q.choices[q.answer]) for q in examples])
+        return -log_likelihoods(loaded, [[sequel(loaded, q.prompt, q.choices[q.answer])] for q in examples])
 
     def correct(self, loaded: LoadedModel, examples: Sequence[Question]) -> Tensor:
         """Right: no other choice has a mean token log-likelihood as high."""
-        scores = _mean_log_likelihoods(loaded, [(q.prompt, choice) for q in examples for choice in q.choices])
+        rows = [[sequel(loaded, q.prompt, choice) for choice in q.choices] for q in examples]
+        scores = log_likelihoods(loaded, rows)
         answers = torch.tensor([q.answer for q in examples])
         return scores.view(-1, CHOICES).argmax(-1).cpu() == answers
 
@@ -98,36 +100,11 @@ class WorldCapitals(Task[Question]):
         }
 
 
-def _mean_log_likelihoods(loaded: LoadedModel, pairs: Sequence[tuple[str, str]]) -> Tensor:
-    """Mean log-likelihood of the tokens of each ending after its prompt, (pairs,), nats a token.
-
-    Sequences are padded on the right without an attention mask: in a causal model no real token attends
-    to what comes after it, so padding changes nothing.
-    """
-    tokenized = [_tokens(loaded, prompt, ending) for prompt, ending in pairs]
-    length = max(len(tokens) for tokens, _ in tokenized)
-    first = min(start for _, start in tokenized)
-    ids = torch.zeros((len(pairs), length), dtype=torch.long)
-    is_answer = torch.zeros((len(pairs), length), dtype=torch.bool)
-    for row, (tokens, start) in enumerate(tokenized):
-        ids[row, : len(tokens)] = torch.tensor(tokens)
-        is_answer[row, start : len(tokens)] = True
-    ids, is_answer = ids.to(loaded.device), is_answer.to(loaded.device)
-    # Only positions that predict an answer token somewhere in the batch: the vocabulary is wide.
-    logits = loaded.model(
-        input_ids=ids[:, :-1], logits_to_keep=torch.arange(first - 1, length - 1), use_cache=False
-    ).logits
-    log_likelihoods = logits.float().log_softmax(-1).gather(-1, ids[:, first:, None]).squeeze(-1)
-    kept = is_answer[:, first:]
-    result: Tensor = (log_likelihoods * kept).sum(1) / kept.sum(1)
-    return result
-
-
-def _tokens(loaded: LoadedModel, prompt: str, ending: str) -> tuple[list[int], int]:
-    """Tokens of prompt and ending together, and where the ending starts."""
+def sequel(loaded: LoadedModel, prompt: str, ending: str) -> Sequel:
+    """Prompt and ending as tokens, of which the ending's count. Raises TaskMismatch where they run together."""
     assert loaded.tokenizer is not None
     start = loaded.tokenizer(prompt)["input_ids"]
     whole = loaded.tokenizer(f"{prompt} {ending}")["input_ids"]
     if whole[: len(start)] != start or len(whole) == len(start):
         raise TaskMismatch(f"The tokenizer of {loaded.id!r} does not keep {prompt!r} apart from {ending!r}.")
-    return whole, len(start)
+    return Sequel(whole, len(start))

@@ -76,5 +76,5 @@ def test_the_demo_model_knows_most_capitals(smollm2: LoadedModel) -> None:
 
 
 def test_an_image_model_is_refused() -> None:
-    with pytest.raises(TaskMismatch, match="wants a model of texts"):
+    with pytest.raises(TaskMismatch, match="wants a causal language model"):
         TASK.check(tiny(VIT))
