@@ -41,7 +41,7 @@ def test_a_run_whose_worker_is_killed_goes_on_from_its_checkpoint(start_server: 
         until_scoring(api, run.id)
         (pid,) = worker_pids(api)
         os.kill(pid, signal.SIGKILL)
-        checkpoint = server.data / "runs" / run.id / "checkpoint.safetensors"
+        checkpoint = server.data / "runs" / run.id / "sums-1.safetensors"
         assert checkpoint.exists()
         finished = api.wait(run.id)
         assert finished.status is Status.DONE, finished.error
