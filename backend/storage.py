@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import suppress
 from urllib.parse import quote
 
 import fsspec
@@ -37,8 +38,10 @@ class Storage:
 
     def drop_sums(self, run_id: str) -> None:
         """Of all shards, with what a killed writer left of them."""
+        self._files.invalidate_cache()  # of listings: other workers have written here
         for path in self._files.glob(f"{self._root}/runs/{run_id}/sums-*"):
-            self._files.rm(path)
+            with suppress(FileNotFoundError):  # another worker of the same run was quicker
+                self._files.rm(path)
 
     def _map(self, run_id: str, method: str, label: str | None) -> str:
         folder = "" if label is None else f"class-{quote(label, safe='')}/"

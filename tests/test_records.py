@@ -21,8 +21,8 @@ from modelshapley.contracts import Layout, RunRequest, Status
 from modelshapley.errors import NotFound
 from modelshapley.units import Deactivation, UnitKind
 
-REQUEST = RunRequest(model="demo:digits-vit", task="digits")
 SHAPES = {UnitKind.NEURON: [4, 40], UnitKind.HEAD: [4, 4], UnitKind.LAYER: [4]}
+REQUEST = RunRequest(model="demo:digits-vit", task="digits", units=list(SHAPES))
 
 
 @pytest.fixture

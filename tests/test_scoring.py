@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -262,7 +263,7 @@ def test_maps_of_classes_weighted_by_n_add_up_to_the_whole() -> None:
     assert sum(sums.classes.values()) == sums.done == 12
     for spec, whole in job.maps(sums).items():
         for kind in job.kinds:
-            parts = [n * job.maps(sums, label)[spec].scores[kind] for label, n in sums.classes.items()]
+            parts = [n * job.maps(sums, label)[smoothed.spec].scores[kind] for label, n in sums.classes.items()]
             np.testing.assert_allclose(np.sum(parts, axis=0) / 12, whole.scores[kind], rtol=1e-9)
 
 
@@ -273,7 +274,8 @@ def test_keeping_classes_apart_changes_nothing_in_the_whole() -> None:
 def test_the_smoothed_mean_of_a_class_weighs_its_own_examples() -> None:
     """By hand: weights of the run's places, divided by their sum over the class."""
     spec = CHEAP["model-shapley-paper"]
-    job = scoring(batch=4, per_class=True, methods=[spec, "model-shapley-paper"], kinds=[UnitKind.HEAD])
+    smoothed, plain = load_method(spec), load_method("model-shapley-paper")
+    job = replace(scoring(batch=4, per_class=True, kinds=[UnitKind.HEAD]), methods=[smoothed, plain])
     sums = add_up(job)
     batch = np.arange(13) // 3
     weights = np.where(batch == 0, 1.0, 0.3) * 0.7 ** (4 - batch) / np.bincount(batch)[batch]
@@ -281,13 +283,13 @@ def test_the_smoothed_mean_of_a_class_weighs_its_own_examples() -> None:
     for place in range(13):
         one = Sums(job.plan())
         list(job.steps(one, range(place, place + 1)))
-        moments = one.finish().moments["model-shapley-paper", UnitKind.HEAD, "weighted"]
+        moments = one.finish().moments[plain.spec, UnitKind.HEAD, "weighted"]
         values.append(moments.total)
     labels = np.array([str(job.task.class_of(example)) for example in job.examples])
     for label, n in sums.classes.items():
         w, phi = weights[labels == label][:, None, None], np.stack(values)[labels == label]
         mean = (w * phi).sum(0) / w.sum()
-        found = job.maps(sums, label)[spec]
+        found = job.maps(sums, label)[smoothed.spec]
         np.testing.assert_allclose(found.scores[UnitKind.HEAD], np.abs(mean), rtol=1e-4, atol=1e-7)
         if n > 1:
             error = np.sqrt((w**2 * (phi - mean) ** 2).sum(0) * n / (n - 1)) / w.sum()
