@@ -9,10 +9,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
 
+import backend.schema
 from backend.progress import seconds_left
 from backend.records import Records
 from backend.schema import migrate
@@ -37,6 +40,30 @@ def test_migrations_and_tables_agree(tmp_path: Path) -> None:
     migrate(url)
     with create_engine(url).connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+
+
+def test_runs_from_before_there_were_shards_are_kept_as_undivided_ones(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'records.sqlite'}"
+    config = Config()
+    config.set_main_option("script_location", str(Path(backend.schema.__file__).parent / "migrations"))
+    config.attributes["url"] = url
+    command.upgrade(config, "0002")
+    with create_engine(url).begin() as connection:
+        columns = {"id": "old", "model": "demo:digits-vit", "task": "digits", "methods": '["mean-abs"]'}
+        columns |= {"units": '["head"]', "limit": 8, "seed": 0, "status": "running", "done": 4, "total": 8}
+        columns |= {"shapes": '{"head": [4, 4]}', "created": "2026-01-01"}
+        names = ", ".join(f'"{name}"' for name in columns)
+        values = ", ".join(f":{name}" for name in columns)
+        connection.execute(text(f"INSERT INTO runs ({names}) VALUES ({values})"), columns)
+    migrate(url)
+    run = Records(url).run("old")
+    assert (run.shards, run.per_class, run.classes, run.progress.done) == (1, False, {}, 4)
+    told = Records(url).update_shard("old", 1, done=6, size=8, rate=1.0, total=8)
+    assert told is not None
+    assert told.progress.done == 6
+    command.downgrade(config, "0002")
+    with create_engine(url).begin() as connection:
+        assert connection.execute(text("SELECT done FROM runs")).scalar() == 6
 
 
 def test_processes_that_start_together_do_not_trip_over_the_migration(tmp_path: Path) -> None:

@@ -263,7 +263,7 @@ def test_maps_of_classes_weighted_by_n_add_up_to_the_whole() -> None:
     assert sum(sums.classes.values()) == sums.done == 12
     for spec, whole in job.maps(sums).items():
         for kind in job.kinds:
-            parts = [n * job.maps(sums, label)[smoothed.spec].scores[kind] for label, n in sums.classes.items()]
+            parts = [n * job.maps(sums, label)[spec].scores[kind] for label, n in sums.classes.items()]
             np.testing.assert_allclose(np.sum(parts, axis=0) / 12, whole.scores[kind], rtol=1e-9)
 
 
