@@ -60,13 +60,12 @@ def score(
     with Progress(*columns, console=notes) as bars:
         bar = bars.add_task(f"{model} on {task} by {method}", total=None)
         sums = add_up(scoring, lambda done, total: bars.update(bar, completed=done, total=total))
-    counts: dict[str | None, int] = {None: sums.done, **sums.classes}
-    for label, n in counts.items():
+    for label in (None, *sums.classes):
         (importance_map,) = scoring.maps(sums, label).values()
         file = out if label is None else out.with_name(f"{out.stem}.{quote(label, safe='')}{out.suffix}")
         importance_map.save(file)
         shapes = ", ".join(f"{kind.value}s {scores.shape}" for kind, scores in importance_map.scores.items())
-        typer.echo(f"{file}: {shapes}; n = {n}")
+        typer.echo(f"{file}: {shapes}; n = {importance_map.provenance['n']}")
 
 
 @app.command()

@@ -99,16 +99,17 @@ def test_a_shard_whose_worker_is_killed_goes_on_and_counts_once(pair: Server) ->
         busy = {}
         for event in api.run_events(submitted.id):
             busy = {w.pid: w.current for w in api.workers() if w.current and w.current.startswith("run:")}
-            if event.data.progress.done >= 16 and len(busy) == 2:
+            if event.data.progress.done >= 16 and len(busy) == 2 and len(sums_of(pair, submitted.id)) == 2:
                 break
         assert sorted(busy.values()) == [f"run:{submitted.id}:{number}" for number in (1, 2)]
         killed = min(pid for pid in busy if pid)
-        assert sums_of(pair, submitted.id)
         os.kill(killed, signal.SIGKILL)
         events = [event.data for event in api.run_events(submitted.id)]
         run = api.run(submitted.id)
         assert run.status is Status.DONE, run.error
-        assert max(event.progress.done for event in events) == run.progress.done == 64
+        assert run.progress.done == 64
+        done = [event.progress.done for event in events]
+        assert done == sorted(done), "told is only what is saved, so a shard that goes on loses nothing"
         assert_no_sums_are_kept(pair, run.id)
         undivided = api.wait(api.submit_run(SLOW.model_copy(update={"shards": 1})).id)
         assert_same_maps(api, run, undivided, rel=1e-3)
