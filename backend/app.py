@@ -10,8 +10,9 @@ from fastapi_offline import FastAPIOffline
 from backend import problems
 from backend.deps import Rooms
 from backend.queues import REDIS_DOWN, Events, Queues, connect, connect_async
-from backend.records import Records, migrate
+from backend.records import Records
 from backend.routes import about, runs, trials
+from backend.schema import migrate
 from backend.settings import Settings
 from backend.storage import Storage
 from modelshapley import __version__
@@ -54,9 +55,11 @@ def requeue_unfinished(rooms: Rooms) -> None:
     """Queue again what the records call unfinished but Redis has lost (it was wiped, say)."""
     try:
         for run in rooms.records.unfinished_runs():
-            rooms.queues.enqueue("run", run.id)
+            rooms.queues.enqueue_run(run.id, rooms.records.unfinished_shards(run) if run.shards > 1 else ())
+        for run in rooms.records.unchecked_runs():
+            rooms.queues.enqueue_check(run.id)
         for trial in rooms.records.unfinished_trials():
-            rooms.queues.enqueue("trial", trial.id)
+            rooms.queues.enqueue_trial(trial.id)
     except REDIS_DOWN as error:
         log.warning("Redis does not answer yet, unfinished work is not looked at: %s", error)
 

@@ -22,6 +22,8 @@ def check_run(request: RunRequest, catalog: Catalog) -> tuple[RunRequest, Anatom
     anatomy, task = catalog.anatomy(request.model), TASKS[request.task]
     if anatomy.auto_class != task.auto_class:
         raise TaskMismatch.of(task.id, task.auto_class, request.model, anatomy.auto_class)
+    if request.per_class and task.classes is None:
+        raise TaskMismatch.no_classes(task.id)
     there = anatomy.shapes.kinds
     units = request.units if "units" in request.model_fields_set else [kind for kind in USUAL if kind in there]
     for kind in units:

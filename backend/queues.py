@@ -1,8 +1,8 @@
-"""Redis: two queues of ids for the workers, and a stream of events for each run and trial."""
+"""Redis: three queues of ids for the workers, and a stream of events for each run and trial."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -15,12 +15,13 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry as RedisRetry
 from rq import Queue, Retry, Worker
+from rq.job import Dependency, JobStatus
 from rq.serializers import JSONSerializer
 
 from modelshapley.contracts import WorkerInfo
 
-RUNS, TRIALS = "runs", "trials"
-QUEUES_BY_PRIORITY = (TRIALS, RUNS)
+RUNS, TRIALS, CHECKS = "runs", "trials", "checks"
+QUEUES_BY_PRIORITY = (TRIALS, RUNS, CHECKS)
 SERIALIZER = JSONSerializer
 REDIS_DOWN = (RedisConnectionError, RedisTimeoutError)
 EVENTS_KEPT = 1000
@@ -29,6 +30,7 @@ EVENTS_TTL_S = 24 * 3600
 PATIENT = RedisRetry(ExponentialBackoff(cap=2.0, base=0.1), retries=60)
 # A worker killed in mid-job leaves the job to another one this many times; each restart may be one.
 ABANDONED = Retry(max=20)
+WAITING = (JobStatus.QUEUED, JobStatus.STARTED, JobStatus.DEFERRED, JobStatus.READY_TO_ENQUEUE)
 HEARTBEAT_S = 5
 LOST_AFTER_S = 20
 
@@ -70,25 +72,48 @@ class Queues:
     def ping(self) -> None:
         self.redis.ping()
 
-    def enqueue(self, kind: Kind, identifier: str) -> None:
-        """Queue a run or trial by its id alone; again for one that is queued already changes nothing."""
-        name, function = (
-            (RUNS, "workers.jobs.score_run") if kind == "run" else (TRIALS, "workers.jobs.measure_trial")
-        )
+    def enqueue_run(self, run_id: str, shards: Sequence[int] = ()) -> None:
+        """Queue a run by its id alone; again for one that is queued already changes nothing.
+
+        shards: of a run in several, the numbers of those that are still to be added up. Each is a job of its own,
+        and the run's job, which merges them, waits until all have ended, well or not.
+        """
+        parts = [_job_id("run", f"{run_id}-{number}") for number in shards]
+        for job_id, number in zip(parts, shards, strict=True):
+            self._enqueue(RUNS, "workers.jobs.score_shard", job_id, (run_id, number))
+        # In front when its turn comes: no other run should be begun before this one is finished.
+        after = Dependency(jobs=list(parts), allow_failure=True, enqueue_at_front=True) if parts else None
+        self._enqueue(RUNS, "workers.jobs.score_run", _job_id("run", run_id), (run_id,), after)
+
+    def enqueue_trial(self, trial_id: str) -> None:
+        """Queue a trial by its id alone; again for one that is queued already changes nothing."""
+        self._enqueue(TRIALS, "workers.jobs.measure_trial", _job_id("trial", trial_id), (trial_id,))
+
+    def enqueue_check(self, run_id: str) -> None:
+        """Queue the check of a run's maps, behind all other work; again changes nothing while it waits or runs."""
+        self._enqueue(CHECKS, "workers.checking.check_run", _job_id("check", run_id), (run_id,))
+
+    def other_work(self) -> bool:
+        """Whether a trial or a run waits for a worker."""
+        return any(Queue(name, connection=self.redis, serializer=SERIALIZER).count for name in (TRIALS, RUNS))
+
+    def _enqueue(
+        self, name: str, function: str, job_id: str, arguments: tuple[Any, ...], after: Dependency | None = None
+    ) -> None:
         queue = Queue(name, connection=self.redis, serializer=SERIALIZER)
-        job_id = _job_id(kind, identifier)
         job = queue.fetch_job(job_id)
-        if job is not None and job.get_status() in {"queued", "started"}:
+        if job is not None and job.get_status() in WAITING:
             return
         # No time limit: progress is watched, and a person can cancel.
         queue.enqueue(
             function,
-            identifier,
+            args=arguments,
             job_id=job_id,
             job_timeout=-1,
             result_ttl=60,
             failure_ttl=3600,
             retry=ABANDONED,
+            depends_on=after,
         )
 
     def publish(self, kind: Kind, identifier: str, event: Literal["progress", "status"], data: BaseModel) -> None:
@@ -115,7 +140,7 @@ class Queues:
                     name=worker.name,
                     state=str(getattr(worker.get_state(), "value", worker.get_state())),
                     queues=worker.queue_names(),
-                    current=job.replace("-", ":", 1) if job else None,
+                    current=job.replace("-", ":") if job else None,
                     pid=worker.pid,
                     host=worker.hostname,
                     last_heartbeat=beat,
@@ -146,7 +171,7 @@ class Events:
                 yield str(event_id), fields["event"], fields["data"]
 
 
-def _job_id(kind: Kind, identifier: str) -> str:
+def _job_id(kind: Kind | Literal["check"], identifier: str) -> str:
     return f"{kind}-{identifier}"
 
 

@@ -6,21 +6,18 @@ cancelled whatever a worker still writes.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import uuid
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, TypeVar
 
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Engine, create_engine, event, func, select, text, update
+from sqlalchemy import Engine, create_engine, delete, event, func, select, text, update
 from sqlalchemy.orm import Session
 
-from backend.tables import RunRow, TrialRow
+from backend.progress import seconds_left
+from backend.tables import RunRow, ShardRow, TrialRow
 from modelshapley.contracts import (
     Comparison,
     Layout,
@@ -38,37 +35,7 @@ from modelshapley.errors import NotFound
 from modelshapley.units import Deactivation, UnitKind
 
 Row = TypeVar("Row")
-MIGRATION_LOCK = 7421  # any number, the same in every process
 OPEN = (Status.QUEUED, Status.RUNNING)
-
-
-def migrate(url: str) -> None:
-    """Bring the database at `url` to the newest schema, creating it where there is none.
-
-    Web server and workers start together and each calls this, so it goes one process at a time.
-    """
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.attributes["url"] = url
-    with _one_at_a_time(url):
-        command.upgrade(config, "head")
-
-
-@contextmanager
-def _one_at_a_time(url: str) -> Iterator[None]:
-    if not url.startswith("sqlite:///"):
-        engine = create_engine(url)
-        with engine.begin() as connection:
-            if engine.dialect.name == "postgresql":
-                connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
-            yield
-        engine.dispose()
-        return
-    file = Path(url.removeprefix("sqlite:///"))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 class Records:
@@ -95,6 +62,9 @@ class Records:
             units=[kind.value for kind in request.units],
             limit=request.limit,
             seed=request.seed,
+            shards=request.shards,
+            per_class=request.per_class,
+            faithfulness=request.faithfulness,
             status=Status.QUEUED,
             shapes={kind.value: shape for kind, shape in shapes.items()},
             layout=layout.model_dump(mode="json"),
@@ -122,6 +92,39 @@ class Records:
         with self._session() as session:
             return [_run(row) for row in session.scalars(select(RunRow).where(RunRow.status.in_(OPEN)))]
 
+    def unfinished_shards(self, run: Run) -> list[int]:
+        """Numbers of the shards of a run that still have examples to add up."""
+        with self._session() as session:
+            rows = session.scalars(select(ShardRow).where(ShardRow.run == run.id, ShardRow.done == ShardRow.size))
+            finished = {row.number for row in rows}
+        return [number for number in range(1, run.shards + 1) if number not in finished]
+
+    def begin_run(self, run_id: str, worker: str) -> Run | None:
+        """A worker has a run, or a shard of it, in hand; None where the run is not open any more."""
+        started = func.coalesce(RunRow.started, _now())
+        return self.update_run(run_id, status=Status.RUNNING, worker=worker, started=started)
+
+    def update_shard(
+        self, run_id: str, number: int, *, done: int, size: int, rate: float | None, total: int
+    ) -> Run | None:
+        """How far a shard of an open run is, and with it the run: the sum over its shards.
+
+        done: of the shard's `size` examples; rate: examples a second, None before it is known; total: examples of
+        the whole run. None where the run is not open any more.
+        """
+        with self._session() as session:
+            # First, so that the run's row is locked and shards that report at the same time take turns.
+            held = update(RunRow).where(RunRow.id == run_id, RunRow.status.in_(OPEN)).values(total=total)
+            if session.execute(held).rowcount == 0:  # type: ignore[attr-defined]  # a CursorResult for every UPDATE
+                return None
+            now = _now()
+            session.merge(ShardRow(run=run_id, number=number, done=done, size=size, rate=rate, told=now))
+            session.flush()
+            shards = session.scalars(select(ShardRow).where(ShardRow.run == run_id)).all()
+            row = _found(session.get(RunRow, run_id), "run", run_id)
+            row.done, row.eta_s = sum(shard.done for shard in shards), seconds_left(shards, total, now)
+            return _run(row)
+
     def update_run(self, run_id: str, *, of: Collection[Status] = OPEN, **values: Any) -> Run | None:
         """Set columns if the run's status is one of `of`; None where it is not."""
         if Status(values.get("status", Status.QUEUED)).ended:
@@ -134,6 +137,21 @@ class Records:
                 return None
             return _run(_found(session.get(RunRow, run_id), "run", run_id))
 
+    def unchecked_runs(self) -> list[Run]:
+        """Finished runs whose maps are still to be checked."""
+        with self._session() as session:
+            rows = session.scalars(select(RunRow).where(RunRow.status == Status.DONE, RunRow.checks.in_(OPEN)))
+            return [_run(row) for row in rows]
+
+    def update_checks(self, run_id: str, checks: Status) -> Run | None:
+        """How far the check of a finished run's maps is; None where it has ended already."""
+        with self._session() as session:
+            row = session.get(RunRow, run_id)
+            if row is None or row.checks not in OPEN:
+                return None
+            row.checks = checks
+            return _run(row)
+
     def revision(self, run_id: str) -> str | None:
         """Identity of the model that a run scored; None before it is known. Raises NotFound."""
         with self._session() as session:
@@ -142,6 +160,7 @@ class Records:
     def drop_run(self, run_id: str) -> None:
         """Forget a run that could not be enqueued."""
         with self._session() as session:
+            session.execute(delete(ShardRow).where(ShardRow.run == run_id))
             session.delete(_found(session.get(RunRow, run_id), "run", run_id))
 
     # -- trials ---------------------------------------------------------------------------------
@@ -254,10 +273,15 @@ def _run(row: RunRow) -> Run:
         units=[UnitKind(unit) for unit in row.units],
         limit=row.limit,
         seed=row.seed,
+        shards=row.shards,
+        per_class=row.per_class,
+        faithfulness=row.faithfulness,
+        checks=Status(row.checks) if row.checks else None,
         status=Status(row.status),
         progress=Progress(done=row.done, total=row.total, eta_s=row.eta_s),
         error=row.error,
         maps=links if row.status == Status.DONE else [],
+        classes=row.classes or {},
         shapes=shapes,
         layout=Layout.model_validate(row.layout or {}),
         intact=Measured.model_validate(row.intact) if row.intact else None,

@@ -44,7 +44,9 @@ class Settings(BaseSettings):
         default=None, ge=1, description="CPU threads of a worker; default: torch's own choice"
     )
     warm_models: int = Field(default=3, ge=1, description="models a worker keeps loaded")
-    checkpoint_seconds: float = Field(default=10.0, gt=0, description="time between checkpoints of a run")
+    checkpoint_seconds: float = Field(
+        default=10.0, gt=0, le=30, description="time between checkpoints of a run or shard, at most 30"
+    )
 
     @model_validator(mode="after")
     def _key_off_loopback(self) -> Self:

@@ -5,7 +5,19 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Dialect, Float, ForeignKey, Index, Integer, String, Text, TypeDecorator
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Text,
+    TypeDecorator,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -38,6 +50,10 @@ class RunRow(Base):
     units: Mapped[list[str]] = mapped_column(JSON)
     limit: Mapped[int] = mapped_column(Integer)
     seed: Mapped[int] = mapped_column(Integer)
+    shards: Mapped[int] = mapped_column(Integer, default=1)
+    per_class: Mapped[bool] = mapped_column(Boolean, default=False)
+    faithfulness: Mapped[str] = mapped_column(String(8), server_default="none")
+    checks: Mapped[str | None] = mapped_column(String(16))
     status: Mapped[str] = mapped_column(String(16), index=True)
     done: Mapped[int] = mapped_column(Integer, default=0)
     total: Mapped[int] = mapped_column(Integer, default=0)
@@ -46,11 +62,25 @@ class RunRow(Base):
     shapes: Mapped[dict[str, list[int]]] = mapped_column(JSON)
     layout: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     intact: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    classes: Mapped[dict[str, int] | None] = mapped_column(JSON(none_as_null=True))
     revision: Mapped[str | None] = mapped_column(String(64))
     worker: Mapped[str | None] = mapped_column(String(64))
     created: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
     started: Mapped[datetime | None] = mapped_column(UtcDateTime)
     finished: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class ShardRow(Base):
+    """How far a shard, counted from 1, of a run is: done of size examples, at what pace, and when it told so."""
+
+    __tablename__ = "shards"
+
+    run: Mapped[str] = mapped_column(ForeignKey("runs.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True)
+    done: Mapped[int] = mapped_column(Integer)
+    size: Mapped[int] = mapped_column(Integer)
+    rate: Mapped[float | None] = mapped_column(Float)
+    told: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class TrialRow(Base):

@@ -35,7 +35,8 @@ from modelshapley.contracts import TaskInfo
 from modelshapley.families import anatomy_of
 from modelshapley.methods import METHODS, load_method
 from modelshapley.models import LoadedModel
-from modelshapley.scoring import Scoring, Sums
+from modelshapley.scoring import Scoring
+from modelshapley.sums import Sums
 from modelshapley.tasks.base import Split, Task
 from modelshapley.units import UnitKind
 

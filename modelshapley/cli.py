@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 from rich.console import Console
@@ -36,14 +37,16 @@ def score(
     units: Annotated[list[UnitKind] | None, typer.Option(help="kinds of unit; repeat for several")] = None,
     limit: Annotated[int, typer.Option(min=1, help="at most this many probe examples")] = 256,
     seed: Annotated[int, typer.Option(min=0)] = 0,
+    per_class: Annotated[
+        bool, typer.Option("--per-class", help="a map of every class, too, in a file of its own")
+    ] = False,
     device: Device = "cpu",
     data: Data = Path(".data"),
 ) -> None:
     """Score a model on a task and write its importance map. Needs no server."""
     from modelshapley.methods import load_method
     from modelshapley.models import load
-    from modelshapley.scoring import Scoring
-    from modelshapley.scoring import score as run
+    from modelshapley.scoring import Scoring, add_up
     from modelshapley.tasks import load_task
 
     if not out.absolute().parent.is_dir():
@@ -52,14 +55,17 @@ def score(
     loaded = load(_folder(model, data), device)
     loaded_task.check(loaded)
     kinds = units or [kind for kind in USUAL if kind in loaded.anatomy.shapes.kinds]
-    scoring = Scoring(loaded, loaded_task, [loaded_method], kinds, limit, seed)
+    scoring = Scoring(loaded, loaded_task, [loaded_method], kinds, limit, seed, per_class)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=notes) as bars:
         bar = bars.add_task(f"{model} on {task} by {method}", total=None)
-        maps = run(scoring, lambda done, total: bars.update(bar, completed=done, total=total))
-    (importance_map,) = maps.values()
-    importance_map.save(out)
-    typer.echo(f"{out}: {', '.join(f'{k.value}s {s.shape}' for k, s in importance_map.scores.items())}")
+        sums = add_up(scoring, lambda done, total: bars.update(bar, completed=done, total=total))
+    for label in (None, *sums.classes):
+        (importance_map,) = scoring.maps(sums, label).values()
+        file = out if label is None else out.with_name(f"{out.stem}.{quote(label, safe='')}{out.suffix}")
+        importance_map.save(file)
+        shapes = ", ".join(f"{kind.value}s {scores.shape}" for kind, scores in importance_map.scores.items())
+        typer.echo(f"{file}: {shapes}; n = {importance_map.provenance['n']}")
 
 
 @app.command()

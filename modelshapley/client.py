@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from modelshapley.contracts import (
     ArchitectureInfo,
+    Faithfulness,
     Harm,
     Health,
     MapData,
@@ -41,6 +42,7 @@ Event = TypeVar("Event", RunEvent, TrialEvent)
 ROOT = "/api/v1"
 DEFAULT_URL = "http://127.0.0.1:8050"
 RECONNECT_S = 1.0
+POLL_S = 0.5
 
 
 class ApiError(ModelShapleyError):
@@ -123,13 +125,25 @@ def importance_map(
     columns: int | None = None,
     harm: Harm | None = None,
     pool: Literal["maps"] | None = None,
+    label: str | None = None,
 ) -> Call[MapData]:
-    params = {"columns": columns, "harm": harm, "pool": pool}
+    params = {"columns": columns, "harm": harm, "pool": pool, "class": label}
     return Call("GET", f"/runs/{run_id}/maps/{method}/{unit}", _as(MapData), params=params)
 
 
-def map_file(run_id: str, method: str, unit: UnitKind | str, form: Literal["csv", "safetensors"]) -> Call[bytes]:
-    return Call("GET", f"/runs/{run_id}/maps/{method}/{unit}", lambda r: r.content, params={"format": form})
+def map_file(
+    run_id: str,
+    method: str,
+    unit: UnitKind | str,
+    form: Literal["csv", "safetensors"],
+    label: str | None = None,
+) -> Call[bytes]:
+    params = {"format": form, "class": label}
+    return Call("GET", f"/runs/{run_id}/maps/{method}/{unit}", lambda r: r.content, params=params)
+
+
+def faithfulness(run_id: str) -> Call[Faithfulness]:
+    return Call("GET", f"/runs/{run_id}/faithfulness", _as(Faithfulness))
 
 
 def submit_trial(request: TrialRequest) -> Call[Trial]:
@@ -231,15 +245,30 @@ class Client:
         columns: int | None = None,
         harm: Harm | None = None,
         pool: Literal["maps"] | None = None,
+        label: str | None = None,
     ) -> MapData:
-        return self.send(importance_map(run_id, method, unit, columns, harm, pool))
+        """`label`: of one class of examples, a label in the run's `classes`."""
+        return self.send(importance_map(run_id, method, unit, columns, harm, pool, label))
 
-    def save_map(self, run_id: str, method: str, unit: UnitKind | str, file: Path) -> None:
-        """Write a map as .csv or .safetensors, by the file's suffix."""
+    def save_map(
+        self, run_id: str, method: str, unit: UnitKind | str, file: Path, label: str | None = None
+    ) -> None:
+        """Write a map, or that of the class `label`, as .csv or .safetensors, by the file's suffix."""
         form = file.suffix.removeprefix(".")
         if form not in ("csv", "safetensors"):
             raise ModelShapleyError(f"{file.name}: a map is saved as .csv or .safetensors.")
-        file.write_bytes(self.send(map_file(run_id, method, unit, "csv" if form == "csv" else "safetensors")))
+        called = map_file(run_id, method, unit, "csv" if form == "csv" else "safetensors", label)
+        file.write_bytes(self.send(called))
+
+    def faithfulness(self, run_id: str) -> Faithfulness:
+        """How far the maps of a finished run can be trusted; grows until its `status` has ended."""
+        return self.send(faithfulness(run_id))
+
+    def checked(self, run_id: str) -> Faithfulness:
+        """Block until the maps of a finished run have been checked."""
+        while not (report := self.faithfulness(run_id)).status.ended:
+            time.sleep(POLL_S)
+        return report
 
     def submit_trial(self, request: TrialRequest) -> Trial:
         return self.send(submit_trial(request))

@@ -98,6 +98,11 @@ class TaskInfo(Contract):
     summary: str
     probe_examples: int = Field(description="examples available for scoring")
     test_examples: int = Field(description="held-out examples on which trials measure accuracy")
+    classes: str | None = Field(
+        default=None,
+        description="what its examples are of, for a map of each (`per_class`); null where there is nothing",
+        examples=["continents"],
+    )
 
 
 class ParameterInfo(Contract):
@@ -139,7 +144,9 @@ class WorkerInfo(Contract):
     name: str
     state: str = Field(description="idle, busy, suspended or starting")
     queues: list[str]
-    current: str | None = Field(default=None, description="the run or trial in hand, 'run:<id>' or 'trial:<id>'")
+    current: str | None = Field(
+        default=None, description="what it has in hand: 'run:<id>', 'run:<id>:<shard>' or 'trial:<id>'"
+    )
     pid: int | None = None
     host: str | None = None
     last_heartbeat: datetime | None = None
@@ -183,6 +190,8 @@ class RunRequest(Contract):
     faithfulness: Effort = Field(
         default="quick", description="how thoroughly the maps are checked by switching off, once they are there"
     )
+    shards: int = Field(default=1, ge=1, le=64, description="parts that different workers can do at the same time")
+    per_class: bool = Field(default=False, description="a map of every class of examples, too")
 
     @model_validator(mode="after")
     def _no_repeats(self) -> Self:
@@ -193,7 +202,7 @@ class RunRequest(Contract):
 
 
 class Progress(Contract):
-    """`done` of `total` probe examples; `eta_s`: seconds left, null until it can be told."""
+    """`done` of `total` probe examples, over all shards; `eta_s`: seconds left, null until it can be told."""
 
     done: NonNegativeInt
     total: NonNegativeInt
@@ -223,10 +232,17 @@ class Run(Contract):
     units: list[UnitKind]
     limit: int
     seed: int
+    shards: int = 1
+    per_class: bool = False
     status: Status
     progress: Progress
     error: str | None = None
     maps: list[MapLink] = []
+    classes: dict[str, int] = Field(
+        default={},
+        description="of a run per class that is done: every class that has a map (`?class=`), and its n",
+        examples=[{"Africa": 20, "Asia": 18}],
+    )
     shapes: dict[UnitKind, list[int]] = {}
     layout: Layout = Layout()
     intact: Measured | None = Field(default=None, description="accuracy with every unit on")
@@ -234,7 +250,7 @@ class Run(Contract):
     checks: Status | None = Field(
         default=None, description="how far its maps are checked; null before they are there"
     )
-    worker: str | None = None
+    worker: str | None = Field(default=None, description="the last that took it, or a shard of it, in hand")
     created: datetime
     started: datetime | None = None
     finished: datetime | None = None

@@ -51,6 +51,12 @@ class TaskMismatch(ModelShapleyError):
             f"but {model!r} is {KINDS_OF_MODEL.get(found, found)}."
         )
 
+    @classmethod
+    def no_classes(cls, task: str) -> TaskMismatch:
+        return cls(
+            f"The examples of task {task!r} have no classes, so it gives no map per class; leave per_class out."
+        )
+
 
 class NotFound(ModelShapleyError):
     """A run, trial or map that does not exist."""

@@ -101,7 +101,7 @@ class Bench:
 
     def worth(self, kind: UnitKind, limit: int) -> Generator[None, None, float]:
         """U(all on) - U(all off), nats, for the units of a kind, on the first `limit` probe examples."""
-        total = n = 0
+        total, n = 0.0, 0
         shape = self.loaded.anatomy.shapes.of(kind)
         for batch in self._batches(limit):
             losses = []

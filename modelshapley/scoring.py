@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from itertools import product
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,70 +16,29 @@ import transformers
 from torch import Tensor
 
 from modelshapley import __version__
+from modelshapley.errors import BadParameter, TaskMismatch
 from modelshapley.gates import gated_each
-from modelshapley.importance import ImportanceMap, pack, unpack
+from modelshapley.importance import ImportanceMap
 from modelshapley.methods import check_size
-from modelshapley.methods.base import Method, Moments, Place, Reading, Utility
+from modelshapley.methods.base import Method, Place, Reading, Utility
 from modelshapley.methods.sided import SidedMethod
 from modelshapley.models import LoadedModel
 from modelshapley.signals import Signals, observed
+from modelshapley.sums import Key, Sums, Total
 from modelshapley.tasks.base import Split, Task
 from modelshapley.units import UnitKind
 from modelshapley.weights import magnitudes
 
 Progress = Callable[[int, int], None]
-Key = tuple[str, UnitKind, str]
-
-
-@dataclass
-class Sums:
-    """Everything a run has added up so far: enough to stop, resume, and merge shards.
-
-    plan: what is being summed; sums of different plans never mix. done: examples so far.
-    """
-
-    plan: dict[str, Any]
-    done: int = 0
-    moments: dict[Key, Moments] = field(default_factory=dict)
-
-    def add(self, method: str, kind: UnitKind, statistic: str, moments: Moments) -> None:
-        key = (method, kind, statistic)
-        if key in self.moments:
-            self.moments[key].merge(moments)
-        else:
-            self.moments[key] = moments
-
-    def of(self, method: str, kind: UnitKind) -> dict[str, Moments]:
-        return {s: m for (name, unit, s), m in self.moments.items() if (name, unit) == (method, kind)}
-
-    def to_bytes(self) -> bytes:
-        """A checkpoint: one safetensors file."""
-        tensors = {}
-        for (method, kind, statistic), moments in self.moments.items():
-            tensors[f"{method}/{kind.value}/{statistic}/total"] = moments.total
-            tensors[f"{method}/{kind.value}/{statistic}/squares"] = moments.squares
-        return pack(tensors, {"plan": self.plan, "done": self.done})
-
-    @classmethod
-    def resume(cls, checkpoint: bytes | None, plan: dict[str, Any]) -> Self:
-        """The sums in a checkpoint if there is one and its plan is the same, else empty ones."""
-        if checkpoint is None:
-            return cls(plan)
-        tensors, header = unpack(checkpoint)
-        if header.get("plan") != plan:
-            return cls(plan)
-        sums = cls(plan, done=header["done"])
-        for name, total in tensors.items():
-            method, kind, statistic, part = name.split("/")
-            if part == "total":
-                squares = tensors[f"{method}/{kind}/{statistic}/squares"]
-                sums.moments[method, UnitKind(kind), statistic] = Moments(sums.done, total, squares)
-        return sums
+HALVES = ("first", "second")
 
 
 @dataclass(frozen=True)
 class Scoring:
-    """One scoring job: model, task, methods, kinds of unit, at most `limit` probe examples, seed."""
+    """One scoring job: model, task, methods, kinds of unit, at most `limit` probe examples, seed.
+
+    per_class: keep the sums of the task's classes apart, for a map of each.
+    """
 
     loaded: LoadedModel
     task: Task[Any]
@@ -87,8 +46,10 @@ class Scoring:
     kinds: Collection[UnitKind]
     limit: int
     seed: int = 0
+    per_class: bool = False
 
     def plan(self) -> dict[str, Any]:
+        """All that the sums depend on, JSON-able. The same for every shard."""
         return {
             "model": self.loaded.id,
             "revision": self.loaded.revision,
@@ -98,31 +59,71 @@ class Scoring:
             "kinds": sorted(kind.value for kind in self.kinds),
             "limit": self.limit,
             "seed": self.seed,
+            "per_class": self.per_class,
         }
 
-    def steps(self, sums: Sums) -> Iterator[tuple[int, int]]:
-        """Add up batch after batch into `sums`, yielding (done, total) after each. Safe to stop between two."""
+    @cached_property
+    def examples(self) -> Sequence[Any]:
+        """The probe examples, in the order that places count in."""
+        return self.task.examples(Split.PROBE, self.seed)[: self.limit]
+
+    def shard(self, number: int, of: int) -> range:
+        """The places of the examples of shard `number`, from 1, of `of`; empty where there are fewer batches.
+
+        Whole batches that stand side by side, so that all shards together run the very batches of an undivided
+        run. Raises BadParameter for a shard that does not exist.
+        """
+        if not 1 <= number <= of:
+            raise BadParameter(f"There is no shard {number} of {of}; shards count from 1 to {of}.")
+        batches = -(-len(self.examples) // self.task.probe_batch)
+        start, stop = (batches * before // of * self.task.probe_batch for before in (number - 1, number))
+        return range(start, min(stop, len(self.examples)))
+
+    def steps(self, sums: Sums, part: range | None = None) -> Iterator[tuple[int, int]]:
+        """Add up batch after batch into `sums` until all of `part` is in, yielding (done, total) of it after each.
+
+        part: places in the probe set, all of it by default. Safe to stop between two; examples that are in are not
+        run again. Raises BadParameter or TaskMismatch for what cannot be scored.
+        """
+        if self.per_class and self.task.info.classes is None:
+            raise TaskMismatch.no_classes(self.task.info.id)
         for method, kind in product(self.methods, self.kinds):
             check_size(method.spec, kind.value, self.loaded.anatomy.shapes.count(kind))
-        examples = self.task.examples(Split.PROBE, self.seed)[: self.limit]
-        total = len(examples)
-        while sums.done < total:
-            batch = examples[sums.done : sums.done + self.task.probe_batch]
-            self._add(batch, total, sums)
-            sums.done += len(batch)
-            yield sums.done, total
+        part = range(len(self.examples)) if part is None else part
+        while gaps := sums.left(part):
+            start, stop = gaps[0].start, min(gaps[0].stop, gaps[0].start + self.task.probe_batch)
+            self._add(sums, start, stop)
+            yield len(part) - sum(map(len, gaps)) + (stop - start), len(part)
 
-    def maps(self, sums: Sums) -> dict[str, ImportanceMap]:
-        """Read the finished sums: {method spec: map}."""
-        return {method.spec: self._read(method, sums) for method in self.methods}
+    def maps(self, sums: Sums, label: str | None = None) -> dict[str, ImportanceMap]:
+        """Read the sums: {method spec: map}, of all examples in them or of the class `label`.
 
-    def _add(self, batch: Sequence[Any], total: int, sums: Sums) -> None:
+        Raises UnknownName for a class that is not there, ModelShapleyError where nothing is.
+        """
+        return self._maps(sums.finish(label=label), {} if label is None else {"class": label})
+
+    def half_maps(self, sums: Sums) -> dict[str, tuple[ImportanceMap, ImportanceMap]]:
+        """Of each method two maps, from two halves of the examples (:func:`modelshapley.sums.half_of`).
+
+        {method spec: (first, second)}. The two share no example, so their agreement shows how far the whole map
+        can be trusted; methods without data (random, magnitude) give the same map twice. Raises ModelShapleyError
+        for fewer than two examples.
+        """
+        first, second = (self._maps(sums.finish(half=half), {"half": HALVES[half]}) for half in (0, 1))
+        return {spec: (first[spec], second[spec]) for spec in first}
+
+    def _add(self, sums: Sums, start: int, stop: int) -> None:
+        """Run one batch and add it: all of it counts, or, where it raises, nothing."""
+        batch = self.examples[start:stop]
+        labels = [self.task.class_of(example) if self.per_class else None for example in batch]
+        sums.update(start, labels, self._statistics(batch, start))
+
+    def _statistics(self, batch: Sequence[Any], start: int) -> Iterator[tuple[Key, Tensor]]:
         shared = _Intact(self, batch)
-        for method in self.methods:
-            for kind in self.kinds:
-                place = Place(sums.done, len(batch), total, self.seed, list(UnitKind).index(kind))
-                for name, values in method.statistics(_Batch(self, batch, method, kind, place, shared)).items():
-                    sums.add(method.spec, kind, name, Moments.of(values))
+        for method, kind in product(self.methods, self.kinds):
+            place = Place(start, len(batch), len(self.examples), self.seed, list(UnitKind).index(kind))
+            for name, values in method.statistics(_Batch(self, batch, method, kind, place, shared)).items():
+                yield (method.spec, kind, name), values
 
     def signals(
         self,
@@ -137,7 +138,10 @@ class Scoring:
             self.task.losses(self.loaded, batch).sum().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             return observer.take()
 
-    def _read(self, method: Method, sums: Sums) -> ImportanceMap:
+    def _maps(self, total: Total, which: Mapping[str, str]) -> dict[str, ImportanceMap]:
+        return {method.spec: self._read(method, total, which) for method in self.methods}
+
+    def _read(self, method: Method, total: Total, which: Mapping[str, str]) -> ImportanceMap:
         scores, errors, sides = {}, {}, {}
         shapes = self.loaded.anatomy.shapes
         for kind in UnitKind:
@@ -145,9 +149,9 @@ class Scoring:
                 continue
             shape, absent = shapes.of(kind), ~shapes.there(kind)
             rng = np.random.default_rng([self.seed, list(UnitKind).index(kind)])
-            moments = sums.of(method.spec, kind)
+            moments = total.of(method.spec, kind)
             weights = partial(magnitudes, self.loaded.model, self.loaded.anatomy, kind)
-            reading = Reading(shapes.table(kind), sums.done, rng, weights)
+            reading = Reading(shapes.table(kind), total.n, rng, weights)
             values, standard_errors = method.read(moments, reading)
             scores[kind], errors[kind] = values.reshape(shape).copy(), standard_errors.reshape(shape).copy()
             scores[kind][absent] = errors[kind][absent] = np.nan
@@ -159,17 +163,17 @@ class Scoring:
             signed=is_signed(method),
             scores=scores,
             standard_errors=errors,
-            provenance=self._provenance(method, sums),
+            provenance={**self._provenance(method, total.n), **which},
             sides=sides,
         )
 
-    def _provenance(self, method: Method, sums: Sums) -> dict[str, Any]:
+    def _provenance(self, method: Method, n: int) -> dict[str, Any]:
         return {
             "model": self.loaded.id,
             "revision": self.loaded.revision,
             "task": self.task.info.id,
             "task_fingerprint": self.task.fingerprint(),
-            "n": sums.done,
+            "n": n,
             "seed": self.seed,
             "method": method.spec,
             "parameters": dict(method.parameters),
@@ -236,10 +240,15 @@ def is_signed(method: Method) -> bool:
     return harm == "signed" or float(harm) > 1
 
 
-def score(scoring: Scoring, on_progress: Progress | None = None) -> dict[str, ImportanceMap]:
-    """Run a scoring job from start to end: {method spec: map}."""
+def add_up(scoring: Scoring, on_progress: Progress | None = None) -> Sums:
+    """Run a scoring job from start to end: its sums, to be read by :meth:`Scoring.maps`."""
     sums = Sums(scoring.plan())
     for done, total in scoring.steps(sums):
         if on_progress:
             on_progress(done, total)
-    return scoring.maps(sums)
+    return sums
+
+
+def score(scoring: Scoring, on_progress: Progress | None = None) -> dict[str, ImportanceMap]:
+    """Run a scoring job from start to end: {method spec: map}."""
+    return scoring.maps(add_up(scoring, on_progress))

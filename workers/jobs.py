@@ -1,15 +1,15 @@
-"""The two jobs: score a run, measure a trial. Queued by name with an id; everything else is in the records.
+"""The jobs: score a run, add up a shard of it, measure a trial. Queued by name with an id; records hold the rest.
 
-A job may be started twice (its worker was killed): a run goes on from its checkpoint, a trial is measured again.
+A job may be started twice (its worker was killed): a run or shard goes on from its checkpoint, a trial is measured
+again.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 from backend.queues import REDIS_DOWN
@@ -17,9 +17,11 @@ from modelshapley.contracts import Measured, Run, Status, Trial
 from modelshapley.errors import ModelShapleyError
 from modelshapley.intervals import accuracy_interval
 from modelshapley.methods import load_method
-from modelshapley.scoring import Scoring, Sums
+from modelshapley.scoring import Scoring
+from modelshapley.sums import Sums
 from modelshapley.tasks import load_task
 from modelshapley.trials import answers, compare
+from workers.checking import first_report
 from workers.shop import Shop, open_shop
 
 log = logging.getLogger(__name__)
@@ -27,14 +29,13 @@ PROGRESS_EVERY_S = 0.2
 
 
 def score_run(run_id: str) -> None:
-    """Score a queued run: maps into the storage, progress into records and events."""
-    shop = open_shop()
-    run = shop.update_run(run_id, "status", status=Status.RUNNING, started=datetime.now(UTC), worker=shop.name)
-    if run is None:
-        log.info("run %s is not to be done any more", run_id)
-        return
-    with _failures_recorded(lambda error: shop.update_run(run_id, "status", status=Status.FAILED, error=error)):
-        _score(shop, run)
+    """Score a queued run: what no shard has added up yet, then maps into the storage."""
+    _on_run(run_id, _score)
+
+
+def score_shard(run_id: str, number: int) -> None:
+    """Add up one shard of a queued run; its sums stay in the storage until :func:`score_run` merges them."""
+    _on_run(run_id, lambda shop, run: _add_up(shop, run, _scoring(shop, run), number))
 
 
 def measure_trial(trial_id: str) -> None:
@@ -50,33 +51,87 @@ def measure_trial(trial_id: str) -> None:
         _measure(shop, trial)
 
 
-def _score(shop: Shop, run: Run) -> None:
-    loaded = shop.warm.model(run.model)
-    task = load_task(run.task)
+def _on_run(run_id: str, work: Callable[[Shop, Run], object]) -> None:
+    """Work on an open run, a failure recorded; of one that is not open (any more) no sums are kept."""
+    shop = open_shop()
+    run = shop.begin_run(run_id)
+    if run is None:
+        log.info("run %s is not to be done any more", run_id)
+        shop.storage.drop_sums(run_id)
+        return
+
+    def fail(error: str) -> None:
+        shop.update_run(run_id, "status", status=Status.FAILED, error=error)
+        shop.storage.drop_sums(run_id)
+
+    with _failures_recorded(fail):
+        work(shop, run)
+
+
+def _scoring(shop: Shop, run: Run) -> Scoring:
+    loaded, task = shop.warm.model(run.model), load_task(run.task)
     task.check(loaded)
-    scoring = Scoring(loaded, task, [load_method(m) for m in run.methods], run.units, run.limit, run.seed)
-    sums = Sums.resume(shop.storage.load_checkpoint(run.id), scoring.plan())
-    began, already = time.monotonic(), sums.done
-    checked = told = began
-    for done, total in scoring.steps(sums):
+    methods = [load_method(method) for method in run.methods]
+    return Scoring(loaded, task, methods, run.units, run.limit, run.seed, run.per_class)
+
+
+def _score(shop: Shop, run: Run) -> None:
+    scoring = _scoring(shop, run)
+    sums = Sums(scoring.plan())
+    for number in range(1, run.shards + 1):
+        part = _add_up(shop, run, scoring, number)
+        if part is None:
+            return
+        sums.merge(part)
+    _finish(shop, run, scoring, sums)
+
+
+def _add_up(shop: Shop, run: Run, scoring: Scoring, number: int) -> Sums | None:
+    """The sums of one shard, from its checkpoint to its end; None, and none kept, where the run is not open now.
+
+    The last checkpoint holds them all: a shard that is finished is read and not run again.
+    """
+    part, total = scoring.shard(number, run.shards), len(scoring.examples)
+    sums = Sums.resume(shop.storage.load_sums(run.id, number), scoring.plan())
+    already = sums.done
+    open_run = shop.update_shard(run, number, done=already, size=len(part), rate=None, total=total)
+    began = checked = told = time.monotonic()
+    for done, size in scoring.steps(sums, part) if open_run else ():
         now = time.monotonic()
-        if now - checked >= shop.settings.checkpoint_seconds:
-            shop.storage.save_checkpoint(run.id, sums.to_bytes())
+        if now - checked >= shop.settings.checkpoint_seconds or done == size:
+            shop.storage.save_sums(run.id, number, sums.to_bytes())
             checked = now
-        if now - told >= PROGRESS_EVERY_S or done == total:
-            left = (total - done) * (now - began) / (done - already)
-            if shop.update_run(run.id, "progress", done=done, total=total, eta_s=round(left, 1)) is None:
-                shop.storage.drop_checkpoint(run.id)
-                return
+        if now - told >= PROGRESS_EVERY_S or done == size:
+            rate = (done - already) / (now - began)
+            open_run = shop.update_shard(run, number, done=done, size=size, rate=rate, total=total)
             told = now
-    for importance_map in scoring.maps(sums).values():
-        shop.storage.save_map(run.id, importance_map)
-    intact = shop.warm.intact(loaded, run.task, run.seed)
+        if open_run is None:
+            break
+    if open_run is None:
+        shop.storage.drop_sums(run.id)
+        return None
+    return sums
+
+
+def _finish(shop: Shop, run: Run, scoring: Scoring, sums: Sums) -> None:
+    """Maps from finished sums into the storage; then the run is done and its sums are dropped."""
+    for label in (None, *sums.classes):
+        for importance_map in scoring.maps(sums, label).values():
+            shop.storage.save_map(run.id, importance_map, label)
+    intact = shop.warm.intact(scoring.loaded, run.task, run.seed)
     right, n = int(intact.sum()), len(intact)
     measured = Measured(accuracy=right / n, interval=accuracy_interval(right, n), n=n)
-    values = {"intact": measured.model_dump(mode="json"), "revision": loaded.revision}
-    shop.update_run(run.id, "status", status=Status.DONE, **values)
-    shop.storage.drop_checkpoint(run.id)
+    report = first_report(run, scoring.half_maps(sums) if sums.done > 1 else {})
+    shop.storage.save_report(report)
+    values = {
+        "intact": measured.model_dump(mode="json"),
+        "revision": scoring.loaded.revision,
+        "classes": sums.classes or None,
+        "checks": report.status,
+    }
+    if shop.update_run(run.id, "status", status=Status.DONE, **values) and report.status is Status.QUEUED:
+        shop.queues.enqueue_check(run.id)
+    shop.storage.drop_sums(run.id)
 
 
 def _measure(shop: Shop, trial: Trial) -> None:
@@ -99,7 +154,7 @@ def _measure(shop: Shop, trial: Trial) -> None:
 
 
 @contextmanager
-def _failures_recorded(record: Any) -> Iterator[None]:
+def _failures_recorded(record: Callable[[str], object]) -> Iterator[None]:
     """A failure ends up in the record, in words; the log keeps the traceback."""
     try:
         yield

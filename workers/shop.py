@@ -11,7 +11,8 @@ from typing import Any, Literal
 import torch
 
 from backend.queues import Queues, connect_patiently
-from backend.records import Records, migrate
+from backend.records import Records
+from backend.schema import migrate
 from backend.settings import Settings
 from backend.storage import Storage
 from modelshapley.catalog import Catalog
@@ -38,6 +39,20 @@ class Shop:
         if run is not None:
             self.queues.publish("run", run_id, event, run)
         return run
+
+    def begin_run(self, run_id: str) -> Run | None:
+        """Record and publish that this worker has a run, or a shard of it, in hand; None where it is not open."""
+        run = self.records.begin_run(run_id, self.name)
+        if run is not None:
+            self.queues.publish("run", run_id, "status", run)
+        return run
+
+    def update_shard(self, run: Run, number: int, **values: Any) -> Run | None:
+        """Record and publish how far a shard is; None where the run is not open any more (cancelled, say)."""
+        now = self.records.update_shard(run.id, number, **values)
+        if now is not None:
+            self.queues.publish("run", run.id, "progress", now)
+        return now
 
     def update_trial(self, trial_id: str, event: Event, **values: Any) -> Trial | None:
         """Record and publish; None where the trial is not open any more (superseded, say)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from typing import Annotated, Literal
+from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from backend.checks import check_run
 from backend.deps import Here, Rooms
 from backend.queues import REDIS_DOWN
 from backend.routes.stream import follow
-from modelshapley.contracts import Harm, MapData, Run, RunPage, RunRequest, Status
+from modelshapley.contracts import Faithfulness, Harm, MapData, Run, RunPage, RunRequest, Status
 from modelshapley.errors import ModelShapleyError, NotFound, NotNow
 from modelshapley.importance import ImportanceMap, by_projection, spans_of
 from modelshapley.methods import reading_of, with_harm
@@ -31,7 +32,7 @@ def submit(request: RunRequest, here: Here, response: Response) -> Run:
     here.queues.ping()
     run = here.records.add_run(request, anatomy.shapes.as_dict(), anatomy.layout)
     try:
-        here.queues.enqueue("run", run.id)
+        here.queues.enqueue_run(run.id, range(1, run.shards + 1) if run.shards > 1 else ())
     except REDIS_DOWN:
         here.records.drop_run(run.id)
         raise
@@ -92,17 +93,20 @@ def importance_map(
     columns: Annotated[int | None, Query(ge=1, le=1_000_000)] = None,
     pool: Annotated[Literal["maps"] | None, Query()] = None,
     harm: Annotated[Harm | None, Query()] = None,
+    label: Annotated[str | None, Query(alias="class", max_length=200)] = None,
 ) -> MapData | Response:
     """Scores and standard errors of one kind of unit.
 
     `columns` pools wide JSON maps to at most that many; `pool=maps` pools rows to the linear maps that they are
     of. `harm` weighs help and harm anew, for methods that keep
-    them apart: scores are (1 + harm) help + (1 - harm) harm, or help - harm for 'signed'.
+    them apart: scores are (1 + harm) help + (1 - harm) harm, or help - harm for 'signed'. `class` is a label in
+    the run's `classes`: the map over its examples alone.
     """
     if harm is not None:
         method = with_harm(method, harm)
-    found = load_map(here, run_id, method, unit)
-    name = f"{run_id}-{method}-{unit.value}.{format}"
+    found = load_map(here, run_id, method, unit, label)
+    of_class = "" if label is None else f"-{quote(label, safe='')}"
+    name = f"{run_id}-{method}-{unit.value}{of_class}.{format}"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     if format == "csv":
         return PlainTextResponse(found.csv(unit), headers=headers, media_type="text/csv")
@@ -113,10 +117,21 @@ def importance_map(
     return _data(run_id, found, unit, columns)
 
 
-def load_map(here: Rooms, run_id: str, method: str, unit: UnitKind) -> ImportanceMap:
+@router.get("/{run_id}/faithfulness")
+def faithfulness(run_id: str, here: Here) -> Faithfulness:
+    """How far the maps of a finished run can be trusted: what has been measured so far, by switching off."""
+    run = here.records.run(run_id)
+    if run.status is not Status.DONE:
+        raise NotNow(f"Run {run_id} is {run.status.value}; its maps can be checked once it is done.")
+    report = here.storage.load_report(run_id)
+    return report.model_copy(update={"status": run.checks or Status.DONE})
+
+
+def load_map(here: Rooms, run_id: str, method: str, unit: UnitKind, label: str | None = None) -> ImportanceMap:
     """A map as computed, or another reading of it (`two-sided,harm=0.25` of a run that was scored by `two-sided`).
 
-    Raises NotFound (no such run, method or unit in it), NotNow (it has no maps yet, or never will)."""
+    label: of one class of examples. Raises NotFound (no such run, method, unit or class in it), NotNow (it has no
+    maps yet, or never will)."""
     run = here.records.run(run_id)
     reading = reading_of(method, run.methods)
     if reading is None or unit not in run.units:
@@ -126,8 +141,16 @@ def load_map(here: Rooms, run_id: str, method: str, unit: UnitKind) -> Importanc
         )
     if run.status is not Status.DONE:
         raise NotNow(f"Run {run_id} is {run.status.value}; its maps are there once it is done.")
-    found = here.storage.load_map(run_id, reading.computed)
+    if label is not None and label not in run.classes:
+        raise NotFound(_no_class(run, label))
+    found = here.storage.load_map(run_id, reading.computed, label)
     return found if method == reading.computed else found.weighed(reading.harm)
+
+
+def _no_class(run: Run, label: str) -> str:
+    if not run.per_class:
+        return f"Run {run.id} has no maps per class; submit one with per_class true to have them."
+    return f"Run {run.id} has no class {label!r}; its classes are {', '.join(run.classes)}."
 
 
 def _data(run_id: str, found: ImportanceMap, unit: UnitKind, columns: int | None) -> MapData:

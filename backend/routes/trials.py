@@ -34,7 +34,7 @@ def submit(request: TrialRequest, here: Here, response: Response) -> Trial:
     if trial is None:
         trial = here.records.add_trial(run.id, deactivation, request.session)
         try:
-            here.queues.enqueue("trial", trial.id)
+            here.queues.enqueue_trial(trial.id)
         except REDIS_DOWN:
             here.records.drop_trial(trial.id)
             raise

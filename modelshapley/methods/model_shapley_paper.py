@@ -29,20 +29,19 @@ class ModelShapleyPaper(Method):
         phi = -c - 0.5 * c * block_sum(c, str(self.parameters["block"]))
         weights = torch.from_numpy(self._weights(place.total)[place.start : place.start + place.count])
         w = weights.to(c)[:, None, None]
-        return {"weighted": w * phi, "twice": w.square() * phi}
+        return {"weighted": w * phi, "twice": w.square() * phi, "weight": w}
 
     def read(self, moments: Mapping[str, Moments], reading: Reading) -> Scores:
-        weighted = moments["weighted"]
-        mean, n = weighted.mean(), weighted.n
+        weighted, weight = moments["weighted"], moments["weight"]
+        n = weighted.n
+        with np.errstate(invalid="ignore"):  # examples that the smoothing has forgotten, all of them: no score
+            mean = weighted.total / weight.total
         if n < 2:
             return np.abs(mean), np.full_like(mean, np.inf)
         # sum of w^2 (phi - mean)^2, multiplied out
-        spread = (
-            weighted.squares
-            - 2 * mean * moments["twice"].total
-            + mean**2 * np.square(self._weights(reading.total)).sum()
-        )
-        return np.abs(mean), np.sqrt(np.maximum(spread, 0) / (n - 1) / n)
+        spread = weighted.squares - 2 * mean * moments["twice"].total + mean**2 * weight.squares
+        with np.errstate(invalid="ignore"):
+            return np.abs(mean), np.sqrt(np.maximum(spread, 0) * n / (n - 1)) / weight.total
 
     def _weights(self, total: int) -> Array:
         """Weight of each of `total` examples in the smoothed mean; their mean is 1."""

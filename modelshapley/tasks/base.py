@@ -50,6 +50,10 @@ class Task(ABC, Generic[Example]):
     def correct(self, loaded: LoadedModel, examples: Sequence[Example]) -> Tensor:
         """Whether each example is answered right: bool tensor (examples,) on the CPU."""
 
+    def class_of(self, example: Example) -> str | None:
+        """The class that an example belongs to, one of what `info.classes` names; None where it has none."""
+        return None
+
     def check(self, loaded: LoadedModel) -> None:
         """Raise TaskMismatch where this model cannot do this task."""
         if loaded.anatomy.auto_class != self.info.auto_class:

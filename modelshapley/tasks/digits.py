@@ -75,6 +75,9 @@ class Digits(Task[Digit]):
     def correct(self, loaded: LoadedModel, examples: Sequence[Digit]) -> Tensor:
         return self._logits(loaded, examples).argmax(-1).cpu() == torch.tensor([d.label for d in examples])
 
+    def class_of(self, example: Digit) -> str:
+        return str(example.label)
+
     def check(self, loaded: LoadedModel) -> None:
         super().check(loaded)
         config: Any = loaded.model.config

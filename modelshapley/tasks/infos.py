@@ -12,6 +12,7 @@ DIGITS = TaskInfo(
     summary="8 x 8 grey images of handwritten digits (scikit-learn's); right: the digit with the highest logit.",
     probe_examples=288,
     test_examples=360,
+    classes="digits",
 )
 WORLD_CAPITALS = TaskInfo(
     id="world-capitals",
@@ -24,6 +25,7 @@ WORLD_CAPITALS = TaskInfo(
     ),
     probe_examples=64,
     test_examples=94,
+    classes="continents",
 )
 
 TASKS: dict[str, TaskInfo] = {info.id: info for info in (DIGITS, WORLD_CAPITALS)}

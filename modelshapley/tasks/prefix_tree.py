@@ -72,7 +72,7 @@ def log_likelihoods(loaded: LoadedModel, rows: Sequence[Sequence[Sequel]]) -> Te
             ]
             sequels += 1
     at = torch.tensor(entries)
-    kept, columns = at[:, 1].unique(return_inverse=True)
+    kept, columns = torch.unique(at[:, 1], return_inverse=True)
     device = loaded.device
     logits = loaded.model(
         input_ids=ids.to(device),
@@ -85,7 +85,8 @@ def log_likelihoods(loaded: LoadedModel, rows: Sequence[Sequence[Sequel]]) -> Te
     found = by_token.gather(-1, at[:, 2, None].to(logits.device)).squeeze(-1)
     of = at[:, 3].to(logits.device)
     total = found.new_zeros(sequels).index_add(0, of, found)
-    return total / torch.bincount(of, minlength=sequels)
+    means: Tensor = total / torch.bincount(of, minlength=sequels)
+    return means
 
 
 def _mask(loaded: LoadedModel, trees: Sequence[_Tree], size: int) -> Tensor:
@@ -95,5 +96,5 @@ def _mask(loaded: LoadedModel, trees: Sequence[_Tree], size: int) -> Tensor:
         lengths = torch.tensor([len(tree.tokens) for tree in trees])
         return (torch.arange(size) < lengths[:, None]).long()
     sees = torch.stack([tree.sight(size) for tree in trees])[:, None]
-    dtype = loaded.model.get_input_embeddings().weight.dtype
+    dtype = next(loaded.model.parameters()).dtype
     return torch.zeros(sees.shape, dtype=dtype).masked_fill(~sees, torch.finfo(dtype).min)

@@ -86,6 +86,9 @@ class WorldCapitals(Task[Question]):
         answers = torch.tensor([q.answer for q in examples])
         return scores.view(-1, CHOICES).argmax(-1).cpu() == answers
 
+    def class_of(self, example: Question) -> str:
+        return example.continent
+
     def check(self, loaded: LoadedModel) -> None:
         super().check(loaded)
         if loaded.tokenizer is None:

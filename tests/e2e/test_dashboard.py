@@ -198,7 +198,9 @@ def test_the_form_is_checked_as_it_is_filled_in(page: Page, server: Server, digi
     page.locator("#form-task").click()
     page.get_by_role("option", name="World capitals").click()
     expect(
-        page.get_by_text("This task wants a model of texts; Digits ViT (4 layers) works on images.")
+        page.get_by_text(
+            "This task wants a causal language model; Digits ViT (4 layers) is a model that classifies images."
+        )
     ).to_be_visible()
     expect(button).to_be_disabled()
     page.locator("#form-model").click()

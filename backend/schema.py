@@ -1,0 +1,43 @@
+"""Bring the database to the newest schema. Used by the web server and by workers."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine, text
+
+MIGRATION_LOCK = 7421  # any number, the same in every process
+
+
+def migrate(url: str) -> None:
+    """Bring the database at `url` to the newest schema, creating it where there is none.
+
+    Web server and workers start together and each calls this, so it goes one process at a time.
+    """
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["url"] = url
+    with _one_at_a_time(url):
+        command.upgrade(config, "head")
+
+
+@contextmanager
+def _one_at_a_time(url: str) -> Iterator[None]:
+    if not url.startswith("sqlite:///"):
+        engine = create_engine(url)
+        with engine.begin() as connection:
+            if engine.dialect.name == "postgresql":
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
+            yield
+        engine.dispose()
+        return
+    file = Path(url.removeprefix("sqlite:///"))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,72 @@
+"""Every run's maps are checked by switching off, in the background, and the report says what was found."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from modelshapley.client import ApiError, Client
+from modelshapley.contracts import Run, RunRequest, Status, TrialRequest
+from modelshapley.units import UnitKind
+from tests.conftest import StartServer
+
+
+def test_the_report_of_a_run(api: Client, digits_run: Run) -> None:
+    report = api.checked(digits_run.id)
+    assert (report.status, report.effort, report.error) == (Status.DONE, "quick", None)
+    assert report.progress.done == report.progress.total
+    assert {(m.method, m.unit) for m in report.maps} == set(product(digits_run.methods, digits_run.units))
+    found = {(m.method, m.unit): m for m in report.maps}
+    best, worst = found["two-sided", UnitKind.HEAD], found["random", UnitKind.HEAD]
+    assert best.halves > 0.9
+    assert best.agreement.reliability > 0.5
+    assert best.agreement.rho > worst.agreement.rho
+    assert best.least.area > best.most.area
+    assert best.efficiency is None
+    gap = found["path-shapley,points=2", UnitKind.HEAD].efficiency
+    assert gap.gap == pytest.approx((gap.scores - gap.measured) / abs(gap.measured))
+    sums = api.importance_map(digits_run.id, "path-shapley,points=2", "head").scores
+    assert gap.scores == pytest.approx(sum(map(sum, sums)))
+    assert {curve.unit for curve in report.random} == set(digits_run.units)
+
+
+def test_a_point_of_a_curve_is_the_trial_of_the_same_units(api: Client, digits_run: Run) -> None:
+    report = api.checked(digits_run.id)
+    curve = next(m for m in report.maps if (m.method, m.unit) == ("two-sided", "head")).least
+    point = curve.points[-1]
+    request = TrialRequest(
+        run=digits_run.id, method="two-sided", unit="head", which="least", fraction=point.fraction
+    )
+    trial = api.measure(request)
+    assert sum(trial.counts.values()) == point.units
+    # The quick plan looks at the first of the trial's examples; events hold the trial after each chunk.
+    chunks = [event.data for event in api.trial_events(trial.id) if event.data.n]
+    near = min(chunks, key=lambda t: abs(t.n - point.n))
+    assert abs(near.accuracy - point.accuracy) < 0.15
+    assert curve.points[0].n == point.n == 48
+
+
+def test_none_is_possible_and_what_is_not_done_is_said(start_server: StartServer) -> None:
+    server = start_server("--workers", "0")
+    with Client(server.url) as api:
+        run = api.submit_run(
+            RunRequest(model="demo:digits-vit", task="digits", units=["head"], faithfulness="none")
+        )
+        assert run.faithfulness == "none"
+        assert run.checks is None
+        with pytest.raises(ApiError, match="its maps can be checked once it is done"):
+            api.faithfulness(run.id)
+        with pytest.raises(ApiError, match="There is no run"):
+            api.faithfulness("nothing")
+
+
+def test_only_halves_without_a_check(api: Client) -> None:
+    request = RunRequest(model="demo:digits-vit", task="digits", units=["head"], limit=32, faithfulness="none")
+    run = api.wait(api.submit_run(request).id)
+    report = api.faithfulness(run.id)
+    assert report.status is Status.DONE
+    assert report.maps[0].halves is not None
+    assert report.maps[0].least is None
+    one = api.wait(api.submit_run(request.model_copy(update={"limit": 1})).id)
+    assert api.faithfulness(one.id).maps[0].halves is None

@@ -1,0 +1,133 @@
+"""The job behind a run's faithfulness: measure how far its maps can be trusted, while nothing else is to be done.
+
+The report grows item by item in the storage, so a worker may be killed, or turn to other work, between two.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator, Mapping
+from typing import Any
+
+from rq import Retry
+
+from backend.queues import REDIS_DOWN
+from modelshapley.contracts import Faithfulness, KindFaithfulness, Progress, Run, Status
+from modelshapley.errors import ModelShapleyError
+from modelshapley.faithfulness import PLANS, Bench, SubsetTruth, efficiency, finish, rank_correlation
+from modelshapley.importance import ImportanceMap
+from modelshapley.methods import sums_up
+from modelshapley.tasks import load_task
+from modelshapley.units import UnitKind
+from workers.shop import Shop, open_shop
+
+log = logging.getLogger(__name__)
+GIVES_WAY = 1_000_000  # times that a check may be put off
+Halves = Mapping[str, tuple[ImportanceMap, ImportanceMap]]
+
+
+class OtherWork(Exception):
+    """A trial or a run is waiting."""
+
+
+def first_report(run: Run, halves: Halves) -> Faithfulness:
+    """What is known once a run is scored: how far two halves of its probe set agree."""
+    maps = []
+    for method in run.methods:
+        for kind in run.units:
+            agree = rank_correlation(*(half.scores[kind] for half in halves[method])) if halves else None
+            maps.append(KindFaithfulness(method=method, unit=kind, halves=agree))
+    status = Status.DONE if run.faithfulness == "none" else Status.QUEUED
+    return Faithfulness(
+        run=run.id,
+        effort=run.faithfulness,
+        status=status,
+        progress=Progress(done=0, total=(len(maps) + 1) * (run.faithfulness != "none")),
+        maps=maps,
+    )
+
+
+def check_run(run_id: str) -> Retry | None:
+    """Go on with the report of a finished run; when other work is waiting, gives way and is queued anew."""
+    shop = open_shop()
+    run = shop.records.update_checks(run_id, Status.RUNNING)
+    if run is None:
+        log.info("run %s is not to be checked any more", run_id)
+        return None
+    try:
+        _Checking(shop, run).go_on()
+    except OtherWork:
+        shop.records.update_checks(run_id, Status.QUEUED)
+        return Retry(max=GIVES_WAY)
+    except ModelShapleyError as error:
+        _failed(shop, run_id, str(error))
+        return None
+    except REDIS_DOWN:
+        raise
+    except Exception as error:
+        log.exception("checking run %s failed unexpectedly", run_id)
+        _failed(shop, run_id, f"The worker met an unexpected {type(error).__name__}; its log tells more.")
+        return None
+    shop.records.update_checks(run_id, Status.DONE)
+    return None
+
+
+def _failed(shop: Shop, run_id: str, words: str) -> None:
+    shop.storage.save_report(shop.storage.load_report(run_id).model_copy(update={"error": words}))
+    shop.records.update_checks(run_id, Status.FAILED)
+
+
+class _Checking:
+    """One run's report in the making."""
+
+    def __init__(self, shop: Shop, run: Run) -> None:
+        self._shop, self._run = shop, run
+        self._report = shop.storage.load_report(run.id)
+        loaded = shop.warm.model(run.model)
+        if loaded.revision != shop.records.revision(run.id):
+            raise ModelShapleyError(f"The files of {run.model!r} have changed since run {run.id}; score it again.")
+        intact = shop.warm.intact(loaded, run.task, run.seed)
+        self._bench = Bench(loaded, load_task(run.task), PLANS[run.faithfulness], run.seed, intact)
+        self._truths: dict[UnitKind, SubsetTruth] = {}
+        self._worths: dict[UnitKind, float] = {}
+
+    def go_on(self) -> None:
+        """Everything that the report lacks, kind by kind. Raises OtherWork between two passes."""
+        for kind in self._run.units:
+            for place, entry in enumerate(self._report.maps):
+                if entry.unit is kind and entry.agreement is None:
+                    maps = list(self._report.maps)
+                    maps[place] = self._measured(entry)
+                    self._keep(maps=maps)
+            if not any(curve.unit is kind for curve in self._report.random):
+                self._keep(random=[*self._report.random, self._do(self._bench.random_curve(kind))])
+
+    def _measured(self, entry: KindFaithfulness) -> KindFaithfulness:
+        kind, bench = entry.unit, self._bench
+        found = self._shop.storage.load_map(self._run.id, entry.method)
+        scores = found.scores[kind]
+        if kind not in self._truths:
+            self._truths[kind] = self._do(bench.truth(kind, self._run.limit))
+            self._worths[kind] = self._do(bench.worth(kind, self._run.limit))
+        return entry.model_copy(
+            update={
+                "least": self._do(bench.curve(scores, kind, "least")),
+                "most": self._do(bench.curve(scores, kind, "most")),
+                "agreement": self._truths[kind].agreement(scores),
+                "efficiency": efficiency(scores, self._worths[kind]) if sums_up(entry.method) else None,
+            }
+        )
+
+    def _keep(self, **values: Any) -> None:
+        report = self._report.model_copy(update=values)
+        done = sum(entry.agreement is not None for entry in report.maps) + len(report.random)
+        total = len(report.maps) + len(self._run.units)
+        self._report = report.model_copy(update={"progress": Progress(done=done, total=total)})
+        self._shop.storage.save_report(self._report)
+
+    def _do(self, measuring: Generator[None, None, Any]) -> Any:
+        return finish(measuring, self._give_way)
+
+    def _give_way(self) -> None:
+        if self._shop.queues.other_work():
+            raise OtherWork
