@@ -18,11 +18,12 @@ from torch import Tensor
 from modelshapley import __version__
 from modelshapley.gates import gated_each
 from modelshapley.importance import ImportanceMap, pack, unpack
+from modelshapley.memory import Room
 from modelshapley.methods import check_size
 from modelshapley.methods.base import Method, Moments, Place, Reading, Utility
 from modelshapley.methods.sided import SidedMethod
 from modelshapley.models import LoadedModel
-from modelshapley.signals import Signals, observed
+from modelshapley.signals import Signals, signals_of
 from modelshapley.tasks.base import Split, Task
 from modelshapley.units import UnitKind
 from modelshapley.weights import magnitudes
@@ -92,6 +93,7 @@ class Scoring:
         return {
             "model": self.loaded.id,
             "revision": self.loaded.revision,
+            "dtype": self.loaded.dtype,
             "task": self.task.info.id,
             "task_fingerprint": self.task.fingerprint(),
             "methods": [method.spec for method in self.methods],
@@ -106,23 +108,28 @@ class Scoring:
             check_size(method.spec, kind.value, self.loaded.anatomy.shapes.count(kind))
         examples = self.task.examples(Split.PROBE, self.seed)[: self.limit]
         total = len(examples)
+        room = Room(self.loaded, self.task.probe_batch)
         while sums.done < total:
-            batch = examples[sums.done : sums.done + self.task.probe_batch]
-            self._add(batch, total, sums)
-            sums.done += len(batch)
+            count, found = room.run(partial(self._moments, examples, sums.done), total - sums.done)
+            for key, moments in found.items():
+                sums.add(*key, moments)
+            sums.done += count
             yield sums.done, total
 
     def maps(self, sums: Sums) -> dict[str, ImportanceMap]:
         """Read the finished sums: {method spec: map}."""
         return {method.spec: self._read(method, sums) for method in self.methods}
 
-    def _add(self, batch: Sequence[Any], total: int, sums: Sums) -> None:
-        shared = _Intact(self, batch)
+    def _moments(self, examples: Sequence[Any], start: int, count: int) -> dict[Key, Moments]:
+        """What a batch adds to the sums; it adds nothing itself, since a batch may be tried again."""
+        batch, total = examples[start : start + count], len(examples)
+        found, shared = {}, _Intact(self, batch)
         for method in self.methods:
             for kind in self.kinds:
-                place = Place(sums.done, len(batch), total, self.seed, list(UnitKind).index(kind))
+                place = Place(start, len(batch), total, self.seed, list(UnitKind).index(kind))
                 for name, values in method.statistics(_Batch(self, batch, method, kind, place, shared)).items():
-                    sums.add(method.spec, kind, name, Moments.of(values))
+                    found[method.spec, kind, name] = Moments.of(values)
+        return found
 
     def signals(
         self,
@@ -132,10 +139,8 @@ class Scoring:
         gates: Mapping[UnitKind, Tensor] | None = None,
     ) -> Mapping[UnitKind, Signals]:
         """One forward and one activation-only backward pass."""
-        at = {kind: gate.to(self.loaded.device) for kind, gate in (gates or {}).items()}
-        with observed(self.loaded.model, self.loaded.anatomy, kinds, parts, at) as observer:
-            self.task.losses(self.loaded, batch).sum().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            return observer.take()
+        loaded, losses = self.loaded, partial(self.task.losses, self.loaded, batch)
+        return signals_of(loaded.model, loaded.anatomy, losses, kinds, parts, gates)
 
     def _read(self, method: Method, sums: Sums) -> ImportanceMap:
         scores, errors, sides = {}, {}, {}
@@ -173,7 +178,8 @@ class Scoring:
             "seed": self.seed,
             "method": method.spec,
             "parameters": dict(method.parameters),
-            "device": str(self.loaded.device),
+            "device": self.loaded.places,
+            "dtype": self.loaded.dtype,
             "versions": {
                 "modelshapley": __version__,
                 "torch": torch.__version__,
