@@ -58,6 +58,10 @@ def load(folder: ModelFolder, device: str | torch.device = "cpu", dtype: Dtype =
     """
     if dtype not in get_args(Dtype):
         raise UnknownName("dtype", str(dtype), list(get_args(Dtype)))
+    if device == SPREAD and not torch.cuda.is_available():
+        raise ModelShapleyError(
+            f"Device {SPREAD!r} lays a model over the CUDA devices, and there is none here; use cpu."
+        )
     place = _device("cuda" if device == SPREAD else device)
     try:
         model = _weights(folder, dtype, {"device_map": "auto"} if device == SPREAD else {})

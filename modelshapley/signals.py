@@ -94,7 +94,6 @@ class Observer:
 
         weights: sum of |weights| that consume each channel of z, (channels,), or of each unit for experts.
         """
-        units = slice(site.first, site.first + site.count)
 
         def add(z: Tensor, dz: Tensor, index: Tensor | None) -> None:
             read = (
@@ -105,7 +104,7 @@ class Observer:
                 if total is None:
                     shape = (self.examples, *self._tables[kind])
                     total = self._sums[kind, part] = torch.zeros(shape, device=value.device)
-                total[:, layer, units] += value.to(total.device)
+                total.select(1, layer).narrow(1, site.first, site.count).add_(value.to(total.device))
 
         return add
 
@@ -271,4 +270,4 @@ _WAYS_OUT = {torch.float16: ": float16 ends at 65504; load the model in bfloat16
 
 
 def _first_not_finite(values: Tensor) -> float:
-    return float(values[~values.isfinite()][0])
+    return float(values.detach()[~values.isfinite()][0])

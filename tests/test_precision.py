@@ -116,11 +116,11 @@ def test_a_gradient_too_large_for_the_scale_is_computed_with_a_smaller_one() -> 
 
 
 def test_what_float16_cannot_hold_is_an_error() -> None:
-    with pytest.raises(NotFinite, match="gradient.*float16 ends at 65504.*bfloat16"):
+    with pytest.raises(NotFinite, match=r"gradient.*float16 ends at 65504.*bfloat16"):
         signals(in_half("llama", "float16"), 1e9)
     loaded = in_half("llama", "float16")
     loaded.model.lm_head.weight.data.fill_(6e4)
-    with pytest.raises(NotFinite, match="A loss is nan.*float16"):
+    with pytest.raises(NotFinite, match=r"A loss is nan.*float16"):
         signals(loaded)
 
 
@@ -212,5 +212,5 @@ def test_a_map_in_half_precision_ranks_like_one_in_full_and_says_so(dtype: str) 
 
 def test_another_dtype_is_named(tmp_path: Path) -> None:
     folder = inspect_folder("demo:digits-vit", ASSETS / "digits-vit")
-    with pytest.raises(UnknownName, match="no dtype 'float8'.*float32, bfloat16, float16"):
+    with pytest.raises(UnknownName, match=r"no dtype 'float8'.*float32, bfloat16, float16"):
         load(folder, "cpu", "float8")  # type: ignore[arg-type]
