@@ -23,14 +23,20 @@ if TYPE_CHECKING:
     from modelshapley.models import LoadedModel
 
 log = logging.getLogger(__name__)
-CPU_ALLOCATOR = "DefaultCPUAllocator"
+# What a lack of memory says where it is a plain RuntimeError: in torch on the CPU, CUDA, cuBLAS, Metal.
+SHORTAGES = (
+    "DefaultCPUAllocator",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "MPS backend out of memory",
+)
 Result = TypeVar("Result")
 
 
 def ran_out_of_memory(error: BaseException) -> bool:
-    """True for CUDA's error, Python's, and the one of torch's allocator on the CPU, which is a RuntimeError."""
+    """Whether this error is a lack of memory, as CUDA, Python or torch's allocators raise it."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and CPU_ALLOCATOR in str(error)
+        isinstance(error, RuntimeError) and any(words in str(error) for words in SHORTAGES)
     )
 
 

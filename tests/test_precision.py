@@ -7,21 +7,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from scipy.stats import spearmanr
 from torch import nn
 
-from modelshapley.catalog import ASSETS, inspect_folder
+from backend.settings import Settings
+from modelshapley.anatomy import Site
+from modelshapley.catalog import ASSETS, DIGITS_VIT, Catalog, inspect_folder
 from modelshapley.errors import NotFinite, UnknownName, UnsupportedModel
 from modelshapley.gates import gated, gated_each
 from modelshapley.methods import load_method
 from modelshapley.models import LoadedModel, load
 from modelshapley.scoring import Scoring, Sums, score
-from modelshapley.signals import PARTS, Signals, observed, signals_of
+from modelshapley.signals import PARTS, Observer, Signals, observed, signals_of
 from modelshapley.tasks import load_task
 from modelshapley.tasks.base import Split
 from modelshapley.units import UnitKind
 from modelshapley.verify import verify
 from tests.toys import CONFIGS, LLAMA, VIT, ToyTask, tiny
+from workers.warm import Warm, pick_device
 
 HALF = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 NAMES = ["llama", "vit", "mixtral", "gpt2", "t5"]
@@ -59,9 +63,9 @@ def signals(loaded: LoadedModel, factor: float = 1.0) -> dict[UnitKind, Signals]
 @pytest.mark.parametrize("dtype", HALF)
 @pytest.mark.parametrize("name", NAMES)
 def test_signals_in_half_precision_are_those_in_full(name: str, dtype: str) -> None:
-    """Within 24 roundings of the dtype, as a root mean square over examples and units of a kind.
+    """Within 8 roundings of the dtype, as a root mean square over examples and units of a kind.
 
-    The model itself rounds at every step: 2 layers of 10 maps each. The same for all kinds and parts.
+    The model itself rounds at every step; 1.2 to 5.4 were measured.
     """
     full, half = signals(tiny(CONFIGS[name])), signals(in_half(name, dtype))
     for kind, wanted in full.items():
@@ -70,24 +74,20 @@ def test_signals_in_half_precision_are_those_in_full(name: str, dtype: str) -> N
             assert half[kind].gate.dtype == torch.float32
             assert b.isfinite().all(), (kind, part)
             error = float((a - b).square().mean().sqrt() / a.square().mean().sqrt())
-            assert error < 24 * torch.finfo(HALF[dtype]).eps, (kind, part, error)
+            assert error < 8 * torch.finfo(HALF[dtype]).eps, (kind, part, error)
         a, b = wanted.gate.abs().mean(0), half[kind].gate.abs().mean(0)
         there = a != 0
         if there.sum() > 5:
-            assert spearmanr(a[there], b[there]).statistic > 0.97, kind
+            assert spearmanr(a[there], b[there]).statistic > 0.99, kind
 
 
 def test_sums_are_not_rounded_to_the_dtype() -> None:
-    """4096 times 1 + 1/256, a number that bfloat16 and float16 hold; their sum both would round, or lose."""
-    linear = nn.Linear(1, 1, bias=False).to(torch.bfloat16)
-    from modelshapley.anatomy import Site
-    from modelshapley.signals import Observer
-
+    """1 + 1/128 is a number of bfloat16; its square is none, and neither is 4097 times that."""
     observer = Observer(tiny(VIT).anatomy, [UnitKind.NEURON], ("size",))
     observer.examples = 1
     z = torch.full((1, 4097, 12), 1 + 1 / 128, dtype=torch.bfloat16)
     dz = torch.full_like(z, 1 + 1 / 128)
-    observer.sink(UnitKind.NEURON, 0, Site("", "input", 0, 12, 1), lambda: linear.weight)(z, dz, None)
+    observer.sink(UnitKind.NEURON, 0, Site("", "input", 0, 12, 1), lambda: z)(z, dz, None)
     found = observer.take()[UnitKind.NEURON].gate[0, 0]
     torch.testing.assert_close(found, torch.full((12,), 4097 * (1 + 1 / 128) ** 2), rtol=1e-6, atol=0)
 
@@ -210,7 +210,16 @@ def test_a_map_in_half_precision_ranks_like_one_in_full_and_says_so(dtype: str) 
     assert Sums.resume(sums.to_bytes(), jobs[0].plan()).done == 32
 
 
-def test_another_dtype_is_named(tmp_path: Path) -> None:
+def test_the_setting_reaches_the_models_of_a_worker(tmp_path: Path) -> None:
+    settings = Settings(dtype="bfloat16", data=tmp_path)
+    warm = Warm(Catalog(settings.data), pick_device("cpu"), 1, settings.dtype)
+    assert warm.model(DIGITS_VIT).dtype == "bfloat16"
+    assert Settings(data=tmp_path).dtype == "float32"
+    with pytest.raises(ValidationError, match="float32"):
+        Settings(dtype="float8")
+
+
+def test_another_dtype_is_named() -> None:
     folder = inspect_folder("demo:digits-vit", ASSETS / "digits-vit")
     with pytest.raises(UnknownName, match=r"no dtype 'float8'.*float32, bfloat16, float16"):
         load(folder, "cpu", "float8")  # type: ignore[arg-type]
