@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from modelshapley.addresses import is_loopback
+from modelshapley.contracts import Dtype
 
 
 class Settings(BaseSettings):
@@ -39,7 +40,12 @@ class Settings(BaseSettings):
         description="folders whose subfolders are `local:` models; default: models in the data directory",
     )
     max_body_bytes: int = Field(default=8 * 2**20, ge=1024, description="largest request body")
-    device: str = Field(default="auto", description="torch device of a worker; auto takes CUDA where there is one")
+    device: str = Field(
+        default="auto",
+        description="torch device of a worker; auto takes the first CUDA device, else the CPU; spread lays each "
+        "model over all CUDA devices",
+    )
+    dtype: Dtype = Field(default="float32", description="of weights and activations")
     threads: int | None = Field(
         default=None, ge=1, description="CPU threads of a worker; default: torch's own choice"
     )

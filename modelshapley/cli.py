@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from modelshapley.catalog import SMOLLM2, Catalog, ModelFolder, inspect_folder
+from modelshapley.contracts import Dtype
 from modelshapley.errors import ModelShapleyError
 from modelshapley.units import USUAL, UnitKind
 
@@ -25,7 +26,8 @@ notes = Console(stderr=True, highlight=False)
 
 Model = Annotated[str, typer.Argument(help="demo:NAME, local:NAME, or the path of a folder with safetensors")]
 Data = Annotated[Path, typer.Option(help="data directory", envvar="MODELSHAPLEY_DATA")]
-Device = Annotated[str, typer.Option(help="torch device: cpu, cuda, ...")]
+Device = Annotated[str, typer.Option(help="torch device: cpu, cuda, ...; spread: over all CUDA devices")]
+Precision = Annotated[Dtype, typer.Option(help="of weights and activations")]
 
 
 @app.command()
@@ -41,6 +43,7 @@ def score(
         bool, typer.Option("--per-class", help="a map of every class, too, in a file of its own")
     ] = False,
     device: Device = "cpu",
+    dtype: Precision = "float32",
     data: Data = Path(".data"),
 ) -> None:
     """Score a model on a task and write its importance map. Needs no server."""
@@ -52,7 +55,7 @@ def score(
     if not out.absolute().parent.is_dir():
         raise ModelShapleyError(f"There is no folder {str(out.parent)!r} to write {out.name} to.")
     loaded_task, loaded_method = load_task(task), load_method(method)
-    loaded = load(_folder(model, data), device)
+    loaded = load(_folder(model, data), device, dtype)
     loaded_task.check(loaded)
     kinds = units or [kind for kind in USUAL if kind in loaded.anatomy.shapes.kinds]
     scoring = Scoring(loaded, loaded_task, [loaded_method], kinds, limit, seed, per_class)
@@ -69,12 +72,12 @@ def score(
 
 
 @app.command()
-def verify(model: Model, device: Device = "cpu", data: Data = Path(".data")) -> None:
+def verify(model: Model, device: Device = "cpu", dtype: Precision = "float32", data: Data = Path(".data")) -> None:
     """Load a model and check that switching units off equals zeroing their weights."""
     from modelshapley.models import load
 
     folder = _folder(model, data)
-    load(folder, device)
+    load(folder, device, dtype)
     shapes = folder.anatomy.shapes
     counts = ", ".join(f"{shapes.count(kind):,} {kind.value}s" for kind in shapes.kinds)
     typer.echo(f"{model}: verified ({folder.anatomy.model_type}; {counts})")

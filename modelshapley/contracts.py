@@ -14,6 +14,7 @@ MAX_UNITS_OFF = 500_000
 Interval = tuple[float, float]
 Harm = Annotated[float, Field(ge=0, le=100)] | Literal["signed"]
 Modality = Literal["image", "text"]
+Dtype = Literal["float32", "bfloat16", "float16"]
 
 
 class Contract(BaseModel):

@@ -58,6 +58,22 @@ class TaskMismatch(ModelShapleyError):
         )
 
 
+class OutOfMemory(ModelShapleyError):
+    """A model, or one example in front of it, that the device has no room for."""
+
+    @classmethod
+    def of(cls, what: str, places: str, dtype: str, reason: str) -> OutOfMemory:
+        """places: names of the devices. reason: what the allocator said."""
+        ways = ["shorter examples", "a device with more memory", "several devices (device 'spread')"]
+        if dtype == "float32":
+            ways.append("dtype 'bfloat16', which takes half")
+        return cls(f"{what} in {dtype} does not fit the memory of {places} ({reason}). Try {', or '.join(ways)}.")
+
+
+class NotFinite(ModelShapleyError):
+    """A loss or a gradient that is infinite or no number."""
+
+
 class NotFound(ModelShapleyError):
     """A run, trial or map that does not exist."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import torch
 import transformers
@@ -12,13 +12,20 @@ from torch import nn
 
 from modelshapley.anatomy import Anatomy
 from modelshapley.catalog import ModelFolder
-from modelshapley.errors import ModelShapleyError, UnsupportedModel
+from modelshapley.contracts import Dtype
+from modelshapley.errors import ModelShapleyError, OutOfMemory, UnknownName, UnsupportedModel
+from modelshapley.memory import first_line, ran_out_of_memory
 from modelshapley.verify import verify
+
+SPREAD = "spread"
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A live model with what its tasks need. `tokenizer` is None for image models."""
+    """A live model with what its tasks need. `tokenizer` is None for image models.
+
+    device: where inputs go, and where logits come out; blocks may lie on others.
+    """
 
     id: str
     revision: str
@@ -27,33 +34,83 @@ class LoadedModel:
     tokenizer: Any | None
     device: torch.device
 
+    @property
+    def dtype(self) -> Dtype:
+        """Of the weights, and so of the activations."""
+        name: Dtype = str(next(self.model.parameters()).dtype).removeprefix("torch.")  # type: ignore[assignment]
+        return name
 
-def load(folder: ModelFolder, device: str | torch.device = "cpu") -> LoadedModel:
-    """Load the model in ``folder`` onto ``device`` in float32, frozen.
+    @property
+    def places(self) -> str:
+        """The devices that hold weights, in order: 'cuda:0, cuda:1'."""
+        return ", ".join(dict.fromkeys(str(parameter.device) for parameter in self.model.parameters()))
 
-    Raises ModelShapleyError for a device that is not there, and UnsupportedModel where transformers cannot load
-    the model or its anatomy fails verification
-    (gating a sample of units must equal zeroing the matching weights).
+
+def load(folder: ModelFolder, device: str | torch.device = "cpu", dtype: Dtype = "float32") -> LoadedModel:
+    """Load the model in ``folder`` in ``dtype``, frozen.
+
+    device: a torch device, or 'spread': blocks over all CUDA devices, as many as there is room for on each.
+    dtype: of weights and activations; losses and signals are float32 whatever it is.
+
+    Raises ModelShapleyError for a device that is not there, UnknownName for another dtype, OutOfMemory where the
+    model does not fit, and UnsupportedModel where transformers cannot load the model or its anatomy fails
+    verification (gating a sample of units must equal zeroing the matching weights).
     """
-    anatomy = folder.anatomy
-    place = _device(device)
-    transformers.utils.logging.disable_progress_bar()
-    auto_class = getattr(transformers, anatomy.auto_class)
+    if dtype not in get_args(Dtype):
+        raise UnknownName("dtype", str(dtype), list(get_args(Dtype)))
+    if device == SPREAD and not torch.cuda.is_available():
+        raise ModelShapleyError(
+            f"Device {SPREAD!r} lays a model over the CUDA devices, and there is none here; use cpu."
+        )
+    place = _device("cuda" if device == SPREAD else device)
     try:
-        model, report = auto_class.from_pretrained(
+        model = _weights(folder, dtype, {"device_map": "auto"} if device == SPREAD else {})
+        model.eval().requires_grad_(False)
+        if device == SPREAD:
+            refuse_offloaded(folder.id, model)
+            place = next(model.parameters()).device
+        else:
+            model.to(place)
+        verify(model, folder.anatomy)
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out_of_memory(error):
+            raise
+        raise OutOfMemory.of(f"Model {folder.id!r}", str(device), dtype, first_line(error)) from error
+    return LoadedModel(folder.id, folder.revision(), folder.anatomy, model, _tokenizer(folder), place)
+
+
+def refuse_offloaded(model_id: str, model: nn.Module) -> None:
+    """Raise OutOfMemory where accelerate keeps weights outside the devices, to bring them in when they are used.
+
+    Weights that are not there can be neither zeroed nor measured, and the backward pass would hold all of
+    them anyway.
+    """
+    away = [name for name, parameter in model.named_parameters() if parameter.is_meta]
+    if away:
+        raise OutOfMemory(
+            f"{model_id!r} does not fit the devices here: {len(away)} tensors, such as {away[0]}, would stay "
+            "outside and be brought in for each pass, which scoring cannot work with. Use more or larger devices, "
+            "dtype 'bfloat16', or device 'cpu'."
+        )
+
+
+def _weights(folder: ModelFolder, dtype: Dtype, options: dict[str, Any]) -> Any:
+    """The transformers model, every tensor of which came from the folder."""
+    anatomy = folder.anatomy
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        model, report = getattr(transformers, anatomy.auto_class).from_pretrained(
             folder.path,
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=True,
-            dtype=torch.float32,
+            dtype=getattr(torch, dtype),
             output_loading_info=True,
+            **options,
         )
-        tokenizer = None
-        if anatomy.modality == "text":
-            tokenizer = transformers.AutoTokenizer.from_pretrained(
-                folder.path, trust_remote_code=False, local_files_only=True
-            )
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        if ran_out_of_memory(error):
+            raise
         raise UnsupportedModel(f"{folder.id!r} cannot be loaded: {error}") from error
     if report["missing_keys"]:
         # transformers fills these with random numbers and only warns: every score would be nonsense.
@@ -62,10 +119,18 @@ def load(folder: ModelFolder, device: str | torch.device = "cpu") -> LoadedModel
             f"The weights of {folder.id!r} lack {len(report['missing_keys'])} tensor(s) that a "
             f"{anatomy.model_type} model for this use needs, such as {some}."
         )
-    model.eval().requires_grad_(False).to(place)
-    loaded = LoadedModel(folder.id, folder.revision(), folder.anatomy, model, tokenizer, place)
-    verify(model, folder.anatomy)
-    return loaded
+    return model
+
+
+def _tokenizer(folder: ModelFolder) -> Any | None:
+    if folder.anatomy.modality != "text":
+        return None
+    try:
+        return transformers.AutoTokenizer.from_pretrained(
+            folder.path, trust_remote_code=False, local_files_only=True
+        )
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise UnsupportedModel(f"The tokenizer of {folder.id!r} cannot be loaded: {error}") from error
 
 
 def _device(name: str | torch.device) -> torch.device:

@@ -19,11 +19,12 @@ from modelshapley import __version__
 from modelshapley.errors import BadParameter, TaskMismatch
 from modelshapley.gates import gated_each
 from modelshapley.importance import ImportanceMap
+from modelshapley.memory import Room
 from modelshapley.methods import check_size
 from modelshapley.methods.base import Method, Place, Reading, Utility
 from modelshapley.methods.sided import SidedMethod
 from modelshapley.models import LoadedModel
-from modelshapley.signals import Signals, observed
+from modelshapley.signals import Signals, signals_of
 from modelshapley.sums import Key, Sums, Total
 from modelshapley.tasks.base import Split, Task
 from modelshapley.units import UnitKind
@@ -53,6 +54,7 @@ class Scoring:
         return {
             "model": self.loaded.id,
             "revision": self.loaded.revision,
+            "dtype": self.loaded.dtype,
             "task": self.task.info.id,
             "task_fingerprint": self.task.fingerprint(),
             "methods": [method.spec for method in self.methods],
@@ -90,10 +92,10 @@ class Scoring:
         for method, kind in product(self.methods, self.kinds):
             check_size(method.spec, kind.value, self.loaded.anatomy.shapes.count(kind))
         part = range(len(self.examples)) if part is None else part
+        room = Room(self.loaded, self.task.probe_batch)
         while gaps := sums.left(part):
-            start, stop = gaps[0].start, min(gaps[0].stop, gaps[0].start + self.task.probe_batch)
-            self._add(sums, start, stop)
-            yield len(part) - sum(map(len, gaps)) + (stop - start), len(part)
+            added, _ = room.run(partial(self._add, sums, gaps[0].start), len(gaps[0]))
+            yield len(part) - sum(map(len, gaps)) + added, len(part)
 
     def maps(self, sums: Sums, label: str | None = None) -> dict[str, ImportanceMap]:
         """Read the sums: {method spec: map}, of all examples in them or of the class `label`.
@@ -112,9 +114,9 @@ class Scoring:
         first, second = (self._maps(sums.finish(half=half), {"half": HALVES[half]}) for half in (0, 1))
         return {spec: (first[spec], second[spec]) for spec in first}
 
-    def _add(self, sums: Sums, start: int, stop: int) -> None:
+    def _add(self, sums: Sums, start: int, count: int) -> None:
         """Run one batch and add it: all of it counts, or, where it raises, nothing."""
-        batch = self.examples[start:stop]
+        batch = self.examples[start : start + count]
         labels = [self.task.class_of(example) if self.per_class else None for example in batch]
         sums.update(start, labels, self._statistics(batch, start))
 
@@ -133,10 +135,8 @@ class Scoring:
         gates: Mapping[UnitKind, Tensor] | None = None,
     ) -> Mapping[UnitKind, Signals]:
         """One forward and one activation-only backward pass."""
-        at = {kind: gate.to(self.loaded.device) for kind, gate in (gates or {}).items()}
-        with observed(self.loaded.model, self.loaded.anatomy, kinds, parts, at) as observer:
-            self.task.losses(self.loaded, batch).sum().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            return observer.take()
+        loaded, losses = self.loaded, partial(self.task.losses, self.loaded, batch)
+        return signals_of(loaded.model, loaded.anatomy, losses, kinds, parts, gates)
 
     def _maps(self, total: Total, which: Mapping[str, str]) -> dict[str, ImportanceMap]:
         return {method.spec: self._read(method, total, which) for method in self.methods}
@@ -177,7 +177,8 @@ class Scoring:
             "seed": self.seed,
             "method": method.spec,
             "parameters": dict(method.parameters),
-            "device": str(self.loaded.device),
+            "device": self.loaded.places,
+            "dtype": self.loaded.dtype,
             "versions": {
                 "modelshapley": __version__,
                 "torch": torch.__version__,

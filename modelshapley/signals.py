@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from modelshapley.anatomy import Anatomy, Site
+from modelshapley.errors import NotFinite
 from modelshapley.gates import factors_of, hook
 from modelshapley.units import UnitKind
 from modelshapley.weights import outgoing
@@ -42,6 +43,9 @@ class Signals:
 
 
 PARTS = ("gate", "offset", "size", "reach")
+DERIVATIVES = ("gate", "offset")
+SCALES = {torch.float16: (2.0**10, 2.0**5, 1.0)}
+"""What losses are multiplied by on the backward pass, largest first, for dtypes whose gradients can vanish."""
 Sink = Callable[[Tensor, Tensor, Tensor | None], None]
 
 
@@ -57,7 +61,17 @@ class Observer:
         self._parts = frozenset(parts) | {"gate"}
         self._tables = {kind: anatomy.shapes.table(kind) for kind in self._kinds}
         self._sums: dict[tuple[UnitKind, str], Tensor] = {}
+        self._scale = 1.0
         self.examples = 0
+
+    def backward(self, losses: Tensor, scale: float = 1.0) -> None:
+        """The backward pass of losses (examples,), nats, which fills :meth:`take`.
+
+        scale: a power of two that the losses are multiplied by on the way and the signals divided by, so that
+        small gradients do not vanish in half precision.
+        """
+        self._scale = scale
+        (losses.sum() * scale).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
     def take(self) -> Mapping[UnitKind, Signals]:
         """The signals of the backward pass since the last call, by kind. Raises RuntimeError without one."""
@@ -72,25 +86,25 @@ class Observer:
         if part not in self._parts:
             return torch.zeros_like(self._sums[kind, "gate"])
         whole = self._sums[kind, part]
-        return whole.sqrt() if part == "offset" else whole
+        whole = whole.sqrt() if part == "offset" else whole
+        return whole / self._scale if part in DERIVATIVES else whole
 
     def sink(self, kind: UnitKind, layer: int, site: Site, weights: Callable[[], Tensor]) -> Sink:
         """A function that adds what one activation tells: (z, dLoss/dz, index of experts or None).
 
         weights: sum of |weights| that consume each channel of z, (channels,), or of each unit for experts.
         """
-        units = slice(site.first, site.first + site.count)
 
         def add(z: Tensor, dz: Tensor, index: Tensor | None) -> None:
             read = (
                 _Experts(site.count, self.examples, index) if index is not None else _Channels(site, self.examples)
             )
-            for part, value in self._read(read, z, dz, weights).items():
+            for part, value in self._read(read, _wide(z), _wide(dz), weights).items():
                 total = self._sums.get((kind, part))
                 if total is None:
                     shape = (self.examples, *self._tables[kind])
                     total = self._sums[kind, part] = torch.zeros(shape, device=value.device)
-                total[:, layer, units] += value.to(total.device)
+                total.select(1, layer).narrow(1, site.first, site.count).add_(value.to(total.device))
 
         return add
 
@@ -105,9 +119,14 @@ class Observer:
         if "size" in self._parts:
             found["size"] = read.units(read.sums(z.abs()) / read.positions(z), "mean")
         if "reach" in self._parts:
-            loud = (read.sums(z.float().square()) / read.positions(z)).sqrt()
-            found["reach"] = read.units(loud * weights(), "sum")
+            loud = (read.sums(z.square()) / read.positions(z)).sqrt()
+            found["reach"] = read.units(loud * weights().to(loud), "sum")
         return found
+
+
+def _wide(x: Tensor) -> Tensor:
+    """In float32 at least: products and sums of half precision would be rounded, or vanish, at every step."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 @dataclass(frozen=True)
@@ -219,3 +238,36 @@ def observed(
                     sink = observer.sink(kind, number, site, partial(outgoing, model, site))
                     stack.callback(hook(model, site, _tap(site, here, sink)).remove)
         yield observer
+
+
+def signals_of(
+    model: nn.Module,
+    anatomy: Anatomy,
+    losses: Callable[[], Tensor],
+    kinds: Collection[UnitKind],
+    parts: Collection[str] = PARTS,
+    gates: Mapping[UnitKind, Tensor] | None = None,
+) -> Mapping[UnitKind, Signals]:
+    """One forward and one activation-only backward pass; in float16 again with a smaller scale if one overflows.
+
+    losses: runs the model and gives the losses, (examples,), nats. Others as in :func:`observed`. Raises
+    NotFinite.
+    """
+    dtype = next(model.parameters()).dtype
+    for scale in SCALES.get(dtype, (1.0,)):
+        with observed(model, anatomy, kinds, parts, gates) as observer:
+            values = losses()
+            if not bool(values.isfinite().all()):
+                raise NotFinite(f"A loss is {_first_not_finite(values)}{_WAYS_OUT.get(dtype, '')}.")
+            observer.backward(values, scale)
+            found = observer.take()
+        if all(bool(getattr(signals, part).isfinite().all()) for signals in found.values() for part in PARTS):
+            return found
+    raise NotFinite(f"A gradient or activation is not a finite number{_WAYS_OUT.get(dtype, '')}.")
+
+
+_WAYS_OUT = {torch.float16: ": float16 ends at 65504; load the model in bfloat16 or float32"}
+
+
+def _first_not_finite(values: Tensor) -> float:
+    return float(values.detach()[~values.isfinite()][0])

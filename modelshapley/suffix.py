@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 from torch import nn
 
 from modelshapley.anatomy import Anatomy
+from modelshapley.forwards import replaced_forward
 
 
 class Suffix:
@@ -41,12 +43,8 @@ def suffix_reuse(model: nn.Module, anatomy: Anatomy) -> Iterator[Suffix]:
     after an exception.
     """
     suffix = Suffix(anatomy.shapes.layers)
-    blocks = [model.get_submodule(layer.block) for layer in anatomy.layers]
-    try:
-        for layer, block in enumerate(blocks):
-            block.forward = suffix.wrap(layer, block.forward)
+    with ExitStack() as stack:
+        for number, layer in enumerate(anatomy.layers):
+            block = model.get_submodule(layer.block)
+            stack.enter_context(replaced_forward(block, partial(suffix.wrap, number)))
         yield suffix
-    finally:
-        for block in blocks:
-            # The wrapper hides the class's own method; without it that shows again.
-            vars(block).pop("forward", None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from modelshapley.contracts import Comparison
 from modelshapley.gates import switched_off
 from modelshapley.intervals import Bools, accuracy_interval, paired_difference
+from modelshapley.memory import Room
 from modelshapley.models import LoadedModel
 from modelshapley.tasks.base import Split, Task
 from modelshapley.units import Deactivation
@@ -22,14 +24,21 @@ def answers(
     """Yield (right or wrong for every test example so far, number of test examples) after each chunk.
 
     The hooks are in place only while a chunk runs, so a caller may stop, or use the model, between two.
-    Raises UnitOutOfRange.
+    A chunk that does not fit the memory is measured in smaller ones. Raises UnitOutOfRange, OutOfMemory.
     """
     examples = task.examples(Split.TEST, seed)
     correct = np.zeros(0, dtype=bool)
-    while len(correct) < len(examples):
-        chunk = examples[len(correct) : len(correct) + task.test_chunk]
+    room = Room(loaded, task.test_chunk, backward=False)
+
+    def measure(start: int, size: int) -> Bools:
         with torch.inference_mode(), switched_off(loaded.model, loaded.anatomy, deactivation):
-            correct = np.concatenate([correct, task.correct(loaded, chunk).numpy()])
+            found: Bools = task.correct(loaded, examples[start : start + size]).numpy()
+            return found
+
+    while len(correct) < len(examples):
+        start = len(correct)
+        _, chunk = room.run(partial(measure, start), len(examples) - start)
+        correct = np.concatenate([correct, chunk])
         yield correct, len(examples)
 
 

@@ -27,8 +27,8 @@ def outgoing(model: nn.Module, site: Site) -> Tensor:
     if site.side == "output":
         return torch.ones((), device=next(model.parameters()).device)
     if site.side == "routing":
-        return module.get_parameter("down_proj").detach().abs().sum((1, 2)).float()
-    return oriented(module).abs().sum(0).float()
+        return module.get_parameter("down_proj").detach().abs().sum((1, 2), dtype=torch.float32)
+    return oriented(module).abs().sum(0, dtype=torch.float32)
 
 
 def magnitudes(model: nn.Module, anatomy: Anatomy, kind: UnitKind) -> npt.NDArray[np.float64]:
@@ -39,7 +39,9 @@ def magnitudes(model: nn.Module, anatomy: Anatomy, kind: UnitKind) -> npt.NDArra
     found = np.zeros(anatomy.shapes.table(kind))
     for layer in range(anatomy.shapes.layers):
         if kind is UnitKind.LAYER:
-            found[layer] = torch.cat([w.flatten() for w in _producers(model, anatomy, layer)]).abs().mean().item()
+            weights = _producers(model, anatomy, layer)
+            total = sum(float(weight.abs().sum(dtype=torch.float64)) for weight in weights)
+            found[layer] = total / sum(weight.numel() for weight in weights)
             continue
         for site in anatomy.sites(kind, layer):
             found[layer, site.first : site.first + site.count] = _of_site(model, site).cpu().numpy()
@@ -64,7 +66,7 @@ def _producers(model: nn.Module, anatomy: Anatomy, layer: int) -> list[Tensor]:
         weights.append(model.get_submodule(here.mlp.path).get_parameter("down_proj"))
     else:
         weights.append(model.get_submodule(here.mlp.output).get_parameter("weight"))
-    return [weight.detach().double() for weight in weights]
+    return [weight.detach() for weight in weights]
 
 
 @contextmanager

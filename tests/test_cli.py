@@ -44,6 +44,17 @@ def test_score_writes_a_map_and_shows_progress(tmp_path: Path) -> None:
     assert found.provenance["n"] == 256
 
 
+def test_the_dtype_is_in_the_map_and_a_wrong_one_is_named(tmp_path: Path) -> None:
+    options = ["--task", "digits", "--units", "head", "--limit", "32", "--out", "m.safetensors"]
+    answer = run("score", "demo:digits-vit", *options, "--dtype", "bfloat16", cwd=tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    assert ImportanceMap.load(tmp_path / "m.safetensors").provenance["dtype"] == "bfloat16"
+    answer = run("verify", "demo:digits-vit", "--dtype", "float8", cwd=tmp_path)
+    assert answer.returncode != 0
+    assert "bfloat16" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
 def test_a_folder_is_scored_like_the_model_it_holds(tmp_path: Path) -> None:
     for model, out in (("demo:digits-vit", "a.safetensors"), (str(ASSETS / "digits-vit"), "b.safetensors")):
         options = ["--task", "digits", "--units", "head", "--limit", "32", "--out", out]

@@ -165,7 +165,7 @@ def test_what_is_not_there_is_named() -> None:
         sums.finish(label="z")
     with pytest.raises(ModelShapleyError, match="none is in the sums"):
         Sums(PLAN).finish()
-    with pytest.raises(ModelShapleyError, match="none is in half .; score at least 2"):
+    with pytest.raises(ModelShapleyError, match=r"none is in half \d; score at least 2"):
         added(Sums(PLAN), (0, 1)).finish(half=1 - half_of(0))
 
 

@@ -76,6 +76,9 @@ def open_shop() -> Shop:
         queues=Queues(connect_patiently(settings.redis_url.get_secret_value())),
         storage=Storage(settings.maps_url),
         warm=Warm(
-            Catalog(settings.data, settings.model_roots), pick_device(settings.device), settings.warm_models
+            Catalog(settings.data, settings.model_roots),
+            pick_device(settings.device),
+            settings.warm_models,
+            settings.dtype,
         ),
     )

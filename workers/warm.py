@@ -8,6 +8,7 @@ from collections import OrderedDict
 import torch
 
 from modelshapley.catalog import SMOLLM2, Catalog
+from modelshapley.contracts import Dtype
 from modelshapley.demo import prepare_smollm2
 from modelshapley.intervals import Bools
 from modelshapley.models import LoadedModel, load
@@ -21,9 +22,10 @@ log = logging.getLogger(__name__)
 class Warm:
     """The `capacity` models used last, and for each the intact answers per task and seed."""
 
-    def __init__(self, catalog: Catalog, device: str, capacity: int) -> None:
+    def __init__(self, catalog: Catalog, device: str, capacity: int, dtype: Dtype = "float32") -> None:
         self._catalog = catalog
         self._device = device
+        self._dtype = dtype
         self._capacity = capacity
         self._models: OrderedDict[str, LoadedModel] = OrderedDict()
         self._stamps: dict[str, object] = {}
@@ -37,7 +39,7 @@ class Warm:
         stamp = folder.stamp()
         if self._stamps.get(model_id) != stamp:
             self._forget(model_id)
-            self._models[model_id] = load(folder, self._device)
+            self._models[model_id] = load(folder, self._device, self._dtype)
             self._stamps[model_id] = stamp
         self._models.move_to_end(model_id)
         while len(self._models) > self._capacity:

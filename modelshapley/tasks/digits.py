@@ -70,7 +70,7 @@ class Digits(Task[Digit]):
     def losses(self, loaded: LoadedModel, examples: Sequence[Digit]) -> Tensor:
         """Cross entropy of each image, nats."""
         labels = torch.tensor([d.label for d in examples], device=loaded.device)
-        return functional.cross_entropy(self._logits(loaded, examples), labels, reduction="none")
+        return functional.cross_entropy(self._logits(loaded, examples).float(), labels, reduction="none")
 
     def correct(self, loaded: LoadedModel, examples: Sequence[Digit]) -> Tensor:
         return self._logits(loaded, examples).argmax(-1).cpu() == torch.tensor([d.label for d in examples])
@@ -92,6 +92,6 @@ class Digits(Task[Digit]):
         return {"data": "sklearn digits", "scale": "x/8-1", "split": [SPLIT_SEED, 0.2, 0.2], "right": "argmax"}
 
     def _logits(self, loaded: LoadedModel, examples: Sequence[Digit]) -> Tensor:
-        pixels = torch.stack([d.pixels for d in examples]).to(loaded.device)
+        pixels = torch.stack([d.pixels for d in examples]).to(loaded.device, getattr(torch, loaded.dtype))
         logits: Tensor = loaded.model(pixel_values=pixels).logits
         return logits
