@@ -146,6 +146,31 @@ class Anatomy:
                 return [Site(part.added, "output", 0, 1, 0) for part in (*here.attentions, here.mlp)]
         return []
 
+    def row_groups(self, kind: UnitKind, layer: int) -> list[list[int]]:
+        """For each unit of a kind in a layer, the rows that belong to it: a layer's are all of them, a head's are
+        those of q, and those of k and v that it reads, perhaps shared with other heads.
+
+        Raises ValueError for kinds that rows do not make up.
+        """
+        here = self.layers[layer]
+        if kind is UnitKind.LAYER:
+            return [list(range(here.count(UnitKind.ROW)))]
+        if kind is not UnitKind.HEAD:
+            raise ValueError(f"rows do not make up {kind.value}s")
+        counts = {rows.name: rows.count for rows in here.rows}
+        starts = dict(zip(counts, _starts(list(counts.values())), strict=True))
+        groups = []
+        for number, attention in enumerate(here.attentions):
+            for head in range(attention.heads):
+                group: list[int] = []
+                for part in ("q", "k", "v"):
+                    name = f"{'cross ' * number}{part}"
+                    width = attention.width
+                    shared = head * (counts[name] // width) // attention.heads
+                    group += range(starts[name] + shared * width, starts[name] + (shared + 1) * width)
+                groups.append(group)
+        return groups
+
 
 def _starts(sizes: Sequence[int]) -> list[int]:
     return [sum(sizes[:place]) for place in range(len(sizes))]

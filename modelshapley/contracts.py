@@ -355,7 +355,7 @@ class TrialRequest(Contract):
 
 
 class Comparison(Contract):
-    """Accuracy now against the intact model on the same n examples, with 95 % intervals (docs/method.md)."""
+    """Accuracy now against the intact model on the same n examples, with 95 % intervals (docs/methods.md)."""
 
     n: int
     accuracy: float

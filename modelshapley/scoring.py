@@ -91,6 +91,11 @@ class Scoring:
             raise TaskMismatch.no_classes(self.task.info.id)
         for method, kind in product(self.methods, self.kinds):
             check_size(method.spec, kind.value, self.loaded.anatomy.shapes.count(kind))
+            if not self.loaded.anatomy.shapes.count(method.source(kind)):
+                raise BadParameter(
+                    f"{method.spec!r} scores {kind.value}s by their rows, which are not known for this model; "
+                    f"use {method.info.id + ',pool=gate'!r}."
+                )
         part = range(len(self.examples)) if part is None else part
         room = Room(self.loaded, self.task.probe_batch)
         while gaps := sums.left(part):
@@ -151,7 +156,8 @@ class Scoring:
             rng = np.random.default_rng([self.seed, list(UnitKind).index(kind)])
             moments = total.of(method.spec, kind)
             weights = partial(magnitudes, self.loaded.model, self.loaded.anatomy, kind)
-            reading = Reading(shapes.table(kind), total.n, rng, weights)
+            groups = partial(self.loaded.anatomy.row_groups, kind)
+            reading = Reading(kind, shapes.table(kind), total.n, rng, weights, groups)
             values, standard_errors = method.read(moments, reading)
             scores[kind], errors[kind] = values.reshape(shape).copy(), standard_errors.reshape(shape).copy()
             scores[kind][absent] = errors[kind][absent] = np.nan
@@ -198,7 +204,9 @@ class _Intact:
     @cached_property
     def signals(self) -> Mapping[UnitKind, Signals]:
         parts = frozenset().union(*(method.parts for method in self._scoring.methods))
-        return self._scoring.signals(self._examples, self._scoring.kinds, parts)
+        sources = {m.source(kind) for m, kind in product(self._scoring.methods, self._scoring.kinds)}
+        kinds = [kind for kind in UnitKind if kind in sources]
+        return self._scoring.signals(self._examples, kinds, parts)
 
 
 class _Batch:
@@ -220,7 +228,7 @@ class _Batch:
         self.there = shapes.there(kind).reshape(self.shape)
 
     def intact(self) -> Signals:
-        return self._shared.signals[self._kind]
+        return self._shared.signals[self._method.source(self._kind)]
 
     def at(self, gates: Tensor) -> Signals:
         kind = self._kind

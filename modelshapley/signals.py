@@ -53,7 +53,8 @@ class Observer:
     """Collects signals while a backward pass runs through the observed model.
 
     parts: which of PARTS are wanted besides the gate derivative; the others come out as zeros and cost nothing.
-    examples: how many there are in the batch, known once the forward pass has begun.
+    examples: how many there are in the batch, known once the forward pass has begun. real: (examples, positions),
+    False where a position is padding; None where none is.
     """
 
     def __init__(self, anatomy: Anatomy, kinds: Collection[UnitKind], parts: Collection[str] = PARTS) -> None:
@@ -63,6 +64,7 @@ class Observer:
         self._sums: dict[tuple[UnitKind, str], Tensor] = {}
         self._scale = 1.0
         self.examples = 0
+        self.real: Tensor | None = None
 
     def backward(self, losses: Tensor, scale: float = 1.0) -> None:
         """The backward pass of losses (examples,), nats, which fills :meth:`take`.
@@ -113,15 +115,25 @@ class Observer:
     ) -> dict[str, Tensor]:
         """Each part by unit, (examples, units of the site)."""
         found = {"gate": read.units(read.sums(z * dz), "sum")}
+        if self._parts & {"size", "reach"}:
+            z, positions = self._without_padding(z, read.positions(z))
         if "offset" in self._parts:
             # Squared, since a layer's two contributions add up before the root.
             found["offset"] = read.units(read.sums(dz).square(), "sum")
         if "size" in self._parts:
-            found["size"] = read.units(read.sums(z.abs()) / read.positions(z), "mean")
+            found["size"] = read.units(read.sums(z.abs()) / positions, "mean")
         if "reach" in self._parts:
-            loud = (read.sums(z.square()) / read.positions(z)).sqrt()
+            loud = (read.sums(z.square()) / positions).sqrt()
             found["reach"] = read.units(loud * weights().to(loud), "sum")
         return found
+
+    def _without_padding(self, z: Tensor, positions: int) -> tuple[Tensor, Tensor | int]:
+        """z with 0 where a position is padding, and how many positions each example really has, (examples, 1)."""
+        if self.real is None or positions != self.real.shape[1]:
+            return z, positions
+        real = self.real.to(z.device)
+        rows = z.view(self.examples, positions, -1) * real[..., None]
+        return rows.view_as(z), real.sum(1, keepdim=True)
 
 
 def _wide(x: Tensor) -> Tensor:
@@ -225,7 +237,14 @@ def observed(
             states = states.detach().requires_grad_(True)
         return ((states, *args[1:]), kwargs) if args else (args, kwargs | {"hidden_states": states})
 
+    def note_padding(_: nn.Module, __: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        mask = kwargs.get("attention_mask")
+        # A model of two sides has two lengths, and one mask tells of one of them.
+        if isinstance(mask, Tensor) and mask.dim() == 2 and sum(layer.first for layer in anatomy.layers) == 1:
+            observer.real = mask.bool()
+
     with ExitStack() as stack:
+        stack.callback(model.register_forward_pre_hook(note_padding, with_kwargs=True).remove)
         for layer in anatomy.layers:
             if layer.first:
                 block = model.get_submodule(layer.block)

@@ -15,6 +15,7 @@ from modelshapley.errors import BadParameter, UnknownName
 from modelshapley.methods import METHODS, canonical, load_method
 from modelshapley.methods.base import Moments, Place, Reading
 from modelshapley.signals import Signals
+from modelshapley.units import UnitKind
 
 UNITS = 8
 EXAMPLES = 5
@@ -67,6 +68,10 @@ class Same:
     def at(self, gates: torch.Tensor) -> Signals:
         return self.signals
 
+    def utility(self, gates: torch.Tensor, rows: list[int], what: str) -> torch.Tensor:
+        """Of a game without interactions, in which a unit is worth minus its derivative."""
+        return -(gates * self.signals.gate[rows]).sum((1, 2))
+
 
 def scores(method_id: str, signals: Signals) -> np.ndarray:
     return read(method_id, signals)[0][0]
@@ -80,7 +85,8 @@ def read(spec: str, signals: Signals) -> tuple[np.ndarray, np.ndarray]:
 
 
 def reading(seed: int = 0) -> Reading:
-    return Reading((1, UNITS), EXAMPLES, np.random.default_rng(seed), lambda: np.ones((1, UNITS)))
+    rng, ones = np.random.default_rng(seed), np.ones((1, UNITS))
+    return Reading(UnitKind.NEURON, (1, UNITS), EXAMPLES, rng, lambda: ones, lambda layer: [])
 
 
 def test_model_shapley_equals_brute_force_and_the_printed_form_does_not(slopes: torch.Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import combinations
 from math import comb
 from typing import Any
@@ -17,10 +18,12 @@ from modelshapley.methods import canonical, load_method
 from modelshapley.models import LoadedModel
 from modelshapley.permutations import Estimate, antithetic_pair
 from modelshapley.scoring import Scoring, score
+from modelshapley.signals import PARTS, Signals, signals_of
 from modelshapley.tasks import load_task
 from modelshapley.tasks.base import Split
+from modelshapley.tasks.prefix_tree import Sequel, log_likelihoods
 from modelshapley.units import UnitKind
-from tests.toys import KINDS, LLAMA, VIT, ToyTask, tiny
+from tests.toys import CONFIGS, KINDS, LLAMA, VIT, ToyTask, tiny
 
 
 @pytest.fixture(name="game", params=[VIT, LLAMA], ids=["vit", "llama"])
@@ -225,3 +228,40 @@ def test_coalitions_stop_when_their_error_is_small(monkeypatch: pytest.MonkeyPat
     near, far = (float(np.abs(made[e][1] - made[0][1]).mean()) for e in (0.3, 0.9))
     assert near < far
     assert np.corrcoef(made[0.3][1].reshape(-1), made[0][1].reshape(-1))[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("config", [LLAMA, CONFIGS["t5"], CONFIGS["gpt_neox"], CONFIGS["swin"]])
+def test_the_paper_pools_heads_and_layers_from_their_rows(config: Any) -> None:
+    loaded = tiny(config)
+    kinds = [UnitKind.HEAD, UnitKind.LAYER, UnitKind.ROW]
+    spec, gate = "model-shapley-paper", "model-shapley-paper,pool=gate"
+    found = score(Scoring(loaded, ToyTask(loaded), [load_method(spec), load_method(gate)], kinds, 100))
+    rows, heads = (found[spec].scores[kind] for kind in (UnitKind.ROW, UnitKind.HEAD))
+    np.testing.assert_allclose(found[spec].scores[UnitKind.LAYER], np.nanmean(rows, axis=1), rtol=1e-6)
+    for number, layer in enumerate(loaded.anatomy.layers):
+        names = [name for name, count in loaded.anatomy.layout.projections[number].items() for _ in range(count)]
+        first = layer.attentions[0]
+        mine = {part: [row for row, name in enumerate(names) if name == part] for part in "qkv"}
+        for head in range(first.heads):
+            of_head = []
+            for part in "qkv":
+                share = len(mine[part]) // first.width  # heads that this map holds: fewer where they are shared
+                begin = head // (first.heads // share) * first.width
+                of_head += mine[part][begin : begin + first.width]
+            assert heads[number, head] == pytest.approx(rows[number, of_head].mean(), rel=1e-6)
+    assert not np.allclose(heads, found[gate].scores[UnitKind.HEAD], equal_nan=True)
+
+
+def test_padding_is_no_part_of_an_activation() -> None:
+    loaded = tiny(LLAMA)
+    sequels = [Sequel([1, 2, 3, 4, 5, 6, 7], 2), Sequel([8, 9, 4], 1)]
+
+    def parts(rows: list[Sequel]) -> Signals:
+        losses = partial(log_likelihoods, loaded, [[row] for row in rows])
+        return signals_of(loaded.model, loaded.anatomy, losses, [UnitKind.NEURON])[UnitKind.NEURON]
+
+    together, alone = parts(sequels), [parts([sequel]) for sequel in sequels]
+    for part in PARTS:
+        for row in (0, 1):
+            one = getattr(alone[row], part)[0]
+            torch.testing.assert_close(getattr(together, part)[row], one, rtol=1e-4, atol=1e-7)

@@ -14,6 +14,7 @@ from torch import Tensor
 from modelshapley.contracts import MethodInfo
 from modelshapley.methods.specs import Value, canonical
 from modelshapley.signals import Signals
+from modelshapley.units import UnitKind
 
 Array = npt.NDArray[np.float64]
 Shape = tuple[int, int]
@@ -76,22 +77,36 @@ class Place:
     kind: int
 
 
+Scores = tuple[Array, Array]
+"""Scores and their standard errors, both (layers, units a layer)."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """What a score may need besides the sums.
 
-    shape: (layers, units a layer). total: examples in the probe set. rng: for methods that draw. weights: gives
-    the mean |weight| of every unit's outgoing weights, of `shape`.
+    kind: of the units that are scored. shape: (layers, units a layer). total: examples in the probe set. rng: for
+    methods that draw. weights: gives the mean |weight| of every unit's outgoing weights, of `shape`. row_groups:
+    gives the rows that belong to each unit of a layer (Anatomy.row_groups).
     """
 
+    kind: UnitKind
     shape: Shape
     total: int
     rng: np.random.Generator
     weights: Callable[[], Array]
+    row_groups: Callable[[int], list[list[int]]]
 
+    def pooled(self, rows: Scores) -> Scores:
+        """Scores and standard errors of rows, (layers, rows), as means over the rows of each unit, of `shape`.
 
-Scores = tuple[Array, Array]
-"""Scores and their standard errors, both (layers, units a layer)."""
+        The mean of the rows' standard errors bounds that of their mean from above. Paper, section 5, Figure 1.
+        """
+        scores, errors = np.zeros((2, *self.shape))
+        for layer in range(self.shape[0]):
+            for unit, group in enumerate(self.row_groups(layer)):
+                scores[layer, unit], errors[layer, unit] = (values[layer, group].mean() for values in rows)
+        return scores, errors
 
 
 class Batch(Protocol):
@@ -133,6 +148,10 @@ class Method(ABC):
     def spec(self) -> str:
         """How a run names it."""
         return canonical(",".join([self.info.id, *(f"{k}={v}" for k, v in self.parameters.items())]))
+
+    def source(self, kind: UnitKind) -> UnitKind:
+        """The kind whose signals :meth:`statistics` reads to score `kind`: another where scores are pooled."""
+        return kind
 
     @abstractmethod
     def statistics(self, batch: Batch) -> Mapping[str, Tensor]:

@@ -30,7 +30,7 @@ TWO_SIDED = MethodInfo(
     quantity="weighted mean change in loss per example when the unit goes, nats",
     summary="How much a unit helps and how much it hurts, example by example; help weighs three times harm.",
     formula="(1 + h) E[max(phi, 0)] + (1 - h) E[max(-phi, 0)], phi = -c + c²/2, c = dLoss/dgate, h = ½",
-    source="Ours; measured against the paper's forms in docs/method.md",
+    source="Ours; measured against the paper's forms in docs/methods.md",
     parameters=[_harm(0.5)],
     sided=True,
 )
@@ -79,6 +79,12 @@ MODEL_SHAPLEY_PAPER = MethodInfo(
         BLOCK,
         ParameterInfo(
             name="alpha", default=0, minimum=0, maximum=1, summary="weight of each new mini-batch; 0: plain mean"
+        ),
+        ParameterInfo(
+            name="pool",
+            default="rows",
+            choices=["rows", "gate"],
+            summary="heads and layers: means over their rows, as in the paper, or scored as units of their own",
         ),
         ParameterInfo(name="batch", default=8, minimum=1, whole=True, summary="examples a mini-batch"),
     ],

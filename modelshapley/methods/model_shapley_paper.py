@@ -11,6 +11,7 @@ from torch import Tensor
 from modelshapley.methods.base import Array, Batch, Method, Moments, Reading, Scores
 from modelshapley.methods.infos import MODEL_SHAPLEY_PAPER
 from modelshapley.methods.model_shapley import block_sum
+from modelshapley.units import UnitKind
 
 
 class ModelShapleyPaper(Method):
@@ -19,10 +20,15 @@ class ModelShapleyPaper(Method):
     The paper's moving average phi <- (1 - alpha) phi + alpha phi_m over mini-batches m is a weighted mean of
     examples whose weights are known beforehand, so it adds up in any order like every other sum here. alpha 0
     is the plain mean. Kept for comparison: the minus before the second term contradicts the paper's own eq. 3.
-    Nats, never negative. The standard error is that of the mean inside the bars. One pass.
+    Heads and layers are means over their rows' scores, as in the paper; with pool=gate they are scored as units of
+    their own. Nats, never negative. The standard error is that of the mean inside the bars. One pass.
     """
 
     info = MODEL_SHAPLEY_PAPER
+
+    def source(self, kind: UnitKind) -> UnitKind:
+        pools = self.parameters["pool"] == "rows" and kind in (UnitKind.HEAD, UnitKind.LAYER)
+        return UnitKind.ROW if pools else kind
 
     def statistics(self, batch: Batch) -> Mapping[str, Tensor]:
         c, place = batch.intact().gate, batch.place
@@ -32,6 +38,10 @@ class ModelShapleyPaper(Method):
         return {"weighted": w * phi, "twice": w.square() * phi, "weight": w}
 
     def read(self, moments: Mapping[str, Moments], reading: Reading) -> Scores:
+        scores = self._read(moments)
+        return scores if self.source(reading.kind) is reading.kind else reading.pooled(scores)
+
+    def _read(self, moments: Mapping[str, Moments]) -> Scores:
         weighted, weight = moments["weighted"], moments["weight"]
         n = weighted.n
         with np.errstate(invalid="ignore"):  # examples that the smoothing has forgotten, all of them: no score
