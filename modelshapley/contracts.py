@@ -438,6 +438,19 @@ class Efficiency(Contract):
     gap: float = Field(description="(sum of the scores - measured) / |measured|")
 
 
+class HarmChoice(Contract):
+    """Which weight of harm keeps most accuracy as the least important units go, on examples of the probe set.
+
+    `areas`: under the curve of each of `harms`. `offered`: the best of them; of equals, the nearest to the
+    method's own. Chosen on the examples that were scored, so the curves on held-out ones are fair to it.
+    """
+
+    harms: list[float]
+    areas: list[float]
+    offered: float
+    n: int
+
+
 class KindFaithfulness(Contract):
     """How far one kind of unit of one map can be trusted; what is not measured yet, or does not apply, is null."""
 
@@ -448,6 +461,9 @@ class KindFaithfulness(Contract):
     most: Curve | None = None
     agreement: Agreement | None = None
     efficiency: Efficiency | None = Field(default=None, description="null for scores that are not meant to sum up")
+    harm: HarmChoice | None = Field(
+        default=None, description="null for methods that do not keep help and harm apart"
+    )
 
 
 class RandomCurve(Contract):

@@ -16,8 +16,9 @@ import numpy.typing as npt
 import torch
 from scipy.stats import spearmanr
 
-from modelshapley.contracts import Agreement, Curve, CurvePoint, Efficiency, Effort, RandomCurve, Which
+from modelshapley.contracts import Agreement, Curve, CurvePoint, Efficiency, Effort, HarmChoice, RandomCurve, Which
 from modelshapley.gates import gated, gated_each
+from modelshapley.importance import HARMS, Sides, weigh
 from modelshapley.intervals import Bools
 from modelshapley.models import LoadedModel
 from modelshapley.tasks.base import Split, Task
@@ -99,6 +100,24 @@ class Bench:
             area=area(start, fractions, found.mean(0).tolist()),
         )
 
+    def harm(self, sides: Sides, kind: UnitKind, default: float) -> Generator[None, None, HarmChoice]:
+        """Which weight of harm to offer: the curve of the least important units, on probe examples, for each.
+
+        sides: of `kind`'s shape; default: the method's own weight, which wins among equals.
+        """
+        intact = yield from self._answers(Deactivation(), Split.PROBE)
+        there = self.loaded.anatomy.shapes.there(kind)
+        areas = []
+        for harm in HARMS:
+            scores = np.where(there, weigh(sides, harm)[0], np.nan)
+            kept = []
+            for fraction in self.plan.least:
+                now = yield from self._answers(extreme_units(scores, kind, "least", fraction), Split.PROBE)
+                kept.append(float(now.mean()))
+            areas.append(area(float(intact.mean()), self.plan.least, kept))
+        best = min(zip(areas, HARMS, strict=True), key=lambda pair: (-round(pair[0], 9), abs(pair[1] - default)))
+        return HarmChoice(harms=list(HARMS), areas=areas, offered=best[1], n=len(intact))
+
     def worth(self, kind: UnitKind, limit: int) -> Generator[None, None, float]:
         """U(all on) - U(all off), nats, for the units of a kind, on the first `limit` probe examples."""
         total, n = 0.0, 0
@@ -160,10 +179,10 @@ class Bench:
         yield
         return -losses
 
-    def _answers(self, off: Deactivation) -> Generator[None, None, Bools]:
-        """Right or wrong on the plan's test examples."""
+    def _answers(self, off: Deactivation, split: Split = Split.TEST) -> Generator[None, None, Bools]:
+        """Right or wrong on as many examples of the split as the plan says."""
         correct: Bools = np.zeros(0, dtype=bool)
-        for correct, _ in answers(self.loaded, self.task, off, self.seed):
+        for correct, _ in answers(self.loaded, self.task, off, self.seed, split):
             yield
             if len(correct) >= self.plan.tests:
                 break

@@ -55,6 +55,8 @@ class Sides:
         return Sides(self.n, *(getattr(self, part).reshape(shape) for part in SIDES))
 
 
+HARMS = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Weights of harm that are offered to choose from; see :func:`weigh`."""
 SIDES = ("help", "harm", "help_squares", "harm_squares")
 
 

@@ -19,14 +19,14 @@ from modelshapley.units import Deactivation
 
 
 def answers(
-    loaded: LoadedModel, task: Task[Any], deactivation: Deactivation, seed: int = 0
+    loaded: LoadedModel, task: Task[Any], deactivation: Deactivation, seed: int = 0, split: Split = Split.TEST
 ) -> Iterator[tuple[Bools, int]]:
-    """Yield (right or wrong for every test example so far, number of test examples) after each chunk.
+    """Yield (right or wrong for every example of the split so far, number of them all) after each chunk.
 
     The hooks are in place only while a chunk runs, so a caller may stop, or use the model, between two.
     A chunk that does not fit the memory is measured in smaller ones. Raises UnitOutOfRange, OutOfMemory.
     """
-    examples = task.examples(Split.TEST, seed)
+    examples = task.examples(split, seed)
     correct = np.zeros(0, dtype=bool)
     room = Room(loaded, task.test_chunk, backward=False)
 

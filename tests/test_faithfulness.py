@@ -127,3 +127,24 @@ def test_the_quick_plan_is_within_the_full_one() -> None:
     assert set(quick.most) <= set(full.most)
     assert quick.tests < full.tests
     assert full.least == full.most == (0.01, 0.02, 0.05, 0.10, 0.20, 0.40, 0.60, 0.80)
+
+
+def test_the_harm_offered_keeps_most_on_the_probe_set() -> None:
+    here = bench()
+    found = score(Scoring(here.loaded, here.task, [load_method("two-sided")], [UnitKind.HEAD], 100))["two-sided"]
+    choice = finish(here.harm(found.sides[UnitKind.HEAD], UnitKind.HEAD, 0.5))
+    examples = here.task.examples(Split.PROBE)
+    by_hand = []
+    for harm in choice.harms:
+        kept = []
+        for fraction in PLAN.least:
+            off = extreme_units(found.weighed(harm).scores[UnitKind.HEAD], UnitKind.HEAD, "least", fraction)
+            with torch.no_grad(), zeroed_weights(here.loaded.model, here.loaded.anatomy, off):
+                kept.append(float(here.task.correct(here.loaded, examples).float().mean()))
+        with torch.no_grad():
+            start = float(here.task.correct(here.loaded, examples).float().mean())
+        by_hand.append(area(start, PLAN.least, kept))
+    assert choice.areas == pytest.approx(by_hand, abs=1e-6)
+    assert choice.areas[choice.harms.index(choice.offered)] == max(choice.areas)
+    assert choice.n == 13
+    assert len(set(choice.areas)) > 1

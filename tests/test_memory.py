@@ -95,7 +95,7 @@ def test_nothing_is_counted_twice_where_a_later_method_fails() -> None:
     job = scoring(FailsLater(LOADED, 5))
     sums = Sums(job.plan())
     assert [done for done, _ in job.steps(sums)] == [2, 4, 6, 8, 10, 12, 13]
-    assert {moments.n for moments in sums.moments.values()} == {13}
+    assert {moments.n for moments in sums.finish().moments.values()} == {13}
 
 
 def test_an_example_that_never_fits_is_an_error_in_words() -> None:

@@ -12,11 +12,11 @@ from typing import Any
 from rq import Retry
 
 from backend.queues import REDIS_DOWN
-from modelshapley.contracts import Faithfulness, KindFaithfulness, Progress, Run, Status
+from modelshapley.contracts import Faithfulness, HarmChoice, KindFaithfulness, Progress, Run, Status
 from modelshapley.errors import ModelShapleyError
 from modelshapley.faithfulness import PLANS, Bench, SubsetTruth, efficiency, finish, rank_correlation
 from modelshapley.importance import ImportanceMap
-from modelshapley.methods import sums_up
+from modelshapley.methods import harm_of, sums_up
 from modelshapley.tasks import load_task
 from modelshapley.units import UnitKind
 from workers.shop import Shop, open_shop
@@ -114,9 +114,18 @@ class _Checking:
                 "least": self._do(bench.curve(scores, kind, "least")),
                 "most": self._do(bench.curve(scores, kind, "most")),
                 "agreement": self._truths[kind].agreement(scores),
+                "harm": self._harm(entry.method, found, kind),
                 "efficiency": efficiency(scores, self._worths[kind]) if sums_up(entry.method) else None,
             }
         )
+
+    def _harm(self, method: str, found: ImportanceMap, kind: UnitKind) -> HarmChoice | None:
+        harm = harm_of(method)
+        if harm is None:
+            return None
+        default = 0.5 if harm == "signed" else float(harm)
+        choice: HarmChoice = self._do(self._bench.harm(found.sides[kind], kind, default))
+        return choice
 
     def _keep(self, **values: Any) -> None:
         report = self._report.model_copy(update=values)

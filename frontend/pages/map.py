@@ -10,7 +10,7 @@ from dash import ALL, ClientsideFunction, Dash, Input, Output, State, dcc, html,
 from frontend import figures, words
 from frontend.address import Ranked, View, parse
 from frontend.maps import Maps
-from frontend.pages import parts, states, tray, weighing
+from frontend.pages import parts, states, tray, trust, weighing
 from modelshapley import client
 from modelshapley.client import AsyncClient
 from modelshapley.contracts import Run, Status
@@ -78,6 +78,7 @@ def register(app: Dash, api: AsyncClient) -> None:
         )
 
     weighing.register(app)
+    trust.register(app, api)
 
     @app.callback(
         Output("top-units", "children"),
@@ -176,6 +177,7 @@ async def _done(api: AsyncClient, run: Run, view: View) -> Any:
                                 ],
                                 align="flex-end",
                             ),
+                            trust.layout(run),
                             html.Div(id="quantity", className="quiet", style={"marginTop": 10}),
                             dcc.Loading(
                                 html.Div(

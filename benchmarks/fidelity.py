@@ -1,0 +1,218 @@
+"""How true is each method? Agreement with sampled Shapley values, and accuracy with units switched off.
+
+    python -m benchmarks.fidelity --json [--models digits-vit smollm2] [--splits 3] [--all-fractions]
+
+Both demo models, heads and neurons, and SmolLM2's layers. For every method: `passes` and `seconds` (heads and
+neurons of one split); `rho`, the Spearman correlation with permutation Shapley values of the same probe
+examples, `corrected` for the truth's reliability; `least` and `most`, accuracy with these fractions off (mean
+over the splits; `most`: of the first), and the areas under them; `worse_than_default`: p of an exact McNemar
+test, one-sided, that the default keeps accuracy better over all splits and fractions of `least`, with
+`difference` in accuracy (positive: the default keeps more). The truth of SmolLM2's 270 heads is the kept one
+(benchmarks/truth); others are sampled until reliable.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy.stats import binomtest
+
+from benchmarks.common import DATA, report
+from benchmarks.truth import smollm2_heads
+from modelshapley.catalog import DIGITS_VIT, SMOLLM2, Catalog
+from modelshapley.demo import prepare_smollm2
+from modelshapley.faithfulness import FRACTIONS, area, rank_correlation
+from modelshapley.importance import ImportanceMap
+from modelshapley.intervals import Bools
+from modelshapley.methods import harm_of, load_method, with_harm
+from modelshapley.models import LoadedModel, load
+from modelshapley.scoring import Scoring, add_up
+from modelshapley.tasks import load_task
+from modelshapley.tasks.base import Task
+from modelshapley.trials import all_answers
+from modelshapley.units import Deactivation, UnitKind, extreme_units
+
+DEFAULT = "two-sided"
+ONE_PASS = (
+    DEFAULT,
+    "mean-abs",
+    "fisher-diagonal",
+    "model-shapley",
+    "model-shapley,block=model",
+    "model-shapley-paper",
+    "model-shapley-paper,pool=gate",
+    "gradient-trace",
+    "gradient",
+    "wanda",
+    "activation",
+    "magnitude",
+    "random",
+)
+SEVERAL = ("path-shapley", "path-shapley,points=16", "coalition-shapley", "coalition-shapley,passes=16")
+READINGS = ("two-sided,harm=0.25", "two-sided,harm=0.75", "path-shapley,harm=0.5", "coalition-shapley,harm=0.5")
+CURVED = (*ONE_PASS, "path-shapley", "coalition-shapley", *READINGS)
+MOST = (0.01, 0.05)
+RELIABLE = 0.9
+MODELS = ["digits-vit", "smollm2"]
+HEAD, NEURON, LAYER = UnitKind.HEAD, UnitKind.NEURON, UnitKind.LAYER
+
+
+@dataclass
+class Subject:
+    """A model on its task."""
+
+    name: str
+    loaded: LoadedModel
+    task: Task[Any]
+    results: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+
+    def note(self, kind: UnitKind, method: str, **values: Any) -> None:
+        self.results.setdefault(kind.value, {}).setdefault(method, {}).update(values)
+
+    def scored(self, methods: Sequence[str], kinds: Sequence[UnitKind], seed: int, limit: int = 256) -> Maps:
+        """All maps of these methods; those of one pass share it."""
+        job = Scoring(self.loaded, self.task, [load_method(m) for m in methods], kinds, limit, seed)
+        return job.maps(add_up(job))
+
+    def agree(self, kind: UnitKind, methods: Sequence[str], limit: int, truth: Truth) -> None:
+        """Agreement with a truth of the first `limit` probe examples of seed 0."""
+        for method in methods:
+            found = self.scored([method], [kind], 0, limit)[method]
+            rho = rank_correlation(found.scores[kind], truth.values)
+            told = None if rho is None else round(rho, 3)
+            corrected = None if rho is None else round(rho / np.sqrt(truth.reliability), 3)
+            self.note(kind, method, passes=passes(method), rho=told, corrected=corrected)
+            say(f"{self.name} {kind.value} {method}: rho {told}")
+        self.note(kind, "truth", reliability=round(truth.reliability, 3), sampled=truth.sampled)
+
+    def sampled(self, kind: UnitKind, limit: int, pairs: int) -> Truth:
+        """Permutation Shapley values, from `pairs` on with more until two halves of the examples agree."""
+        while True:
+            spec = f"permutation-shapley,pairs={pairs}" if pairs > 1 else "permutation-shapley"
+            job = Scoring(self.loaded, self.task, [load_method(spec)], [kind], limit, 0)
+            sums = add_up(job)
+            first, second = (half.scores[kind] for half in job.half_maps(sums)[spec])
+            half = rank_correlation(first, second) or 0.0
+            values = job.maps(sums)[spec].scores[kind]
+            truth = Truth(
+                values, 2 * half / (1 + half), f"{2 * pairs} permutations of each of {sums.done} examples"
+            )
+            say(f"{self.name} {kind.value} truth: {truth.sampled}, reliability {truth.reliability:.3f}")
+            if truth.reliability >= RELIABLE or pairs >= 16:
+                return truth
+            pairs *= 2
+
+    def curves(self, seeds: Sequence[int], fractions: Sequence[float], kinds: Sequence[UnitKind]) -> None:
+        """Accuracy with the least and the most important units off, and paired tests against the default."""
+        kept: dict[tuple[UnitKind, str], list[Bools]] = {}
+        tables: dict[tuple[UnitKind, str, str], list[list[float]]] = {}
+        for seed in seeds:
+            intact = all_answers(self.loaded, self.task, Deactivation(), seed)
+            say(f"{self.name} split {seed}: intact {intact.mean():.3f}")
+            for method, found in self._maps(kinds, seed).items():
+                for kind in kinds:
+                    for which in ("least", "most") if seed == seeds[0] else ("least",):
+                        here = fractions if which == "least" else MOST
+                        now = [self._without(found, kind, which, fraction, seed) for fraction in here]
+                        if which == "least":
+                            kept.setdefault((kind, method), []).extend(now)
+                        row = [intact.mean(), *(answers.mean() for answers in now)]
+                        tables.setdefault((kind, method, which), []).append(row)
+                    least = [round(float(a.mean()), 3) for a in kept[kind, method][-len(fractions) :]]
+                    say(f"{self.name} split {seed} {kind.value} {method}: {least}")
+        for (kind, method, which), rows in tables.items():
+            here = list(fractions if which == "least" else MOST)
+            start, *means = np.mean(rows, axis=0).tolist()
+            by_fraction = {str(f): round(m, 3) for f, m in zip(here, means, strict=True)}
+            self.note(kind, method, **{which: by_fraction, f"{which}_area": round(area(start, here, means), 3)})
+        for (kind, method), answers in kept.items():
+            if method != DEFAULT:
+                self.note(kind, method, **against_default(kept[kind, DEFAULT], answers))
+
+    def _maps(self, kinds: Sequence[UnitKind], seed: int) -> Maps:
+        maps = self.scored(ONE_PASS, kinds, seed)
+        for method in (DEFAULT, "path-shapley", "coalition-shapley"):
+            started = time.perf_counter()
+            maps |= self.scored([method], kinds, seed)
+            for kind in kinds:
+                self.note(kind, method, seconds=round(time.perf_counter() - started, 2))
+        for reading in READINGS:
+            harm = harm_of(reading)
+            base = next(m for m in maps if m.partition(",")[0] == reading.partition(",")[0])
+            assert with_harm(base, harm) == reading
+            maps[reading] = maps[base].weighed(float(harm))
+        return {method: maps[method] for method in CURVED}
+
+    def _without(self, found: ImportanceMap, kind: UnitKind, which: str, fraction: float, seed: int) -> Bools:
+        return all_answers(self.loaded, self.task, extreme_units(found.scores[kind], kind, which, fraction), seed)
+
+
+Maps = dict[str, ImportanceMap]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Shapley values of a kind's shape, how reliable they are, and how they were sampled."""
+
+    values: np.ndarray
+    reliability: float
+    sampled: str
+
+
+def against_default(default: list[Bools], other: list[Bools]) -> dict[str, float]:
+    """Exact McNemar test on the same examples, splits and fractions."""
+    a, b = np.concatenate(default), np.concatenate(other)
+    better, worse = int((a & ~b).sum()), int((~a & b).sum())
+    p = binomtest(better, better + worse, alternative="greater").pvalue if better + worse else 1.0
+    return {"difference": round((better - worse) / len(a), 4), "worse_than_default": float(f"{p:.2g}")}
+
+
+def passes(method: str) -> int:
+    loaded = load_method(method)
+    return int(loaded.parameters.get("points", loaded.parameters.get("passes", loaded.info.passes)))
+
+
+def kept_truth() -> Truth:
+    kept = smollm2_heads.kept()
+    return Truth(kept.values.reshape(30, 9), kept.reliability(), f"{2 * len(kept.pairs)} permutations, kept")
+
+
+def say(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="the only form there is")
+    parser.add_argument(
+        "--models", nargs="+", choices=["digits-vit", "smollm2"], default=["digits-vit", "smollm2"]
+    )
+    parser.add_argument("--splits", type=int, default=3)
+    parser.add_argument("--all-fractions", action="store_true", help="the curves' eight fractions, not three")
+    options = parser.parse_args()
+    fractions = FRACTIONS if options.all_fractions else (0.2, 0.4, 0.6)
+    catalog, results = Catalog(DATA), {}
+    methods = (*ONE_PASS, *SEVERAL)
+    if "digits-vit" in options.models:
+        vit = Subject("digits-vit", load(catalog.folder(DIGITS_VIT)), load_task("digits"))
+        vit.agree(HEAD, methods, 256, vit.sampled(HEAD, 256, 4))
+        vit.curves(range(options.splits), fractions, (HEAD, NEURON))
+        results[vit.name] = vit.results
+    if "smollm2" in options.models:
+        prepare_smollm2(catalog.smollm2_folder)
+        llm = Subject("smollm2", load(catalog.folder(SMOLLM2)), load_task("world-capitals"))
+        llm.agree(HEAD, methods, smollm2_heads.EXAMPLES, kept_truth())
+        llm.agree(LAYER, methods, 64, llm.sampled(LAYER, 64, 1))
+        llm.curves(range(options.splits), fractions, (HEAD, NEURON))
+        results[llm.name] = llm.results
+    report(results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""How far may this map be believed: one line above it, from the run's faithfulness report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dash import Dash, Input, Output, State, dcc, html
+
+from frontend import words
+from frontend.pages import states
+from modelshapley import client
+from modelshapley.client import AsyncClient
+from modelshapley.contracts import Faithfulness, KindFaithfulness, RandomCurve, Run
+from modelshapley.errors import ModelShapleyError
+from modelshapley.methods import reading_of
+from modelshapley.units import UnitKind
+
+TICK_MS = 2000
+
+
+def layout(run: Run) -> Any:
+    return html.Div(
+        [
+            html.Div(id="trust", className="quiet", role="status", style={"marginTop": 6}),
+            dcc.Interval(id="trust-tick", interval=TICK_MS, disabled=run.checks is None or run.checks.ended),
+        ]
+    )
+
+
+def register(app: Dash, api: AsyncClient) -> None:
+    @app.callback(
+        Output("trust", "children"),
+        Output("trust-tick", "disabled"),
+        Input("reading", "data"),
+        Input("unit", "value"),
+        Input("trust-tick", "n_intervals"),
+        State("run", "data"),
+    )
+    async def _tell(method: str, unit: str, _: int, data: Any) -> Any:
+        run = Run.model_validate(data)
+        if run.checks is None:  # scored before there were reports
+            return None, True
+        try:
+            report = await api.send(client.faithfulness(run.id))
+        except ModelShapleyError as error:
+            return states.failure(error), True
+        read = reading_of(method, run.methods)
+        return line(report, read.computed if read else method, method, UnitKind(unit)), report.status.ended
+
+
+def line(report: Faithfulness, computed: str, shown: str, unit: UnitKind) -> Any:
+    """What was found of one kind of unit of one map. computed: its method as scored; shown: as it is read now."""
+    entry = next(e for e in report.maps if (e.method, e.unit) == (computed, unit))
+    chance = next((curve for curve in report.random if curve.unit is unit), None)
+    found = [*_agreements(entry), *_kept(entry, chance, unit)]
+    if entry.harm is not None:
+        found.append(f"on the probe set h = {entry.harm.offered:g} keeps most")
+    if shown != computed:
+        found.append("measured with the map as it was scored")
+    if not report.status.ended:
+        found.append(f"checking, {report.progress.done} of {report.progress.total} done")
+    if report.error:
+        found.append(f"the check stopped: {report.error}")
+    about = f"Trust in these {words.PLURALS[unit]}: "
+    return [html.Strong(about), "; ".join(found) + "."] if found else None
+
+
+def _agreements(entry: KindFaithfulness) -> list[str]:
+    found = []
+    if entry.agreement is not None and entry.agreement.rho is not None:
+        sure = entry.agreement.reliability
+        told = "unknown" if sure is None else f"{sure:.2f}"
+        found.append(
+            f"agreement with sampled Shapley values {_signed(entry.agreement.rho)} "
+            f"({entry.agreement.units} units; the sample's own reliability {told})"
+        )
+    if entry.halves is not None:
+        found.append(f"between two halves of the probe set {_signed(entry.halves)}")
+    return found
+
+
+def _kept(entry: KindFaithfulness, chance: RandomCurve | None, unit: UnitKind) -> list[str]:
+    if entry.least is None:
+        return []
+    point = entry.least.points[-1]
+    told = (
+        f"least important {100 * point.fraction:g} % off leave {words.percent(point.accuracy)} of {point.n} right"
+    )
+    if chance is not None and point.fraction in chance.fractions:
+        at_random = chance.accuracy[chance.fractions.index(point.fraction)]
+        told += f", random ones {words.percent(at_random)}"
+    return [told]
+
+
+def _signed(rho: float) -> str:
+    return f"{rho:.2f}".replace("-", words.MINUS)
