@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from functools import partial
-from itertools import combinations
-from math import comb
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from shapiq import ExactComputer
 
 from modelshapley.errors import BadParameter
 from modelshapley.game import Game
 from modelshapley.gates import gated
 from modelshapley.methods import canonical, load_method
+from modelshapley.methods.base import Place
+from modelshapley.methods.permutation_shapley import _order
 from modelshapley.models import LoadedModel
-from modelshapley.permutations import Estimate, antithetic_pair
+from modelshapley.permutations import Estimate, antithetic_pair, spread_order
 from modelshapley.scoring import Scoring, score
 from modelshapley.signals import PARTS, Signals, signals_of
 from modelshapley.tasks import load_task
@@ -34,19 +35,13 @@ def _game(request: pytest.FixtureRequest) -> Game:
 
 
 def exact(game: Game) -> np.ndarray:
-    """Shapley values by enumerating every coalition of players."""
-    n = game.players
-    value = {}
-    for size in range(n + 1):
-        for coalition in combinations(range(n), size):
-            on = np.zeros(n, bool)
-            on[list(coalition)] = True
-            value[frozenset(coalition)] = game.value(on)
-    phi = np.zeros(n)
-    for coalition, utility in value.items():
-        for player in set(range(n)) - coalition:
-            phi[player] += (value[coalition | {player}] - utility) / (n * comb(n - 1, len(coalition)))
-    return phi
+    """Shapley values by enumerating every coalition of players, through a library that is not ours."""
+
+    def values(coalitions: np.ndarray) -> np.ndarray:
+        return np.array([game.value(on) for on in coalitions.astype(bool)])
+
+    found = ExactComputer(values, game.players)("SV")
+    return np.array([found[(player,)] for player in range(game.players)])
 
 
 def total(game: Game) -> float:
@@ -78,7 +73,9 @@ def test_permutations_reach_the_enumerated_shapley_values() -> None:
     game = Game(loaded, task, UnitKind.HEAD, task.examples(Split.PROBE))
     truth = exact(game)
     empty = game.value(np.zeros(game.players, bool))
-    pairs = np.array([antithetic_pair(game.walk, game.players, empty, (0, i)) for i in range(150)])
+    pairs = np.array(
+        [antithetic_pair(game.walk, spread_order(game.players, i, strata=4), empty) for i in range(150)]
+    )
     estimate = Estimate(pairs)
     assert np.allclose(pairs.sum(1), total(game), atol=1e-4)
     z = (estimate.values - truth) / estimate.standard_errors
@@ -98,7 +95,7 @@ def test_a_truncated_walk_still_shares_out_the_whole_game() -> None:
             asked.append(utility)
             yield utility
 
-    pair = antithetic_pair(walk, 4, 0.0, (1,), truncation=0.1)
+    pair = antithetic_pair(walk, [2, 0, 3, 1], 0.0, truncation=0.1)
     assert pair.sum() == pytest.approx(1.0)
     assert asked == [1.0, 0.4, 0.05] * 2
 
@@ -263,3 +260,20 @@ def test_padding_is_no_part_of_an_activation() -> None:
         for row in (0, 1):
             one = getattr(alone[row], part)[0]
             torch.testing.assert_close(getattr(together, part)[row], one, rtol=1e-4, atol=1e-7)
+
+
+def test_spread_orders_put_every_player_in_every_stratum() -> None:
+    places = np.array([np.argsort(spread_order(12, number)) for number in range(12)])
+    for group in (places[:6], places[6:]):
+        assert all(sorted(player // 2) == list(range(6)) for player in group.T)
+    assert not np.array_equal(places[0], places[6])
+
+
+def test_orders_of_permutation_shapley_are_latin_squares() -> None:
+    place = Place(0, 12, 24, 0, 1)
+    orders = np.array([_order(place, row, 0, 12) for row in range(24)])
+    for square in (orders[:12], orders[12:]):
+        assert all(sorted(step) == list(range(12)) for step in square.T)
+        assert all(sorted(order) == list(range(12)) for order in square)
+    assert np.array_equal(orders[5], _order(Place(5, 1, 24, 0, 1), 0, 0, 12))
+    assert not np.array_equal(orders[:12], orders[12:])

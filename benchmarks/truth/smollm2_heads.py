@@ -26,7 +26,7 @@ from modelshapley.demo import prepare_smollm2
 from modelshapley.game import Game
 from modelshapley.models import LoadedModel
 from modelshapley.models import load as load_model
-from modelshapley.permutations import Estimate, antithetic_pair
+from modelshapley.permutations import Estimate, antithetic_pair, spread_order
 from modelshapley.tasks.base import Split
 from modelshapley.tasks.prefix_tree import log_likelihoods
 from modelshapley.tasks.world_capitals import Question, WorldCapitals, sequel
@@ -74,7 +74,7 @@ def main() -> None:
     ends = time.monotonic() + 60 * options.minutes
     pairs = kept().pairs
     while time.monotonic() < ends:
-        row = antithetic_pair(heads.walk, heads.players, empty, (0, len(pairs)), TRUNCATION)
+        row = antithetic_pair(heads.walk, spread_order(heads.players, len(pairs)), empty, TRUNCATION)
         pairs = np.vstack([pairs, row])
         save_file({"pairs": pairs.astype(np.float32)}, KEPT)
         estimate = Estimate(pairs)

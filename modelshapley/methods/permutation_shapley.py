@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from modelshapley.methods.base import Array, Batch, Method, Moments, Reading, Scores
+from modelshapley.methods.base import Array, Batch, Method, Moments, Place, Reading, Scores
 from modelshapley.methods.infos import PERMUTATION_SHAPLEY
 
 Utility = Literal["loss", "accuracy"]
@@ -19,7 +19,7 @@ Utility = Literal["loss", "accuracy"]
 class PermutationShapley(Method):
     """phi_i = E[U(before i leaves) - U(after)], units leaving in random order (Shapley 1953).
 
-    U is minus an example's loss, or 1 where it is answered right (paper, section 3). Every example draws orders of
+    U is minus an example's loss, or 1 where it is answered right (paper, section 3). Every example has orders of
     its own, `pairs` times one and its reverse; so the mean over examples is unbiased, its spread over examples
     holds that of the orders, and one forward pass evaluates a coalition for each example of a batch. `truncate`
     ends an order once U is within that share of the example's whole range from its value with everything off, and
@@ -34,10 +34,7 @@ class PermutationShapley(Method):
         game = _Game(batch, cast("Utility", self.parameters["utility"]), float(self.parameters["truncate"]))
         place = batch.place
         for pair in range(int(self.parameters["pairs"])):
-            rngs = [
-                np.random.default_rng([place.seed, place.kind, place.start + i, pair]) for i in range(place.count)
-            ]
-            orders = np.stack([rng.permutation(game.players) for rng in rngs])
+            orders = np.stack([_order(place, i, pair, game.players) for i in range(place.count)])
             value += game.marginals(orders) + game.marginals(orders[:, ::-1])
         whole = torch.zeros((place.count, *batch.shape), dtype=torch.float64)
         whole[:, torch.from_numpy(batch.there)] = torch.from_numpy(value / 2 / int(self.parameters["pairs"]))
@@ -45,6 +42,19 @@ class PermutationShapley(Method):
 
     def read(self, moments: Mapping[str, Moments], reading: Reading) -> Scores:
         return moments["value"].mean(), moments["value"].standard_error()
+
+
+def _order(place: Place, row: int, pair: int, players: int) -> npt.NDArray[np.int64]:
+    """The order in which units leave for one example: a row of a random Latin square, uniform over all orders.
+
+    Over as many examples as there are players every unit leaves once at every step, which takes away the part of
+    the spread that comes from when a unit leaves.
+    """
+    block, turn = divmod(place.start + row, players)
+    rng = np.random.default_rng([place.seed, place.kind, block, pair])
+    names, steps = rng.permutation(players), rng.permutation(players)
+    order: npt.NDArray[np.int64] = names[(turn + steps) % players]
+    return order
 
 
 class _Game:
