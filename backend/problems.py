@@ -28,6 +28,18 @@ def problem(
     return JSONResponse(body.model_dump(), status, headers, media_type="application/problem+json")
 
 
+def install_http(app: FastAPI) -> None:
+    """Map what the framework itself refuses: a path or verb that is not there. For the whole server as well as the
+    API: a path with a line break in it matches no mount, so it never gets to the API."""
+
+    @app.exception_handler(HTTPException)
+    async def _http(request: Request, error: HTTPException) -> JSONResponse:
+        detail = str(error.detail)
+        if error.status_code in (404, 405) and detail == HTTPStatus(error.status_code).phrase:
+            detail = f"There is no {request.method} {request.url.path} here; see /api/docs."
+        return problem(error.status_code, detail, headers=dict(error.headers or {}))
+
+
 def install(app: FastAPI) -> None:
     """Map every error that a route can end in."""
 
@@ -53,12 +65,7 @@ def install(app: FastAPI) -> None:
             fields,
         )
 
-    @app.exception_handler(HTTPException)
-    async def _http(request: Request, error: HTTPException) -> JSONResponse:
-        detail = str(error.detail)
-        if error.status_code in (404, 405) and detail == HTTPStatus(error.status_code).phrase:
-            detail = f"There is no {request.method} {request.url.path} here; see /api/docs."
-        return problem(error.status_code, detail, headers=dict(error.headers or {}))
+    install_http(app)
 
     async def _redis_down(_: Request, error: Exception) -> JSONResponse:
         log.warning("Redis does not answer: %s", error)

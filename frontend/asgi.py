@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.routing import Mount
 
 from backend.app import close_rooms, create_api, open_rooms, requeue_unfinished
+from backend.problems import install_http
 from backend.security import BodyLimit, KeyRequired, LocalNamesOnly
 from backend.settings import Settings
 from frontend.app import attach
@@ -32,6 +33,7 @@ def create() -> FastAPI:
         await close_rooms(rooms)
 
     root = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    install_http(root)
     root.mount("/api", api)
     # The dashboard is a client like any other, but its calls do not leave the process: they go to the API
     # inside the server's own guards and carry no key.

@@ -93,6 +93,7 @@ def test_unknown_things_are_404(server: Server, digits_run: Run) -> None:
         f"/runs/{digits_run.id}/maps/mean-abs/head",
         f"/runs/{digits_run.id}/maps/nope/head",
         f"/runs/{digits_run.id}/maps/two-sided/expert",
+        "/runs/%0A/maps/two-sided/head",
         "/nope",
     ):
         problem_of(httpx.get(f"{server.url}/api/v1{path}"), 404)

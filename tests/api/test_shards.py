@@ -13,8 +13,10 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from backend.records import Records
+from backend.settings import Settings
 from backend.storage import Storage
 from modelshapley.catalog import ASSETS
 from modelshapley.client import ApiError, Client
@@ -263,6 +265,12 @@ def test_a_number_of_shards_that_cannot_be_is_refused(pair: Server, shards: int)
     )
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["field"].endswith("shards")
+
+
+def test_a_checkpoint_is_not_left_longer_than_thirty_seconds() -> None:
+    assert Settings().checkpoint_seconds <= 30
+    with pytest.raises(ValidationError, match="checkpoint_seconds"):
+        Settings(checkpoint_seconds=31)
 
 
 def test_the_command_line_writes_a_file_for_each_class(tmp_path: Path) -> None:
