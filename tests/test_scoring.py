@@ -275,7 +275,7 @@ def test_keeping_classes_apart_changes_nothing_in_the_whole() -> None:
 def test_the_smoothed_mean_of_a_class_weighs_its_own_examples() -> None:
     """By hand: weights of the run's places, divided by their sum over the class."""
     spec = CHEAP["model-shapley-paper"]
-    smoothed, plain = load_method(spec), load_method("model-shapley-paper")
+    smoothed, plain = load_method(f"{spec},pool=gate"), load_method("model-shapley-paper,pool=gate")
     job = replace(scoring(batch=4, per_class=True, kinds=[UnitKind.HEAD]), methods=[smoothed, plain])
     sums = add_up(job)
     batch = np.arange(13) // 3

@@ -259,5 +259,5 @@ def test_what_there_is(api: Client, digits_run: Run) -> None:
         "random",
     }
     (worker,) = api.workers()
-    assert worker.queues == ["trials", "runs"]
+    assert worker.queues == ["trials", "runs", "checks"]
     assert worker.name == digits_run.worker
