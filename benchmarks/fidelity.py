@@ -1,6 +1,6 @@
 """How true is each method? Agreement with sampled Shapley values, and accuracy with units switched off.
 
-    python -m benchmarks.fidelity --json [--models digits-vit smollm2] [--splits 3] [--all-fractions]
+    python -m benchmarks.fidelity --json [--models digits-vit smollm2] [--splits 3] [--parts heads curves]
 
 Both demo models, heads and neurons, and SmolLM2's layers. For every method: `passes` and `seconds` (heads and
 neurons of one split); `rho`, the Spearman correlation with permutation Shapley values of the same probe
@@ -44,9 +44,7 @@ ONE_PASS = (
     "mean-abs",
     "fisher-diagonal",
     "model-shapley",
-    "model-shapley,block=model",
     "model-shapley-paper",
-    "model-shapley-paper,pool=gate",
     "gradient-trace",
     "gradient",
     "wanda",
@@ -55,8 +53,9 @@ ONE_PASS = (
     "random",
 )
 SEVERAL = ("path-shapley", "path-shapley,points=16", "coalition-shapley", "coalition-shapley,passes=16")
-READINGS = ("two-sided,harm=0.25", "two-sided,harm=0.75", "path-shapley,harm=0.5", "coalition-shapley,harm=0.5")
+READINGS = ("path-shapley,harm=0.5", "coalition-shapley,harm=0.5")
 CURVED = (*ONE_PASS, "path-shapley", "coalition-shapley", *READINGS)
+PARTS = ["heads", "layers", "curves"]
 MOST = (0.01, 0.05)
 RELIABLE = 0.9
 MODELS = ["digits-vit", "smollm2"]
@@ -91,7 +90,7 @@ class Subject:
             say(f"{self.name} {kind.value} {method}: rho {told}")
         self.note(kind, "truth", reliability=round(truth.reliability, 3), sampled=truth.sampled)
 
-    def sampled(self, kind: UnitKind, limit: int, pairs: int) -> Truth:
+    def sampled(self, kind: UnitKind, limit: int, pairs: int, most: int) -> Truth:
         """Permutation Shapley values, from `pairs` on with more until two halves of the examples agree."""
         while True:
             spec = f"permutation-shapley,pairs={pairs}" if pairs > 1 else "permutation-shapley"
@@ -104,7 +103,7 @@ class Subject:
                 values, 2 * half / (1 + half), f"{2 * pairs} permutations of each of {sums.done} examples"
             )
             say(f"{self.name} {kind.value} truth: {truth.sampled}, reliability {truth.reliability:.3f}")
-            if truth.reliability >= RELIABLE or pairs >= 16:
+            if truth.reliability >= RELIABLE or pairs >= most:
                 return truth
             pairs *= 2
 
@@ -194,6 +193,10 @@ def main() -> None:
         "--models", nargs="+", choices=["digits-vit", "smollm2"], default=["digits-vit", "smollm2"]
     )
     parser.add_argument("--splits", type=int, default=3)
+    parser.add_argument(
+        "--parts", nargs="+", choices=PARTS, default=PARTS, help="agreement on heads, on layers; curves"
+    )
+    parser.add_argument("--layer-pairs", type=int, default=16, help="most pairs of orders an example for layers")
     parser.add_argument("--all-fractions", action="store_true", help="the curves' eight fractions, not three")
     options = parser.parse_args()
     fractions = FRACTIONS if options.all_fractions else (0.2, 0.4, 0.6)
@@ -201,15 +204,20 @@ def main() -> None:
     methods = (*ONE_PASS, *SEVERAL)
     if "digits-vit" in options.models:
         vit = Subject("digits-vit", load(catalog.folder(DIGITS_VIT)), load_task("digits"))
-        vit.agree(HEAD, methods, 256, vit.sampled(HEAD, 256, 4))
-        vit.curves(range(options.splits), fractions, (HEAD, NEURON))
+        if "heads" in options.parts:
+            vit.agree(HEAD, methods, 256, vit.sampled(HEAD, 256, 4, 16))
+        if "curves" in options.parts:
+            vit.curves(range(options.splits), fractions, (HEAD, NEURON))
         results[vit.name] = vit.results
     if "smollm2" in options.models:
         prepare_smollm2(catalog.smollm2_folder)
         llm = Subject("smollm2", load(catalog.folder(SMOLLM2)), load_task("world-capitals"))
-        llm.agree(HEAD, methods, smollm2_heads.EXAMPLES, kept_truth())
-        llm.agree(LAYER, methods, 64, llm.sampled(LAYER, 64, 1))
-        llm.curves(range(options.splits), fractions, (HEAD, NEURON))
+        if "heads" in options.parts:
+            llm.agree(HEAD, methods, smollm2_heads.EXAMPLES, kept_truth())
+        if "layers" in options.parts:
+            llm.agree(LAYER, methods, 64, llm.sampled(LAYER, 64, 2, options.layer_pairs))
+        if "curves" in options.parts:
+            llm.curves(range(options.splits), fractions, (HEAD, NEURON))
         results[llm.name] = llm.results
     report(results)
 

@@ -20,8 +20,8 @@ Walk = Callable[[Sequence[int]], Iterable[float]]
 class Estimate:
     """Sampled Shapley values. pairs: (antithetic pairs, players), each row an unbiased estimate unless truncated.
 
-    Rows of several shards or sittings are simply put together. They are independent, or (:func:`spread_order`) spread
-    more evenly than that, and then the values are better than their standard errors say.
+    Rows of several shards or sittings are simply put together. They are independent, or (:func:`spread_order`)
+    spread more evenly than that, and then the values are better than their standard errors say.
     """
 
     pairs: Array
