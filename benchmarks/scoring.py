@@ -213,7 +213,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def peak(way: str, options: Sequence[str]) -> float:
-    """peak_mb of one way: the median of three processes of its own, since allocators differ by tens of megabytes."""
+    """peak_mb of one way: the median of three processes, since allocators differ by tens of megabytes."""
     command = [sys.executable, "-m", "benchmarks.scoring", *options, "--peak-of", way]
     found = []
     for _ in range(3):
