@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import product
 
 import pytest
@@ -9,13 +10,13 @@ from scipy.stats import spearmanr
 
 from modelshapley.catalog import Catalog
 from modelshapley.client import ApiError, Client
-from modelshapley.contracts import Run, RunRequest, Status, TrialRequest
+from modelshapley.contracts import Off, Run, RunRequest, Status, TrialRequest
 from modelshapley.methods import load_method
 from modelshapley.models import load
 from modelshapley.scoring import Scoring, add_up
 from modelshapley.tasks import load_task
 from modelshapley.units import UnitKind
-from tests.conftest import TEST_DATA, StartServer
+from tests.conftest import CAPITALS_RUN, TEST_DATA, StartServer
 
 
 def test_the_report_of_a_run(api: Client, digits_run: Run) -> None:
@@ -32,7 +33,8 @@ def test_the_report_of_a_run(api: Client, digits_run: Run) -> None:
     assert worst.halves == pytest.approx(1)
     assert best.agreement.reliability > 0.5
     assert best.agreement.rho > worst.agreement.rho
-    assert best.least.area > best.most.area
+    assert best.least.area > worst.least.area
+    assert [point.units for point in best.most.points] == [1]
     assert best.efficiency is None
     gap = found["path-shapley,points=2", UnitKind.HEAD].efficiency
     assert gap.gap == pytest.approx((gap.scores - gap.measured) / abs(gap.measured))
@@ -80,3 +82,19 @@ def test_only_halves_without_a_check(api: Client) -> None:
     assert report.maps[0].least is None
     one = api.wait(api.submit_run(request.model_copy(update={"limit": 1})).id)
     assert api.faithfulness(one.id).maps[0].halves is None
+
+
+@pytest.mark.timeout(400)
+def test_a_check_gives_way_to_a_trial_and_goes_on_afterwards(api: Client) -> None:
+    """On the language model a check takes a minute: the trial does not wait for it."""
+    request = CAPITALS_RUN.model_copy(update={"units": [UnitKind.LAYER], "methods": ["mean-abs"], "seed": 11, "limit": 8})
+    run = api.wait(api.submit_run(request).id)
+    while api.faithfulness(run.id).status is Status.QUEUED:
+        time.sleep(0.05)
+    trial = api.measure(TrialRequest(run=run.id, off=Off(layer=[3])))
+    assert trial.status is Status.DONE
+    assert not api.faithfulness(run.id).status.ended
+    report = api.checked(run.id)
+    assert report.status is Status.DONE
+    assert report.maps[0].least is not None
+    assert report.maps[0].harm is None
