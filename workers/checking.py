@@ -42,7 +42,7 @@ def first_report(run: Run, halves: Halves) -> Faithfulness:
         run=run.id,
         effort=run.faithfulness,
         status=status,
-        progress=Progress(done=0, total=(len(maps) + 1) * (run.faithfulness != "none")),
+        progress=Progress(done=0, total=0 if run.faithfulness == "none" else len(maps) + len(run.units)),
         maps=maps,
     )
 
