@@ -23,7 +23,9 @@ TEST_DATA = Path(os.environ.get("MODELSHAPLEY_TEST_DATA", ROOT / ".data" / "test
 DIGITS_RUN = RunRequest(
     model=DIGITS_VIT, task="digits", methods=["two-sided", "model-shapley", "path-shapley,points=2", "random"]
 )
-CAPITALS_RUN = RunRequest(model=SMOLLM2, task="world-capitals", methods=["two-sided", "mean-abs"])
+CAPITALS_RUN = RunRequest(
+    model=SMOLLM2, task="world-capitals", methods=["two-sided", "mean-abs"], faithfulness="none"
+)
 
 
 @pytest.fixture(scope="session")

@@ -87,9 +87,8 @@ def test_only_halves_without_a_check(api: Client) -> None:
 @pytest.mark.timeout(400)
 def test_a_check_gives_way_to_a_trial_and_goes_on_afterwards(api: Client) -> None:
     """On the language model a check takes a minute: the trial does not wait for it."""
-    request = CAPITALS_RUN.model_copy(
-        update={"units": [UnitKind.LAYER], "methods": ["mean-abs"], "seed": 11, "limit": 8}
-    )
+    changes = {"units": [UnitKind.LAYER], "methods": ["mean-abs"], "seed": 11, "limit": 8, "faithfulness": "quick"}
+    request = CAPITALS_RUN.model_copy(update=changes)
     run = api.wait(api.submit_run(request).id)
     while api.faithfulness(run.id).status is Status.QUEUED:
         time.sleep(0.05)
