@@ -171,14 +171,16 @@ def test_permutation_shapley_reaches_the_enumerated_values(kind: UnitKind, confi
     loaded = tiny(config)
     task = ToyTask(loaded)
     game = Game(loaded, task, kind, task.examples(Split.PROBE), utility)
-    spec = canonical(f"permutation-shapley,pairs=30,utility={utility}")
+    pairs = 30 if kind is UnitKind.HEAD else 200  # three layers have but six orders, and a right answer is a coin
+    spec = canonical(f"permutation-shapley,pairs={pairs},utility={utility}")
     found = score(Scoring(loaded, task, [load_method(spec)], [kind], 100))[spec]
     truth, scores = exact(game), found.scores[kind].reshape(-1)
     assert scores.sum() == pytest.approx(total(game), abs=1e-5)
     # Errors hold the spread over examples too, so this is a wide net; the next line is the narrow one.
     assert np.all(np.abs(scores - truth) <= 4 * found.standard_errors[kind].reshape(-1) + 1e-9)
     assert np.abs(scores - truth).max() < 0.25 * np.abs(truth).max()
-    assert np.corrcoef(scores, truth)[0, 1] > 0.93
+    if kind is UnitKind.HEAD:
+        assert np.corrcoef(scores, truth)[0, 1] > 0.93
 
 
 def test_a_truncated_permutation_still_shares_out_every_example() -> None:
