@@ -32,6 +32,7 @@ from modelshapley.importance import ImportanceMap
 from modelshapley.intervals import Bools
 from modelshapley.methods import harm_of, load_method, with_harm
 from modelshapley.models import LoadedModel, load
+from modelshapley.permutations import stepped_up
 from modelshapley.scoring import Scoring, add_up
 from modelshapley.tasks import load_task
 from modelshapley.tasks.base import Task
@@ -99,9 +100,7 @@ class Subject:
             first, second = (half.scores[kind] for half in job.half_maps(sums)[spec])
             half = rank_correlation(first, second) or 0.0
             values = job.maps(sums)[spec].scores[kind]
-            truth = Truth(
-                values, 2 * half / (1 + half), f"{2 * pairs} permutations of each of {sums.done} examples"
-            )
+            truth = Truth(values, stepped_up(half), f"{2 * pairs} permutations of each of {sums.done} examples")
             say(f"{self.name} {kind.value} truth: {truth.sampled}, reliability {truth.reliability:.3f}")
             if truth.reliability >= RELIABLE or pairs >= most:
                 return truth

@@ -21,6 +21,7 @@ from modelshapley.gates import gated, gated_each
 from modelshapley.importance import HARMS, Sides, weigh
 from modelshapley.intervals import Bools
 from modelshapley.models import LoadedModel
+from modelshapley.permutations import stepped_up
 from modelshapley.tasks.base import Split, Task
 from modelshapley.trials import answers, compare
 from modelshapley.units import Deactivation, UnitKind, extreme_units
@@ -229,7 +230,7 @@ class SubsetTruth:
                 return None
             found.append(rho)
         mean = float(np.mean(found))
-        return 2 * mean / (1 + mean) if mean > 0 else 0.0
+        return stepped_up(mean) if mean > 0 else 0.0
 
     def agreement(self, scores: Array) -> Agreement:
         """How a map's scores of the same kind rank these units."""

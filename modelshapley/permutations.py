@@ -55,8 +55,12 @@ class Estimate:
 
     def reliability(self) -> float:
         """Of all the pairs together: the split-half correlation stepped up to full length (Spearman and Brown)."""
-        half = self.split_half()
-        return 2 * half / (1 + half)
+        return stepped_up(self.split_half())
+
+
+def stepped_up(half: float) -> float:
+    """Reliability of a whole sample from the correlation of its halves (Spearman and Brown 1910)."""
+    return 2 * half / (1 + half)
 
 
 def spread_order(players: int, number: int, seed: int = 0, strata: int = 6) -> list[int]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import pairwise
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 from safetensors import SafetensorError
@@ -20,6 +20,7 @@ from modelshapley.units import UnitKind
 
 log = logging.getLogger(__name__)
 FORMAT = "modelshapley.sums.v1"
+K = TypeVar("K")
 Key = tuple[str, UnitKind, str]
 """Method's spec, kind of unit, statistic."""
 Span = tuple[int, int]
@@ -114,10 +115,7 @@ class Sums:
         for cell, n in other.counts.items():
             self.counts[cell] = self.counts.get(cell, 0) + n
         for key, moments in other.moments.items():
-            if key in self.moments:
-                self.moments[key].merge(moments)
-            else:
-                self.moments[key] = replace(moments)
+            _add(self.moments, key, moments)
 
     def finish(self, *, half: int | None = None, label: str | None = None) -> Total:
         """The sums over all examples, or over one half, or one class.
@@ -139,12 +137,8 @@ class Sums:
         total: dict[Key, Moments] = {}
         for cell in cells:
             for (where, key), moments in self.moments.items():
-                if where != cell:
-                    continue
-                if key in total:
-                    total[key].merge(moments)
-                else:
-                    total[key] = replace(moments)
+                if where == cell:
+                    _add(total, key, moments)
         return Total(sum(self.counts[cell] for cell in cells), total)
 
     def to_bytes(self) -> bytes:
@@ -189,6 +183,14 @@ class Sums:
                 if sums.plan == plan:
                     return sums
         return cls(plan)
+
+
+def _add(total: dict[K, Moments], key: K, moments: Moments) -> None:
+    """Add `moments`, which are left as they are, to those under `key`, if there are any."""
+    if key in total:
+        total[key].merge(moments)
+    else:
+        total[key] = replace(moments)
 
 
 def _check_plans(here: Mapping[str, Any], there: Mapping[str, Any]) -> None:

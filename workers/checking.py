@@ -11,14 +11,13 @@ from typing import Any
 
 from rq import Retry
 
-from backend.queues import REDIS_DOWN
 from modelshapley.contracts import Faithfulness, HarmChoice, KindFaithfulness, Progress, Run, Status
-from modelshapley.errors import ModelShapleyError
 from modelshapley.faithfulness import PLANS, Bench, SubsetTruth, efficiency, finish, rank_correlation
 from modelshapley.importance import ImportanceMap
 from modelshapley.methods import harm_of, sums_up
 from modelshapley.tasks import load_task
 from modelshapley.units import UnitKind
+from workers.failures import failures_recorded
 from workers.shop import Shop, open_shop
 
 log = logging.getLogger(__name__)
@@ -54,21 +53,13 @@ def check_run(run_id: str) -> Retry | None:
     if run is None:
         log.info("run %s is not to be checked any more", run_id)
         return None
-    try:
-        _Checking(shop, run).go_on()
-    except OtherWork:
-        shop.records.update_checks(run_id, Status.QUEUED)
-        return Retry(max=GIVES_WAY)
-    except ModelShapleyError as error:
-        _failed(shop, run_id, str(error))
-        return None
-    except REDIS_DOWN:
-        raise
-    except Exception as error:
-        log.exception("checking run %s failed unexpectedly", run_id)
-        _failed(shop, run_id, f"The worker met an unexpected {type(error).__name__}; its log tells more.")
-        return None
-    shop.records.update_checks(run_id, Status.DONE)
+    with failures_recorded(lambda error: _failed(shop, run_id, error)):
+        try:
+            _Checking(shop, run).go_on()
+        except OtherWork:
+            shop.records.update_checks(run_id, Status.QUEUED)
+            return Retry(max=GIVES_WAY)
+        shop.records.update_checks(run_id, Status.DONE)
     return None
 
 
@@ -83,9 +74,7 @@ class _Checking:
     def __init__(self, shop: Shop, run: Run) -> None:
         self._shop, self._run = shop, run
         self._report = shop.storage.load_report(run.id)
-        loaded = shop.warm.model(run.model)
-        if loaded.revision != shop.records.revision(run.id):
-            raise ModelShapleyError(f"The files of {run.model!r} have changed since run {run.id}; score it again.")
+        loaded = shop.scored_model(run)
         intact = shop.warm.intact(loaded, run.task, run.seed)
         self._bench = Bench(loaded, load_task(run.task), PLANS[run.faithfulness], run.seed, intact)
         self._truths: dict[UnitKind, SubsetTruth] = {}

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
-from backend.queues import REDIS_DOWN
 from modelshapley.contracts import Measured, Run, Status, Trial
-from modelshapley.errors import ModelShapleyError
 from modelshapley.intervals import accuracy_interval
 from modelshapley.methods import load_method
 from modelshapley.scoring import Scoring
@@ -22,6 +19,7 @@ from modelshapley.sums import Sums
 from modelshapley.tasks import load_task
 from modelshapley.trials import answers, compare
 from workers.checking import first_report
+from workers.failures import failures_recorded
 from workers.shop import Shop, open_shop
 
 log = logging.getLogger(__name__)
@@ -45,9 +43,7 @@ def measure_trial(trial_id: str) -> None:
     if trial is None:
         log.info("trial %s is not to be done any more", trial_id)
         return
-    with _failures_recorded(
-        lambda error: shop.update_trial(trial_id, "status", status=Status.FAILED, error=error)
-    ):
+    with failures_recorded(lambda error: shop.update_trial(trial_id, "status", status=Status.FAILED, error=error)):
         _measure(shop, trial)
 
 
@@ -64,7 +60,7 @@ def _on_run(run_id: str, work: Callable[[Shop, Run], object]) -> None:
         shop.update_run(run_id, "status", status=Status.FAILED, error=error)
         shop.storage.drop_sums(run_id)
 
-    with _failures_recorded(fail):
+    with failures_recorded(fail):
         work(shop, run)
 
 
@@ -136,9 +132,7 @@ def _finish(shop: Shop, run: Run, scoring: Scoring, sums: Sums) -> None:
 
 def _measure(shop: Shop, trial: Trial) -> None:
     run = shop.records.run(trial.run)
-    loaded = shop.warm.model(run.model)
-    if loaded.revision != shop.records.revision(run.id):
-        raise ModelShapleyError(f"The files of {run.model!r} have changed since run {run.id}; score it again.")
+    loaded = shop.scored_model(run)
     intact = shop.warm.intact(loaded, run.task, run.seed)
     for correct, total in answers(loaded, load_task(run.task), trial.off.deactivation(), run.seed):
         values: dict[str, Any] = {
@@ -151,19 +145,3 @@ def _measure(shop: Shop, trial: Trial) -> None:
             values["status"] = Status.DONE
         if shop.update_trial(trial.id, "status" if finished else "progress", **values) is None:
             return
-
-
-@contextmanager
-def _failures_recorded(record: Callable[[str], object]) -> Iterator[None]:
-    """A failure ends up in the record, in words; the log keeps the traceback."""
-    try:
-        yield
-    except ModelShapleyError as error:
-        log.warning("failed: %s", error)
-        record(str(error))
-    except REDIS_DOWN:
-        # The record stays unfinished, and RQ gives the job to a worker again.
-        raise
-    except Exception as error:
-        log.exception("failed unexpectedly")
-        record(f"The worker met an unexpected {type(error).__name__}; its log tells more.")

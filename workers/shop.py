@@ -17,6 +17,8 @@ from backend.settings import Settings
 from backend.storage import Storage
 from modelshapley.catalog import Catalog
 from modelshapley.contracts import Run, Trial
+from modelshapley.errors import ModelShapleyError
+from modelshapley.models import LoadedModel
 from workers.warm import Warm, pick_device
 
 Event = Literal["progress", "status"]
@@ -32,6 +34,13 @@ class Shop:
     queues: Queues
     storage: Storage
     warm: Warm
+
+    def scored_model(self, run: Run) -> LoadedModel:
+        """The model of a finished run. Raises ModelShapleyError where its files have changed since."""
+        loaded = self.warm.model(run.model)
+        if loaded.revision != self.records.revision(run.id):
+            raise ModelShapleyError(f"The files of {run.model!r} have changed since run {run.id}; score it again.")
+        return loaded
 
     def update_run(self, run_id: str, event: Event, **values: Any) -> Run | None:
         """Record and publish; None where the run is not open any more (cancelled, say)."""

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, cast
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from modelshapley.methods.base import Array, Batch, Method, Moments, Place, Reading, Scores
+from modelshapley.methods.base import Array, Batch, Method, Moments, Place, Reading, Scores, Utility
 from modelshapley.methods.infos import PERMUTATION_SHAPLEY
-
-Utility = Literal["loss", "accuracy"]
 
 
 class PermutationShapley(Method):

@@ -1,0 +1,28 @@
+"""How every job ends that cannot go on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from backend.queues import REDIS_DOWN
+from modelshapley.errors import ModelShapleyError
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def failures_recorded(record: Callable[[str], object]) -> Iterator[None]:
+    """A failure ends up in the record, in words; the log keeps the traceback."""
+    try:
+        yield
+    except ModelShapleyError as error:
+        log.warning("failed: %s", error)
+        record(str(error))
+    except REDIS_DOWN:
+        # The record stays unfinished, and RQ gives the job to a worker again.
+        raise
+    except Exception as error:
+        log.exception("failed unexpectedly")
+        record(f"The worker met an unexpected {type(error).__name__}; its log tells more.")
