@@ -11,12 +11,14 @@ from backend import problems
 from backend.deps import Rooms
 from backend.queues import REDIS_DOWN, Events, Queues, connect, connect_async
 from backend.records import Records
-from backend.routes import about, runs, trials
+from backend.routes import about, runs, tasks, trials
 from backend.schema import migrate
 from backend.settings import Settings
 from backend.storage import Storage
+from backend.task_checks import TaskChecks
 from modelshapley import __version__
 from modelshapley.catalog import Catalog
+from modelshapley.tasks.catalog import TaskCatalog
 
 log = logging.getLogger(__name__)
 
@@ -25,12 +27,15 @@ def open_rooms(settings: Settings) -> Rooms:
     """Connect to everything the API needs; migrates the database."""
     migrate(settings.records_url)
     redis_url = settings.redis_url.get_secret_value()
+    records, redis = Records(settings.records_url), connect(redis_url)
     return Rooms(
-        records=Records(settings.records_url),
-        queues=Queues(connect(redis_url)),
+        records=records,
+        queues=Queues(redis),
         events=Events(connect_async(redis_url)),
         storage=Storage(settings.maps_url),
         catalog=Catalog(settings.data, settings.model_roots),
+        tasks=TaskCatalog(settings.dataset_folders, records.tasks),
+        task_checks=TaskChecks(redis),
     )
 
 
@@ -45,7 +50,7 @@ def create_api(rooms: Rooms) -> FastAPI:
     api.state.rooms = rooms
     problems.install(api)
     version_1 = APIRouter(prefix="/v1")
-    for router in (about.router, runs.router, trials.router):
+    for router in (about.router, tasks.router, runs.router, trials.router):
         version_1.include_router(router)
     api.include_router(version_1)
     return api

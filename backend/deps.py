@@ -10,7 +10,9 @@ from fastapi import Depends, Request
 from backend.queues import Events, Queues
 from backend.records import Records
 from backend.storage import Storage
+from backend.task_checks import TaskChecks
 from modelshapley.catalog import Catalog
+from modelshapley.tasks.catalog import TaskCatalog
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,8 @@ class Rooms:
     events: Events
     storage: Storage
     catalog: Catalog
+    tasks: TaskCatalog
+    task_checks: TaskChecks
 
 
 def _rooms(request: Request) -> Rooms:

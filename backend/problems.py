@@ -15,7 +15,8 @@ from starlette.exceptions import HTTPException
 
 from backend.queues import REDIS_DOWN
 from modelshapley.contracts import FieldError, Problem
-from modelshapley.errors import ModelShapleyError, NotFound, NotNow
+from modelshapley.errors import BadTask, ModelShapleyError, NotFound, NotNow
+from modelshapley.tasks.infos import KINDS
 
 log = logging.getLogger(__name__)
 RETRY_AFTER_S = "2"
@@ -50,6 +51,11 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(NotNow)
     async def _not_now(_: Request, error: NotNow) -> JSONResponse:
         return problem(409, str(error))
+
+    @app.exception_handler(BadTask)
+    async def _bad_task(_: Request, error: BadTask) -> JSONResponse:
+        fields = [FieldError(field=field or "body", message=words) for field, words in error.problems]
+        return problem(422, str(error), fields)
 
     @app.exception_handler(ModelShapleyError)
     async def _refused(_: Request, error: ModelShapleyError) -> JSONResponse:
@@ -94,7 +100,11 @@ def install(app: FastAPI) -> None:
 
 
 def _where(location: tuple[Any, ...]) -> str:
-    return ".".join(str(part) for part in location if part != "body") or "body"
+    """A field by its path, without the kind of task that pydantic puts in front of the fields of a task file."""
+    parts = [part for part in location if part != "body"]
+    if len(parts) > 2 and parts[0] == "file" and parts[1] in KINDS:
+        del parts[1]
+    return ".".join(str(part) for part in parts) or "body"
 
 
 def _message(item: dict[str, Any]) -> str:

@@ -89,6 +89,10 @@ class Queues:
         """Queue a trial by its id alone; again for one that is queued already changes nothing."""
         self._enqueue(TRIALS, "workers.jobs.measure_trial", _job_id("trial", trial_id), (trial_id,))
 
+    def enqueue_task_check(self, check_id: str) -> None:
+        """Queue a look at a task: someone waits for it as for a trial."""
+        self._enqueue(TRIALS, "workers.task_checks.check_task", _job_id("task", check_id), (check_id,))
+
     def enqueue_check(self, run_id: str) -> None:
         """Queue the check of a run's maps, behind all other work; again changes nothing while it waits or runs."""
         self._enqueue(CHECKS, "workers.checking.check_run", _job_id("check", run_id), (run_id,))
@@ -171,7 +175,7 @@ class Events:
                 yield str(event_id), fields["event"], fields["data"]
 
 
-def _job_id(kind: Kind | Literal["check"], identifier: str) -> str:
+def _job_id(kind: Kind | Literal["check", "task"], identifier: str) -> str:
     return f"{kind}-{identifier}"
 
 

@@ -1,4 +1,4 @@
-"""Runs and trials in the database: the truth about what was asked and what came of it.
+"""Runs, trials and added tasks in the database: the truth about what was asked and what came of it.
 
 A status only moves forward: an update names the statuses it may start from, so that a cancelled run stays
 cancelled whatever a worker still writes.
@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Collection
 from typing import Any, TypeVar
 
-from sqlalchemy import Engine, create_engine, delete, event, func, select, text, update
-from sqlalchemy.orm import Session
+from sqlalchemy import delete, func, select, update
 
+from backend.database import now
 from backend.progress import seconds_left
 from backend.tables import RunRow, ShardRow, TrialRow
+from backend.task_records import TaskRecords
 from modelshapley.contracts import (
     Comparison,
     Layout,
@@ -38,18 +37,8 @@ Row = TypeVar("Row")
 OPEN = (Status.QUEUED, Status.RUNNING)
 
 
-class Records:
-    """Runs and trials. Every method is one transaction; safe from several threads and processes."""
-
-    def __init__(self, url: str) -> None:
-        self._engine = _engine(url)
-
-    def close(self) -> None:
-        self._engine.dispose()
-
-    def ping(self) -> None:
-        with self._engine.connect() as connection:
-            connection.execute(text("SELECT 1"))
+class Records(TaskRecords):
+    """Runs, trials and added tasks. Every method is one transaction; safe from several threads and processes."""
 
     # -- runs -----------------------------------------------------------------------------------
 
@@ -68,7 +57,7 @@ class Records:
             status=Status.QUEUED,
             shapes={kind.value: shape for kind, shape in shapes.items()},
             layout=layout.model_dump(mode="json"),
-            created=_now(),
+            created=now(),
         )
         with self._session() as session:
             session.add(row)
@@ -101,7 +90,7 @@ class Records:
 
     def begin_run(self, run_id: str, worker: str) -> Run | None:
         """A worker has a run, or a shard of it, in hand; None where the run is not open any more."""
-        started = func.coalesce(RunRow.started, _now())
+        started = func.coalesce(RunRow.started, now())
         return self.update_run(run_id, status=Status.RUNNING, worker=worker, started=started)
 
     def update_shard(
@@ -117,18 +106,18 @@ class Records:
             held = update(RunRow).where(RunRow.id == run_id, RunRow.status.in_(OPEN)).values(total=total)
             if session.execute(held).rowcount == 0:  # type: ignore[attr-defined]  # a CursorResult for every UPDATE
                 return None
-            now = _now()
-            session.merge(ShardRow(run=run_id, number=number, done=done, size=size, rate=rate, told=now))
+            moment = now()
+            session.merge(ShardRow(run=run_id, number=number, done=done, size=size, rate=rate, told=moment))
             session.flush()
             shards = session.scalars(select(ShardRow).where(ShardRow.run == run_id)).all()
             row = _found(session.get(RunRow, run_id), "run", run_id)
-            row.done, row.eta_s = sum(shard.done for shard in shards), seconds_left(shards, total, now)
+            row.done, row.eta_s = sum(shard.done for shard in shards), seconds_left(shards, total, moment)
             return _run(row)
 
     def update_run(self, run_id: str, *, of: Collection[Status] = OPEN, **values: Any) -> Run | None:
         """Set columns if the run's status is one of `of`; None where it is not."""
         if Status(values.get("status", Status.QUEUED)).ended:
-            values |= {"finished": _now(), "eta_s": None}
+            values |= {"finished": now(), "eta_s": None}
         with self._session() as session:
             changed = session.execute(
                 update(RunRow).where(RunRow.id == run_id, RunRow.status.in_(of)).values(**values)
@@ -173,7 +162,7 @@ class Records:
             key=_key(deactivation),
             off=Off.from_deactivation(deactivation).model_dump(mode="json"),
             status=Status.QUEUED,
-            created=_now(),
+            created=now(),
         )
         with self._session() as session:
             session.add(row)
@@ -205,7 +194,7 @@ class Records:
     def update_trial(self, trial_id: str, *, of: Collection[Status] = OPEN, **values: Any) -> Trial | None:
         """Set columns if the trial's status is one of `of`; None where it is not."""
         if Status(values.get("status", Status.QUEUED)).ended:
-            values["finished"] = _now()
+            values["finished"] = now()
         with self._session() as session:
             changed = session.execute(
                 update(TrialRow).where(TrialRow.id == trial_id, TrialRow.status.in_(of)).values(**values)
@@ -218,29 +207,6 @@ class Records:
         """Forget a trial that could not be enqueued."""
         with self._session() as session:
             session.delete(_found(session.get(TrialRow, trial_id), "trial", trial_id))
-
-    @contextmanager
-    def _session(self) -> Iterator[Session]:
-        with Session(self._engine, expire_on_commit=False) as session, session.begin():
-            yield session
-
-
-def _engine(url: str) -> Engine:
-    engine = create_engine(url, pool_pre_ping=True)
-    if engine.dialect.name == "sqlite":
-
-        @event.listens_for(engine, "connect")
-        def _configure(connection: Any, _: Any) -> None:
-            # Readers and one writer at a time, in several processes: wait for a lock rather than fail.
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA busy_timeout=10000")
-            connection.execute("PRAGMA foreign_keys=ON")
-
-    return engine
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _key(deactivation: Deactivation) -> str:
@@ -285,6 +251,8 @@ def _run(row: RunRow) -> Run:
         shapes=shapes,
         layout=Layout.model_validate(row.layout or {}),
         intact=Measured.model_validate(row.intact) if row.intact else None,
+        task_fingerprint=row.task_fingerprint,
+        notes=row.notes or [],
         worker=row.worker,
         created=row.created,
         started=row.started,

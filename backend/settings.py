@@ -39,6 +39,10 @@ class Settings(BaseSettings):
         default_factory=list,
         description="folders whose subfolders are `local:` models; default: models in the data directory",
     )
+    dataset_roots: list[Path] = Field(
+        default_factory=list,
+        description="folders that the data of added tasks are read from; default: datasets in the data directory",
+    )
     max_body_bytes: int = Field(default=8 * 2**20, ge=1024, description="largest request body")
     device: str = Field(
         default="auto",
@@ -50,6 +54,12 @@ class Settings(BaseSettings):
         default=None, ge=1, description="CPU threads of a worker; default: torch's own choice"
     )
     warm_models: int = Field(default=3, ge=1, description="models a worker keeps loaded")
+    trial_memory_bytes: int = Field(
+        default=2 * 2**30,
+        ge=0,
+        description="host memory of each worker for hidden states, from which trials start at the first touched "
+        "layer; 0 keeps none",
+    )
     checkpoint_seconds: float = Field(
         default=10.0, gt=0, le=30, description="time between checkpoints of a run or shard, at most 30"
     )
@@ -67,6 +77,10 @@ class Settings(BaseSettings):
         if self.database_url is not None:
             return self.database_url.get_secret_value()
         return f"sqlite:///{(self.data / 'records.sqlite').resolve()}"
+
+    @property
+    def dataset_folders(self) -> list[Path]:
+        return self.dataset_roots or [self.data / "datasets"]
 
     @property
     def maps_url(self) -> str:

@@ -64,6 +64,8 @@ class RunRow(Base):
     intact: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     classes: Mapped[dict[str, int] | None] = mapped_column(JSON(none_as_null=True))
     revision: Mapped[str | None] = mapped_column(String(64))
+    task_fingerprint: Mapped[str | None] = mapped_column(String(64))
+    notes: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
     worker: Mapped[str | None] = mapped_column(String(64))
     created: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
     started: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -99,3 +101,13 @@ class TrialRow(Base):
     error: Mapped[str | None] = mapped_column(Text)
     created: Mapped[datetime] = mapped_column(UtcDateTime)
     finished: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class TaskRow(Base):
+    """A task that was added here, as its task file says."""
+
+    __tablename__ = "tasks"
+
+    name: Mapped[str] = mapped_column(String(63), primary_key=True)
+    spec: Mapped[dict[str, Any]] = mapped_column(JSON)
+    created: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -26,8 +26,9 @@ from scipy.stats import binomtest
 from benchmarks.common import DATA, report
 from benchmarks.truth import smollm2_heads
 from modelshapley.catalog import DIGITS_VIT, SMOLLM2, Catalog
+from modelshapley.compare import rank_correlation
 from modelshapley.demo import prepare_smollm2
-from modelshapley.faithfulness import FRACTIONS, area, rank_correlation
+from modelshapley.faithfulness import FRACTIONS, area
 from modelshapley.importance import ImportanceMap
 from modelshapley.intervals import Bools
 from modelshapley.methods import harm_of, load_method, with_harm

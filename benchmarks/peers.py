@@ -21,7 +21,7 @@ from shapiq.approximator import PermutationSamplingSV
 from benchmarks.common import report
 from benchmarks.fidelity import DEFAULT, SEVERAL, kept_truth, passes, say
 from benchmarks.truth import smollm2_heads
-from modelshapley.faithfulness import rank_correlation
+from modelshapley.compare import rank_correlation
 from modelshapley.game import Game
 from modelshapley.methods import load_method
 from modelshapley.scoring import Scoring, score

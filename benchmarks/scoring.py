@@ -10,20 +10,17 @@ standard errors, by the default method; `all_methods_s`: the same by every metho
 `full_backward_s`: forward and backward with weight gradients; `per_weight_s`: the formula of the paper's code,
 from the batch-mean gradient of each weight matrix, multiplied from left to right as it is written there; in
 `per_weight_cheapest_s` multiplied in the order of fewer operations. Both are written here independently.
-`overhead` = scoring_s / floor_s; `speedup` = per_weight_s / scoring_s. `peak_mb`: memory that scoring takes above
-the loaded model, `floor_peak_mb` that of the floor, each measured in a process of its own.
+`overhead` = scoring_s / floor_s; `speedup` = per_weight_s / scoring_s. `peak_mb`: tensors that scoring holds at
+most besides the loaded model, `floor_peak_mb` those of the floor, `peak_ratio` of the two.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import itertools
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -32,13 +29,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.common import report
-from modelshapley.contracts import TaskInfo
 from modelshapley.families import anatomy_of
 from modelshapley.methods import METHODS, load_method
 from modelshapley.models import LoadedModel
 from modelshapley.scoring import Scoring
 from modelshapley.sums import Sums
 from modelshapley.tasks.base import Split, Task
+from modelshapley.tasks.shown import TaskInfo
 from modelshapley.units import UnitKind
 
 KINDS = (UnitKind.NEURON, UnitKind.HEAD, UnitKind.LAYER)
@@ -53,6 +50,7 @@ class NextToken(Task[Tensor]):
         self.info = TaskInfo(
             id="next-token",
             title="",
+            kind="language-modelling",
             modality="text",
             auto_class="AutoModelForCausalLM",
             summary="",
@@ -164,23 +162,22 @@ class Bench:
         return time.perf_counter() - started
 
     def peak_mb(self, work: Callable[[], None]) -> float:
-        """Memory above the loaded model at its highest."""
+        """Tensors in memory besides the loaded model, at their most.
+
+        What they take, not what is resident: that hangs on what the C library gives back, and when.
+        """
         if self.loaded.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
             before = torch.cuda.memory_allocated()
             work()
             return (torch.cuda.max_memory_allocated() - before) / 2**20
-        # Linux: forget the peak so far. A process's ru_maxrss starts at that of its parent, so it cannot tell.
-        Path("/proc/self/clear_refs").write_text("5")
-        before = _resident_mb("VmRSS")
-        work()
-        return _resident_mb("VmHWM") - before
-
-
-def _resident_mb(line: str) -> float:
-    """A line of /proc/self/status: VmRSS is what is resident now, VmHWM the most that was."""
-    (found,) = [text for text in Path("/proc/self/status").read_text().splitlines() if text.startswith(line)]
-    return float(found.split()[1]) / 2**10
+        with torch.profiler.profile(
+            activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True, acc_events=True
+        ) as profile:
+            work()
+        events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+        live = itertools.accumulate(event.nbytes() for event in sorted(events, key=lambda event: event.start_ns()))
+        return max(live) / 2**20
 
 
 WAYS: dict[str, Callable[[Bench], Callable[[], None]]] = {
@@ -206,20 +203,12 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     found["overhead"] = round(found["scoring_s"] / found["floor_s"], 3)
     found["speedup"] = round(found["per_weight_s"] / found["scoring_s"], 2)
     found["speedup_cheapest"] = round(found["per_weight_cheapest_s"] / found["scoring_s"], 2)
+    found["peak_mb"], found["floor_peak_mb"] = (round(bench.peak_mb(way)) for way in (bench.scoring, bench.floor))
+    found["peak_ratio"] = round(found["peak_mb"] / found["floor_peak_mb"], 3)
     # Of each round's own ratio, since what else the machine does moves from round to round.
     overheads = sorted(a / b for a, b in zip(times["scoring_s"], times["floor_s"], strict=True))
     found["overhead_rounds"] = [round(ratio, 3) for ratio in overheads]
     return found
-
-
-def peak(way: str, options: Sequence[str]) -> float:
-    """peak_mb of one way: the median of three processes, since allocators differ by tens of megabytes."""
-    command = [sys.executable, "-m", "benchmarks.scoring", *options, "--peak-of", way]
-    found = []
-    for _ in range(3):
-        answer = subprocess.run(command, capture_output=True, text=True, check=True)
-        found.append(float(json.loads(answer.stdout.splitlines()[-1])["peak_mb"]))
-    return statistics.median(found)
 
 
 def main() -> None:
@@ -235,17 +224,8 @@ def main() -> None:
     parser.add_argument("--kv-heads", type=int, default=2)
     parser.add_argument("--sequences", type=int, default=8)
     parser.add_argument("--tokens", type=int, default=128)
-    parser.add_argument("--peak-of", choices=list(WAYS), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.peak_of:
-        bench = Bench(options)
-        print(json.dumps({"peak_mb": bench.peak_mb(WAYS[options.peak_of](bench))}))
-        return
     found = measure(options)
-    found |= {
-        "peak_mb": round(peak("scoring_s", sys.argv[1:])),
-        "floor_peak_mb": round(peak("floor_s", sys.argv[1:])),
-    }
     shape = {name: getattr(options, name) for name in ("layers", "hidden", "mlp", "heads", "sequences", "tokens")}
     report(found | {"device": options.device, "dtype": options.dtype} | shape)
 

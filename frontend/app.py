@@ -1,4 +1,4 @@
-"""The dashboard: one shell, two pages, and the way between them."""
+"""The dashboard: one shell, three pages, and the way between them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from frontend import address
 from frontend.pages import map as map_page
 from frontend.pages import runs as runs_page
 from frontend.pages import states
+from frontend.pages import tasks as tasks_page
 from modelshapley.client import ApiError, AsyncClient
 from modelshapley.errors import ModelShapleyError
 
@@ -48,15 +49,18 @@ def attach(root: FastAPI, api: AsyncClient) -> Dash:
     app.layout = _shell
     runs_page.register(app, api)
     map_page.register(app, api)
+    tasks_page.register(app, api)
 
     @app.callback(
         Output("page", "children"),
         Output("nav-runs", "className"),
+        Output("nav-tasks", "className"),
         Input("url", "pathname"),
         Input("url", "search"),
     )
-    async def _show(path: str, search: str) -> tuple[Any, str]:
-        return await _page(api, path, search or ""), "here" if path == "/" else ""
+    async def _show(path: str, search: str) -> tuple[Any, str, str]:
+        here = ["here" if path == known else "" for known in ("/", "/tasks")]
+        return await _page(api, path, search or ""), here[0], here[1]
 
     # Dash would do this at the first request for "/"; whoever opened a link to a run before would get
     # a page without scripts. There is no public name for it in Dash 4.4.
@@ -78,6 +82,7 @@ def _shell() -> Any:
                     [
                         dcc.Link("Model Shapley", href="/", className="brand"),
                         dcc.Link("Runs", href="/", id="nav-runs"),
+                        dcc.Link("Tasks", href="/tasks", id="nav-tasks"),
                         html.A("API", href="/api/docs"),
                     ],
                     gap="xl",
@@ -123,7 +128,9 @@ def _shell() -> Any:
 async def _page(api: AsyncClient, path: str, search: str) -> Any:
     try:
         if path == "/":
-            return await runs_page.layout(api)
+            return await runs_page.layout(api, search)
+        if path == "/tasks":
+            return await tasks_page.layout(api, search)
         run_id = address.run_of(path)
         if run_id is not None:
             return await map_page.layout(api, run_id, address.parse(search))

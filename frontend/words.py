@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from math import floor, isfinite, log10
 
 from modelshapley.contracts import Interval, Measured, MethodInfo, Run, Status
+from modelshapley.tasks.shown import TaskInfo
 from modelshapley.units import UnitKind
 
 MINUS = "\u2212"
@@ -16,6 +17,13 @@ PLURALS = {
     UnitKind.LAYER: "layers",
     UnitKind.EXPERT: "experts",
     UnitKind.ROW: "rows",
+}
+KINDS_OF_TASK = {
+    "image-classification": "Image classification",
+    "text-classification": "Text classification",
+    "multiple-choice": "Multiple choice",
+    "generation": "Written answer",
+    "language-modelling": "Language modelling",
 }
 STATUS_WORDS = {
     Status.QUEUED: "waiting",
@@ -92,6 +100,13 @@ def method(spec: str, infos: Mapping[str, MethodInfo]) -> str:
 
 def accuracy(measured: Measured) -> str:
     return f"{percent(measured.accuracy)} ({percent_interval(measured.interval)})"
+
+
+def examples(task: TaskInfo) -> str:
+    """'288 examples to score on, 360 held out'; nothing where only reading the data would tell."""
+    if task.probe_examples is None or task.test_examples is None:
+        return ""
+    return f"{task.probe_examples:,} examples to score on, {task.test_examples:,} held out"
 
 
 def progress(run: Run) -> str:

@@ -5,35 +5,37 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from modelshapley import cli_tasks, hub
 from modelshapley.catalog import SMOLLM2, Catalog, ModelFolder, inspect_folder
+from modelshapley.cli_tasks import Data, Datasets, Device, Model, Precision, TaskName, find_task, progress
 from modelshapley.contracts import Dtype
 from modelshapley.errors import ModelShapleyError
 from modelshapley.units import USUAL, UnitKind
+
+if TYPE_CHECKING:
+    from modelshapley.models import LoadedModel
 
 app = typer.Typer(
     help="Which neurons, heads and layers of a transformer carry a task?",
     no_args_is_help=True,
     add_completion=False,
 )
+app.add_typer(cli_tasks.app, name="task")
+app.add_typer(cli_tasks.reproduce, name="reproduce")
+app.command()(cli_tasks.evaluate)
 notes = Console(stderr=True, highlight=False)
-
-Model = Annotated[str, typer.Argument(help="demo:NAME, local:NAME, or the path of a folder with safetensors")]
-Data = Annotated[Path, typer.Option(help="data directory", envvar="MODELSHAPLEY_DATA")]
-Device = Annotated[str, typer.Option(help="torch device: cpu, cuda, ...; spread: over all CUDA devices")]
-Precision = Annotated[Dtype, typer.Option(help="of weights and activations")]
 
 
 @app.command()
 def score(
     model: Model,
-    task: Annotated[str, typer.Option(help="id of a task, such as digits")],
+    task: TaskName,
     out: Annotated[Path, typer.Option(help="file to write the map to (safetensors)")],
     method: Annotated[str, typer.Option(help="id of a method, such as path-shapley,points=4")] = "two-sided",
     units: Annotated[list[UnitKind] | None, typer.Option(help="kinds of unit; repeat for several")] = None,
@@ -42,28 +44,25 @@ def score(
     per_class: Annotated[
         bool, typer.Option("--per-class", help="a map of every class, too, in a file of its own")
     ] = False,
+    datasets: Datasets = None,
     device: Device = "cpu",
     dtype: Precision = "float32",
     data: Data = Path(".data"),
 ) -> None:
     """Score a model on a task and write its importance map. Needs no server."""
     from modelshapley.methods import load_method
-    from modelshapley.models import load
     from modelshapley.scoring import Scoring, add_up
-    from modelshapley.tasks import load_task
 
     if not out.absolute().parent.is_dir():
         raise ModelShapleyError(f"There is no folder {str(out.parent)!r} to write {out.name} to.")
-    loaded_task, loaded_method = load_task(task), load_method(method)
-    loaded = load(_folder(model, data), device, dtype)
+    loaded_task, loaded_method = find_task(task, data, datasets), load_method(method)
+    loaded = open_model(model, data, device, dtype)
     loaded_task.check(loaded)
     kinds = units or [kind for kind in USUAL if kind in loaded.anatomy.shapes.kinds]
     scoring = Scoring(loaded, loaded_task, [loaded_method], kinds, limit, seed, per_class)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=notes) as bars:
-        bar = bars.add_task(f"{model} on {task} by {method}", total=None)
-        sums = add_up(scoring, lambda done, total: bars.update(bar, completed=done, total=total))
-    for label in (None, *sums.classes):
+    with progress(f"{model} on {task} by {method}") as tell:
+        sums = add_up(scoring, tell)
+    for label in (None, *scoring.classes(sums)):
         (importance_map,) = scoring.maps(sums, label).values()
         file = out if label is None else out.with_name(f"{out.stem}.{quote(label, safe='')}{out.suffix}")
         importance_map.save(file)
@@ -81,6 +80,26 @@ def verify(model: Model, device: Device = "cpu", dtype: Precision = "float32", d
     shapes = folder.anatomy.shapes
     counts = ", ".join(f"{shapes.count(kind):,} {kind.value}s" for kind in shapes.kinds)
     typer.echo(f"{model}: verified ({folder.anatomy.model_type}; {counts})")
+
+
+@app.command()
+def compare(
+    one: Annotated[Path, typer.Argument(help="file of a map")],
+    other: Annotated[Path, typer.Argument(help="file of another")],
+    anyway: Annotated[bool, typer.Option("--anyway", help="also of tasks with different fingerprints")] = False,
+) -> None:
+    """How alike two maps are: rank correlation, and the share of most important units that both have."""
+    from modelshapley.compare import compare_maps, differences
+    from modelshapley.importance import ImportanceMap
+
+    maps = [ImportanceMap.load(file) for file in (one, other)]
+    found = compare_maps(maps[0], maps[1], anyway)
+    for name, (a, b) in differences(maps[0], maps[1]).items():
+        typer.echo(f"{name} differs: {a}, {b}")
+    for like in found:
+        rho = "none (a map is constant)" if like.rho is None else f"{like.rho:.3f}"
+        top = ", ".join(f"{100 * share:.0f} %: {100 * both:.0f} %" for share, both in like.overlap.items())
+        typer.echo(f"{like.units:,} {like.kind.value}s: Spearman {rho}; of the top {top} are shared")
 
 
 @app.command()
@@ -120,11 +139,20 @@ def _become(data: Path, module: str, *arguments: str) -> None:
     os.execve(sys.executable, [sys.executable, "-m", module, *arguments], environment)  # noqa: S606
 
 
+def open_model(model: str, data: Path, device: str = "cpu", dtype: Dtype = "float32") -> LoadedModel:
+    """The verified model of this id, or in this folder."""
+    from modelshapley.models import load
+
+    return load(_folder(model, data), device, dtype)
+
+
 def _folder(model: str, data: Path) -> ModelFolder:
     path = Path(model)
     if ":" not in model or path.is_dir():
         if not path.is_dir():
-            raise ModelShapleyError(f"{model!r} is neither a folder nor demo:NAME or local:NAME.")
+            if not hub.NAME.fullmatch(model):
+                raise ModelShapleyError(f"{model!r} is neither a folder, nor demo:NAME, local:NAME or OWNER/NAME.")
+            path = hub.model_folder(model)
         return inspect_folder(model, path.resolve())
     catalog = Catalog(data)
     if model == SMOLLM2:

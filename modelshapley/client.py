@@ -28,13 +28,14 @@ from modelshapley.contracts import (
     RunEvent,
     RunPage,
     RunRequest,
-    TaskInfo,
     Trial,
     TrialEvent,
     TrialRequest,
     WorkerInfo,
 )
 from modelshapley.errors import ModelShapleyError
+from modelshapley.tasks.shown import TaskCheck, TaskCheckRequest, TaskInfo
+from modelshapley.tasks.spec import TaskFile
 from modelshapley.units import UnitKind
 
 T = TypeVar("T")
@@ -60,16 +61,23 @@ class ApiUnreachable(ModelShapleyError):
 
 @dataclass(frozen=True)
 class Call(Generic[T]):
-    """One request and how to read its answer."""
+    """One request and how to read its answer. content: a body that is no JSON, and its type."""
 
     method: str
     path: str
     read: Callable[[httpx.Response], T]
     params: dict[str, Any] = field(default_factory=dict)
     body: Any = None
+    content: tuple[str, str] | None = None
 
     def request(self, http: httpx.Client | httpx.AsyncClient) -> httpx.Request:
         given = {key: value for key, value in self.params.items() if value is not None}
+        if self.content is not None:
+            text, kind = self.content
+            headers = {"Content-Type": kind}
+            return http.build_request(
+                self.method, ROOT + self.path, params=given, content=text.encode(), headers=headers
+            )
         return http.build_request(self.method, ROOT + self.path, params=given, json=self.body)
 
 
@@ -92,6 +100,35 @@ def architectures() -> Call[list[ArchitectureInfo]]:
 
 def tasks() -> Call[list[TaskInfo]]:
     return Call("GET", "/tasks", _as(list[TaskInfo]))
+
+
+def task(name: str) -> Call[TaskInfo]:
+    return Call("GET", f"/tasks/{name}", _as(TaskInfo))
+
+
+def task_file(name: str) -> Call[str]:
+    """As YAML."""
+    return Call("GET", f"/tasks/{name}/file", lambda response: response.text, params={"format": "yaml"})
+
+
+def add_task(file: TaskFile | str) -> Call[TaskInfo]:
+    """file: a task, or the text of a task file, YAML or JSON."""
+    if isinstance(file, str):
+        return Call("POST", "/tasks", _as(TaskInfo), content=(file, "application/yaml"))
+    return Call("POST", "/tasks", _as(TaskInfo), body=file.model_dump(mode="json", exclude_defaults=True))
+
+
+def drop_task(name: str) -> Call[None]:
+    return Call("DELETE", f"/tasks/{name}", lambda _: None)
+
+
+def check_task(request: TaskCheckRequest) -> Call[TaskCheck]:
+    body = request.model_dump(mode="json", exclude_defaults=True)
+    return Call("POST", "/tasks/checks", _as(TaskCheck), body=body)
+
+
+def task_check(check_id: str) -> Call[TaskCheck]:
+    return Call("GET", f"/tasks/checks/{check_id}", _as(TaskCheck))
 
 
 def methods() -> Call[list[MethodInfo]]:
@@ -218,6 +255,33 @@ class Client:
 
     def tasks(self) -> list[TaskInfo]:
         return self.send(tasks())
+
+    def task(self, name: str) -> TaskInfo:
+        return self.send(task(name))
+
+    def task_file(self, name: str) -> str:
+        """The task file as YAML."""
+        return self.send(task_file(name))
+
+    def add_task(self, file: TaskFile | str) -> TaskInfo:
+        """Add a task, or the text of a task file."""
+        return self.send(add_task(file))
+
+    def drop_task(self, name: str) -> None:
+        self.send(drop_task(name))
+
+    def check_task(self, request: TaskCheckRequest) -> TaskCheck:
+        """Have a task's data read; see :meth:`wait_check`."""
+        return self.send(check_task(request))
+
+    def task_check(self, check_id: str) -> TaskCheck:
+        return self.send(task_check(check_id))
+
+    def wait_check(self, check_id: str) -> TaskCheck:
+        """Block until the check of a task has ended, and return what it found."""
+        while not (check := self.task_check(check_id)).status.ended:
+            time.sleep(POLL_S)
+        return check
 
     def methods(self) -> list[MethodInfo]:
         return self.send(methods())

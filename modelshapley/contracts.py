@@ -89,23 +89,6 @@ class ModelInfo(Contract):
     problem: str | None = None
 
 
-class TaskInfo(Contract):
-    """A probe set and what counts as right."""
-
-    id: str = Field(examples=["world-capitals"])
-    title: str
-    modality: Modality
-    auto_class: str = Field(description="the kind of model it is for", examples=["AutoModelForCausalLM"])
-    summary: str
-    probe_examples: int = Field(description="examples available for scoring")
-    test_examples: int = Field(description="held-out examples on which trials measure accuracy")
-    classes: str | None = Field(
-        default=None,
-        description="what its examples are of, for a map of each (`per_class`); null where there is nothing",
-        examples=["continents"],
-    )
-
-
 class ParameterInfo(Contract):
     """A number or word that a method can be given: `path-shapley,points=4`."""
 
@@ -146,7 +129,9 @@ class WorkerInfo(Contract):
     state: str = Field(description="idle, busy, suspended or starting")
     queues: list[str]
     current: str | None = Field(
-        default=None, description="what it has in hand: 'run:<id>', 'run:<id>:<shard>' or 'trial:<id>'"
+        default=None,
+        description="what it has in hand: 'run:<id>', 'run:<id>:<shard>', 'trial:<id>', "
+        "'check:<run id>', or 'task:<id>' for the check of a task",
     )
     pid: int | None = None
     host: str | None = None
@@ -247,6 +232,14 @@ class Run(Contract):
     shapes: dict[UnitKind, list[int]] = {}
     layout: Layout = Layout()
     intact: Measured | None = Field(default=None, description="accuracy with every unit on")
+    task_fingerprint: str | None = Field(
+        default=None, description="sha256 of what was asked, and what counts as right; null before it is scored"
+    )
+    notes: list[str] = Field(
+        default=[],
+        description="what to know of the task's data",
+        examples=[["3 rows left out: no answer found (train.jsonl, row 17, row 40, row 213)"]],
+    )
     faithfulness: Effort = "none"
     checks: Status | None = Field(
         default=None, description="how far its maps are checked; null before they are there"

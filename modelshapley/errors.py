@@ -58,6 +58,19 @@ class TaskMismatch(ModelShapleyError):
         )
 
 
+class BadTask(ModelShapleyError):
+    """A task file that does not say what a task needs. problems: (field, what is wrong with it)."""
+
+    def __init__(self, where: str, problems: list[tuple[str, str]]) -> None:
+        self.problems = problems
+        told = "; ".join(f"{field}: {words}" if field else words for field, words in problems)
+        super().__init__(f"The task {where} cannot be used: {told}. The fields are described in docs/tasks.md.")
+
+
+class BadData(ModelShapleyError):
+    """Data that a task cannot use: a source, a split or a column that is not there, rows that cannot be read."""
+
+
 class OutOfMemory(ModelShapleyError):
     """A model, or one example in front of it, that the device has no room for."""
 

@@ -9,20 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.stats import spearmanr
 
+from modelshapley.compare import rank_correlation
 from modelshapley.contracts import Agreement, Curve, CurvePoint, Efficiency, Effort, HarmChoice, RandomCurve, Which
 from modelshapley.gates import gated, gated_each
 from modelshapley.importance import HARMS, Sides, weigh
-from modelshapley.intervals import Bools
+from modelshapley.intervals import Bools, Outcomes
 from modelshapley.models import LoadedModel
 from modelshapley.permutations import stepped_up
 from modelshapley.tasks.base import Split, Task
+from modelshapley.tasks.batching import cuts
 from modelshapley.trials import answers, compare
 from modelshapley.units import Deactivation, UnitKind, extreme_units
 
@@ -65,7 +67,7 @@ class Bench:
     task: Task[Any]
     plan: Plan
     seed: int
-    intact: Bools
+    intact: Outcomes
 
     def curve(self, scores: Array, kind: UnitKind, which: Which) -> Generator[None, None, Curve]:
         """Accuracy with the least or most important fractions of the plan off; scores of `kind`'s shape."""
@@ -180,9 +182,9 @@ class Bench:
         yield
         return -losses
 
-    def _answers(self, off: Deactivation, split: Split = Split.TEST) -> Generator[None, None, Bools]:
+    def _answers(self, off: Deactivation, split: Split = Split.TEST) -> Generator[None, None, Outcomes]:
         """Right or wrong on as many examples of the split as the plan says."""
-        correct: Bools = np.zeros(0, dtype=bool)
+        correct: Outcomes = np.zeros(0, dtype=bool)
         for correct, _ in answers(self.loaded, self.task, off, self.seed, split):
             yield
             if len(correct) >= self.plan.tests:
@@ -190,9 +192,10 @@ class Bench:
         return correct[: self.plan.tests]
 
     def _batches(self, limit: int) -> list[Sequence[Any]]:
-        examples = self.task.examples(Split.PROBE, self.seed)[:limit]
-        size = self.task.probe_batch
-        return [examples[start : start + size] for start in range(0, len(examples), size)]
+        examples = self.task.select(self.loaded, Split.PROBE, self.seed, limit)
+        sizes = [self.task.size(self.loaded, example) for example in examples]
+        edges = cuts(sizes, self.task.probe_batch, self.task.pass_tokens)
+        return [examples[start:stop] for start, stop in pairwise(edges)]
 
 
 @dataclass(frozen=True)
@@ -247,15 +250,6 @@ def efficiency(scores: Array, worth: float) -> Efficiency:
     """The efficiency gap of a kind's scores; `worth` as :meth:`Bench.worth` gives it, on the scored examples."""
     total = float(np.nansum(scores))
     return Efficiency(scores=total, measured=worth, gap=(total - worth) / abs(worth) if worth else float("inf"))
-
-
-def rank_correlation(a: Array, b: Array) -> float | None:
-    """Spearman's, over the places where both are finite; None for fewer than 3, or where either is constant."""
-    a, b = a.reshape(-1), b.reshape(-1)
-    both = np.isfinite(a) & np.isfinite(b)
-    if both.sum() < 3 or np.ptp(a[both]) == 0 or np.ptp(b[both]) == 0:
-        return None
-    return float(spearmanr(a[both], b[both]).statistic)
 
 
 def area(start: float, fractions: Sequence[float], accuracy: Sequence[float]) -> float:

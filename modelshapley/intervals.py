@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binomtest, norm
+from scipy.stats import binomtest, norm, t
 
 from modelshapley.contracts import Interval
 
 CONFIDENCE = 0.95
 Bools = npt.NDArray[np.bool_]
+Outcomes = npt.NDArray[Any]
+"""One of each example: whether it was answered right, or the share of it that was, 0 to 1."""
+
+
+def mean_interval(outcomes: Outcomes) -> Interval:
+    """95 % interval of the mean, in [0, 1]: Wilson's for right and wrong, Student's for shares."""
+    if outcomes.dtype == np.bool_:
+        return accuracy_interval(int(outcomes.sum()), len(outcomes))
+    reach = mean_reach(outcomes)
+    return max(0.0, float(outcomes.mean()) - reach), min(1.0, float(outcomes.mean()) + reach)
 
 
 def accuracy_interval(correct: int, n: int) -> Interval:
@@ -18,16 +30,29 @@ def accuracy_interval(correct: int, n: int) -> Interval:
     return float(interval.low), float(interval.high)
 
 
-def paired_difference(now: Bools, before: Bools) -> tuple[float, Interval]:
+def paired_difference(now: Outcomes, before: Outcomes) -> tuple[float, Interval]:
     """Accuracy now minus before, on the same examples, with its 95 % interval; both in [-1, 1].
 
-    The interval is Wald's with half an example added to each cell of the paired table (Agresti and Min
-    2005): unlike the plain one it does not shrink to nothing when no answer changed.
+    For right and wrong the interval is Wald's with half an example added to each cell of the paired table (Agresti
+    and Min 2005): unlike the plain one it does not shrink to nothing when no answer changed. For shares it is
+    Student's, of the examples' differences.
     """
     n = len(now)
+    if now.dtype != np.bool_ or before.dtype != np.bool_:
+        differences = now.astype(np.float64) - before.astype(np.float64)
+        mean, reach = float(differences.mean()), mean_reach(differences)
+        return mean, (max(-1.0, mean - reach), min(1.0, mean + reach))
     gained, lost = int(np.sum(now & ~before)), int(np.sum(~now & before))
     difference = (gained - lost) / n
     centre = (gained - lost) / (n + 2)
     spread = np.sqrt(gained + lost + 1 - (gained - lost) ** 2 / (n + 2)) / (n + 2)
     reach = float(norm.ppf(0.5 + CONFIDENCE / 2)) * spread
     return difference, (max(-1.0, float(centre - reach)), min(1.0, float(centre + reach)))
+
+
+def mean_reach(values: npt.NDArray[np.float64]) -> float:
+    """Half the width of the 95 % interval of a mean, Student's; infinite for a single value."""
+    if len(values) < 2:
+        return float("inf")
+    error = float(values.std(ddof=1)) / np.sqrt(len(values))
+    return float(t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1) * error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -22,7 +23,9 @@ SPREAD = "spread"
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A live model with what its tasks need. `tokenizer` is None for image models.
+    """A live model with what its tasks need.
+
+    tokenizer: None for image models. processor: prepares pictures; None where the folder has none.
 
     device: where inputs go, and where logits come out; blocks may lie on others.
     """
@@ -33,6 +36,7 @@ class LoadedModel:
     model: nn.Module
     tokenizer: Any | None
     device: torch.device
+    processor: Any | None = None
 
     @property
     def dtype(self) -> Dtype:
@@ -76,7 +80,8 @@ def load(folder: ModelFolder, device: str | torch.device = "cpu", dtype: Dtype =
         if not ran_out_of_memory(error):
             raise
         raise OutOfMemory.of(f"Model {folder.id!r}", str(device), dtype, first_line(error)) from error
-    return LoadedModel(folder.id, folder.revision(), folder.anatomy, model, _tokenizer(folder), place)
+    processor = _image_processor(folder)
+    return LoadedModel(folder.id, folder.revision(), folder.anatomy, model, _tokenizer(folder), place, processor)
 
 
 def refuse_offloaded(model_id: str, model: nn.Module) -> None:
@@ -131,6 +136,25 @@ def _tokenizer(folder: ModelFolder) -> Any | None:
         )
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise UnsupportedModel(f"The tokenizer of {folder.id!r} cannot be loaded: {error}") from error
+
+
+def _image_processor(folder: ModelFolder) -> Any | None:
+    """The model's own preparation of pictures, by Pillow: the same with and without torchvision."""
+    file = folder.path / "preprocessor_config.json"
+    if folder.anatomy.modality != "image" or not file.exists():
+        return None
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+        named = str(config.get("image_processor_type") or config.get("feature_extractor_type"))
+        plain = named.replace("FeatureExtractor", "ImageProcessor").removesuffix("Fast").removesuffix("Pil")
+        if not plain.endswith("ImageProcessor") or not hasattr(transformers, f"{plain}Pil"):
+            raise UnsupportedModel(
+                f"preprocessor_config.json of {folder.id!r} names {named!r}, which transformers "
+                f"{transformers.__version__} does not have."
+            )
+        return getattr(transformers, f"{plain}Pil").from_pretrained(folder.path, local_files_only=True)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise UnsupportedModel(f"The image processor of {folder.id!r} cannot be loaded: {error}") from error
 
 
 def _device(name: str | torch.device) -> torch.device:

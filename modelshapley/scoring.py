@@ -27,6 +27,8 @@ from modelshapley.models import LoadedModel
 from modelshapley.signals import Signals, signals_of
 from modelshapley.sums import Key, Sums, Total
 from modelshapley.tasks.base import Split, Task
+from modelshapley.tasks.batching import cuts, reach, together
+from modelshapley.tasks.shown import BadRows
 from modelshapley.units import UnitKind
 from modelshapley.weights import magnitudes
 
@@ -56,7 +58,7 @@ class Scoring:
             "revision": self.loaded.revision,
             "dtype": self.loaded.dtype,
             "task": self.task.info.id,
-            "task_fingerprint": self.task.fingerprint(),
+            "task_fingerprint": self.task.fingerprint(self.seed),
             "methods": [method.spec for method in self.methods],
             "kinds": sorted(kind.value for kind in self.kinds),
             "limit": self.limit,
@@ -66,8 +68,15 @@ class Scoring:
 
     @cached_property
     def examples(self) -> Sequence[Any]:
-        """The probe examples, in the order that places count in."""
-        return self.task.examples(Split.PROBE, self.seed)[: self.limit]
+        """The probe examples, in the order that places count in: those of like size near each other."""
+        chosen = self.task.select(self.loaded, Split.PROBE, self.seed, self.limit)
+        order = together([self.task.size(self.loaded, example) for example in chosen], self.task.probe_batch)
+        return [chosen[place] for place in order]
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """Of the examples, as the task measures them."""
+        return [self.task.size(self.loaded, example) for example in self.examples]
 
     def shard(self, number: int, of: int) -> range:
         """The places of the examples of shard `number`, from 1, of `of`; empty where there are fewer batches.
@@ -77,9 +86,9 @@ class Scoring:
         """
         if not 1 <= number <= of:
             raise BadParameter(f"There is no shard {number} of {of}; shards count from 1 to {of}.")
-        batches = -(-len(self.examples) // self.task.probe_batch)
-        start, stop = (batches * before // of * self.task.probe_batch for before in (number - 1, number))
-        return range(start, min(stop, len(self.examples)))
+        edges = cuts(self.sizes, self.task.probe_batch, self.task.pass_tokens)
+        start, stop = (edges[(len(edges) - 1) * before // of] for before in (number - 1, number))
+        return range(start, stop)
 
     def steps(self, sums: Sums, part: range | None = None) -> Iterator[tuple[int, int]]:
         """Add up batch after batch into `sums` until all of `part` is in, yielding (done, total) of it after each.
@@ -99,15 +108,27 @@ class Scoring:
         part = range(len(self.examples)) if part is None else part
         room = Room(self.loaded, self.task.probe_batch)
         while gaps := sums.left(part):
-            added, _ = room.run(partial(self._add, sums, gaps[0].start), len(gaps[0]))
+            start = gaps[0].start
+            stop = min(gaps[0].stop, reach(self.sizes, start, self.task.probe_batch, self.task.pass_tokens))
+            added, _ = room.run(partial(self._add, sums, start), stop - start)
             yield len(part) - sum(map(len, gaps)) + added, len(part)
 
     def maps(self, sums: Sums, label: str | None = None) -> dict[str, ImportanceMap]:
-        """Read the sums: {method spec: map}, of all examples in them or of the class `label`.
+        """Read the sums: {method spec: map}, of all examples in them, or of a class or group of classes.
 
         Raises UnknownName for a class that is not there, ModelShapleyError where nothing is.
         """
-        return self._maps(sums.finish(label=label), {} if label is None else {"class": label})
+        if label is None:
+            return self._maps(sums.finish(), {})
+        there = sums.classes
+        members = [name for name in self.task.groups.get(label, [label]) if name in there or name == label]
+        return self._maps(sums.finish(labels=members), {"class": label})
+
+    def classes(self, sums: Sums) -> dict[str, int]:
+        """How many examples every class has, and every group of them that has any: what `maps` gives a map of."""
+        there = sums.classes
+        groups = {name: sum(there.get(one, 0) for one in members) for name, members in self.task.groups.items()}
+        return there | {name: n for name, n in groups.items() if n and there}
 
     def half_maps(self, sums: Sums) -> dict[str, tuple[ImportanceMap, ImportanceMap]]:
         """Of each method two maps, from two halves of the examples (:func:`modelshapley.sums.half_of`).
@@ -173,12 +194,16 @@ class Scoring:
             sides=sides,
         )
 
+    def _left_out(self) -> list[BadRows]:
+        return self.task.left_out(self.loaded, Split.PROBE, self.seed, self.limit)
+
     def _provenance(self, method: Method, n: int) -> dict[str, Any]:
         return {
             "model": self.loaded.id,
             "revision": self.loaded.revision,
             "task": self.task.info.id,
-            "task_fingerprint": self.task.fingerprint(),
+            "task_fingerprint": self.task.fingerprint(self.seed),
+            "left_out": [bad.model_dump() for bad in self._left_out()],
             "n": n,
             "seed": self.seed,
             "method": method.spec,

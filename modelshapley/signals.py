@@ -10,14 +10,16 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from modelshapley.anatomy import Anatomy, Site
 from modelshapley.errors import NotFinite
-from modelshapley.gates import factors_of, hook
+from modelshapley.gates import hook
+from modelshapley.readers import Channels, Experts, wide
+from modelshapley.taps import Sink, tap, thin_tap
 from modelshapley.units import UnitKind
 from modelshapley.weights import outgoing
 
@@ -44,9 +46,9 @@ class Signals:
 
 PARTS = ("gate", "offset", "size", "reach")
 DERIVATIVES = ("gate", "offset")
+DERIVED = frozenset(DERIVATIVES)
 SCALES = {torch.float16: (2.0**10, 2.0**5, 1.0)}
 """What losses are multiplied by on the backward pass, largest first, for dtypes whose gradients can vanish."""
-Sink = Callable[[Tensor, Tensor, Tensor | None], None]
 
 
 class Observer:
@@ -62,6 +64,7 @@ class Observer:
         self._parts = frozenset(parts) | {"gate"}
         self._tables = {kind: anatomy.shapes.table(kind) for kind in self._kinds}
         self._sums: dict[tuple[UnitKind, str], Tensor] = {}
+        self._derived: set[int] = set()
         self._scale = 1.0
         self.examples = 0
         self.real: Tensor | None = None
@@ -77,6 +80,7 @@ class Observer:
 
     def take(self) -> Mapping[UnitKind, Signals]:
         """The signals of the backward pass since the last call, by kind. Raises RuntimeError without one."""
+        self._add_derived()
         for kind in self._kinds:
             if (kind, "gate") not in self._sums:
                 raise RuntimeError(f"no backward pass reached the {kind.value}s")
@@ -99,27 +103,54 @@ class Observer:
 
         def add(z: Tensor, dz: Tensor, index: Tensor | None) -> None:
             read = (
-                _Experts(site.count, self.examples, index) if index is not None else _Channels(site, self.examples)
+                Experts(site.count, self.examples, index) if index is not None else Channels(site, self.examples)
             )
-            for part, value in self._read(read, _wide(z), _wide(dz), weights).items():
-                total = self._sums.get((kind, part))
-                if total is None:
-                    shape = (self.examples, *self._tables[kind])
-                    total = self._sums[kind, part] = torch.zeros(shape, device=value.device)
-                total.select(1, layer).narrow(1, site.first, site.count).add_(value.to(total.device))
+            for part, value in self._read(read, z, dz, weights).items():
+                self._add(kind, part, layer, site.first, value)
 
         return add
 
+    def thin_sink(self, layer: int, site: Site, bias: Tensor | None) -> Callable[[Tensor], None]:
+        """The same for what a layer adds, y = Wz + bias, where z is shown elsewhere: told dLoss/dy alone.
+
+        What it lacks of y * dLoss/dy is z * dLoss/dz, which :meth:`take` adds.
+        """
+        self._derived.add(layer)
+
+        def add(dy: Tensor) -> None:
+            sums = Channels(site, self.examples).sums(wide(dy))
+            if bias is not None:
+                self._add(UnitKind.LAYER, "gate", layer, 0, (sums * wide(bias)).sum(-1, keepdim=True))
+            if "offset" in self._parts:
+                self._add(UnitKind.LAYER, "offset", layer, 0, sums.square().sum(-1, keepdim=True))
+
+        return add
+
+    def _add(self, kind: UnitKind, part: str, layer: int, first: int, value: Tensor) -> None:
+        """value: (examples, units), of those from `first` on."""
+        total = self._sums.get((kind, part))
+        if total is None:
+            shape = (self.examples, *self._tables[kind])
+            total = self._sums[kind, part] = torch.zeros(shape, device=value.device)
+        total.select(1, layer).narrow(1, first, value.shape[1]).add_(value.to(total.device))
+
+    def _add_derived(self) -> None:
+        for layer in self._derived:
+            for kind in (UnitKind.HEAD, UnitKind.NEURON):
+                if (kind, "gate") in self._sums:
+                    of_units = self._sums[kind, "gate"][:, layer].sum(-1, keepdim=True)
+                    self._add(UnitKind.LAYER, "gate", layer, 0, of_units)
+
     def _read(
-        self, read: _Channels | _Experts, z: Tensor, dz: Tensor, weights: Callable[[], Tensor]
+        self, read: Channels | Experts, z: Tensor, dz: Tensor, weights: Callable[[], Tensor]
     ) -> dict[str, Tensor]:
         """Each part by unit, (examples, units of the site)."""
-        found = {"gate": read.units(read.sums(z * dz), "sum")}
+        found = {"gate": read.units(read.products(z, dz), "sum")}
         if self._parts & {"size", "reach"}:
-            z, positions = self._without_padding(z, read.positions(z))
+            z, positions = self._without_padding(wide(z), read.positions(z))
         if "offset" in self._parts:
             # Squared, since a layer's two contributions add up before the root.
-            found["offset"] = read.units(read.sums(dz).square(), "sum")
+            found["offset"] = read.units(read.sums(wide(dz)).square(), "sum")
         if "size" in self._parts:
             found["size"] = read.units(read.sums(z.abs()) / positions, "mean")
         if "reach" in self._parts:
@@ -134,84 +165,6 @@ class Observer:
         real = self.real.to(z.device)
         rows = z.view(self.examples, positions, -1) * real[..., None]
         return rows.view_as(z), real.sum(1, keepdim=True)
-
-
-def _wide(x: Tensor) -> Tensor:
-    """In float32 at least: products and sums of half precision would be rounded, or vanish, at every step."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
-
-
-@dataclass(frozen=True)
-class _Channels:
-    """Reads an activation (..., channels) whose leading size is the examples, or windows of each."""
-
-    site: Site
-    examples: int
-
-    def positions(self, z: Tensor) -> int:
-        return z.numel() // (self.examples * z.shape[-1])
-
-    def sums(self, values: Tensor) -> Tensor:
-        """Summed over positions: (examples, channels)."""
-        return values.reshape(self.examples, -1, values.shape[-1]).sum(1).float()
-
-    def units(self, by_channel: Tensor, how: Literal["sum", "mean"]) -> Tensor:
-        """A sum or mean over the channels of each unit: (examples, units)."""
-        if self.site.spans:
-            by_channel = torch.cat([by_channel[:, start:stop] for start, stop in self.site.spans], dim=1)
-        if self.site.width == 1:
-            return by_channel
-        grouped = by_channel.view(self.examples, self.site.count, -1)
-        return grouped.sum(-1) if how == "sum" else grouped.mean(-1)
-
-
-@dataclass(frozen=True)
-class _Experts:
-    """Reads routing weights (tokens, experts a token); `index` tells which expert each belongs to."""
-
-    count: int
-    examples: int
-    index: Tensor
-
-    def positions(self, z: Tensor) -> int:
-        return len(z) // self.examples
-
-    def sums(self, values: Tensor) -> Tensor:
-        """Summed over tokens: (examples, experts)."""
-        by_expert = values.new_zeros((self.examples, self.count), dtype=torch.float32)
-        return by_expert.scatter_add_(
-            1, self.index.reshape(self.examples, -1), values.float().reshape(self.examples, -1)
-        )
-
-    def units(self, by_expert: Tensor, how: Literal["sum", "mean"]) -> Tensor:
-        return by_expert
-
-
-class _Tap(torch.autograd.Function):
-    """A gate (identity without factor) that shows (z, dLoss/d(gated z)) to a sink on the backward pass."""
-
-    @staticmethod
-    def forward(ctx: Any, z: Tensor, factor: Tensor | None, sink: Callable[[Tensor, Tensor], None]) -> Tensor:
-        ctx.save_for_backward(z)
-        ctx.factor, ctx.sink = factor, sink
-        return z.view_as(z) if factor is None else z * factor
-
-    @staticmethod
-    def backward(ctx: Any, dz: Tensor) -> tuple[Tensor, None, None]:
-        (z,) = ctx.saved_tensors
-        ctx.sink(z, dz)
-        return (dz if ctx.factor is None else dz * ctx.factor), None, None
-
-
-def _tap(site: Site, gates: Tensor | None, sink: Sink) -> Any:
-    """A change for :func:`gates.hook`. gates: (examples, units of the site)."""
-
-    def change(z: Tensor, index: Tensor | None) -> Tensor:
-        factor = None if gates is None else factors_of(site, gates, z, index)
-        tapped: Tensor = _Tap.apply(z, factor, lambda z, dz: sink(z, dz, index))  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        return tapped
-
-    return change
 
 
 @contextmanager
@@ -249,14 +202,39 @@ def observed(
             if layer.first:
                 block = model.get_submodule(layer.block)
                 stack.callback(block.register_forward_pre_hook(start_graph, with_kwargs=True).remove)
+        derived = _derivable(anatomy, kinds, parts, gates)
         for kind in kinds:
             for number in range(anatomy.shapes.layers):
                 for site in anatomy.sites(kind, number):
+                    if kind is UnitKind.LAYER and number in derived:
+                        bias = getattr(model.get_submodule(site.path), "bias", None)
+                        thin = observer.thin_sink(number, site, bias)
+                        if bias is not None or "offset" in parts:
+                            stack.callback(hook(model, site, thin_tap(thin)).remove)
+                        continue
                     gate = (gates or {}).get(kind)
                     here = None if gate is None else gate[:, number, site.first : site.first + site.count]
                     sink = observer.sink(kind, number, site, partial(outgoing, model, site))
-                    stack.callback(hook(model, site, _tap(site, here, sink)).remove)
+                    stack.callback(hook(model, site, tap(site, here, sink)).remove)
         yield observer
+
+
+def _derivable(
+    anatomy: Anatomy, kinds: Collection[UnitKind], parts: Collection[str], gates: Mapping[UnitKind, Tensor] | None
+) -> set[int]:
+    """Layers whose activations need not be kept: they are linear in those of their heads and neurons.
+
+    Where what a layer adds comes straight out of the projections of its heads and neurons, which are observed,
+    too, at gate 1, and only derivatives are wanted.
+    """
+    if gates or not {UnitKind.HEAD, UnitKind.NEURON, UnitKind.LAYER} <= set(kinds) or not set(parts) <= DERIVED:
+        return set()
+    found = set()
+    for number in range(anatomy.shapes.layers):
+        into = {s.path for kind in (UnitKind.HEAD, UnitKind.NEURON) for s in anatomy.sites(kind, number)}
+        if into == {site.path for site in anatomy.sites(UnitKind.LAYER, number)}:
+            found.add(number)
+    return found
 
 
 def signals_of(

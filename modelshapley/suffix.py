@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from modelshapley.anatomy import Anatomy
-from modelshapley.forwards import replaced_forward
+from modelshapley.forwards import Forward, replaced_forward
 
 
 class Suffix:
@@ -24,7 +24,7 @@ class Suffix:
         self.start = 0
         self._kept: dict[int, Any] = {}
 
-    def wrap(self, layer: int, forward: Any) -> Any:
+    def wrap(self, layer: int, forward: Forward) -> Forward:
         def from_memory_or_computed(*args: Any, **kwargs: Any) -> Any:
             if layer < self.start:
                 return self._kept[layer]
@@ -43,8 +43,14 @@ def suffix_reuse(model: nn.Module, anatomy: Anatomy) -> Iterator[Suffix]:
     after an exception.
     """
     suffix = Suffix(anatomy.shapes.layers)
+    with around_blocks(model, anatomy, suffix.wrap):
+        yield suffix
+
+
+@contextmanager
+def around_blocks(model: nn.Module, anatomy: Anatomy, wrap: Callable[[int, Forward], Forward]) -> Iterator[None]:
+    """While the block runs, layer l's block runs ``wrap(l, its forward)``; everything is put back afterwards."""
     with ExitStack() as stack:
         for number, layer in enumerate(anatomy.layers):
-            block = model.get_submodule(layer.block)
-            stack.enter_context(replaced_forward(block, partial(suffix.wrap, number)))
-        yield suffix
+            stack.enter_context(replaced_forward(model.get_submodule(layer.block), partial(wrap, number)))
+        yield

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import pairwise
@@ -117,17 +117,18 @@ class Sums:
         for key, moments in other.moments.items():
             _add(self.moments, key, moments)
 
-    def finish(self, *, half: int | None = None, label: str | None = None) -> Total:
-        """The sums over all examples, or over one half, or one class.
+    def finish(self, *, half: int | None = None, labels: Collection[str] | None = None) -> Total:
+        """The sums over all examples, or over one half, or some classes.
 
         Raises UnknownName for a class that no example has, ModelShapleyError where there is no example at all.
         """
-        if label is not None and label not in self.classes:
-            raise UnknownName("class in these sums", label, list(self.classes))
+        for label in labels or ():
+            if label not in self.classes:
+                raise UnknownName("class in these sums", label, list(self.classes))
         cells = [
             cell
             for cell in sorted(self.counts, key=lambda cell: (cell.half, cell.label or ""))
-            if half in (None, cell.half) and label in (None, cell.label)
+            if half in (None, cell.half) and (labels is None or cell.label in labels)
         ]
         if not cells:
             raise ModelShapleyError(

@@ -2,53 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from modelshapley.contracts import Comparison
 from modelshapley.gates import switched_off
-from modelshapley.intervals import Bools, accuracy_interval, paired_difference
+from modelshapley.intervals import Outcomes, mean_interval, paired_difference
 from modelshapley.memory import Room
 from modelshapley.models import LoadedModel
+from modelshapley.states import States
 from modelshapley.tasks.base import Split, Task
+from modelshapley.tasks.batching import groups
 from modelshapley.units import Deactivation
+
+Places = tuple[int, ...]
+Through = Callable[[Places, Callable[[], Tensor]], Tensor]
 
 
 def answers(
-    loaded: LoadedModel, task: Task[Any], deactivation: Deactivation, seed: int = 0, split: Split = Split.TEST
-) -> Iterator[tuple[Bools, int]]:
-    """Yield (right or wrong for every example of the split so far, number of them all) after each chunk.
+    loaded: LoadedModel,
+    task: Task[Any],
+    deactivation: Deactivation,
+    seed: int = 0,
+    split: Split = Split.TEST,
+    states: States | None = None,
+) -> Iterator[tuple[Outcomes, int]]:
+    """Yield (right or wrong, or how far right, for every example so far, number of them all) after each chunk.
 
     The hooks are in place only while a chunk runs, so a caller may stop, or use the model, between two.
-    A chunk that does not fit the memory is measured in smaller ones. Raises UnitOutOfRange, OutOfMemory.
+    A chunk that does not fit the memory is measured in smaller ones. states: of this model, and of the examples
+    of this task, seed and split; nothing that they hold is computed again, and they keep what is computed here.
+    Raises UnitOutOfRange, OutOfMemory.
     """
-    examples = task.examples(split, seed)
-    correct = np.zeros(0, dtype=bool)
+    examples = task.select(loaded, split, seed)
+    found: list[Outcomes] = []
+    done = 0
     room = Room(loaded, task.test_chunk, backward=False)
+    states = states or States(0, 0, "nothing is kept")
+    first = loaded.anatomy.shapes.layers if deactivation.first_layer is None else deactivation.first_layer
 
-    def measure(start: int, size: int) -> Bools:
+    def measure(start: int, size: int) -> Outcomes:
+        def through(places: Places, work: Callable[[], Tensor]) -> Tensor:
+            return states.run(loaded, tuple(start + place for place in places), first, work)
+
+        states.begin()
         with torch.inference_mode(), switched_off(loaded.model, loaded.anatomy, deactivation):
-            found: Bools = task.correct(loaded, examples[start : start + size]).numpy()
-            return found
+            return in_passes(loaded, task, examples[start : start + size], task.correct, through)
 
-    while len(correct) < len(examples):
-        start = len(correct)
-        _, chunk = room.run(partial(measure, start), len(examples) - start)
-        correct = np.concatenate([correct, chunk])
-        yield correct, len(examples)
+    while done < len(examples):
+        count, chunk = room.run(partial(measure, done), states.chunk(done, len(examples) - done))
+        states.settle(done, count)
+        found.append(chunk)
+        done += count
+        yield np.concatenate(found), len(examples)
 
 
-def all_answers(loaded: LoadedModel, task: Task[Any], deactivation: Deactivation, seed: int = 0) -> Bools:
-    """Right or wrong for every test example."""
-    *_, (correct, _total) = answers(loaded, task, deactivation, seed)
+def in_passes(
+    loaded: LoadedModel,
+    task: Task[Any],
+    examples: Sequence[Any],
+    work: Callable[[LoadedModel, Sequence[Any]], Tensor],
+    through: Through = lambda places, work: work(),
+) -> npt.NDArray[Any]:
+    """``work(loaded, examples)``, (examples, ...), in passes of examples of like size; their order is kept.
+
+    through: runs each pass, told the places of its examples.
+    """
+    sizes = [task.size(loaded, example) for example in examples]
+    parts = [
+        (places, through(tuple(places), partial(work, loaded, [examples[p] for p in places])).cpu().numpy())
+        for places in groups(sizes, len(examples), task.pass_tokens)
+    ]
+    whole = np.empty((len(examples), *parts[0][1].shape[1:]), dtype=parts[0][1].dtype)
+    for places, values in parts:
+        whole[places] = values
+    return whole
+
+
+def all_answers(
+    loaded: LoadedModel, task: Task[Any], deactivation: Deactivation, seed: int = 0, states: States | None = None
+) -> Outcomes:
+    """Right or wrong, or how far right, for every test example; see :func:`answers`."""
+    *_, (correct, _total) = answers(loaded, task, deactivation, seed, states=states)
     return correct
 
 
-def compare(now: Bools, intact: Bools) -> Comparison:
+def compare(now: Outcomes, intact: Outcomes) -> Comparison:
     """Compare the answers so far with the intact model's to the same examples (at least one)."""
     n = len(now)
     before = intact[:n]
@@ -56,9 +101,9 @@ def compare(now: Bools, intact: Bools) -> Comparison:
     return Comparison(
         n=n,
         accuracy=float(now.mean()),
-        interval=accuracy_interval(int(now.sum()), n),
+        interval=mean_interval(now),
         intact=float(before.mean()),
-        intact_interval=accuracy_interval(int(before.sum()), n),
+        intact_interval=mean_interval(before),
         difference=difference,
         difference_interval=difference_interval,
     )

@@ -130,6 +130,11 @@ class Deactivation:
     def of_kind(self, kind: UnitKind) -> tuple[Unit, ...]:
         return dict(self.units).get(kind, ())
 
+    @property
+    def first_layer(self) -> int | None:
+        """The lowest layer that has one of the units; None where there is none."""
+        return min((unit[0] for _, units in self.units for unit in units), default=None)
+
     def counts(self) -> dict[UnitKind, int]:
         return {kind: len(self.of_kind(kind)) for kind in UnitKind}
 

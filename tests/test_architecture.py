@@ -22,6 +22,8 @@ TORCH_FREE = (
     "modelshapley.intervals",
     "modelshapley.methods",
     "modelshapley.tasks",
+    "modelshapley.tasks.catalog",
+    "modelshapley.tasks.spec",
     "modelshapley.up",
 )
 

@@ -14,6 +14,9 @@ import pytest
 from backend.settings import Settings
 from modelshapley.client import Client
 from modelshapley.methods import METHODS
+from modelshapley.tasks import TASKS
+from modelshapley.tasks.fields import as_markdown, describe_fields
+from modelshapley.tasks.spec import parse_text
 from tests.conftest import Server
 
 ROOT = Path(__file__).parent.parent
@@ -104,3 +107,26 @@ def test_the_table_of_architectures_is_that_of_the_code(api: Client) -> None:
         (a.model_type, a.title, a.modality, ", ".join(a.classes), ", ".join(a.units)) for a in api.architectures()
     ]
     assert documented == real
+
+
+TASKS_PAGE = (ROOT / "docs" / "tasks.md").read_text()
+
+
+def test_the_fields_of_a_task_file_are_documented_as_they_are() -> None:
+    for heading, rows in describe_fields().items():
+        section = re.search(rf"^### {re.escape(heading)}\n(.*?)(?=^##|\Z)", TASKS_PAGE, re.MULTILINE | re.DOTALL)
+        assert section, heading
+        assert as_markdown(rows) in section.group(1), heading
+
+
+def test_the_task_files_in_the_docs_are_task_files() -> None:
+    examples = re.findall(r"```yaml\n(.*?)```", TASKS_PAGE, re.DOTALL)
+    assert len(examples) >= 3
+    for example in examples:
+        parse_text(example, "docs/tasks.md")
+
+
+def test_every_task_and_kind_is_documented() -> None:
+    for info in TASKS.values():
+        assert f"`{info.id}`" in TASKS_PAGE
+        assert f"`{info.kind}`" in TASKS_PAGE

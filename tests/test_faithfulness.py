@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from modelshapley.faithfulness import PLANS, Bench, Plan, area, efficiency, finish, rank_correlation
+from modelshapley.compare import rank_correlation
+from modelshapley.faithfulness import PLANS, Bench, Plan, area, efficiency, finish
 from modelshapley.game import Game
 from modelshapley.methods import load_method
 from modelshapley.scoring import Scoring, score

@@ -104,6 +104,21 @@ def test_gate_derivatives_equal_finite_differences(loaded: LoadedModel) -> None:
             assert any(close), (kind, unit, found, wide, narrow)
 
 
+def test_layers_told_by_their_heads_and_neurons_are_those_told_by_what_they_add(loaded: LoadedModel) -> None:
+    task, anatomy = task_of(loaded), loaded.anatomy
+    examples = task.examples("probe")
+    kinds = [kind for kind in (UnitKind.NEURON, UnitKind.HEAD, UnitKind.LAYER) if anatomy.shapes.count(kind)]
+    found = []
+    for seen, parts in ((kinds, ["offset"]), ([UnitKind.LAYER], ["offset"])):
+        with observed(loaded.model, anatomy, seen, parts) as observer:
+            task.losses(loaded, examples).sum().backward()
+            found.append(observer.take()[UnitKind.LAYER])
+    for part in ("gate", "offset"):
+        told, direct = (getattr(signals, part) for signals in found)
+        assert direct.abs().max() > 1e-4
+        torch.testing.assert_close(told, direct, atol=1e-5 * float(direct.abs().max()), rtol=1e-4)
+
+
 def test_scoring_gives_a_score_to_every_unit_and_nan_elsewhere() -> None:
     for name in ("swin", "t5", "qwen3_moe"):
         loaded = tiny(CONFIGS[name])

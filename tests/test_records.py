@@ -21,7 +21,8 @@ from backend.records import Records
 from backend.schema import migrate
 from backend.tables import Base, ShardRow
 from modelshapley.contracts import Layout, RunRequest, Status
-from modelshapley.errors import NotFound
+from modelshapley.errors import NotFound, NotNow
+from modelshapley.tasks.spec import TaskFile, parse
 from modelshapley.units import Deactivation, UnitKind
 
 SHAPES = {UnitKind.NEURON: [4, 40], UnitKind.HEAD: [4, 4], UnitKind.LAYER: [4]}
@@ -165,3 +166,38 @@ def test_a_run_that_is_dropped_takes_its_shards_along(records: Records) -> None:
     records.drop_run(run.id)
     with pytest.raises(NotFound):
         records.run(run.id)
+
+
+def own_task(name: str = "own", text: str = "text") -> TaskFile:
+    data = {"kind": "language-modelling", "name": name, "source": {"path": "x"}, "text": text}
+    spec: TaskFile = parse(data, name)
+    return spec
+
+
+def test_a_task_is_added_once_and_keeps_its_name(records: Records) -> None:
+    for _ in range(2):
+        records.add_task(own_task())
+    with pytest.raises(NotNow, match="Another task is called 'own'"):
+        records.add_task(own_task(text="body"))
+    records.add_task(own_task("second"))
+    assert list(records.tasks()) == ["own", "second"]
+    assert records.tasks()["own"] == own_task()
+
+
+def test_a_task_that_runs_use_is_kept_until_they_have_failed(records: Records) -> None:
+    records.add_task(own_task())
+    run = records.add_run(REQUEST.model_copy(update={"task": "own"}), SHAPES, Layout())
+    with pytest.raises(NotNow, match=run.id):
+        records.drop_task("own")
+    records.update_run(run.id, status=Status.FAILED, error="no data")
+    records.drop_task("own")
+    assert records.tasks() == {}
+    with pytest.raises(NotFound, match="'own'"):
+        records.drop_task("own")
+
+
+def test_what_is_told_of_a_runs_task_is_kept(records: Records) -> None:
+    run = records.add_run(REQUEST, SHAPES, Layout())
+    assert (run.task_fingerprint, run.notes) == (None, [])
+    records.update_run(run.id, task_fingerprint="a" * 64, notes=["3 rows left out"])
+    assert (records.run(run.id).task_fingerprint, records.run(run.id).notes) == ("a" * 64, ["3 rows left out"])

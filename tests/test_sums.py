@@ -72,7 +72,7 @@ def test_any_split_into_batches_and_shards_in_any_order_adds_up_to_the_same(
         assert_is_sum_over(whole.finish(half=half), [i for i in everything if half_of(i) == half])
     assert whole.classes == {label: LABELS.count(label) for label in sorted(set(LABELS) - {None})}
     for label in whole.classes:
-        assert_is_sum_over(whole.finish(label=label), [i for i in everything if LABELS[i] == label])
+        assert_is_sum_over(whole.finish(labels=[label]), [i for i in everything if LABELS[i] == label])
 
 
 @settings(max_examples=60, deadline=None)
@@ -162,7 +162,7 @@ def test_without_classes_there_are_two_cells() -> None:
 def test_what_is_not_there_is_named() -> None:
     sums = added(Sums(PLAN), (0, 20))
     with pytest.raises(UnknownName, match=r"no class in these sums 'z'.*Known here: \., /, a, b, c"):
-        sums.finish(label="z")
+        sums.finish(labels=["z"])
     with pytest.raises(ModelShapleyError, match="none is in the sums"):
         Sums(PLAN).finish()
     with pytest.raises(ModelShapleyError, match=r"none is in half \d; score at least 2"):

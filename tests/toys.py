@@ -11,10 +11,10 @@ import transformers
 from torch import Tensor
 from torch.nn import functional
 
-from modelshapley.contracts import TaskInfo
 from modelshapley.families import anatomy_of
 from modelshapley.models import LoadedModel
 from modelshapley.tasks.base import Split, Task
+from modelshapley.tasks.shown import TaskInfo
 from modelshapley.units import UnitKind
 
 LLAMA = transformers.LlamaConfig(
@@ -137,12 +137,14 @@ class ToyTask(Task[Tensor]):
 
     probe_batch = 5
     test_chunk = 7
+    single_pass = True
 
     def __init__(self, loaded: LoadedModel, probe: int = 13, test: int = 30) -> None:
         modality = loaded.anatomy.modality
         self.info = TaskInfo(
             id="toy",
             title="Toy",
+            kind="image-classification" if modality == "image" else "language-modelling",
             modality=modality,
             auto_class=loaded.anatomy.auto_class,
             summary="",

@@ -11,11 +11,11 @@ from typing import Any
 
 from rq import Retry
 
+from modelshapley.compare import rank_correlation
 from modelshapley.contracts import Faithfulness, HarmChoice, KindFaithfulness, Progress, Run, Status
-from modelshapley.faithfulness import PLANS, Bench, SubsetTruth, efficiency, finish, rank_correlation
+from modelshapley.faithfulness import PLANS, Bench, SubsetTruth, efficiency, finish
 from modelshapley.importance import ImportanceMap
 from modelshapley.methods import harm_of, sums_up
-from modelshapley.tasks import load_task
 from modelshapley.units import UnitKind
 from workers.failures import failures_recorded
 from workers.shop import Shop, open_shop
@@ -74,9 +74,9 @@ class _Checking:
     def __init__(self, shop: Shop, run: Run) -> None:
         self._shop, self._run = shop, run
         self._report = shop.storage.load_report(run.id)
-        loaded = shop.scored_model(run)
-        intact = shop.warm.intact(loaded, run.task, run.seed)
-        self._bench = Bench(loaded, load_task(run.task), PLANS[run.faithfulness], run.seed, intact)
+        loaded, task = shop.scored_model(run), shop.scored_task(run)
+        intact = shop.warm.intact(loaded, task, run.seed)
+        self._bench = Bench(loaded, task, PLANS[run.faithfulness], run.seed, intact)
         self._truths: dict[UnitKind, SubsetTruth] = {}
         self._worths: dict[UnitKind, float] = {}
 

@@ -16,7 +16,8 @@ from modelshapley.intervals import accuracy_interval
 from modelshapley.methods import load_method
 from modelshapley.scoring import Scoring
 from modelshapley.sums import Sums
-from modelshapley.tasks import load_task
+from modelshapley.tasks.base import Split
+from modelshapley.tasks.data_task import in_words
 from modelshapley.trials import answers, compare
 from workers.checking import first_report
 from workers.failures import failures_recorded
@@ -65,7 +66,7 @@ def _on_run(run_id: str, work: Callable[[Shop, Run], object]) -> None:
 
 
 def _scoring(shop: Shop, run: Run) -> Scoring:
-    loaded, task = shop.warm.model(run.model), load_task(run.task)
+    loaded, task = shop.warm.model(run.model), shop.tasks.fresh(run.task)
     task.check(loaded)
     methods = [load_method(method) for method in run.methods]
     return Scoring(loaded, task, methods, run.units, run.limit, run.seed, run.per_class)
@@ -111,10 +112,11 @@ def _add_up(shop: Shop, run: Run, scoring: Scoring, number: int) -> Sums | None:
 
 def _finish(shop: Shop, run: Run, scoring: Scoring, sums: Sums) -> None:
     """Maps from finished sums into the storage; then the run is done and its sums are dropped."""
-    for label in (None, *sums.classes):
+    classes = scoring.classes(sums)
+    for label in (None, *classes):
         for importance_map in scoring.maps(sums, label).values():
             shop.storage.save_map(run.id, importance_map, label)
-    intact = shop.warm.intact(scoring.loaded, run.task, run.seed)
+    intact = shop.warm.intact(scoring.loaded, scoring.task, run.seed)
     right, n = int(intact.sum()), len(intact)
     measured = Measured(accuracy=right / n, interval=accuracy_interval(right, n), n=n)
     report = first_report(run, scoring.half_maps(sums) if sums.done > 1 else {})
@@ -122,7 +124,9 @@ def _finish(shop: Shop, run: Run, scoring: Scoring, sums: Sums) -> None:
     values = {
         "intact": measured.model_dump(mode="json"),
         "revision": scoring.loaded.revision,
-        "classes": sums.classes or None,
+        "task_fingerprint": scoring.task.fingerprint(run.seed),
+        "notes": _notes(scoring),
+        "classes": classes or None,
         "checks": report.status,
     }
     if shop.update_run(run.id, "status", status=Status.DONE, **values) and report.status is Status.QUEUED:
@@ -130,11 +134,22 @@ def _finish(shop: Shop, run: Run, scoring: Scoring, sums: Sums) -> None:
     shop.storage.drop_sums(run.id)
 
 
+def _notes(scoring: Scoring) -> list[str]:
+    """What was left out of the task's data, a sentence for each part and reason."""
+    loaded, task, seed = scoring.loaded, scoring.task, scoring.seed
+    found = {
+        "scored": task.left_out(loaded, Split.PROBE, seed, scoring.limit),
+        "test": task.left_out(loaded, Split.TEST, seed),
+    }
+    return [f"Left out of the {part} examples: {in_words([bad])}." for part, rows in found.items() for bad in rows]
+
+
 def _measure(shop: Shop, trial: Trial) -> None:
     run = shop.records.run(trial.run)
-    loaded = shop.scored_model(run)
-    intact = shop.warm.intact(loaded, run.task, run.seed)
-    for correct, total in answers(loaded, load_task(run.task), trial.off.deactivation(), run.seed):
+    loaded, task = shop.scored_model(run), shop.scored_task(run)
+    intact = shop.warm.intact(loaded, task, run.seed)
+    states = shop.warm.states(loaded, task, run.seed)
+    for correct, total in answers(loaded, task, trial.off.deactivation(), run.seed, states=states):
         values: dict[str, Any] = {
             "n": len(correct),
             "total": total,

@@ -7,7 +7,7 @@ import logging
 from rq import Queue
 
 from backend.queues import LOST_AFTER_S, QUEUES_BY_PRIORITY, SERIALIZER
-from workers import jobs
+from workers import jobs, task_checks
 from workers.shop import open_shop
 from workers.worker import WarmWorker
 
@@ -20,7 +20,7 @@ def main() -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     shop = open_shop()
     log.info(
-        "worker %s: jobs from %s", shop.name, jobs.__name__
+        "worker %s: jobs from %s", shop.name, ", ".join(module.__name__ for module in (jobs, task_checks))
     )  # imported now, so that no first job waits for torch
     redis = shop.queues.redis
     queues = [Queue(name, connection=redis, serializer=SERIALIZER) for name in QUEUES_BY_PRIORITY]

@@ -15,11 +15,14 @@ from backend.records import Records
 from backend.schema import migrate
 from backend.settings import Settings
 from backend.storage import Storage
+from backend.task_checks import TaskChecks
 from modelshapley.catalog import Catalog
 from modelshapley.contracts import Run, Trial
 from modelshapley.errors import ModelShapleyError
 from modelshapley.models import LoadedModel
+from modelshapley.tasks.base import Task
 from workers.warm import Warm, pick_device
+from workers.warm_tasks import WarmTasks
 
 Event = Literal["progress", "status"]
 
@@ -34,6 +37,8 @@ class Shop:
     queues: Queues
     storage: Storage
     warm: Warm
+    tasks: WarmTasks
+    task_checks: TaskChecks
 
     def scored_model(self, run: Run) -> LoadedModel:
         """The model of a finished run. Raises ModelShapleyError where its files have changed since."""
@@ -41,6 +46,19 @@ class Shop:
         if loaded.revision != self.records.revision(run.id):
             raise ModelShapleyError(f"The files of {run.model!r} have changed since run {run.id}; score it again.")
         return loaded
+
+    def scored_task(self, run: Run) -> Task[Any]:
+        """The task of a finished run. Raises ModelShapleyError where its examples have changed since."""
+        task = self.tasks.load(run.task)
+        # Runs from before fingerprints were recorded have none; their maps tell it in their provenance.
+        if run.task_fingerprint in (None, task.fingerprint(run.seed)):
+            return task
+        task = self.tasks.fresh(run.task)  # another worker may have scored newer data than are in memory here
+        if task.fingerprint(run.seed) != run.task_fingerprint:
+            raise ModelShapleyError(
+                f"The examples of task {run.task!r} have changed since run {run.id}; score it again."
+            )
+        return task
 
     def update_run(self, run_id: str, event: Event, **values: Any) -> Run | None:
         """Record and publish; None where the run is not open any more (cancelled, say)."""
@@ -78,16 +96,21 @@ def open_shop() -> Shop:
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     migrate(settings.records_url)
+    records = Records(settings.records_url)
+    redis = connect_patiently(settings.redis_url.get_secret_value())
     return Shop(
         settings=settings,
         name=f"{socket.gethostname()}-{os.getpid()}",
-        records=Records(settings.records_url),
-        queues=Queues(connect_patiently(settings.redis_url.get_secret_value())),
+        records=records,
+        queues=Queues(redis),
         storage=Storage(settings.maps_url),
         warm=Warm(
             Catalog(settings.data, settings.model_roots),
             pick_device(settings.device),
             settings.warm_models,
             settings.dtype,
+            settings.trial_memory_bytes,
         ),
+        tasks=WarmTasks(settings.dataset_folders, records.tasks),
+        task_checks=TaskChecks(redis),
     )

@@ -1,35 +1,44 @@
-"""What a worker keeps between jobs: loaded models and the intact model's answers."""
+"""What a worker keeps between jobs: loaded models, the intact model's answers and its hidden states."""
 
 from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from typing import Any
 
 import torch
 
 from modelshapley.catalog import SMOLLM2, Catalog
 from modelshapley.contracts import Dtype
 from modelshapley.demo import prepare_smollm2
-from modelshapley.intervals import Bools
+from modelshapley.intervals import Outcomes
 from modelshapley.models import LoadedModel, load
-from modelshapley.tasks import load_task
+from modelshapley.states import States
+from modelshapley.tasks.base import Task
 from modelshapley.trials import all_answers
 from modelshapley.units import Deactivation
+from workers.warm_states import WarmStates
 
 log = logging.getLogger(__name__)
 
 
 class Warm:
-    """The `capacity` models used last, and for each the intact answers per task and seed."""
+    """The `capacity` models used last, and for each the intact answers per task and seed.
 
-    def __init__(self, catalog: Catalog, device: str, capacity: int, dtype: Dtype = "float32") -> None:
+    trial_memory: bytes for hidden states of all of them; 0: trials compute every layer.
+    """
+
+    def __init__(
+        self, catalog: Catalog, device: str, capacity: int, dtype: Dtype = "float32", trial_memory: int = 0
+    ) -> None:
         self._catalog = catalog
         self._device = device
         self._dtype = dtype
         self._capacity = capacity
         self._models: OrderedDict[str, LoadedModel] = OrderedDict()
         self._stamps: dict[str, object] = {}
-        self._intact: dict[tuple[str, str, int], Bools] = {}
+        self._intact: dict[tuple[str, str, int], Outcomes] = {}
+        self._states = WarmStates(trial_memory)
 
     def model(self, model_id: str) -> LoadedModel:
         """The model, loaded if it is not here or its files have changed. Raises what catalog and load raise."""
@@ -46,16 +55,22 @@ class Warm:
             self._forget(next(iter(self._models)))
         return self._models[model_id]
 
-    def intact(self, loaded: LoadedModel, task_id: str, seed: int) -> Bools:
+    def intact(self, loaded: LoadedModel, task: Task[Any], seed: int) -> Outcomes:
         """The intact model's right and wrong answers on the task's test examples."""
-        key = (loaded.id, task_id, seed)
+        key = (loaded.id, task.fingerprint(seed), seed)
         if key not in self._intact:
-            self._intact[key] = all_answers(loaded, load_task(task_id), Deactivation(), seed)
+            states = self.states(loaded, task, seed)
+            self._intact[key] = all_answers(loaded, task, Deactivation(), seed, states)
         return self._intact[key]
+
+    def states(self, loaded: LoadedModel, task: Task[Any], seed: int) -> States:
+        """What is kept of passes over the task's test examples, for trials."""
+        return self._states.of(loaded, task, seed)
 
     def _forget(self, model_id: str) -> None:
         self._models.pop(model_id, None)
         self._stamps.pop(model_id, None)
+        self._states.forget(model_id)
         for key in [key for key in self._intact if key[0] == model_id]:
             del self._intact[key]
 

@@ -1,4 +1,4 @@
-"""What there is: health, models, tasks, methods, workers."""
+"""What there is: health, models, methods, workers."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from fastapi import APIRouter
 
 from backend.deps import Here
 from modelshapley import __version__
-from modelshapley.contracts import ArchitectureInfo, Health, MethodInfo, ModelInfo, TaskInfo, WorkerInfo
+from modelshapley.contracts import ArchitectureInfo, Health, MethodInfo, ModelInfo, WorkerInfo
 from modelshapley.families import describe_families
 from modelshapley.methods import METHODS
-from modelshapley.tasks import TASKS
 
 router = APIRouter(tags=["about"])
 
@@ -39,11 +38,6 @@ def models(here: Here) -> list[ModelInfo]:
 def architectures() -> list[ArchitectureInfo]:
     """Families of models whose units we know where to find; others are tried by their structure."""
     return describe_families()
-
-
-@router.get("/tasks")
-def tasks() -> list[TaskInfo]:
-    return list(TASKS.values())
 
 
 @router.get("/methods")

@@ -28,7 +28,7 @@ router = APIRouter(prefix="/runs", tags=["runs"])
 @router.post("", status_code=202)
 def submit(request: RunRequest, here: Here, response: Response) -> Run:
     """Check, record and queue a run."""
-    request, anatomy = check_run(request, here.catalog)
+    request, anatomy = check_run(request, here.catalog, here.tasks)
     here.queues.ping()
     run = here.records.add_run(request, anatomy.shapes.as_dict(), anatomy.layout)
     try:

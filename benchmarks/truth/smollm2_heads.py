@@ -83,7 +83,7 @@ def main() -> None:
             "date": datetime.now(UTC).date().isoformat(),
             "model": SMOLLM2,
             "revision": heads.loaded.revision,
-            "task_fingerprint": heads.task.fingerprint(),
+            "task_fingerprint": heads.task.fingerprint(0),
             "examples": EXAMPLES,
             "truncation": TRUNCATION,
             "permutations": 2 * len(pairs),

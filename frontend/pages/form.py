@@ -10,11 +10,12 @@ from dash import ALL, Dash, Input, Output, State, dcc, html, no_update
 from pydantic import ValidationError
 
 from frontend import figures, words
-from frontend.pages import states
+from frontend.pages import form_task, states
 from modelshapley import client
 from modelshapley.client import AsyncClient
-from modelshapley.contracts import ModelInfo, RunRequest, TaskInfo
+from modelshapley.contracts import ModelInfo, RunRequest
 from modelshapley.errors import KINDS_OF_MODEL, ModelShapleyError
+from modelshapley.tasks.shown import TaskInfo
 from modelshapley.units import USUAL, UnitKind
 
 DEFAULT_METHODS = ["two-sided", "mean-abs"]
@@ -22,15 +23,20 @@ MAX_EXAMPLES, MAX_SEED = 1_000_000, 2**31 - 1
 DEMO = RunRequest(model="demo:digits-vit", task="digits", methods=DEFAULT_METHODS)
 
 
-async def layout(api: AsyncClient) -> Any:
+async def layout(api: AsyncClient, task: str | None = None) -> Any:
+    """task: the one that is chosen to begin with, where it is known."""
     models, tasks, methods = (
         await api.send(client.models()),
         await api.send(client.tasks()),
         await api.send(client.methods()),
     )
     usable = [model for model in models if model.usable]
-    first = usable[0] if usable else None
-    first_task = next((task.id for task in tasks if first and task.auto_class == first.auto_class), None)
+    wanted = next((known for known in tasks if known.id == task), None)
+    first = next(
+        (m for m in usable if wanted and m.auto_class == wanted.auto_class), usable[0] if usable else None
+    )
+    fitting = (known.id for known in tasks if first and known.auto_class == first.auto_class)
+    first_task = wanted.id if wanted else next(fitting, None)
     refused = [f"{model.id}: {model.problem}" for model in models if not model.usable]
     return dmc.Paper(
         dmc.Stack(
@@ -61,13 +67,7 @@ async def layout(api: AsyncClient) -> Any:
                     allowDeselect=False,
                     searchable=True,
                 ),
-                dmc.Select(
-                    id="form-task",
-                    label="Task",
-                    data=[{"value": task.id, "label": task.title} for task in tasks],
-                    value=first_task,
-                    allowDeselect=False,
-                ),
+                *form_task.layout(tasks, first, first_task),
                 dmc.MultiSelect(
                     id="form-methods",
                     label="Methods",
@@ -168,29 +168,31 @@ def register(app: Dash, api: AsyncClient) -> None:
             [html.Div([html.B(title), f": {summary}"]) for title, summary in map(known["methods"].get, methods)],
         )
 
-    @app.callback(
-        Output("form-task", "value"),
-        Input("form-model", "value"),
-        State("form-task", "value"),
-        State("known", "data"),
-        prevent_initial_call=True,
-    )
-    async def _fitting_task(model: str, task: str, known: Any) -> Any:
-        auto_class = next((m["auto_class"] for m in known["models"] if m["id"] == model), None)
-        fitting = [t["id"] for t in known["tasks"] if t["auto_class"] == auto_class]
-        return no_update if task in fitting or not fitting else fitting[0]
+    form_task.register(app)
 
     @app.callback(
         Output("submitted", "data"),
         Output("form-answer", "children"),
         Input("form-submit", "n_clicks"),
         *(State(field.component_id, field.component_property) for field in fields),
+        State("form-per-class", "checked"),
+        State("known", "data"),
         prevent_initial_call=True,
         running=[(Output("form-submit", "loading"), True, False)],
     )
     async def _submit(
-        _: int, model: str, task: str, methods: list[str], units: list[str], limit: int, seed: int
+        _: int,
+        model: str,
+        task: str,
+        methods: list[str],
+        units: list[str],
+        limit: int,
+        seed: int,
+        per_class: bool,
+        known: Any,
     ) -> Any:
+        # A tick that was set for another task stays, unseen.
+        has_classes = any(t["id"] == task and t["classes"] for t in known["tasks"])
         try:
             request = RunRequest(
                 model=model,
@@ -199,6 +201,7 @@ def register(app: Dash, api: AsyncClient) -> None:
                 units=[UnitKind(u) for u in units],
                 limit=limit,
                 seed=seed,
+                per_class=per_class and has_classes,
             )
         except ValidationError:
             # The button was quicker than the check, whose words stand beside the fields.

@@ -143,6 +143,7 @@ async def _done(api: AsyncClient, run: Run, view: View) -> Any:
             dcc.Store(id="selection", data=selection),
             dcc.Store(id="history", data=[]),
             parts.head(run),
+            parts.notes(run),
             dmc.Alert(" ".join(notices), color="yellow", variant="light", mb="sm") if notices else None,
             html.Div(
                 [

@@ -33,6 +33,13 @@ def head(run: Run) -> Any:
     )
 
 
+def notes(run: Run) -> Any:
+    """What is to be known of the task's data: rows that were left out, say."""
+    if not run.notes:
+        return None
+    return html.Div([html.Strong("Data: "), " ".join(run.notes)], className="quiet run-notes", id="run-notes")
+
+
 def unfinished(run: Run) -> Any:
     title = f"{run.model.partition(':')[2]} on {run.task}"
     back = dcc.Link("Back to the runs", href="/")

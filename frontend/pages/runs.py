@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import parse_qs
 
 import dash_mantine_components as dmc
 from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
@@ -27,8 +28,9 @@ COLOURS = {
 }
 
 
-async def layout(api: AsyncClient) -> Any:
-    """List on the left, form on the right."""
+async def layout(api: AsyncClient, search: str = "") -> Any:
+    """List on the left, form on the right; `?task=NAME` chooses a task in it."""
+    task = parse_qs(search.removeprefix("?")).get("task", [None])[-1]
     return html.Div(
         [
             html.Section(
@@ -46,7 +48,7 @@ async def layout(api: AsyncClient) -> Any:
                     dmc.Pagination(id="runs-page", total=1, value=1, mt="md", style={"display": "none"}),
                 ]
             ),
-            html.Aside(await form.layout(api)),
+            html.Aside(await form.layout(api, task)),
         ],
         className="runs-grid",
     )

@@ -1,27 +1,24 @@
-"""One task a file; `infos` lists them without torch, `load_task` gives the working object."""
+"""What is asked and what counts as right. `catalog` finds tasks by name; one kind of task a file."""
 
 from __future__ import annotations
 
 from functools import cache
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from modelshapley.errors import UnknownName
+from modelshapley.tasks.catalog import TaskCatalog
 from modelshapley.tasks.infos import TASKS
 
 if TYPE_CHECKING:
     from modelshapley.tasks.base import Task
 
-__all__ = ["TASKS", "load_task"]
-
-_CLASSES = {"digits": "digits.Digits", "world-capitals": "world_capitals.WorldCapitals"}
+__all__ = ["TASKS", "TaskCatalog", "load_task"]
 
 
 @cache
-def load_task(task_id: str) -> Task[Any]:
-    """The task with this id. Raises UnknownName."""
-    if task_id not in TASKS:
-        raise UnknownName("task", task_id, list(TASKS))
-    module, _, name = _CLASSES[task_id].partition(".")
-    task: Task[Any] = getattr(import_module(f"{__name__}.{module}"), name)()
-    return task
+def _without_data() -> TaskCatalog:
+    return TaskCatalog()
+
+
+def load_task(name: str) -> Task[Any]:
+    """A task that comes with the project, without any folder of data. Raises UnknownName."""
+    return _without_data().load(name)

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
@@ -17,8 +18,10 @@ from torch.nn import functional
 from modelshapley.errors import TaskMismatch
 from modelshapley.models import LoadedModel
 from modelshapley.tasks.base import Split, Task
+from modelshapley.tasks.image_classification import data_url
 from modelshapley.tasks.infos import DIGITS
 from modelshapley.tasks.order import shuffled, stratified
+from modelshapley.tasks.shown import ExampleShown
 
 SPLIT_SEED = 0
 
@@ -59,6 +62,7 @@ class Digits(Task[Digit]):
     info = DIGITS
     probe_batch = 32
     test_chunk = 60
+    single_pass = True
 
     def examples(self, split: Split, seed: int = 0) -> Sequence[Digit]:
         digits = split_digits()[split]
@@ -74,6 +78,11 @@ class Digits(Task[Digit]):
 
     def correct(self, loaded: LoadedModel, examples: Sequence[Digit]) -> Tensor:
         return self._logits(loaded, examples).argmax(-1).cpu() == torch.tensor([d.label for d in examples])
+
+    def shown(self, loaded: LoadedModel | None, example: Digit) -> ExampleShown:
+        grey = ((example.pixels[0] + 1) * 127.5).round().to(torch.uint8).numpy()
+        picture = PIL.Image.fromarray(grey).resize((64, 64), PIL.Image.Resampling.NEAREST)
+        return ExampleShown(row="scikit-learn", image=data_url(picture), right=str(example.label))
 
     def class_of(self, example: Digit) -> str:
         return str(example.label)

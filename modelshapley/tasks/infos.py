@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from modelshapley.contracts import TaskInfo
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from modelshapley.contracts import Modality
+from modelshapley.tasks.shown import TaskInfo
+from modelshapley.tasks.spec import Source, TaskFile, parse_text
 
 DIGITS = TaskInfo(
     id="digits",
     title="Handwritten digits",
+    kind="image-classification",
     modality="image",
     auto_class="AutoModelForImageClassification",
     summary="8 x 8 grey images of handwritten digits (scikit-learn's); right: the digit with the highest logit.",
     probe_examples=288,
     test_examples=360,
     classes="digits",
+    source="scikit-learn",
 )
 WORLD_CAPITALS = TaskInfo(
     id="world-capitals",
     title="World capitals",
+    kind="multiple-choice",
     modality="text",
     auto_class="AutoModelForCausalLM",
     summary=(
@@ -26,6 +35,48 @@ WORLD_CAPITALS = TaskInfo(
     probe_examples=64,
     test_examples=94,
     classes="continents",
+    source="GeoNames",
 )
+KINDS: dict[str, tuple[Modality, str]] = {
+    "image-classification": ("image", "AutoModelForImageClassification"),
+    "text-classification": ("text", "AutoModelForSequenceClassification"),
+    "multiple-choice": ("text", "AutoModelForCausalLM"),
+    "generation": ("text", "AutoModelForCausalLM"),
+    "language-modelling": ("text", "AutoModelForCausalLM"),
+}
+ORDER = ("gsm8k", "mmlu", "mmlu-choice", "cifar100", "imagenet")
 
-TASKS: dict[str, TaskInfo] = {info.id: info for info in (DIGITS, WORLD_CAPITALS)}
+
+def info_of(spec: Any, own: bool = False) -> TaskInfo:
+    """What can be said of a task file without reading its data."""
+    modality, auto_class = KINDS[spec.kind]
+    return TaskInfo(
+        id=spec.name,
+        title=spec.title or spec.name,
+        kind=spec.kind,
+        modality=modality,
+        auto_class=auto_class,
+        summary=spec.summary,
+        classes=spec.classes or getattr(spec, "label", None),
+        source=_words(spec.source),
+        own=own,
+    )
+
+
+@cache
+def built_in_files() -> dict[str, TaskFile]:
+    """The task files that come with the project, by name."""
+    folder = resources.files("modelshapley") / "assets" / "tasks"
+    texts = {name: (folder / f"{name}.yaml").read_text(encoding="utf-8") for name in ORDER}
+    return {name: parse_text(text, name) for name, text in texts.items()}
+
+
+def _words(source: Source) -> str:
+    if source.path is not None:
+        return source.path
+    return f"{source.hub}{f' ({source.config})' if source.config else ''} on the Hugging Face hub"
+
+
+TASKS: dict[str, TaskInfo] = {info.id: info for info in (DIGITS, WORLD_CAPITALS)} | {
+    name: info_of(spec) for name, spec in built_in_files().items()
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Sequence
 
 import numpy as np
@@ -28,3 +29,21 @@ def stratified(strata: Sequence[Hashable], seed: int) -> list[int]:
         start = rng.random()
         placed += [((k + start) / len(indices), int(index)) for k, index in enumerate(indices)]
     return [index for _, index in sorted(placed)]
+
+
+def first_share(strata: Sequence[Hashable], order: Sequence[int], share: float) -> list[int]:
+    """The first of `order`, `share` of all and of each stratum, rounded up or down; at least one in all.
+
+    A prefix alone may be more than one off in a stratum. Those with the largest remainders are rounded up.
+    """
+    sizes = Counter(strata[index] for index in order)
+    left = {stratum: int(share * size + 1e-9) for stratum, size in sizes.items()}
+    lacking = max(1, round(share * len(order))) - sum(left.values())
+    for stratum in sorted(sizes, key=lambda s: left[s] - share * sizes[s])[:lacking]:
+        left[stratum] += 1
+    found = []
+    for index in order:
+        if left[strata[index]] > 0:
+            left[strata[index]] -= 1
+            found.append(index)
+    return found

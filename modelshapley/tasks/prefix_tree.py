@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from modelshapley.models import LoadedModel
 
@@ -50,11 +51,35 @@ class _Tree:
         return sees
 
 
+@dataclass(frozen=True)
+class Scored:
+    """What a model makes of sequels, each entry (sequels,).
+
+    log_likelihood: of the tokens that count, summed, nats. count: how many they are. right: how many of them are
+    the likeliest token at their place; None where it was not asked for.
+    """
+
+    log_likelihood: Tensor
+    count: Tensor
+    right: Tensor | None = None
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean log-likelihood of a token, nats."""
+        return self.log_likelihood / self.count
+
+
 def log_likelihoods(loaded: LoadedModel, rows: Sequence[Sequence[Sequel]]) -> Tensor:
-    """Mean log-likelihood of the tokens of each sequel from its start on, nats a token; (sequels of all rows,).
+    """Mean log-likelihood of the tokens of each sequel from its start on, nats a token; (sequels of all rows,)."""
+    return scored(loaded, rows).mean
+
+
+def scored(loaded: LoadedModel, rows: Sequence[Sequence[Sequel]], guess: bool = False) -> Scored:
+    """What the model makes of each sequel from its start on, all rows' in order. guess: whether to count `right`.
 
     Sequels of a row stand in one sequence, every token seeing only those it follows and placed at its depth, so
-    that the values are those of each sequel alone, for any causal model with positions by index. Right-padded.
+    that the values are those of each sequel alone, for any causal model with positions by index. Right-padded;
+    one forward pass, a row of it for each of `rows`.
     """
     trees = [_Tree() for _ in rows]
     paths = [[tree.path(s.tokens[:-1]) for s in row] for tree, row in zip(trees, rows, strict=True)]
@@ -63,16 +88,16 @@ def log_likelihoods(loaded: LoadedModel, rows: Sequence[Sequence[Sequel]]) -> Te
     for row, tree in enumerate(trees):
         ids[row, : len(tree.tokens)] = torch.tensor(tree.tokens)
         places[row, : len(tree.tokens)] = torch.tensor(tree.depths)
-    # One entry for each token that counts: its row, the node that predicts it, the token, the sequel it is of.
-    entries, sequels = [], 0
+    # For each row, an entry for each token that counts: the node that predicts it, the token, its sequel.
+    entries: list[list[tuple[int, int, int]]] = [[] for _ in rows]
+    sequels = 0
     for row, (sequences, nodes) in enumerate(zip(rows, paths, strict=True)):
         for sequel, path in zip(sequences, nodes, strict=True):
-            entries += [
-                (row, path[i - 1], sequel.tokens[i], sequels) for i in range(sequel.start, len(sequel.tokens))
+            entries[row] += [
+                (path[i - 1], sequel.tokens[i], sequels) for i in range(sequel.start, len(sequel.tokens))
             ]
             sequels += 1
-    at = torch.tensor(entries)
-    kept, columns = torch.unique(at[:, 1], return_inverse=True)
+    kept = torch.unique(torch.tensor([node for row in entries for node, _, _ in row]))
     device = loaded.device
     logits = loaded.model(
         input_ids=ids.to(device),
@@ -81,12 +106,29 @@ def log_likelihoods(loaded: LoadedModel, rows: Sequence[Sequence[Sequel]]) -> Te
         logits_to_keep=kept.to(device),
         use_cache=False,
     ).logits
-    by_token = logits[at[:, 0], columns].float().log_softmax(-1)
-    found = by_token.gather(-1, at[:, 2, None].to(logits.device)).squeeze(-1)
-    of = at[:, 3].to(logits.device)
-    total = found.new_zeros(sequels).index_add(0, of, found)
-    means: Tensor = total / torch.bincount(of, minlength=sequels)
-    return means
+    found, hits = [], []
+    # Row by row: logits of all entries at once would be a second copy of the largest tensor there is.
+    for here, entry in zip(logits.unbind(0), entries, strict=True):
+        predicting, wanted, _ = torch.tensor(entry, device=here.device).T.contiguous()
+        chosen = here[torch.searchsorted(kept.to(here.device), predicting)].float()
+        found.append(-functional.cross_entropy(chosen, wanted, reduction="none"))
+        if guess:
+            hits.append((chosen.argmax(-1) == wanted).long())
+    by_token = torch.cat(found)
+    of = torch.tensor([sequel for row in entries for _, _, sequel in row], device=by_token.device)
+    return Scored(
+        by_token.new_zeros(sequels).index_add(0, of, by_token),
+        torch.bincount(of, minlength=sequels),
+        of.new_zeros(sequels).index_add(0, of, torch.cat(hits)) if guess else None,
+    )
+
+
+def joint_size(row: Sequence[Sequel]) -> int:
+    """How many tokens a row of sequels takes with its common beginnings once."""
+    tree = _Tree()
+    for sequel in row:
+        tree.path(sequel.tokens[:-1])
+    return len(tree.tokens)
 
 
 def _mask(loaded: LoadedModel, trees: Sequence[_Tree], size: int) -> Tensor:

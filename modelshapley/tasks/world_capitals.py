@@ -9,17 +9,19 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import torch
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from modelshapley.catalog import ASSETS
 from modelshapley.errors import TaskMismatch
 from modelshapley.models import LoadedModel
+from modelshapley.tasks import text
 from modelshapley.tasks.base import Split, Task
 from modelshapley.tasks.infos import WORLD_CAPITALS
+from modelshapley.tasks.multiple_choice import likeliest
 from modelshapley.tasks.order import shuffled, stratified
-from modelshapley.tasks.prefix_tree import Sequel, log_likelihoods
+from modelshapley.tasks.prefix_tree import Sequel, log_likelihoods, scored
+from modelshapley.tasks.shown import ExampleShown
 
 CHOICES = 4
 CHOICE_SEED = 0
@@ -62,6 +64,7 @@ class WorldCapitals(Task[Question]):
     info = WORLD_CAPITALS
     probe_batch = 8
     test_chunk = 8
+    single_pass = True
 
     def examples(self, split: Split, seed: int = 0) -> Sequence[Question]:
         everything = questions()
@@ -82,9 +85,18 @@ class WorldCapitals(Task[Question]):
     def correct(self, loaded: LoadedModel, examples: Sequence[Question]) -> Tensor:
         """Right: no other choice has a mean token log-likelihood as high."""
         rows = [[sequel(loaded, q.prompt, choice) for choice in q.choices] for q in examples]
-        scores = log_likelihoods(loaded, rows)
-        answers = torch.tensor([q.answer for q in examples])
-        return scores.view(-1, CHOICES).argmax(-1).cpu() == answers
+        return likeliest(scored(loaded, rows), [q.answer for q in examples], rows)
+
+    def shown(self, loaded: LoadedModel | None, example: Question) -> ExampleShown:
+        right = example.choices[example.answer]
+        return ExampleShown(
+            row=example.country,
+            tokens=text.pieces(loaded, sequel(loaded, example.prompt, right)) if loaded else [],
+            text=example.prompt,
+            choices=list(example.choices),
+            right=right,
+            label=example.continent,
+        )
 
     def class_of(self, example: Question) -> str:
         return example.continent

@@ -1,0 +1,127 @@
+"""How fast are tasks of text? Teacher-forced losses and written answers, against plain loops, in one run.
+
+    python -m benchmarks.tasks --json [--datasets ../shared/data]
+
+SmolLM2 on GSM8K. `tokens_per_s`: 64 test questions with their reference answers, by the task's own losses (batches
+of like length, tokenised once); `bare_tokens_per_s`: a loop of forward passes over the same tokens, one question
+at a time, so without padding; `efficiency`: the ratio. `generation_speedup`: answers written by the task
+(left-padded batches, a cache of keys and values, ended where the answer is complete) against transformers'
+`generate` on one question after the other, both greedy and of at most `new_tokens` tokens; `same_answers`: how
+many are equal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.common import DATA, report
+from modelshapley.catalog import SMOLLM2, Catalog
+from modelshapley.demo import prepare_smollm2
+from modelshapley.models import LoadedModel, load
+from modelshapley.tasks import TaskCatalog
+from modelshapley.tasks.base import Split
+from modelshapley.tasks.batching import groups
+from modelshapley.tasks.generation import Asked, Generation
+from modelshapley.tasks.text import context
+from modelshapley.trials import in_passes
+
+
+def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
+    started = time.perf_counter()
+    with torch.inference_mode():
+        found = work()
+    return time.perf_counter() - started, found
+
+
+def bare_forward(loaded: LoadedModel, task: Generation, examples: Sequence[Asked]) -> None:
+    for example in examples:
+        loaded.model(input_ids=torch.tensor([task.sequel(loaded, example).tokens]), use_cache=False)
+
+
+def losses(loaded: LoadedModel, task: Generation, examples: Sequence[Asked], rounds: int) -> dict[str, Any]:
+    tokens = sum(task.size(loaded, example) for example in examples)
+    bare_forward(loaded, task, examples[:2])
+    ours, bare = [], []
+    for _ in range(rounds):
+        ours.append(seconds(lambda: in_passes(loaded, task, examples, task.losses))[0])
+        bare.append(seconds(lambda: bare_forward(loaded, task, examples))[0])
+    mine, theirs = float(np.median(ours)), float(np.median(bare))
+    return {
+        "questions": len(examples),
+        "tokens": tokens,
+        "tokens_per_s": round(tokens / mine, 1),
+        "bare_tokens_per_s": round(tokens / theirs, 1),
+        "efficiency": round(theirs / mine, 3),
+    }
+
+
+def one_by_one(loaded: LoadedModel, task: Generation, examples: Sequence[Asked]) -> list[str]:
+    written = []
+    model: Any = loaded.model
+    for example in examples:
+        prompt = torch.tensor([task.prompt(loaded, example)])
+        room = context(loaded)
+        assert room is not None
+        out = model.generate(
+            input_ids=prompt,
+            attention_mask=torch.ones_like(prompt),
+            do_sample=False,
+            max_new_tokens=min(task.spec.max_new_tokens, room - prompt.shape[1]),
+        )
+        written.append(loaded.tokenizer.decode(out[0, prompt.shape[1] :], skip_special_tokens=True))  # type: ignore[union-attr]
+    return written
+
+
+def together(loaded: LoadedModel, task: Generation, examples: Sequence[Asked]) -> list[str]:
+    written = [""] * len(examples)
+    for places in groups([task.size(loaded, e) for e in examples], len(examples), task.pass_tokens):
+        for place, words in zip(places, task.write(loaded, [examples[p] for p in places]), strict=True):
+            written[place] = words
+    return written
+
+
+def writing(loaded: LoadedModel, task: Generation, examples: Sequence[Asked]) -> dict[str, Any]:
+    together(loaded, task, examples[:1])
+    mine, ours = seconds(lambda: together(loaded, task, examples))
+    theirs, plain = seconds(lambda: one_by_one(loaded, task, examples))
+    same = sum(task.rule.find(a) == task.rule.find(b) for a, b in zip(ours, plain, strict=True))
+    return {
+        "written": len(examples),
+        "new_tokens": task.spec.max_new_tokens,
+        "together_s": round(mine, 1),
+        "one_by_one_s": round(theirs, 1),
+        "generation_speedup": round(theirs / mine, 2),
+        "same_answers": same,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="the only form there is")
+    parser.add_argument("--datasets", type=Path, default=Path("../shared/data"), help="folder that holds gsm8k")
+    parser.add_argument("--questions", type=int, default=64)
+    parser.add_argument("--written", type=int, default=16)
+    parser.add_argument("--new-tokens", type=int, default=128)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    catalog = Catalog(DATA)
+    prepare_smollm2(catalog.smollm2_folder)
+    loaded = load(catalog.folder(SMOLLM2))
+    tasks = TaskCatalog([options.datasets])
+    spec = tasks.file("gsm8k")
+    assert spec is not None
+    task = tasks.open(spec.model_copy(update={"max_new_tokens": options.new_tokens}))
+    assert isinstance(task, Generation)
+    examples = task.select(loaded, Split.TEST, 0, options.questions)
+    report(losses(loaded, task, examples, options.rounds) | writing(loaded, task, examples[: options.written]))
+
+
+if __name__ == "__main__":
+    main()

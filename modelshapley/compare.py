@@ -1,0 +1,88 @@
+"""How alike two maps are: rank correlation, and which units both have on top. Torch-free."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import spearmanr
+
+from modelshapley.errors import ModelShapleyError
+from modelshapley.importance import ImportanceMap
+from modelshapley.units import UnitKind
+
+Array = npt.NDArray[np.float64]
+TOLD = ("model", "revision", "task", "task_fingerprint", "seed", "n", "class", "half", "method", "dtype")
+TOP = (0.01, 0.05, 0.20)
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """Of one kind of unit. rho: Spearman's, None where one map is constant. overlap: {share: how many of the most
+    important units of that share both maps have, 0 to 1; by chance it is the share itself}."""
+
+    kind: UnitKind
+    units: int
+    rho: float | None
+    overlap: dict[float, float]
+
+
+def differences(one: ImportanceMap, other: ImportanceMap) -> dict[str, tuple[Any, Any]]:
+    """What was not the same when the two were computed."""
+    a, b = one.provenance, other.provenance
+    return {name: (a.get(name), b.get(name)) for name in TOLD if a.get(name) != b.get(name)}
+
+
+def compare_maps(one: ImportanceMap, other: ImportanceMap, anyway: bool = False) -> list[Likeness]:
+    """For every kind of unit that both maps have.
+
+    Raises ModelShapleyError where none is, where their shapes differ, and, unless `anyway`, where they are of
+    tasks with different fingerprints: other examples, another prompt or split, or another seed.
+    """
+    differ = differences(one, other)
+    if "task_fingerprint" in differ and not anyway:
+        what = [f"{name} {a!r} and {b!r}" for name, (a, b) in differ.items() if name in ("task", "seed")]
+        raise ModelShapleyError(
+            f"The two maps are of different tasks ({', '.join(what) or 'the data, prompt or parts changed'}), so "
+            "their scores measure different things. Compare them anyway with --anyway."
+        )
+    kinds = [kind for kind in one.scores if kind in other.scores]
+    if not kinds:
+        raise ModelShapleyError(
+            f"The two maps share no kind of unit: {_names(one)} in the first, {_names(other)} in the second."
+        )
+    for kind in kinds:
+        shapes = one.scores[kind].shape, other.scores[kind].shape
+        if shapes[0] != shapes[1]:
+            raise ModelShapleyError(
+                f"The maps of {kind.value}s have shapes {shapes[0]} and {shapes[1]}; only models of equal shape "
+                "can be compared."
+            )
+    return [_likeness(kind, one.scores[kind], other.scores[kind]) for kind in kinds]
+
+
+def _likeness(kind: UnitKind, a: Array, b: Array) -> Likeness:
+    there = np.isfinite(a) & np.isfinite(b)
+    overlap = {share: _overlap(a[there], b[there], share) for share in TOP}
+    return Likeness(kind, int(there.sum()), rank_correlation(a, b), overlap)
+
+
+def rank_correlation(a: Array, b: Array) -> float | None:
+    """Spearman's, over the places where both are finite; None for fewer than 3, or where either is constant."""
+    a, b = a.reshape(-1), b.reshape(-1)
+    both = np.isfinite(a) & np.isfinite(b)
+    if both.sum() < 3 or np.ptp(a[both]) == 0 or np.ptp(b[both]) == 0:
+        return None
+    return float(spearmanr(a[both], b[both]).statistic)
+
+
+def _overlap(a: Array, b: Array, share: float) -> float:
+    k = max(1, round(share * len(a)))
+    tops = [set(np.argsort(-values, kind="stable")[:k].tolist()) for values in (a, b)]
+    return len(tops[0] & tops[1]) / k
+
+
+def _names(importance_map: ImportanceMap) -> str:
+    return ", ".join(f"{kind.value}s" for kind in importance_map.scores)

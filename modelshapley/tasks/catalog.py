@@ -1,0 +1,88 @@
+"""Which tasks there are: those that come with the project, and the task files that people added. Torch-free."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelshapley.errors import UnknownName
+from modelshapley.tasks.infos import TASKS, built_in_files, info_of
+from modelshapley.tasks.shown import TaskInfo
+from modelshapley.tasks.spec import TaskFile
+
+if TYPE_CHECKING:
+    from modelshapley.tasks.base import Task
+
+CLASSES = {
+    "digits": "digits.Digits",
+    "world-capitals": "world_capitals.WorldCapitals",
+    "image-classification": "image_classification.ImageClassification",
+    "text-classification": "text_classification.TextClassification",
+    "multiple-choice": "multiple_choice.MultipleChoice",
+    "generation": "generation.Generation",
+    "language-modelling": "language_modelling.LanguageModelling",
+}
+KEPT = 4  # tasks whose examples stay in memory
+
+
+class TaskCatalog:
+    """Tasks by name.
+
+    roots: folders where data may lie. own: the added task files by name, asked each time. confined: whether a task
+    file may name data in the roots only, as one that came over the network.
+    """
+
+    def __init__(
+        self,
+        roots: Sequence[Path] = (),
+        own: Callable[[], Mapping[str, TaskFile]] = lambda: {},
+        confined: bool = True,
+    ) -> None:
+        self._confined = confined
+        self.roots = [root.resolve() for root in roots]
+        self._own = own
+        self._open: OrderedDict[str, Task[Any]] = OrderedDict()
+
+    def infos(self) -> list[TaskInfo]:
+        """All of them, in words."""
+        return [*TASKS.values(), *(info_of(spec, own=True) for spec in self._own().values())]
+
+    def info(self, name: str) -> TaskInfo:
+        """Raises UnknownName."""
+        if name in TASKS:
+            return TASKS[name]
+        own = self._own()
+        if name not in own:
+            raise UnknownName("task", name, [*TASKS, *own])
+        return info_of(own[name], own=True)
+
+    def file(self, name: str) -> TaskFile | None:
+        """The task file; None for a task that is made by code. Raises UnknownName."""
+        self.info(name)
+        return built_in_files().get(name) or self._own().get(name)
+
+    def load(self, name: str) -> Task[Any]:
+        """The working task. Raises UnknownName; what is wrong with its data shows when they are read."""
+        spec = self.file(name)
+        return self.open(spec) if spec is not None else self._kept(name, lambda: _class(name)())
+
+    def open(self, spec: TaskFile) -> Task[Any]:
+        """The working task of a task file, which need not be added; its data are read when first asked for."""
+        kind: str = spec.kind  # type: ignore[attr-defined]  # of all kinds of task file
+        return self._kept(spec.model_dump_json(), lambda: _class(kind)(spec, self.roots, self._confined))
+
+    def _kept(self, key: str, make: Callable[[], Task[Any]]) -> Task[Any]:
+        if key not in self._open:
+            self._open[key] = make()
+        self._open.move_to_end(key)
+        while len(self._open) > KEPT:
+            self._open.popitem(last=False)
+        return self._open[key]
+
+
+def _class(name: str) -> Any:
+    module, _, class_name = CLASSES[name].partition(".")
+    return getattr(import_module(f"modelshapley.tasks.{module}"), class_name)

@@ -1,0 +1,79 @@
+"""Maps are compared, and never silently across tasks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from modelshapley.compare import compare_maps, differences
+from modelshapley.errors import ModelShapleyError
+from modelshapley.importance import ImportanceMap
+from modelshapley.units import UnitKind
+from tests.test_cli import run
+
+RNG = np.random.default_rng(0)
+SCORES = RNG.normal(size=(4, 50))
+PROVENANCE = {"model": "m", "task": "t", "task_fingerprint": "f", "seed": 0, "n": 8, "method": "two-sided"}
+
+
+def a_map(scores: np.ndarray = SCORES, kind: UnitKind = UnitKind.NEURON, **changed: object) -> ImportanceMap:
+    return ImportanceMap(
+        method="two-sided",
+        quantity="nats",
+        signed=False,
+        scores={kind: scores},
+        standard_errors={kind: np.zeros_like(scores)},
+        provenance=PROVENANCE | changed,
+    )
+
+
+def test_a_map_is_like_itself_and_unlike_its_reverse() -> None:
+    (same,) = compare_maps(a_map(), a_map())
+    assert (same.rho, same.units, set(same.overlap.values())) == (pytest.approx(1), 200, {1.0})
+    (reverse,) = compare_maps(a_map(), a_map(-SCORES))
+    assert (reverse.rho, reverse.overlap[0.05]) == (pytest.approx(-1), 0.0)
+
+
+def test_overlap_by_chance_is_the_share() -> None:
+    pairs = [compare_maps(a_map(RNG.normal(size=(4, 50))), a_map())[0].overlap[0.20] for _ in range(300)]
+    assert np.mean(pairs) == pytest.approx(0.20, abs=0.02)
+
+
+def test_places_without_a_unit_do_not_count() -> None:
+    ragged = SCORES.copy()
+    ragged[0, 40:] = np.nan
+    (found,) = compare_maps(a_map(ragged), a_map())
+    assert found.units == 190
+    assert found.rho == pytest.approx(1)
+
+
+def test_maps_of_different_fingerprints_are_refused_unless_asked_for() -> None:
+    other = a_map(task_fingerprint="g", seed=1)
+    with pytest.raises(ModelShapleyError, match=r"seed 0 and 1.*--anyway"):
+        compare_maps(a_map(), other)
+    assert compare_maps(a_map(), other, anyway=True)[0].rho == pytest.approx(1)
+    assert differences(a_map(), other) == {"task_fingerprint": ("f", "g"), "seed": (0, 1)}
+
+
+def test_what_cannot_be_compared_is_named() -> None:
+    with pytest.raises(ModelShapleyError, match=r"\(4, 50\) and \(4, 10\)"):
+        compare_maps(a_map(), a_map(SCORES[:, :10]))
+    with pytest.raises(ModelShapleyError, match="neurons in the first, heads in the second"):
+        compare_maps(a_map(), a_map(kind=UnitKind.HEAD))
+    assert compare_maps(a_map(), a_map(np.ones((4, 50))))[0].rho is None
+
+
+def test_on_the_command_line(tmp_path: Path) -> None:
+    a_map().save(tmp_path / "a.safetensors")
+    replace(a_map(task_fingerprint="g"), method="mean-abs").save(tmp_path / "b.safetensors")
+    refused = run("compare", str(tmp_path / "a.safetensors"), str(tmp_path / "b.safetensors"), cwd=tmp_path)
+    assert refused.returncode == 1
+    assert "different tasks" in refused.stderr
+    told = run(
+        "compare", str(tmp_path / "a.safetensors"), str(tmp_path / "b.safetensors"), "--anyway", cwd=tmp_path
+    )
+    assert told.returncode == 0, told.stderr
+    assert "200 neurons: Spearman 1.000" in told.stdout

@@ -1,0 +1,50 @@
+"""What a worker keeps of forward passes, so that a trial starts at its first touched layer."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from functools import partial
+from typing import Any
+
+from modelshapley.models import LoadedModel
+from modelshapley.states import States, refusal
+from modelshapley.tasks.base import Split, Task
+
+Key = tuple[str, str, str, int]
+
+
+class WarmStates:
+    """Hidden states for each model, task and seed, in `budget` bytes together; those used last stay.
+
+    Kept for a model's revision and a task's fingerprint, so that changed files or examples find nothing.
+    """
+
+    def __init__(self, budget: int) -> None:
+        self._budget = budget
+        self._known: OrderedDict[Key, States] = OrderedDict()
+
+    @property
+    def bytes(self) -> int:
+        return sum(states.bytes for states in self._known.values())
+
+    def of(self, loaded: LoadedModel, task: Task[Any], seed: int) -> States:
+        """Those of the task's test examples; whether there can be any is tried out at the first call."""
+        key = (loaded.id, loaded.revision, task.fingerprint(seed), seed)
+        if key not in self._known:
+            examples = task.select(loaded, Split.TEST, seed)
+            refused = refusal(loaded, task, examples) if self._budget else "MODELSHAPLEY_TRIAL_MEMORY_BYTES is 0"
+            self._known[key] = States(len(examples), self._budget, refused, partial(self._make_room, key))
+        self._known.move_to_end(key)
+        return self._known[key]
+
+    def forget(self, model_id: str) -> None:
+        for key in [key for key in self._known if key[0] == model_id]:
+            del self._known[key]
+
+    def _make_room(self, key: Key, needed: int) -> None:
+        """Clear others, those used least recently first, until `needed` more bytes fit."""
+        for other, states in self._known.items():
+            if sum(known.reserved for known in self._known.values()) + needed <= self._budget:
+                return
+            if other != key:
+                states.clear()
