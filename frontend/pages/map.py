@@ -43,6 +43,8 @@ def register(app: Dash, api: AsyncClient) -> None:
         Input("run-tick", "n_intervals"),
         State("run", "data"),
         State("url", "search"),
+        # One question at a time: the answer to a second one would replace a page that is in use by then.
+        running=[(Output("run-tick", "disabled"), True, False)],
         prevent_initial_call=True,
     )
     async def _watch(_: int, data: Any, search: str) -> Any:

@@ -26,8 +26,13 @@ LAYERS, HEADS, NEURONS = 0, 1, 2
 
 def open_map(page: Page, server: Server, run: Run, query: str = "") -> None:
     page.goto(f"{server.url}/runs/{run.id}{query}")
+    expect_map(page)
+
+
+def expect_map(page: Page, timeout: float = 30_000) -> None:
+    """The map is drawn, and the table below it."""
     page.wait_for_selector(
-        "#map .heatmaplayer image, #map .heatmaplayer path, #map .heatmaplayer .hm", state="attached"
+        "#map .heatmaplayer image, #map .heatmaplayer path, #map .heatmaplayer .hm", state="attached", timeout=timeout
     )
     page.wait_for_function("document.querySelectorAll('#top-units tbody tr').length > 0")
 
@@ -63,10 +68,9 @@ def test_submit_wait_click_a_head_and_read_the_accuracy(page: Page, start_server
     expect(page.get_by_text("Nothing scored yet")).to_be_visible()
     page.get_by_role("button", name="Score", exact=True).click()
     page.get_by_role("link", name="Watch it").click()
-    expect(page.locator("#map .heatmaplayer").first).to_be_attached(timeout=60_000)
+    expect_map(page, timeout=60_000)
     expect(page.locator("#accuracy")).to_have_text(re.compile(r"^9\d\.\d %$"))
     before = page.inner_text("#accuracy")
-    page.wait_for_function("document.querySelectorAll('#top-units tbody tr').length > 0")
     run_id = re.search(r"/runs/(\w+)", page.url)[1]
     for row in range(2):
         click_cell(page, HEADS, row, 0)
