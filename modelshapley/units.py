@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -101,18 +103,60 @@ def unit_name(kind: UnitKind, unit: Unit) -> str:
     return f"{kind.value} {'.'.join(str(i) for i in unit)}"
 
 
+Hold = Literal["scale", "mean", "offset"]
+LIMITS: Mapping[Hold, tuple[float, float]] = {"scale": (0.0, 2.0), "mean": (0.0, 0.0), "offset": (-10.0, 10.0)}
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """What is done to the activation z of units, at every position.
+
+    scale: z becomes ``value`` * z, value from 0 (off) to 2; 1 changes nothing.
+    mean: z becomes its mean over the probe set's positions (mean ablation); value is 0.
+    offset: z becomes z + ``value`` standard deviations of z over the probe set, value from -10 to 10 (the paper's
+        amplification, "other uses").
+    Means and deviations are those of each channel of a unit. Raises ValueError for a value out of range.
+    """
+
+    how: Hold = "scale"
+    value: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.how not in LIMITS:
+            raise ValueError(f"units can be treated by {', '.join(LIMITS)}, not {self.how!r}")
+        low, high = LIMITS[self.how]
+        if not (math.isfinite(self.value) and low <= self.value <= high):
+            raise ValueError(f"the value of {self.how!r} goes from {low:g} to {high:g}, not {self.value:g}")
+
+    def describe(self) -> str:
+        """'off', 'times 0.5', 'at their mean', 'plus 2 deviations'."""
+        if self == OFF:
+            return "off"
+        if self.how == "scale":
+            return f"times {self.value:g}"
+        return (
+            "at their mean"
+            if self.how == "mean"
+            else f"{'plus' if self.value >= 0 else 'minus'} {abs(self.value):g} deviations"
+        )
+
+
+OFF = Treatment()
+
+
 @dataclass(frozen=True)
 class Deactivation:
-    """A set of units that are switched off: their activation is 0 at every position.
+    """A set of units, and what is done to them: unless told otherwise their activation is 0 at every position.
 
     ``units[kind]`` is a sorted tuple of indices without repeats, so equal sets compare equal
     and give the same ``key()``. Build it with :meth:`of`.
     """
 
     units: tuple[tuple[UnitKind, tuple[Unit, ...]], ...] = ()
+    treatment: Treatment = OFF
 
     @classmethod
-    def of(cls, off: Mapping[UnitKind, Iterable[Iterable[int] | int]]) -> Deactivation:
+    def of(cls, off: Mapping[UnitKind, Iterable[Iterable[int] | int]], treatment: Treatment = OFF) -> Deactivation:
         """From {kind: indices}; an index is a tuple (layer, i), or a bare int for a layer."""
         kinds = []
         for kind in UnitKind:
@@ -120,7 +164,7 @@ class Deactivation:
             indices = {(i,) if isinstance(i, int) else tuple(int(x) for x in i) for i in given}
             if indices:
                 kinds.append((kind, tuple(sorted(indices))))
-        return cls(tuple(kinds))
+        return cls(tuple(kinds), treatment)
 
     @classmethod
     def from_masks(cls, masks: Mapping[UnitKind, npt.NDArray[np.bool_]]) -> Deactivation:
@@ -139,7 +183,7 @@ class Deactivation:
         return {kind: len(self.of_kind(kind)) for kind in UnitKind}
 
     def mask(self, kind: UnitKind, shapes: UnitShapes) -> npt.NDArray[np.bool_]:
-        """Boolean array of ``shapes.of(kind)``, True where the unit is off."""
+        """Boolean array of ``shapes.of(kind)``, True where the unit is one of them."""
         mask = np.zeros(shapes.of(kind), dtype=bool)
         for unit in self.of_kind(kind):
             mask[unit] = True
@@ -162,12 +206,12 @@ class Deactivation:
 
     def key(self) -> str:
         """Canonical text; equal deactivations have equal keys."""
-        return ";".join(
-            f"{kind.value}:" + ",".join(".".join(map(str, unit)) for unit in units) for kind, units in self.units
-        )
+        how = [] if self.treatment == OFF else [f"{self.treatment.how}={float(self.treatment.value)!r}"]
+        kinds = (f"{kind.value}:" + ",".join(".".join(map(str, u)) for u in units) for kind, units in self.units)
+        return ";".join([*how, *kinds])
 
     def describe(self) -> str:
-        """A few words: the units' names while they are few, else how many of each kind."""
+        """A few words about the units: their names while they are few, else how many of each kind."""
         if len(self) <= 3:
             return ", ".join(unit_name(kind, unit) for kind, units in self.units for unit in units) or "nothing"
         return ", ".join(f"{len(units):,} {kind.value}{'s' * (len(units) > 1)}" for kind, units in self.units)

@@ -32,7 +32,9 @@ def open_map(page: Page, server: Server, run: Run, query: str = "") -> None:
 def expect_map(page: Page, timeout: float = 30_000) -> None:
     """The map is drawn, and the table below it."""
     page.wait_for_selector(
-        "#map .heatmaplayer image, #map .heatmaplayer path, #map .heatmaplayer .hm", state="attached", timeout=timeout
+        "#map .heatmaplayer image, #map .heatmaplayer path, #map .heatmaplayer .hm",
+        state="attached",
+        timeout=timeout,
     )
     page.wait_for_function("document.querySelectorAll('#top-units tbody tr').length > 0")
 
