@@ -11,7 +11,7 @@ from backend import problems
 from backend.deps import Rooms
 from backend.queues import REDIS_DOWN, Events, Queues, connect, connect_async
 from backend.records import Records
-from backend.routes import about, runs, tasks, trials
+from backend.routes import about, groups, runs, tasks, trials
 from backend.schema import migrate
 from backend.settings import Settings
 from backend.storage import Storage
@@ -50,7 +50,7 @@ def create_api(rooms: Rooms) -> FastAPI:
     api.state.rooms = rooms
     problems.install(api)
     version_1 = APIRouter(prefix="/v1")
-    for router in (about.router, tasks.router, runs.router, trials.router):
+    for router in (about.router, tasks.router, runs.router, trials.router, groups.router):
         version_1.include_router(router)
     api.include_router(version_1)
     return api
@@ -63,8 +63,8 @@ def requeue_unfinished(rooms: Rooms) -> None:
             rooms.queues.enqueue_run(run.id, rooms.records.unfinished_shards(run) if run.shards > 1 else ())
         for run in rooms.records.unchecked_runs():
             rooms.queues.enqueue_check(run.id)
-        for trial in rooms.records.unfinished_trials():
-            rooms.queues.enqueue_trial(trial.id)
+        for waiting in rooms.records.waiting_trials():
+            rooms.queues.enqueue_trial(*waiting)
     except REDIS_DOWN as error:
         log.warning("Redis does not answer yet, unfinished work is not looked at: %s", error)
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.orm import Session
+
+from modelshapley.errors import NotFound
+
+Row = TypeVar("Row")
 
 
 class Database:
@@ -46,3 +50,10 @@ def _engine(url: str) -> Engine:
 
 def now() -> datetime:
     return datetime.now(UTC)
+
+
+def found(row: Row | None, noun: str, identifier: str) -> Row:
+    """The row. Raises NotFound where there is none."""
+    if row is None:
+        raise NotFound(f"There is no {noun} {identifier!r}.")
+    return row

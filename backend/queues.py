@@ -1,8 +1,9 @@
-"""Redis: three queues of ids for the workers, and a stream of events for each run and trial."""
+"""Redis: queues of ids for the workers, what workers keep warm, and a stream of events for each run and trial."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import hashlib
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -12,16 +13,18 @@ from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry as RedisRetry
 from rq import Queue, Retry, Worker
 from rq.job import Dependency, JobStatus
 from rq.serializers import JSONSerializer
 
-from modelshapley.contracts import WorkerInfo
+from modelshapley.contracts import Warm, WorkerInfo
 
 RUNS, TRIALS, CHECKS = "runs", "trials", "checks"
-QUEUES_BY_PRIORITY = (TRIALS, RUNS, CHECKS)
+OF_A_MODEL = f"{TRIALS}-"  # trials of a model that some worker keeps loaded: those workers listen
+WARM = "modelshapley:warm"
 SERIALIZER = JSONSerializer
 REDIS_DOWN = (RedisConnectionError, RedisTimeoutError)
 EVENTS_KEPT = 1000
@@ -85,9 +88,14 @@ class Queues:
         after = Dependency(jobs=list(parts), allow_failure=True, enqueue_at_front=True) if parts else None
         self._enqueue(RUNS, "workers.jobs.score_run", _job_id("run", run_id), (run_id,), after)
 
-    def enqueue_trial(self, trial_id: str) -> None:
-        """Queue a trial by its id alone; again for one that is queued already changes nothing."""
-        self._enqueue(TRIALS, "workers.jobs.measure_trial", _job_id("trial", trial_id), (trial_id,))
+    def enqueue_trial(self, trial_id: str, model: str, turn: int = 0) -> None:
+        """Queue the turn of a trial by its id alone, for workers that hold the model where there are any.
+
+        Again for one that is queued already changes nothing.
+        """
+        name = trials_of(model) if self.redis.exists(_held(model)) else TRIALS
+        job_id = _job_id("trial", f"{trial_id}-{turn}")
+        self._enqueue(name, "workers.trial_jobs.measure_trial", job_id, (trial_id, turn))
 
     def enqueue_task_check(self, check_id: str) -> None:
         """Queue a look at a task: someone waits for it as for a trial."""
@@ -97,14 +105,38 @@ class Queues:
         """Queue the check of a run's maps, behind all other work; again changes nothing while it waits or runs."""
         self._enqueue(CHECKS, "workers.checking.check_run", _job_id("check", run_id), (run_id,))
 
-    def other_work(self) -> bool:
-        """Whether a trial or a run waits for a worker."""
-        return any(Queue(name, connection=self.redis, serializer=SERIALIZER).count for name in (TRIALS, RUNS))
+    def waiting(self, names: Iterable[str]) -> bool:
+        """Whether a job waits in one of these queues."""
+        return any(self._queue(name).count for name in names)
+
+    def tell_warm(self, worker: str, warm: Warm) -> None:
+        """What a worker keeps; told again within LOST_AFTER_S, or it counts as lost."""
+        with self.redis.pipeline() as pipeline:
+            pipeline.set(f"{WARM}:{worker}", warm.model_dump_json(), ex=LOST_AFTER_S)
+            for model in {kept.model for kept in warm.models}:
+                pipeline.set(_held(model), worker, ex=LOST_AFTER_S)
+            pipeline.execute()
+
+    def rescue_trials(self) -> None:
+        """Trials that wait for workers that keep a model loaded go to all workers once there is none any more."""
+        for queue in Queue.all(connection=self.redis, serializer=SERIALIZER):
+            key = queue.name.removeprefix(OF_A_MODEL)
+            if key == queue.name or not queue.count or self.redis.exists(f"{WARM}:model:{key}"):
+                continue
+            while (job_id := queue.pop_job_id()) is not None:
+                job = queue.fetch_job(job_id)
+                if job is not None:
+                    job.origin = TRIALS
+                    job.save()
+                    self._queue(TRIALS).push_job_id(job_id)
+
+    def _queue(self, name: str) -> Queue:
+        return Queue(name, connection=self.redis, serializer=SERIALIZER)
 
     def _enqueue(
         self, name: str, function: str, job_id: str, arguments: tuple[Any, ...], after: Dependency | None = None
     ) -> None:
-        queue = Queue(name, connection=self.redis, serializer=SERIALIZER)
+        queue = self._queue(name)
         job = queue.fetch_job(job_id)
         if job is not None and job.get_status() in WAITING:
             return
@@ -120,15 +152,29 @@ class Queues:
             depends_on=after,
         )
 
-    def publish(self, kind: Kind, identifier: str, event: Literal["progress", "status"], data: BaseModel) -> None:
-        """Append an event to the stream of a run or trial; the newest EVENTS_KEPT stay for a day."""
+    def publish(
+        self, kind: Kind, identifier: str, event: Literal["progress", "status"], data: BaseModel, sequence: int = 0
+    ) -> None:
+        """Append an event to the stream of a run or trial; the newest EVENTS_KEPT stay for a day.
+
+        sequence: where events are numbered, the number of this one; one that comes after its successor is no news
+        and is left out.
+        """
         key = _stream(kind, identifier)
         with self.redis.pipeline() as pipeline:
             pipeline.xadd(
-                key, {"event": event, "data": data.model_dump_json()}, maxlen=EVENTS_KEPT, approximate=True
+                key,
+                {"event": event, "data": data.model_dump_json()},
+                id=f"{sequence}-0" if sequence else "*",
+                maxlen=EVENTS_KEPT,
+                approximate=True,
             )
             pipeline.expire(key, EVENTS_TTL_S)
-            pipeline.execute()
+            added, _ = pipeline.execute(raise_on_error=False)
+        if isinstance(added, ResponseError) and sequence and "equal or smaller" in str(added):
+            return
+        if isinstance(added, Exception):
+            raise added
 
     def workers(self) -> list[WorkerInfo]:
         """Workers whose heart beat within LOST_AFTER_S."""
@@ -139,15 +185,17 @@ class Queues:
             if beat is None or datetime.now(UTC) - beat > timedelta(seconds=LOST_AFTER_S):
                 continue
             job = worker.get_current_job_id()
+            told: Any = self.redis.get(f"{WARM}:{worker.name}")
             infos.append(
                 WorkerInfo(
                     name=worker.name,
                     state=str(getattr(worker.get_state(), "value", worker.get_state())),
-                    queues=worker.queue_names(),
-                    current=job.replace("-", ":") if job else None,
+                    queues=[name for name in worker.queue_names() if not name.startswith(OF_A_MODEL)],
+                    current=_in_hand(job) if job else None,
                     pid=worker.pid,
                     host=worker.hostname,
                     last_heartbeat=beat,
+                    warm=Warm.model_validate_json(told) if told else None,
                 )
             )
         return sorted(infos, key=lambda info: info.name)
@@ -181,3 +229,22 @@ def _job_id(kind: Kind | Literal["check", "task"], identifier: str) -> str:
 
 def _stream(kind: Kind, identifier: str) -> str:
     return f"modelshapley:events:{kind}:{identifier}"
+
+
+def _in_hand(job_id: str) -> str:
+    """'run:<id>', 'run:<id>:<shard>', 'trial:<id>' ... of a job; the turn of a trial is nobody's business."""
+    parts = job_id.split("-")
+    return ":".join(parts[:2] if parts[0] == "trial" else parts)
+
+
+def _short(model: str) -> str:
+    return hashlib.sha256(model.encode()).hexdigest()[:16]
+
+
+def trials_of(model: str) -> str:
+    """Name of the queue of a model's trials."""
+    return OF_A_MODEL + _short(model)
+
+
+def _held(model: str) -> str:
+    return f"{WARM}:model:{_short(model)}"

@@ -6,39 +6,33 @@ cancelled whatever a worker still writes.
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections.abc import Collection
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import delete, func, select, update
 
-from backend.database import now
+from backend.database import found, now
+from backend.group_records import GroupRecords
 from backend.progress import seconds_left
-from backend.tables import RunRow, ShardRow, TrialRow
+from backend.tables import OPEN, RunRow, ShardRow
 from backend.task_records import TaskRecords
+from backend.trial_records import TrialRecords
 from modelshapley.contracts import (
-    Comparison,
     Layout,
     MapLink,
     Measured,
-    Off,
     Progress,
     Run,
     RunPage,
     RunRequest,
     Status,
-    Trial,
 )
-from modelshapley.errors import NotFound
-from modelshapley.units import Deactivation, UnitKind
-
-Row = TypeVar("Row")
-OPEN = (Status.QUEUED, Status.RUNNING)
+from modelshapley.units import UnitKind
 
 
-class Records(TaskRecords):
-    """Runs, trials and added tasks. Every method is one transaction; safe from several threads and processes."""
+class Records(TaskRecords, TrialRecords, GroupRecords):
+    """Runs, trials, groups and added tasks. Every method is one transaction; safe from threads and processes."""
 
     # -- runs -----------------------------------------------------------------------------------
 
@@ -67,7 +61,7 @@ class Records(TaskRecords):
     def run(self, run_id: str) -> Run:
         """Raises NotFound."""
         with self._session() as session:
-            return _run(_found(session.get(RunRow, run_id), "run", run_id))
+            return _run(found(session.get(RunRow, run_id), "run", run_id))
 
     def runs(self, limit: int, offset: int) -> RunPage:
         with self._session() as session:
@@ -110,7 +104,7 @@ class Records(TaskRecords):
             session.merge(ShardRow(run=run_id, number=number, done=done, size=size, rate=rate, told=moment))
             session.flush()
             shards = session.scalars(select(ShardRow).where(ShardRow.run == run_id)).all()
-            row = _found(session.get(RunRow, run_id), "run", run_id)
+            row = found(session.get(RunRow, run_id), "run", run_id)
             row.done, row.eta_s = sum(shard.done for shard in shards), seconds_left(shards, total, moment)
             return _run(row)
 
@@ -124,7 +118,7 @@ class Records(TaskRecords):
             )
             if changed.rowcount == 0:  # type: ignore[attr-defined]  # a CursorResult for every UPDATE
                 return None
-            return _run(_found(session.get(RunRow, run_id), "run", run_id))
+            return _run(found(session.get(RunRow, run_id), "run", run_id))
 
     def unchecked_runs(self) -> list[Run]:
         """Finished runs whose maps are still to be checked."""
@@ -144,79 +138,13 @@ class Records(TaskRecords):
     def revision(self, run_id: str) -> str | None:
         """Identity of the model that a run scored; None before it is known. Raises NotFound."""
         with self._session() as session:
-            return _found(session.get(RunRow, run_id), "run", run_id).revision
+            return found(session.get(RunRow, run_id), "run", run_id).revision
 
     def drop_run(self, run_id: str) -> None:
         """Forget a run that could not be enqueued."""
         with self._session() as session:
             session.execute(delete(ShardRow).where(ShardRow.run == run_id))
-            session.delete(_found(session.get(RunRow, run_id), "run", run_id))
-
-    # -- trials ---------------------------------------------------------------------------------
-
-    def add_trial(self, run_id: str, deactivation: Deactivation, session_name: str | None) -> Trial:
-        row = TrialRow(
-            id=uuid.uuid4().hex[:12],
-            run=run_id,
-            session=session_name,
-            key=_key(deactivation),
-            off=Off.from_deactivation(deactivation).model_dump(mode="json"),
-            status=Status.QUEUED,
-            created=now(),
-        )
-        with self._session() as session:
-            session.add(row)
-            session.flush()
-            return _trial(row)
-
-    def trial(self, trial_id: str) -> Trial:
-        """Raises NotFound."""
-        with self._session() as session:
-            return _trial(_found(session.get(TrialRow, trial_id), "trial", trial_id))
-
-    def measured_trial(self, run_id: str, deactivation: Deactivation) -> Trial | None:
-        """A finished trial of an equal deactivation of the same run, if there is one."""
-        query = select(TrialRow).where(
-            TrialRow.run == run_id, TrialRow.key == _key(deactivation), TrialRow.status == Status.DONE
-        )
-        with self._session() as session:
-            row = session.scalars(query.limit(1)).first()
-            return _trial(row) if row else None
-
-    def unfinished_trials(self, session_name: str | None = None) -> list[Trial]:
-        """Trials still to be measured; of one session where it is given."""
-        query = select(TrialRow).where(TrialRow.status.in_(OPEN))
-        if session_name is not None:
-            query = query.where(TrialRow.session == session_name)
-        with self._session() as session:
-            return [_trial(row) for row in session.scalars(query)]
-
-    def update_trial(self, trial_id: str, *, of: Collection[Status] = OPEN, **values: Any) -> Trial | None:
-        """Set columns if the trial's status is one of `of`; None where it is not."""
-        if Status(values.get("status", Status.QUEUED)).ended:
-            values["finished"] = now()
-        with self._session() as session:
-            changed = session.execute(
-                update(TrialRow).where(TrialRow.id == trial_id, TrialRow.status.in_(of)).values(**values)
-            )
-            if changed.rowcount == 0:  # type: ignore[attr-defined]  # a CursorResult for every UPDATE
-                return None
-            return _trial(_found(session.get(TrialRow, trial_id), "trial", trial_id))
-
-    def drop_trial(self, trial_id: str) -> None:
-        """Forget a trial that could not be enqueued."""
-        with self._session() as session:
-            session.delete(_found(session.get(TrialRow, trial_id), "trial", trial_id))
-
-
-def _key(deactivation: Deactivation) -> str:
-    return hashlib.sha256(deactivation.key().encode()).hexdigest()
-
-
-def _found(row: Row | None, noun: str, identifier: str) -> Row:
-    if row is None:
-        raise NotFound(f"There is no {noun} {identifier!r}.")
-    return row
+            session.delete(found(session.get(RunRow, run_id), "run", run_id))
 
 
 def _run(row: RunRow) -> Run:
@@ -257,22 +185,4 @@ def _run(row: RunRow) -> Run:
         created=row.created,
         started=row.started,
         finished=row.finished,
-    )
-
-
-def _trial(row: TrialRow) -> Trial:
-    off = Off.model_validate(row.off)
-    result = Comparison.model_validate(row.result).model_dump(exclude={"n"}) if row.result else {}
-    return Trial(
-        id=row.id,
-        run=row.run,
-        status=Status(row.status),
-        off=off,
-        counts=off.deactivation().counts(),
-        n=row.n,
-        total=row.total,
-        error=row.error,
-        created=row.created,
-        finished=row.finished,
-        **result,
     )

@@ -53,7 +53,12 @@ class Settings(BaseSettings):
     threads: int | None = Field(
         default=None, ge=1, description="CPU threads of a worker; default: torch's own choice"
     )
-    warm_models: int = Field(default=3, ge=1, description="models a worker keeps loaded")
+    model_memory_bytes: int | None = Field(
+        default=None,
+        ge=0,
+        description="memory of each worker's device for the models it keeps loaded; default: half of it. The "
+        "one in use is always kept",
+    )
     trial_memory_bytes: int = Field(
         default=2 * 2**30,
         ge=0,

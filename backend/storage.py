@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from contextlib import suppress
+from functools import lru_cache
 from urllib.parse import quote
 
 import fsspec
@@ -12,18 +13,22 @@ from modelshapley.contracts import Faithfulness
 from modelshapley.errors import NotFound
 from modelshapley.importance import ImportanceMap
 
+MAPS_KEPT = 8
+
 
 class Storage:
     """Files of runs under one URL. Names are made here, never taken from a request."""
 
     def __init__(self, url: str) -> None:
         self._files, self._root = fsspec.core.url_to_fs(url)
+        # A map never changes once it can be asked for.
+        self.load_map = lru_cache(MAPS_KEPT)(self._load_map)
 
     def save_map(self, run_id: str, importance_map: ImportanceMap, label: str | None = None) -> None:
         """label: the class that it is a map of; None for the whole."""
         self._write(self._map(run_id, importance_map.method, label), importance_map.to_bytes())
 
-    def load_map(self, run_id: str, method: str, label: str | None = None) -> ImportanceMap:
+    def _load_map(self, run_id: str, method: str, label: str | None = None) -> ImportanceMap:
         """Raises NotFound."""
         data = self._read(self._map(run_id, method, label))
         if data is None:
@@ -44,6 +49,14 @@ class Storage:
             with suppress(FileNotFoundError):  # another worker of the same run was quicker
                 self._files.rm(path)
 
+    def save_intact(self, run_id: str, answers: bytes) -> None:
+        """The intact model's answers to the test examples (modelshapley.intervals)."""
+        self._write(self._intact(run_id), answers)
+
+    def load_intact(self, run_id: str) -> bytes | None:
+        """None for runs from before they were kept."""
+        return self._read(self._intact(run_id))
+
     def save_report(self, report: Faithfulness) -> None:
         self._write(self._report(report.run), report.model_dump_json().encode())
 
@@ -53,6 +66,9 @@ class Storage:
         if data is None:
             raise NotFound(f"Run {run_id} has no faithfulness report; it was scored before there were any.")
         return Faithfulness.model_validate_json(data)
+
+    def _intact(self, run_id: str) -> str:
+        return f"{self._root}/runs/{run_id}/intact.npy"
 
     def _report(self, run_id: str) -> str:
         return f"{self._root}/runs/{run_id}/faithfulness.json"

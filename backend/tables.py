@@ -14,11 +14,17 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     String,
     Text,
     TypeDecorator,
+    UniqueConstraint,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from modelshapley.contracts import Status
+
+OPEN = (Status.QUEUED, Status.RUNNING)
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -86,17 +92,30 @@ class ShardRow(Base):
 
 
 class TrialRow(Base):
+    """A trial. turn: how often it has given way to other people's; worker: who has it in hand; answers: those to
+    the first n examples (modelshapley.intervals), kept where it gave way and when it is done.
+    """
+
     __tablename__ = "trials"
-    __table_args__ = (Index("trials_of_run_by_key", "run", "key"),)
+    __table_args__ = (Index("trials_of_run_by_key", "run", "key"), Index("trials_by_key", "key"))
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     run: Mapped[str] = mapped_column(ForeignKey("runs.id"))
     session: Mapped[str | None] = mapped_column(String(64), index=True)
     key: Mapped[str] = mapped_column(String(64))
     off: Mapped[dict[str, Any]] = mapped_column(JSON)
+    treatment: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    half_width: Mapped[float | None] = mapped_column(Float)
     status: Mapped[str] = mapped_column(String(16), index=True)
     n: Mapped[int] = mapped_column(Integer, default=0)
     total: Mapped[int] = mapped_column(Integer, default=0)
+    sequence: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    turn: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    worker: Mapped[str | None] = mapped_column(String(64))
+    restarts: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    answers: Mapped[bytes | None] = mapped_column(LargeBinary)
+    predicted: Mapped[dict[str, float] | None] = mapped_column(JSON(none_as_null=True))
+    recomputed: Mapped[str | None] = mapped_column(Text)
     result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     error: Mapped[str | None] = mapped_column(Text)
     created: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -110,4 +129,17 @@ class TaskRow(Base):
 
     name: Mapped[str] = mapped_column(String(63), primary_key=True)
     spec: Mapped[dict[str, Any]] = mapped_column(JSON)
+    created: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class GroupRow(Base):
+    """Units of a model that were saved under a name."""
+
+    __tablename__ = "groups"
+    __table_args__ = (UniqueConstraint("model", "name", name="groups_by_name"),)
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    model: Mapped[str] = mapped_column(String(200))
+    name: Mapped[str] = mapped_column(String(80))
+    off: Mapped[dict[str, Any]] = mapped_column(JSON)
     created: Mapped[datetime] = mapped_column(UtcDateTime)

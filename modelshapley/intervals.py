@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import binomtest, norm, t
 
-from modelshapley.contracts import Interval
+from modelshapley.contracts import Comparison, Interval
 
 CONFIDENCE = 0.95
 Bools = npt.NDArray[np.bool_]
 Outcomes = npt.NDArray[Any]
 """One of each example: whether it was answered right, or the share of it that was, 0 to 1."""
+
+
+def pack(outcomes: Outcomes) -> bytes:
+    """Outcomes as bytes that :func:`unpack` reads: numpy's own format."""
+    file = BytesIO()
+    np.save(file, outcomes, allow_pickle=False)
+    return file.getvalue()
+
+
+def unpack(packed: bytes) -> Outcomes:
+    found: Outcomes = np.load(BytesIO(packed), allow_pickle=False)
+    return found
 
 
 def mean_interval(outcomes: Outcomes) -> Interval:
@@ -56,3 +69,9 @@ def mean_reach(values: npt.NDArray[np.float64]) -> float:
         return float("inf")
     error = float(values.std(ddof=1)) / np.sqrt(len(values))
     return float(t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1) * error)
+
+
+def narrow_enough(comparison: Comparison, half_width: float) -> bool:
+    """Whether the accuracy's 95 % interval reaches no further than `half_width`, a fraction, to either side."""
+    low, high = comparison.interval
+    return (high - low) / 2 <= half_width

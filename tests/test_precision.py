@@ -212,7 +212,7 @@ def test_a_map_in_half_precision_ranks_like_one_in_full_and_says_so(dtype: str) 
 
 def test_the_setting_reaches_the_models_of_a_worker(tmp_path: Path) -> None:
     settings = Settings(dtype="bfloat16", data=tmp_path)
-    warm = Warm(Catalog(settings.data), pick_device("cpu"), 1, settings.dtype)
+    warm = Warm(Catalog(settings.data), pick_device("cpu"), settings.dtype)
     assert warm.model(DIGITS_VIT).dtype == "bfloat16"
     assert Settings(data=tmp_path).dtype == "float32"
     with pytest.raises(ValidationError, match="float32"):

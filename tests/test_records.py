@@ -23,7 +23,7 @@ from backend.tables import Base, ShardRow
 from modelshapley.contracts import Layout, RunRequest, Status
 from modelshapley.errors import NotFound, NotNow
 from modelshapley.tasks.spec import TaskFile, parse
-from modelshapley.units import Deactivation, UnitKind
+from modelshapley.units import Deactivation, Treatment, UnitKind
 
 SHAPES = {UnitKind.NEURON: [4, 40], UnitKind.HEAD: [4, 4], UnitKind.LAYER: [4]}
 REQUEST = RunRequest(model="demo:digits-vit", task="digits", units=list(SHAPES))
@@ -95,13 +95,16 @@ def test_runs_are_paged_newest_first(records: Records) -> None:
 def test_equal_deactivations_are_found_and_others_are_not(records: Records) -> None:
     run = records.add_run(REQUEST, SHAPES, Layout())
     off = Deactivation.of({UnitKind.HEAD: [(0, 1), (1, 2)]})
-    trial = records.add_trial(run.id, off, None)
-    assert records.measured_trial(run.id, off) is None
-    records.update_trial(trial.id, status=Status.DONE)
-    found = records.measured_trial(run.id, Deactivation.of({UnitKind.HEAD: [(1, 2), (0, 1)]}))
-    assert found is not None
-    assert found.id == trial.id
-    assert records.measured_trial(run.id, Deactivation.of({UnitKind.HEAD: [(0, 1)]})) is None
+    trial = records.ask_trial(run.id, off)
+    assert records.ask_trial(run.id, off).id != trial.id
+    records.update_trial(trial.id, status=Status.DONE, n=9, total=9)
+    again = Deactivation.of({UnitKind.HEAD: [(1, 2), (0, 1)]})
+    assert records.ask_trial(run.id, again).id == trial.id
+    for other in (
+        Deactivation.of({UnitKind.HEAD: [(0, 1)]}),
+        Deactivation.of({UnitKind.HEAD: [(0, 1), (1, 2)]}, Treatment("scale", 0.5)),
+    ):
+        assert records.ask_trial(run.id, other).status is Status.QUEUED
 
 
 def test_what_is_not_there_is_named(records: Records) -> None:

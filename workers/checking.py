@@ -11,6 +11,7 @@ from typing import Any
 
 from rq import Retry
 
+from backend.queues import RUNS
 from modelshapley.compare import rank_correlation
 from modelshapley.contracts import Faithfulness, HarmChoice, KindFaithfulness, Progress, Run, Status
 from modelshapley.faithfulness import PLANS, Bench, SubsetTruth, efficiency, finish
@@ -26,7 +27,7 @@ Halves = Mapping[str, tuple[ImportanceMap, ImportanceMap]]
 
 
 class OtherWork(Exception):
-    """A trial or a run is waiting."""
+    """A run is waiting."""
 
 
 def first_report(run: Run, halves: Halves) -> Faithfulness:
@@ -47,13 +48,13 @@ def first_report(run: Run, halves: Halves) -> Faithfulness:
 
 
 def check_run(run_id: str) -> Retry | None:
-    """Go on with the report of a finished run; when other work is waiting, gives way and is queued anew."""
+    """Go on with the report of a finished run; trials come in between, for a run it ends and is queued anew."""
     shop = open_shop()
     run = shop.records.update_checks(run_id, Status.RUNNING)
     if run is None:
         log.info("run %s is not to be checked any more", run_id)
         return None
-    with failures_recorded(lambda error: _failed(shop, run_id, error)):
+    with failures_recorded(lambda error: _failed(shop, run_id, error)), shop.warm.in_use(run.model):
         try:
             _Checking(shop, run).go_on()
         except OtherWork:
@@ -75,7 +76,7 @@ class _Checking:
         self._shop, self._run = shop, run
         self._report = shop.storage.load_report(run.id)
         loaded, task = shop.scored_model(run), shop.scored_task(run)
-        intact = shop.warm.intact(loaded, task, run.seed)
+        intact = shop.intact(run, loaded, task)
         self._bench = Bench(loaded, task, PLANS[run.faithfulness], run.seed, intact)
         self._truths: dict[UnitKind, SubsetTruth] = {}
         self._worths: dict[UnitKind, float] = {}
@@ -127,5 +128,6 @@ class _Checking:
         return finish(measuring, self._give_way)
 
     def _give_way(self) -> None:
-        if self._shop.queues.other_work():
+        self._shop.turns.give_way()
+        if self._shop.queues.waiting([RUNS]):
             raise OtherWork

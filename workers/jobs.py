@@ -1,7 +1,6 @@
-"""The jobs: score a run, add up a shard of it, measure a trial. Queued by name with an id; records hold the rest.
+"""The jobs of a run: score it, add up a shard of it. Queued by name with an id; records hold the rest.
 
-A job may be started twice (its worker was killed): a run or shard goes on from its checkpoint, a trial is measured
-again.
+A job may be started twice (its worker was killed): it goes on from its checkpoint.
 """
 
 from __future__ import annotations
@@ -9,16 +8,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
 
-from modelshapley.contracts import Measured, Run, Status, Trial
-from modelshapley.intervals import accuracy_interval
+from modelshapley.contracts import Measured, Run, Status
+from modelshapley.intervals import accuracy_interval, pack
 from modelshapley.methods import load_method
 from modelshapley.scoring import Scoring
 from modelshapley.sums import Sums
 from modelshapley.tasks.base import Split
 from modelshapley.tasks.data_task import in_words
-from modelshapley.trials import answers, compare
 from workers.checking import first_report
 from workers.failures import failures_recorded
 from workers.shop import Shop, open_shop
@@ -37,17 +34,6 @@ def score_shard(run_id: str, number: int) -> None:
     _on_run(run_id, lambda shop, run: _add_up(shop, run, _scoring(shop, run), number))
 
 
-def measure_trial(trial_id: str) -> None:
-    """Measure a queued trial, an event after each chunk."""
-    shop = open_shop()
-    trial = shop.update_trial(trial_id, "status", status=Status.RUNNING, n=0)
-    if trial is None:
-        log.info("trial %s is not to be done any more", trial_id)
-        return
-    with failures_recorded(lambda error: shop.update_trial(trial_id, "status", status=Status.FAILED, error=error)):
-        _measure(shop, trial)
-
-
 def _on_run(run_id: str, work: Callable[[Shop, Run], object]) -> None:
     """Work on an open run, a failure recorded; of one that is not open (any more) no sums are kept."""
     shop = open_shop()
@@ -61,7 +47,7 @@ def _on_run(run_id: str, work: Callable[[Shop, Run], object]) -> None:
         shop.update_run(run_id, "status", status=Status.FAILED, error=error)
         shop.storage.drop_sums(run_id)
 
-    with failures_recorded(fail):
+    with failures_recorded(fail), shop.warm.in_use(run.model):
         work(shop, run)
 
 
@@ -94,6 +80,7 @@ def _add_up(shop: Shop, run: Run, scoring: Scoring, number: int) -> Sums | None:
     open_run = shop.update_shard(run, number, done=already, size=len(part), rate=None, total=total)
     began = checked = told = time.monotonic()
     for done, size in scoring.steps(sums, part) if open_run else ():
+        shop.turns.give_way()
         now = time.monotonic()
         if now - checked >= shop.settings.checkpoint_seconds or done == size:
             shop.storage.save_sums(run.id, number, sums.to_bytes())
@@ -117,6 +104,7 @@ def _finish(shop: Shop, run: Run, scoring: Scoring, sums: Sums) -> None:
         for importance_map in scoring.maps(sums, label).values():
             shop.storage.save_map(run.id, importance_map, label)
     intact = shop.warm.intact(scoring.loaded, scoring.task, run.seed)
+    shop.storage.save_intact(run.id, pack(intact))
     right, n = int(intact.sum()), len(intact)
     measured = Measured(accuracy=right / n, interval=accuracy_interval(right, n), n=n)
     report = first_report(run, scoring.half_maps(sums) if sums.done > 1 else {})
@@ -142,21 +130,3 @@ def _notes(scoring: Scoring) -> list[str]:
         "test": task.left_out(loaded, Split.TEST, seed),
     }
     return [f"Left out of the {part} examples: {in_words([bad])}." for part, rows in found.items() for bad in rows]
-
-
-def _measure(shop: Shop, trial: Trial) -> None:
-    run = shop.records.run(trial.run)
-    loaded, task = shop.scored_model(run), shop.scored_task(run)
-    intact = shop.warm.intact(loaded, task, run.seed)
-    states = shop.warm.states(loaded, task, run.seed)
-    for correct, total in answers(loaded, task, trial.off.deactivation(), run.seed, states=states):
-        values: dict[str, Any] = {
-            "n": len(correct),
-            "total": total,
-            "result": compare(correct, intact).model_dump(mode="json"),
-        }
-        finished = len(correct) == total
-        if finished:
-            values["status"] = Status.DONE
-        if shop.update_trial(trial.id, "status" if finished else "progress", **values) is None:
-            return

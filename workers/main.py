@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from rq import Queue
-
-from backend.queues import LOST_AFTER_S, QUEUES_BY_PRIORITY, SERIALIZER
-from workers import jobs, task_checks
+from workers import checking, jobs, task_checks, trial_jobs
 from workers.shop import open_shop
 from workers.worker import WarmWorker
 
@@ -19,20 +16,11 @@ def main() -> None:
     for chatty in ("rq.worker", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     shop = open_shop()
-    log.info(
-        "worker %s: jobs from %s", shop.name, ", ".join(module.__name__ for module in (jobs, task_checks))
-    )  # imported now, so that no first job waits for torch
-    redis = shop.queues.redis
-    queues = [Queue(name, connection=redis, serializer=SERIALIZER) for name in QUEUES_BY_PRIORITY]
-    worker = WarmWorker(
-        queues,
-        name=shop.name,
-        connection=redis,
-        serializer=SERIALIZER,
-        worker_ttl=LOST_AFTER_S,
-        maintenance_interval=5,
-        log_job_description=False,
-    )
+    # Imported now, so that no first job waits for torch.
+    modules = ", ".join(module.__name__ for module in (jobs, trial_jobs, checking, task_checks))
+    log.info("worker %s: jobs from %s", shop.name, modules)
+    worker = WarmWorker(shop.queues, shop.name, shop.warm.told)
+    shop.turns.server = worker
     worker.work(logging_level="WARNING")
 
 

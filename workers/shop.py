@@ -16,11 +16,14 @@ from backend.schema import migrate
 from backend.settings import Settings
 from backend.storage import Storage
 from backend.task_checks import TaskChecks
+from backend.trial_records import Begun
 from modelshapley.catalog import Catalog
 from modelshapley.contracts import Run, Trial
 from modelshapley.errors import ModelShapleyError
+from modelshapley.intervals import Outcomes
 from modelshapley.models import LoadedModel
 from modelshapley.tasks.base import Task
+from workers.turns import Turns
 from workers.warm import Warm, pick_device
 from workers.warm_tasks import WarmTasks
 
@@ -39,6 +42,7 @@ class Shop:
     warm: Warm
     tasks: WarmTasks
     task_checks: TaskChecks
+    turns: Turns
 
     def scored_model(self, run: Run) -> LoadedModel:
         """The model of a finished run. Raises ModelShapleyError where its files have changed since."""
@@ -85,8 +89,19 @@ class Shop:
         """Record and publish; None where the trial is not open any more (superseded, say)."""
         trial = self.records.update_trial(trial_id, **values)
         if trial is not None:
-            self.queues.publish("trial", trial_id, event, trial)
+            self.queues.publish("trial", trial_id, event, trial, trial.sequence)
         return trial
+
+    def begin_trial(self, trial_id: str, turn: int) -> Begun | None:
+        """Record and publish that this worker has a trial in hand for its turn; None where that is over."""
+        begun = self.records.begin_trial(trial_id, turn, self.name)
+        if begun is not None:
+            self.queues.publish("trial", trial_id, "status", begun.trial, begun.trial.sequence)
+        return begun
+
+    def intact(self, run: Run, loaded: LoadedModel, task: Task[Any]) -> Outcomes:
+        """The intact model's answers to the test examples of a finished run, as they were when it was scored."""
+        return self.warm.intact(loaded, task, run.seed, lambda: self.storage.load_intact(run.id))
 
 
 @cache
@@ -107,10 +122,11 @@ def open_shop() -> Shop:
         warm=Warm(
             Catalog(settings.data, settings.model_roots),
             pick_device(settings.device),
-            settings.warm_models,
             settings.dtype,
+            settings.model_memory_bytes,
             settings.trial_memory_bytes,
         ),
         tasks=WarmTasks(settings.dataset_folders, records.tasks),
         task_checks=TaskChecks(redis),
+        turns=Turns(),
     )

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
+import os
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 import torch
 
-from modelshapley.catalog import SMOLLM2, Catalog
-from modelshapley.contracts import Dtype
+from modelshapley import contracts
+from modelshapley.catalog import SMOLLM2, Catalog, ModelFolder
+from modelshapley.contracts import Dtype, WarmModel
 from modelshapley.demo import prepare_smollm2
-from modelshapley.intervals import Outcomes
+from modelshapley.intervals import Outcomes, unpack
 from modelshapley.models import LoadedModel, load
 from modelshapley.states import States
 from modelshapley.tasks.base import Task
@@ -23,22 +28,29 @@ log = logging.getLogger(__name__)
 
 
 class Warm:
-    """The `capacity` models used last, and for each the intact answers per task and seed.
+    """The models used last, in `model_memory` bytes together, and for each the intact answers per task and seed.
 
-    trial_memory: bytes for hidden states of all of them; 0: trials compute every layer.
+    model_memory: None: half of the device's. A model in use is never dropped, though it may be larger than that.
+    trial_memory: bytes of host memory for hidden states of all of them; 0: trials compute every layer.
     """
 
     def __init__(
-        self, catalog: Catalog, device: str, capacity: int, dtype: Dtype = "float32", trial_memory: int = 0
+        self,
+        catalog: Catalog,
+        device: str,
+        dtype: Dtype = "float32",
+        model_memory: int | None = None,
+        trial_memory: int = 0,
     ) -> None:
         self._catalog = catalog
         self._device = device
         self._dtype = dtype
-        self._capacity = capacity
+        self._budget = memory_of(device) // 2 if model_memory is None else model_memory
         self._models: OrderedDict[str, LoadedModel] = OrderedDict()
         self._stamps: dict[str, object] = {}
         self._intact: dict[tuple[str, str, int], Outcomes] = {}
         self._states = WarmStates(trial_memory)
+        self._users: Counter[str] = Counter()
 
     def model(self, model_id: str) -> LoadedModel:
         """The model, loaded if it is not here or its files have changed. Raises what catalog and load raise."""
@@ -48,24 +60,67 @@ class Warm:
         stamp = folder.stamp()
         if self._stamps.get(model_id) != stamp:
             self._forget(model_id)
+            self._make_room(model_id, size_on_disk(folder))  # before loading, so that both never need room at once
             self._models[model_id] = load(folder, self._device, self._dtype)
             self._stamps[model_id] = stamp
         self._models.move_to_end(model_id)
-        while len(self._models) > self._capacity:
-            self._forget(next(iter(self._models)))
+        self._make_room(model_id)
         return self._models[model_id]
 
-    def intact(self, loaded: LoadedModel, task: Task[Any], seed: int) -> Outcomes:
-        """The intact model's right and wrong answers on the task's test examples."""
+    @contextmanager
+    def in_use(self, model_id: str) -> Iterator[None]:
+        """The model is not dropped while the block runs, once it is loaded."""
+        self._users[model_id] += 1
+        try:
+            yield
+        finally:
+            self._users[model_id] -= 1
+
+    def intact(
+        self,
+        loaded: LoadedModel,
+        task: Task[Any],
+        seed: int,
+        kept: Callable[[], bytes | None] = lambda: None,
+    ) -> Outcomes:
+        """The intact model's answers to the task's test examples. kept: where they may have been kept before."""
         key = (loaded.id, task.fingerprint(seed), seed)
         if key not in self._intact:
+            packed = kept()
             states = self.states(loaded, task, seed)
-            self._intact[key] = all_answers(loaded, task, Deactivation(), seed, states)
+            self._intact[key] = (
+                unpack(packed) if packed else all_answers(loaded, task, Deactivation(), seed, states=states)
+            )
         return self._intact[key]
 
     def states(self, loaded: LoadedModel, task: Task[Any], seed: int) -> States:
         """What is kept of passes over the task's test examples, for trials."""
         return self._states.of(loaded, task, seed)
+
+    def told(self) -> contracts.Warm:
+        """What is kept now, for people."""
+        models = [
+            WarmModel(
+                model=model_id,
+                device=loaded.places,
+                dtype=loaded.dtype,
+                bytes=size_of(loaded),
+                in_use=self._users[model_id] > 0,
+            )
+            for model_id, loaded in self._models.items()
+        ]
+        return contracts.Warm(
+            models=models, probes=self._states.told(), model_budget=self._budget, probe_budget=self._states.budget
+        )
+
+    def _make_room(self, wanted: str, more: int = 0) -> None:
+        """Drop models, those used least recently first, until they and `more` bytes fit the budget."""
+        for model_id in list(self._models):
+            if sum(size_of(loaded) for loaded in self._models.values()) + more <= self._budget:
+                return
+            if model_id != wanted and not self._users[model_id]:
+                log.info("%s is dropped, to make room for %s", model_id, wanted)
+                self._forget(model_id)
 
     def _forget(self, model_id: str) -> None:
         self._models.pop(model_id, None)
@@ -73,6 +128,27 @@ class Warm:
         self._states.forget(model_id)
         for key in [key for key in self._intact if key[0] == model_id]:
             del self._intact[key]
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def size_of(loaded: LoadedModel) -> int:
+    """Bytes of a model's weights and buffers; a tensor that is used twice counts once."""
+    tensors = {id(tensor): tensor for tensor in chain(loaded.model.parameters(), loaded.model.buffers())}
+    return sum(tensor.nbytes for tensor in tensors.values())
+
+
+def size_on_disk(folder: ModelFolder) -> int:
+    return sum(file.stat().st_size for file in folder.path.glob("*.safetensors"))
+
+
+def memory_of(device: str) -> int:
+    """Bytes of the device, of all CUDA devices for 'spread'; for the CPU those of the machine."""
+    if device == "spread":
+        return sum(torch.cuda.get_device_properties(i).total_memory for i in range(torch.cuda.device_count()))
+    if torch.device(device).type == "cuda":
+        return int(torch.cuda.get_device_properties(torch.device(device)).total_memory)
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def pick_device(wanted: str) -> str:

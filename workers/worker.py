@@ -4,35 +4,116 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rq import SimpleWorker
+from redis.client import Pipeline
+from rq import Queue, SimpleWorker
 from rq.executions import Execution
 from rq.job import Job
-from rq.queue import Queue
+from rq.worker import WorkerStatus
 
-from backend.queues import HEARTBEAT_S, LOST_AFTER_S, REDIS_DOWN
+from backend.queues import (
+    CHECKS,
+    HEARTBEAT_S,
+    LOST_AFTER_S,
+    REDIS_DOWN,
+    RUNS,
+    SERIALIZER,
+    TRIALS,
+    Queues,
+    trials_of,
+)
+from modelshapley.contracts import Warm
 
 log = logging.getLogger(__name__)
 
 
 class WarmWorker(SimpleWorker):
-    """SimpleWorker with a pulse.
+    """SimpleWorker with a pulse, with trials of the models that it holds, and with trials inside longer jobs.
 
     RQ's own takes a killed worker's job for alive until the job's time limit; here a thread beats every
-    HEARTBEAT_S while a job runs, and a job silent for LOST_AFTER_S is given to another worker.
+    HEARTBEAT_S while a job runs, and a job silent for LOST_AFTER_S is given to another worker. warm: tells what
+    the worker keeps.
     """
+
+    def __init__(self, queues: Queues, name: str, warm: Callable[[], Warm]) -> None:
+        self._served, self._warm = queues, warm
+        self._told = warm()
+        super().__init__(
+            [TRIALS, RUNS, CHECKS],
+            name=name,
+            connection=queues.redis,
+            serializer=SERIALIZER,
+            worker_ttl=LOST_AFTER_S,
+            maintenance_interval=5,
+            log_job_description=False,
+        )
+        self._listen()
+
+    # -- trials ------------------------------------------------------------------------------------
+
+    def trials_wait(self) -> bool:
+        return self._served.waiting(self._trials())
+
+    def serve_trial(self) -> bool:
+        """Do one trial that waits, inside the job in hand; False where there is none."""
+        found = self.queue_class.dequeue_any(
+            [self._queue(name) for name in self._trials()],
+            None,
+            connection=self.connection,
+            job_class=self.job_class,
+            serializer=self.serializer,
+        )
+        if found is None:
+            return False
+        self._do(*found)
+        self.set_state(WorkerStatus.BUSY)
+        return True
+
+    def _trials(self) -> list[str]:
+        """Queues of trials that this worker serves: of its models first, those used last at the end, then any."""
+        return [*dict.fromkeys(trials_of(kept.model) for kept in self._told.models), TRIALS]
+
+    def _listen(self) -> None:
+        self.queues = [self._queue(name) for name in (*self._trials(), RUNS, CHECKS)]
+        self._ordered_queues = self.queues[:]
+
+    def _queue(self, name: str) -> Queue:
+        return self.queue_class(name, connection=self.connection, serializer=self.serializer)
+
+    # -- jobs --------------------------------------------------------------------------------------
+
+    def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
+        self._listen()
+        return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        self._do(job, queue)
+        self.set_state(WorkerStatus.IDLE)
+
+    def _do(self, job: Job, queue: Queue) -> None:
+        execution = self.prepare_execution(job)
+        with self._pulse(job, execution):
+            self.perform_job(job, queue, execution)
+        self.tell()
+
+    def tell(self) -> None:
+        """Tell the world anew what this worker keeps; from the thread of the jobs only."""
+        self._told = self._warm()
+        self._served.tell_warm(self.name, self._told)
+
+    def run_maintenance_tasks(self) -> None:
+        super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
+        self._served.rescue_trials()
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
         return LOST_AFTER_S
 
-    def execute_job(self, job: Job, queue: Queue) -> None:
-        execution = self.prepare_execution(job)
-        with self._pulse(job, execution):
-            self.perform_job(job, queue, execution)
-        self.set_state("idle")
+    def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
+        super().heartbeat(timeout, pipeline)
+        self._served.tell_warm(self.name, self._told)
 
     @contextmanager
     def _pulse(self, job: Job, execution: Execution) -> Iterator[None]:

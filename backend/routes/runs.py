@@ -16,7 +16,7 @@ from backend.checks import check_run
 from backend.deps import Here, Rooms
 from backend.queues import REDIS_DOWN
 from backend.routes.stream import follow
-from modelshapley.contracts import Faithfulness, Harm, MapData, Run, RunPage, RunRequest, Status
+from modelshapley.contracts import Faithfulness, Harm, MapData, Run, RunPage, RunRequest, Status, Trial
 from modelshapley.errors import ModelShapleyError, NotFound, NotNow
 from modelshapley.importance import ImportanceMap, by_projection, spans_of
 from modelshapley.methods import reading_of, with_harm
@@ -125,6 +125,12 @@ def faithfulness(run_id: str, here: Here) -> Faithfulness:
         raise NotNow(f"Run {run_id} is {run.status.value}; its maps can be checked once it is done.")
     report = here.storage.load_report(run_id)
     return report.model_copy(update={"status": run.checks or Status.DONE})
+
+
+@router.get("/{run_id}/trials")
+def trials(run_id: str, here: Here, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> list[Trial]:
+    """What was tried on a run, newest first, whoever did; without trials that newer ones took the place of."""
+    return here.records.trials(run_id, limit)
 
 
 def load_map(here: Rooms, run_id: str, method: str, unit: UnitKind, label: str | None = None) -> ImportanceMap:

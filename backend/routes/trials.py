@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Annotated
 
+import numpy as np
 from fastapi import APIRouter, Depends, Header, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
@@ -12,8 +14,8 @@ from backend.deps import Here, Rooms
 from backend.queues import REDIS_DOWN
 from backend.routes.runs import load_map
 from backend.routes.stream import follow
-from modelshapley.contracts import Status, Trial, TrialRequest
-from modelshapley.errors import NotNow
+from modelshapley.contracts import Run, Status, Trial, TrialRequest
+from modelshapley.errors import NotFound, NotNow
 from modelshapley.units import Deactivation, UnitShapes, extreme_units
 
 router = APIRouter(prefix="/trials", tags=["trials"])
@@ -21,7 +23,7 @@ router = APIRouter(prefix="/trials", tags=["trials"])
 
 @router.post("", status_code=202)
 def submit(request: TrialRequest, here: Here, response: Response) -> Trial:
-    """Queue a trial; an equal deactivation that was measured before is answered at once."""
+    """Queue a trial; an equal one that was measured before, for whatever run or person, is answered at once."""
     run = here.records.run(request.run)
     if run.status is not Status.DONE:
         raise NotNow(f"Run {run.id} is {run.status.value}; units can be switched off once it is done.")
@@ -30,11 +32,11 @@ def submit(request: TrialRequest, here: Here, response: Response) -> Trial:
     here.queues.ping()
     if request.session is not None:
         _supersede(request.session, here)
-    trial = here.records.measured_trial(run.id, deactivation)
-    if trial is None:
-        trial = here.records.add_trial(run.id, deactivation, request.session)
+    predicted = prediction(here, run, deactivation)
+    trial = here.records.ask_trial(run.id, deactivation, request.session, request.half_width, predicted)
+    if not trial.status.ended:
         try:
-            here.queues.enqueue_trial(trial.id)
+            here.queues.enqueue_trial(trial.id, run.model)
         except REDIS_DOWN:
             here.records.drop_trial(trial.id)
             raise
@@ -58,22 +60,42 @@ async def events(
         yield event
 
 
+def prediction(here: Rooms, run: Run, deactivation: Deactivation) -> dict[str, float]:
+    """What each of the run's maps says that these units carry together, in its quantity: the sum of their scores.
+
+    Of a scaled unit what is taken from it, 1 minus the factor; means and offsets are no part of what scores say,
+    and a method that has not scored all the kinds has no say either.
+    """
+    kinds = [kind for kind, _ in deactivation.units]
+    how = deactivation.treatment
+    if how.how != "scale" or not set(kinds) <= set(run.units):
+        return {}
+    found = {}
+    for method in run.methods:
+        try:
+            scores = load_map(here, run.id, method, run.units[0]).scores
+        except NotFound:  # its file is gone, as the map's page says; what is measured does not hang on it
+            continue
+        carried = sum(float(scores[kind][tuple(np.array(units).T)].sum()) for kind, units in deactivation.units)
+        found[method] = (1 - how.value) * carried
+    return found
+
+
 def _deactivation(request: TrialRequest, here: Rooms) -> Deactivation:
     if request.off is not None:
-        return request.off.deactivation()
+        return request.off.deactivation(request.treatment)
     # The contract holds that all four are given when `off` is not.
     assert request.method is not None
     assert request.unit is not None
     assert request.which is not None
     assert request.fraction is not None
     scores = load_map(here, request.run, request.method, request.unit).scores[request.unit]
-    return extreme_units(scores, request.unit, request.which, request.fraction)
+    ranked = extreme_units(scores, request.unit, request.which, request.fraction)
+    return replace(ranked, treatment=request.treatment)
 
 
 def _supersede(session: str, here: Rooms) -> None:
-    for older in here.records.unfinished_trials(session):
-        cancelled = here.records.update_trial(
-            older.id, status=Status.CANCELLED, error="a newer trial took its place"
-        )
+    for older in here.records.open_trials(session):
+        cancelled = here.records.update_trial(older, status=Status.CANCELLED, error="a newer trial took its place")
         if cancelled is not None:
-            here.queues.publish("trial", older.id, "status", cancelled)
+            here.queues.publish("trial", older, "status", cancelled, cancelled.sequence)

@@ -1,0 +1,39 @@
+"""Groups: units of a model saved under a name."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from backend.deps import Here
+from modelshapley.contracts import Group, GroupRequest
+from modelshapley.errors import ModelShapleyError
+from modelshapley.units import UnitShapes
+
+router = APIRouter(prefix="/groups", tags=["groups"])
+
+
+@router.get("")
+def every(here: Here, model: Annotated[str, Query(min_length=1, max_length=200)]) -> list[Group]:
+    """Groups of a model, by name."""
+    return here.records.groups(model)
+
+
+@router.post("", status_code=201)
+def add(request: GroupRequest, here: Here, response: Response) -> Group:
+    """Save units under a name; 409 where the model has another group of it."""
+    deactivation = request.off.deactivation()
+    if not len(deactivation):
+        raise ModelShapleyError("A group has at least one unit; 'off' names none.")
+    info = here.catalog.describe(request.model)
+    deactivation.check(UnitShapes.from_dict(info.shapes, info.layout.ragged))
+    group = here.records.add_group(request)
+    response.headers["Location"] = f"/api/v1/groups/{group.id}"
+    return group
+
+
+@router.delete("/{group_id}", status_code=204)
+def drop(group_id: str, here: Here) -> None:
+    """Forget a group; the trials that were made with it stay."""
+    here.records.drop_group(group_id)

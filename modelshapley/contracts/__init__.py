@@ -1,0 +1,78 @@
+"""Requests and answers: the one vocabulary of API, client, jobs and screens. No torch here."""
+
+from modelshapley.contracts.about import (
+    ArchitectureInfo,
+    Health,
+    Layout,
+    MethodInfo,
+    ModelInfo,
+    ParameterInfo,
+    Warm,
+    WarmModel,
+    WarmProbes,
+    WorkerInfo,
+)
+from modelshapley.contracts.base import MAX_UNITS_OFF, Contract, Dtype, Harm, Interval, Modality, Status
+from modelshapley.contracts.events import RunEvent, TrialEvent
+from modelshapley.contracts.faithfulness import (
+    Agreement,
+    Curve,
+    CurvePoint,
+    Efficiency,
+    Faithfulness,
+    HarmChoice,
+    KindFaithfulness,
+    RandomCurve,
+    Which,
+)
+from modelshapley.contracts.problems import FieldError, Problem
+from modelshapley.contracts.runs import Effort, MapData, MapLink, Measured, Progress, Run, RunPage, RunRequest
+from modelshapley.contracts.trials import Comparison, Group, GroupRequest, Off, Pair, Trial, TrialRequest
+
+__all__ = [
+    "MAX_UNITS_OFF",
+    "Agreement",
+    "ArchitectureInfo",
+    "Comparison",
+    "Contract",
+    "Curve",
+    "CurvePoint",
+    "Dtype",
+    "Efficiency",
+    "Effort",
+    "Faithfulness",
+    "FieldError",
+    "Group",
+    "GroupRequest",
+    "Harm",
+    "HarmChoice",
+    "Health",
+    "Interval",
+    "KindFaithfulness",
+    "Layout",
+    "MapData",
+    "MapLink",
+    "Measured",
+    "MethodInfo",
+    "Modality",
+    "ModelInfo",
+    "Off",
+    "Pair",
+    "ParameterInfo",
+    "Problem",
+    "Progress",
+    "RandomCurve",
+    "Run",
+    "RunEvent",
+    "RunPage",
+    "RunRequest",
+    "Status",
+    "Trial",
+    "TrialEvent",
+    "TrialRequest",
+    "Warm",
+    "WarmModel",
+    "WarmProbes",
+    "Which",
+    "WorkerInfo",
+]

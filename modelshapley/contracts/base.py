@@ -1,0 +1,32 @@
+"""What every contract is built from."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MAX_UNITS_OFF = 500_000
+Interval = tuple[float, float]
+Harm = Annotated[float, Field(ge=0, le=100)] | Literal["signed"]
+Modality = Literal["image", "text"]
+Dtype = Literal["float32", "bfloat16", "float16"]
+
+
+class Contract(BaseModel):
+    """Frozen, and strict about names: a misspelt field is an error, not a shrug."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Status(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        return self in {Status.DONE, Status.FAILED, Status.CANCELLED}

@@ -1,0 +1,154 @@
+"""Runs and their maps."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal, Self
+
+from pydantic import ConfigDict, Field, NonNegativeInt, model_validator
+
+from modelshapley.contracts.about import Layout
+from modelshapley.contracts.base import Contract, Interval, Status
+from modelshapley.units import USUAL, UnitKind
+
+Effort = Literal["none", "quick", "full"]
+
+
+class RunRequest(Contract):
+    """One submission: a model on a task, scored by one or more methods."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "model": "demo:digits-vit",
+                    "task": "digits",
+                    "methods": ["two-sided", "mean-abs"],
+                    "units": ["neuron", "head", "layer"],
+                    "limit": 256,
+                    "seed": 0,
+                }
+            ]
+        }
+    )
+
+    model: str = Field(min_length=1, max_length=200)
+    task: str = Field(min_length=1, max_length=200)
+    methods: list[str] = Field(default=["two-sided"], min_length=1, max_length=32)
+    units: list[UnitKind] = Field(
+        default_factory=lambda: list(USUAL),
+        min_length=1,
+        max_length=len(UnitKind),
+        description="left out: neurons, heads, layers and experts, those of them that the model has",
+    )
+    limit: int = Field(default=256, ge=1, le=1_000_000, description="at most this many probe examples")
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    faithfulness: Effort = Field(
+        default="quick", description="how thoroughly the maps are checked by switching off, once they are there"
+    )
+    shards: int = Field(default=1, ge=1, le=64, description="parts that different workers can do at the same time")
+    per_class: bool = Field(default=False, description="a map of every class of examples, too")
+
+    @model_validator(mode="after")
+    def _no_repeats(self) -> Self:
+        for name, values in (("methods", self.methods), ("units", self.units)):
+            if len(set(values)) != len(values):
+                raise ValueError(f"{name} names one more than once: {', '.join(values)}")
+        return self
+
+
+class Progress(Contract):
+    """`done` of `total` probe examples, over all shards; `eta_s`: seconds left, null until it can be told."""
+
+    done: NonNegativeInt
+    total: NonNegativeInt
+    eta_s: float | None = None
+
+
+class MapLink(Contract):
+    method: str
+    unit: UnitKind
+    shape: list[int]
+    href: str
+
+
+class Measured(Contract):
+    """An accuracy with its 95 % Wilson interval, on n held-out examples."""
+
+    accuracy: float
+    interval: Interval
+    n: int
+
+
+class Run(Contract):
+    id: str
+    model: str
+    task: str
+    methods: list[str]
+    units: list[UnitKind]
+    limit: int
+    seed: int
+    shards: int = 1
+    per_class: bool = False
+    status: Status
+    progress: Progress
+    error: str | None = None
+    maps: list[MapLink] = []
+    classes: dict[str, int] = Field(
+        default={},
+        description="of a run per class that is done: every class that has a map (`?class=`), and its n",
+        examples=[{"Africa": 20, "Asia": 18}],
+    )
+    shapes: dict[UnitKind, list[int]] = {}
+    layout: Layout = Layout()
+    intact: Measured | None = Field(default=None, description="accuracy with every unit on")
+    task_fingerprint: str | None = Field(
+        default=None, description="sha256 of what was asked, and what counts as right; null before it is scored"
+    )
+    notes: list[str] = Field(
+        default=[],
+        description="what to know of the task's data",
+        examples=[["3 rows left out: no answer found (train.jsonl, row 17, row 40, row 213)"]],
+    )
+    faithfulness: Effort = "none"
+    checks: Status | None = Field(
+        default=None, description="how far its maps are checked; null before they are there"
+    )
+    worker: str | None = Field(default=None, description="the last that took it, or a shard of it, in hand")
+    created: datetime
+    started: datetime | None = None
+    finished: datetime | None = None
+
+
+class RunPage(Contract):
+    """Runs, newest first."""
+
+    items: list[Run]
+    total: int
+    limit: int
+    offset: int
+
+
+class MapData(Contract):
+    """One kind of unit of one importance map.
+
+    With `?pool=maps`, for rows: `columns` names the linear maps, and a row of `scores` holds the mean over each
+    map's rows (paper, Figure 1), null where a layer does not have the map; its standard error is the mean of the
+    rows' own, which it does not exceed.
+
+    `scores[l][c]`: row = layer. With `?columns=` a row holds one value for each column, the score of
+    largest magnitude among units `edges[c]` up to, not including, `edges[c+1]`, with that unit's
+    standard error. A layer map has one column a row.
+    """
+
+    run: str
+    method: str
+    unit: UnitKind
+    shape: list[int] = Field(description="of the whole map, before pooling")
+    edges: list[int] | None = Field(default=None, description="column boundaries; null when nothing was pooled")
+    columns: list[str] | None = Field(default=None, description="the linear maps, where rows were pooled to them")
+    scores: list[list[float | None]] = Field(description="null where a narrower layer has no unit")
+    standard_errors: list[list[float | None]] = Field(description="null where there is no unit, or no spread")
+    quantity: str
+    signed: bool
+    provenance: dict[str, Any]

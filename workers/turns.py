@@ -1,0 +1,44 @@
+"""How jobs of a worker take turns: trials come in between the batches of longer work, and each other's chunks."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+GIVE_WAY_S = 2.0
+"""Trials in a row come in for so long before the longer work does another batch."""
+TURN_S = 0.5
+"""A trial is measured for at least so long before another person's trial has its turn."""
+
+
+class Server(Protocol):
+    """What a worker can do about trials that wait."""
+
+    def trials_wait(self) -> bool: ...
+
+    def serve_trial(self) -> bool:
+        """Do one trial that waits; False where there is none."""
+
+
+class Turns:
+    """Of one worker, which sets `server` as it starts; without one nothing else waits."""
+
+    def __init__(self) -> None:
+        self.server: Server | None = None
+        self._inside = False
+
+    def give_way(self) -> None:
+        """Let trials that wait come in. To be called between two batches, where nothing hooks the model."""
+        if self.server is None or self._inside:
+            return
+        self._inside = True
+        try:
+            until = time.monotonic() + GIVE_WAY_S
+            while time.monotonic() < until and self.server.serve_trial():
+                pass
+        finally:
+            self._inside = False
+
+    def over(self, began: float) -> bool:
+        """Whether a trial that began its turn then, by time.monotonic, should put itself behind the others."""
+        return time.monotonic() - began >= TURN_S and self.server is not None and self.server.trials_wait()
