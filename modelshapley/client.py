@@ -18,6 +18,8 @@ from pydantic import TypeAdapter, ValidationError
 from modelshapley.contracts import (
     ArchitectureInfo,
     Faithfulness,
+    Group,
+    GroupRequest,
     Harm,
     Health,
     MapData,
@@ -183,6 +185,22 @@ def faithfulness(run_id: str) -> Call[Faithfulness]:
     return Call("GET", f"/runs/{run_id}/faithfulness", _as(Faithfulness))
 
 
+def run_trials(run_id: str, limit: int = 100) -> Call[list[Trial]]:
+    return Call("GET", f"/runs/{run_id}/trials", _as(list[Trial]), params={"limit": limit})
+
+
+def groups(model: str) -> Call[list[Group]]:
+    return Call("GET", "/groups", _as(list[Group]), params={"model": model})
+
+
+def add_group(request: GroupRequest) -> Call[Group]:
+    return Call("POST", "/groups", _as(Group), body=request.model_dump(mode="json"))
+
+
+def drop_group(group_id: str) -> Call[None]:
+    return Call("DELETE", f"/groups/{group_id}", lambda _: None)
+
+
 def submit_trial(request: TrialRequest) -> Call[Trial]:
     return Call("POST", "/trials", _as(Trial), body=request.model_dump(mode="json", exclude_none=True))
 
@@ -333,6 +351,20 @@ class Client:
         while not (report := self.faithfulness(run_id)).status.ended:
             time.sleep(POLL_S)
         return report
+
+    def run_trials(self, run_id: str, limit: int = 100) -> list[Trial]:
+        """What was tried on a run, newest first, whoever did."""
+        return self.send(run_trials(run_id, limit))
+
+    def groups(self, model: str) -> list[Group]:
+        """Units of a model that were saved under a name."""
+        return self.send(groups(model))
+
+    def add_group(self, request: GroupRequest) -> Group:
+        return self.send(add_group(request))
+
+    def drop_group(self, group_id: str) -> None:
+        self.send(drop_group(group_id))
 
     def submit_trial(self, request: TrialRequest) -> Trial:
         return self.send(submit_trial(request))

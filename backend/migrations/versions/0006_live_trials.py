@@ -1,5 +1,7 @@
 """What is done to units, trials in turns, what maps predicted, and saved groups."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -7,7 +9,7 @@ revision = "0006"
 down_revision = "0005"
 
 
-def new() -> list[sa.Column]:
+def new() -> list[sa.Column[Any]]:
     return [
         sa.Column("treatment", sa.JSON()),
         sa.Column("half_width", sa.Float()),
