@@ -40,7 +40,8 @@ HALVES = ("first", "second")
 class Scoring:
     """One scoring job: model, task, methods, kinds of unit, at most `limit` probe examples, seed.
 
-    per_class: keep the sums of the task's classes apart, for a map of each.
+    per_class: keep the sums of the task's classes apart, for a map of each. pause: called between two passes,
+    where nothing hooks the model, so that others may use it.
     """
 
     loaded: LoadedModel
@@ -50,6 +51,7 @@ class Scoring:
     limit: int
     seed: int = 0
     per_class: bool = False
+    pause: Callable[[], object] = lambda: None
 
     def plan(self) -> dict[str, Any]:
         """All that the sums depend on, JSON-able. The same for every shard."""
@@ -161,6 +163,7 @@ class Scoring:
         gates: Mapping[UnitKind, Tensor] | None = None,
     ) -> Mapping[UnitKind, Signals]:
         """One forward and one activation-only backward pass."""
+        self.pause()
         loaded, losses = self.loaded, partial(self.task.losses, self.loaded, batch)
         return signals_of(loaded.model, loaded.anatomy, losses, kinds, parts, gates)
 
@@ -262,6 +265,7 @@ class _Batch:
     def utility(self, gates: Tensor, rows: Sequence[int], what: Utility) -> Tensor:
         loaded, task = self._scoring.loaded, self._scoring.task
         chosen = [self._examples[row] for row in rows]
+        self._scoring.pause()
         with torch.inference_mode(), gated_each(loaded.model, loaded.anatomy, self._kind, gates.to(loaded.device)):
             return -task.losses(loaded, chosen) if what == "loss" else task.correct(loaded, chosen)
 

@@ -55,7 +55,7 @@ def _scoring(shop: Shop, run: Run) -> Scoring:
     loaded, task = shop.warm.model(run.model), shop.tasks.fresh(run.task)
     task.check(loaded)
     methods = [load_method(method) for method in run.methods]
-    return Scoring(loaded, task, methods, run.units, run.limit, run.seed, run.per_class)
+    return Scoring(loaded, task, methods, run.units, run.limit, run.seed, run.per_class, shop.turns.give_way)
 
 
 def _score(shop: Shop, run: Run) -> None:
@@ -80,7 +80,6 @@ def _add_up(shop: Shop, run: Run, scoring: Scoring, number: int) -> Sums | None:
     open_run = shop.update_shard(run, number, done=already, size=len(part), rate=None, total=total)
     began = checked = told = time.monotonic()
     for done, size in scoring.steps(sums, part) if open_run else ():
-        shop.turns.give_way()
         now = time.monotonic()
         if now - checked >= shop.settings.checkpoint_seconds or done == size:
             shop.storage.save_sums(run.id, number, sums.to_bytes())

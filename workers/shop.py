@@ -113,6 +113,7 @@ def open_shop() -> Shop:
     migrate(settings.records_url)
     records = Records(settings.records_url)
     redis = connect_patiently(settings.redis_url.get_secret_value())
+    turns = Turns()
     return Shop(
         settings=settings,
         name=f"{socket.gethostname()}-{os.getpid()}",
@@ -125,8 +126,9 @@ def open_shop() -> Shop:
             settings.dtype,
             settings.model_memory_bytes,
             settings.trial_memory_bytes,
+            turns.give_way,
         ),
         tasks=WarmTasks(settings.dataset_folders, records.tasks),
         task_checks=TaskChecks(redis),
-        turns=Turns(),
+        turns=turns,
     )

@@ -1,4 +1,4 @@
-"""How jobs of a worker take turns: trials come in between the batches of longer work, and each other's chunks."""
+"""How jobs of a worker take turns: trials come in between the passes of longer work, and each other's chunks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import time
 from typing import Protocol
 
 GIVE_WAY_S = 2.0
-"""Trials in a row come in for so long before the longer work does another batch."""
+"""Trials in a row come in for so long before the longer work does another pass."""
+LOOK_S = 0.02
+"""Passes may be shorter than it takes to ask Redis what waits: that is done no more often than this."""
 TURN_S = 0.5
 """A trial is measured for at least so long before another person's trial has its turn."""
 
@@ -26,10 +28,11 @@ class Turns:
     def __init__(self) -> None:
         self.server: Server | None = None
         self._inside = False
+        self._next = 0.0
 
     def give_way(self) -> None:
-        """Let trials that wait come in. To be called between two batches, where nothing hooks the model."""
-        if self.server is None or self._inside:
+        """Let trials that wait come in. To be called between two passes, where nothing hooks the model."""
+        if self.server is None or self._inside or time.monotonic() < self._next:
             return
         self._inside = True
         try:
@@ -38,6 +41,7 @@ class Turns:
                 pass
         finally:
             self._inside = False
+            self._next = time.monotonic() + LOOK_S
 
     def over(self, began: float) -> bool:
         """Whether a trial that began its turn then, by time.monotonic, should put itself behind the others."""

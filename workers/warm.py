@@ -20,7 +20,7 @@ from modelshapley.intervals import Outcomes, unpack
 from modelshapley.models import LoadedModel, load
 from modelshapley.states import States
 from modelshapley.tasks.base import Task
-from modelshapley.trials import all_answers
+from modelshapley.trials import answers
 from modelshapley.units import Deactivation
 from workers.warm_states import WarmStates
 
@@ -32,6 +32,7 @@ class Warm:
 
     model_memory: None: half of the device's. A model in use is never dropped, though it may be larger than that.
     trial_memory: bytes of host memory for hidden states of all of them; 0: trials compute every layer.
+    pause: called between two chunks of what takes long.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Warm:
         dtype: Dtype = "float32",
         model_memory: int | None = None,
         trial_memory: int = 0,
+        pause: Callable[[], object] = lambda: None,
     ) -> None:
         self._catalog = catalog
         self._device = device
@@ -51,6 +53,7 @@ class Warm:
         self._intact: dict[tuple[str, str, int], Outcomes] = {}
         self._states = WarmStates(trial_memory)
         self._users: Counter[str] = Counter()
+        self._pause = pause
 
     def model(self, model_id: str) -> LoadedModel:
         """The model, loaded if it is not here or its files have changed. Raises what catalog and load raise."""
@@ -87,11 +90,15 @@ class Warm:
         key = (loaded.id, task.fingerprint(seed), seed)
         if key not in self._intact:
             packed = kept()
-            states = self.states(loaded, task, seed)
-            self._intact[key] = (
-                unpack(packed) if packed else all_answers(loaded, task, Deactivation(), seed, states=states)
-            )
+            self._intact[key] = unpack(packed) if packed else self._answers(loaded, task, seed)
         return self._intact[key]
+
+    def _answers(self, loaded: LoadedModel, task: Task[Any], seed: int) -> Outcomes:
+        found: list[Outcomes] = []
+        for correct, _ in answers(loaded, task, Deactivation(), seed, states=self.states(loaded, task, seed)):
+            found = [correct]
+            self._pause()
+        return found[0]
 
     def states(self, loaded: LoadedModel, task: Task[Any], seed: int) -> States:
         """What is kept of passes over the task's test examples, for trials."""

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Query, Response
 from backend.deps import Here
 from modelshapley.contracts import Group, GroupRequest
 from modelshapley.errors import ModelShapleyError
-from modelshapley.units import UnitShapes
 
 router = APIRouter(prefix="/groups", tags=["groups"])
 
@@ -26,8 +25,7 @@ def add(request: GroupRequest, here: Here, response: Response) -> Group:
     deactivation = request.off.deactivation()
     if not len(deactivation):
         raise ModelShapleyError("A group has at least one unit; 'off' names none.")
-    info = here.catalog.describe(request.model)
-    deactivation.check(UnitShapes.from_dict(info.shapes, info.layout.ragged))
+    deactivation.check(here.catalog.folder(request.model).anatomy.shapes)
     group = here.records.add_group(request)
     response.headers["Location"] = f"/api/v1/groups/{group.id}"
     return group
