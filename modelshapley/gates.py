@@ -61,8 +61,8 @@ def treated(
         return
     if activations is None:
         raise BadTreatment(
-            f"Treating units by {how!r} needs the activations of the task's probe set, which are not given; measure "
-            "them first, with modelshapley.activations.activations_of."
+            f"Treating units by {how!r} needs the activations of the task's probe set, which are not given; "
+            "measure them first, with modelshapley.activations.activations_of."
         )
     with ExitStack() as stack:
         for kind, mask in masks.items():

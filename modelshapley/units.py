@@ -195,8 +195,8 @@ class Deactivation:
         """
         if self.treatment.how != "scale" and self.of_kind(UnitKind.EXPERT):
             raise BadTreatment(
-                f"Experts cannot be treated by {self.treatment.how!r}: an expert sees only the tokens sent to it, so its "
-                "weight has no mean to go by. Switch experts off, or scale them by a factor."
+                f"Experts cannot be treated by {self.treatment.how!r}: they see only the tokens sent to them, so "
+                "that their weights have no mean to go by. Switch experts off, or scale them by a factor."
             )
         for kind, units in self.units:
             if kind not in shapes.kinds:
