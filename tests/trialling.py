@@ -90,7 +90,7 @@ class Calls:
     def __init__(self, loaded: LoadedModel) -> None:
         self.of = [0] * loaded.anatomy.shapes.layers
         self.handles = [
-            loaded.model.get_submodule(layer.mlp.output).register_forward_hook(self._count(number))
+            loaded.model.get_submodule(layer.attentions[0].output).register_forward_hook(self._count(number))
             for number, layer in enumerate(loaded.anatomy.layers)
         ]
 
