@@ -13,8 +13,8 @@ chunks take equally long.
 
 `choice`: SmolLM2 on BIG-Bench-Hard's date_understanding (six choices, long prompts), every layer computed.
 `exact_choice` = the log-likelihoods of all choices are those of the plain loop within 1e-4, and the predictions
-are the same, intact and with units off. `speedup_choice` = time of the plain loop, by that of ours, which computes a
-prompt once; the plain loop here computes logits only from the first position on that counts in a batch.
+are the same, intact and with units off. `speedup_choice` = time of the plain loop, by that of ours, which computes
+a prompt once; the plain loop here computes logits only from the first position on that counts in a batch.
 `speedup_choice_all_logits` = the same with all logits.
 """
 
