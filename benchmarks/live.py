@@ -64,7 +64,7 @@ class Plan:
     timed: int
 
 
-PLANS = (Plan(DIGITS_VIT, "digits", None, 100, 60), Plan(SMOLLM2, "world-capitals", 24, 20, 20))
+PLANS = (Plan(DIGITS_VIT, "digits", None, 100, 60), Plan(SMOLLM2, "world-capitals", 24, 20, 24))
 DATES = {
     "kind": "multiple-choice",
     "name": "dates",
@@ -144,6 +144,7 @@ def measure(loaded: LoadedModel, plan: Plan) -> dict[str, Any]:
     found = differences(
         loaded, task, states, [random_units(loaded, rng, int(rng.integers(1, 9))) for _ in range(plan.exact)]
     )
+    rng = np.random.default_rng(1)  # its own, so that the layers drawn do not hang on how much is drawn before
     evenly = [random_units(loaded, rng, 1) for _ in range(plan.timed)]
     late = [random_units(loaded, rng, 1, layers - layers // 4) for _ in range(plan.timed // 2)]
     plain = plain_seconds(loaded, task, chosen, late[0]) if loaded.anatomy.modality == "text" else None

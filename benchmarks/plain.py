@@ -15,7 +15,6 @@ from modelshapley.tasks.batching import groups
 from modelshapley.tasks.multiple_choice import MultipleChoice
 from modelshapley.tasks.prefix_tree import Sequel
 from modelshapley.tasks.world_capitals import WorldCapitals
-from modelshapley.tasks.world_capitals import sequel as asked
 
 Rows = list[list[Sequel]]
 
@@ -25,9 +24,7 @@ def sequels_of(loaded: LoadedModel, task: Task[Any], examples: Sequence[Any]) ->
     if isinstance(task, MultipleChoice):
         return [task.sequels(loaded, e) for e in examples], [e.right for e in examples]
     assert isinstance(task, WorldCapitals)
-    return [[asked(loaded, q.prompt, choice) for choice in q.choices] for q in examples], [
-        q.answer for q in examples
-    ]
+    return [task.sequels(loaded, q) for q in examples], [q.answer for q in examples]
 
 
 def plain_log_likelihoods(loaded: LoadedModel, rows: Rows, tokens: int, all_logits: bool) -> list[Tensor]:
