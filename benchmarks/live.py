@@ -1,12 +1,21 @@
 """What a trial saves by starting at the first touched layer, and that its figures stay exact; in this process.
 
-    python -m benchmarks.live --json
+    python -m benchmarks.live --json [--datasets ../shared/data]
 
 For each demo model: `exact` = over random deactivations of all kinds, starting from kept hidden states gives the
 predictions of zeroed weights, and logits within 1e-4 (`largest_difference`). `speedup_median` = time of an
 evaluation with hooks that computes every layer, by that of one that starts at the first touched layer; single
 units, their layers drawn evenly; both timed in turns, the median over the units. `speedup_last_quarter` = the same
-for units of the last quarter of layers. Of SmolLM2 the first questions only: chunks take equally long.
+for units of the last quarter of layers. Both ways are ours, and share prompts and compute logits only where they
+count; `..._plain` = the same trials against a plain loop instead (weights zeroed, each choice with its prompt a
+sequence of its own, in padded batches, all logits, tokenised beforehand). Of SmolLM2 the first questions only:
+chunks take equally long.
+
+`choice`: SmolLM2 on BIG-Bench-Hard's date_understanding (six choices, long prompts), every layer computed.
+`exact_choice` = the log-likelihoods of all choices are those of the plain loop within 1e-4, and the predictions
+are the same, intact and with units off. `speedup_choice` = time of the plain loop, by that of ours, which computes
+a prompt once; the plain loop here computes logits only from the first position on that counts in a batch.
+`speedup_choice_all_logits` = the same with all logits.
 """
 
 from __future__ import annotations
@@ -14,20 +23,27 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from benchmarks.common import DATA, report
+from benchmarks.plain import plain_answers, plain_log_likelihoods, sequels_of
 from modelshapley.catalog import DIGITS_VIT, SMOLLM2, Catalog
 from modelshapley.demo import prepare_smollm2
+from modelshapley.gates import treated
 from modelshapley.models import LoadedModel, load
 from modelshapley.states import States, logits_of, refusal
-from modelshapley.tasks import load_task
+from modelshapley.tasks import TaskCatalog, load_task
 from modelshapley.tasks.base import Split, Task
+from modelshapley.tasks.batching import groups
+from modelshapley.tasks.multiple_choice import MultipleChoice
+from modelshapley.tasks.prefix_tree import log_likelihoods
+from modelshapley.tasks.spec import parse
 from modelshapley.trials import all_answers
 from modelshapley.units import Deactivation, UnitKind
 from modelshapley.weights import zeroed_weights
@@ -48,7 +64,18 @@ class Plan:
     timed: int
 
 
-PLANS = (Plan(DIGITS_VIT, "digits", None, 100, 60), Plan(SMOLLM2, "world-capitals", 24, 8, 20))
+PLANS = (Plan(DIGITS_VIT, "digits", None, 100, 60), Plan(SMOLLM2, "world-capitals", 24, 20, 24))
+DATES = {
+    "kind": "multiple-choice",
+    "name": "dates",
+    "source": {"path": "bbh/date_understanding.json", "field": "examples"},
+    "probe": {"split": "all", "share": 0.4},
+    "test": {"split": "all", "share": 0.6},
+    "prompt": "{input}\nAnswer:",
+    "choices": ["(A)", "(B)", "(C)", "(D)", "(E)", "(F)"],
+    "key": "target",
+}
+QUESTIONS = 8
 
 
 def random_units(loaded: LoadedModel, rng: np.random.Generator, count: int, lowest: int = 0) -> Deactivation:
@@ -75,20 +102,37 @@ def differences(loaded: LoadedModel, task: Task[Any], states: States, offs: Sequ
     return found
 
 
-def speedup(loaded: LoadedModel, task: Task[Any], states: States, offs: Sequence[Deactivation]) -> float:
-    ratios = []
+def seconds(work: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def speedups(
+    loaded: LoadedModel, task: Task[Any], states: States, offs: Sequence[Deactivation], plain: float | None
+) -> tuple[float, float | None]:
+    """(against our own full evaluation, against a plain loop that takes `plain` seconds), medians over `offs`."""
+    ours, theirs = [], []
     for off in offs:
-        times = []
-        for known in (None, states):
-            started = time.perf_counter()
-            all_answers(loaded, task, off, states=known)
-            times.append(time.perf_counter() - started)
-        ratios.append(times[0] / times[1])
-    return statistics.median(ratios)
+        full, kept = (seconds(lambda s=s, o=off: all_answers(loaded, task, o, states=s)) for s in (None, states))
+        ours.append(full / kept)
+        theirs.append(plain / kept if plain else 0.0)
+    return round(statistics.median(ours), 2), round(statistics.median(theirs), 2) if plain else None
 
 
-def measure(catalog: Catalog, plan: Plan) -> dict[str, Any]:
-    loaded, task, rng = load(catalog.folder(plan.model)), load_task(plan.task), np.random.default_rng(0)
+def plain_seconds(loaded: LoadedModel, task: Task[Any], chosen: Sequence[Any], off: Deactivation) -> float:
+    """Of the plain loop, median of three."""
+    rows, right = sequels_of(loaded, task, chosen)
+    with zeroed_weights(loaded.model, loaded.anatomy, off):
+        found = plain_answers(loaded, rows, right, task.pass_tokens)
+        assert (found == all_answers(loaded, task, NOTHING)).all(), "the plain loop asks something else"
+        return statistics.median(
+            seconds(lambda: plain_answers(loaded, rows, right, task.pass_tokens)) for _ in range(3)
+        )
+
+
+def measure(loaded: LoadedModel, plan: Plan) -> dict[str, Any]:
+    task, rng = load_task(plan.task), np.random.default_rng(0)
     chosen = task.select(loaded, Split.TEST, 0, plan.examples)
     task.select = lambda *_, **__: chosen  # type: ignore[method-assign]
     started = time.perf_counter()
@@ -100,28 +144,73 @@ def measure(catalog: Catalog, plan: Plan) -> dict[str, Any]:
     found = differences(
         loaded, task, states, [random_units(loaded, rng, int(rng.integers(1, 9))) for _ in range(plan.exact)]
     )
+    rng = np.random.default_rng(1)  # its own, so that the layers drawn do not hang on how much is drawn before
     evenly = [random_units(loaded, rng, 1) for _ in range(plan.timed)]
     late = [random_units(loaded, rng, 1, layers - layers // 4) for _ in range(plan.timed // 2)]
+    plain = plain_seconds(loaded, task, chosen, late[0]) if loaded.anatomy.modality == "text" else None
+    median, median_plain = speedups(loaded, task, states, evenly, plain)
+    quarter, quarter_plain = speedups(loaded, task, states, late, plain)
     return {
         "exact": max(found) <= WITHIN and states.refused is None,
         "deactivations": len(found),
         "largest_difference": max(found),
-        "speedup_median": round(speedup(loaded, task, states, evenly), 2),
-        "speedup_last_quarter": round(speedup(loaded, task, states, late), 2),
+        "speedup_median": median,
+        "speedup_last_quarter": quarter,
+        "speedup_median_plain": median_plain,
+        "speedup_last_quarter_plain": quarter_plain,
         "examples": len(chosen),
         "states_mb": round(states.bytes / 1e6, 1),
         "trying_out_s": round(tried, 2),
     }
 
 
+def measure_choice(loaded: LoadedModel, datasets: Path) -> dict[str, Any]:
+    task = TaskCatalog([datasets]).open(parse(DATES, "dates"))
+    assert isinstance(task, MultipleChoice)
+    chosen = task.select(loaded, Split.TEST, 0, QUESTIONS)
+    task.select = lambda *_, **__: chosen  # type: ignore[method-assign]
+    rows, right = sequels_of(loaded, task, chosen)
+    off = random_units(loaded, np.random.default_rng(1), 20)
+    largest, same = 0.0, True
+    for units in (NOTHING, off):
+        with zeroed_weights(loaded.model, loaded.anatomy, units):
+            wanted = plain_log_likelihoods(loaded, rows, task.pass_tokens, all_logits=False)
+        with treated(loaded.model, loaded.anatomy, units):
+            for places in groups([task.size(loaded, e) for e in chosen], len(chosen), task.pass_tokens):
+                mine = log_likelihoods(loaded, [rows[place] for place in places]).cpu()
+                largest = max(largest, float((mine - torch.cat([wanted[place] for place in places])).abs().max()))
+        predicted = [int(one.argmax()) == answer for one, answer in zip(wanted, right, strict=True)]
+        same = same and bool((all_answers(loaded, task, units) == np.array(predicted)).all())
+
+    def plainly(all_logits: bool) -> float:
+        return seconds(lambda: plain_log_likelihoods(loaded, rows, task.pass_tokens, all_logits))
+
+    with treated(loaded.model, loaded.anatomy, off):
+        times = [(seconds(lambda: all_answers(loaded, task, NOTHING)), plainly(False)) for _ in range(2)]
+        everywhere = plainly(True)
+    ours, plain = np.median(times, axis=0).tolist()
+    return {
+        "exact_choice": same and largest <= WITHIN,
+        "largest_difference": largest,
+        "speedup_choice": round(plain / ours, 2),
+        "speedup_choice_all_logits": round(everywhere / ours, 2),
+        "questions": len(chosen),
+        "shared_tokens": sum(task.size(loaded, e) for e in chosen),
+        "plain_tokens": sum(len(sequel.tokens) for row in rows for sequel in row),
+        "ours_s": round(ours, 2),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="accepted for uniformity; the output is always JSON")
-    parser.parse_args()
+    parser.add_argument("--datasets", type=Path, default=Path("../shared/data"), help="folder that holds bbh")
+    options = parser.parse_args()
     catalog = Catalog(DATA)
     prepare_smollm2(catalog.smollm2_folder)
     with torch.inference_mode():
-        report({plan.model: measure(catalog, plan) for plan in PLANS})
+        results: dict[str, Any] = {p.model: measure(load(catalog.folder(p.model)), p) for p in PLANS}
+        report(results | {"choice": measure_choice(load(catalog.folder(SMOLLM2)), options.datasets)})
 
 
 if __name__ == "__main__":

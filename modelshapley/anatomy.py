@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from modelshapley.contracts import Layout, Modality
@@ -112,7 +113,7 @@ class Anatomy:
     modality: Modality
     layers: tuple[Layer, ...]
 
-    @property
+    @cached_property
     def shapes(self) -> UnitShapes:
         return UnitShapes({kind: tuple(layer.count(kind) for layer in self.layers) for kind in UnitKind})
 

@@ -32,6 +32,10 @@ class UnitOutOfRange(ModelShapleyError):
     """A unit index that the model does not have."""
 
 
+class BadTreatment(ModelShapleyError):
+    """Something that cannot be done to these units, or not with what is known."""
+
+
 class UnsafeModel(ModelShapleyError):
     """A model folder that would have to be unpickled, or that wants its own code to run."""
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from modelshapley.gates import switched_off
+from modelshapley.gates import treated
 from modelshapley.intervals import Outcomes
 from modelshapley.memory import Room
 from modelshapley.models import LoadedModel
@@ -91,7 +91,7 @@ def _chunks(
     room, found, done = Room(loaded, task.test_chunk, backward=False), [], 0
 
     def measure(start: int, size: int) -> npt.NDArray[Any]:
-        with torch.inference_mode(), switched_off(loaded.model, loaded.anatomy, deactivation):
+        with torch.inference_mode(), treated(loaded.model, loaded.anatomy, deactivation):
             return in_passes(loaded, task, examples[start : start + size], work)
 
     while done < len(examples):

@@ -1,4 +1,4 @@
-"""Scale or switch off units in a live model, and always put it back.
+"""Switch off, scale, hold or offset units in a live model, and always put it back.
 
 Gates sit on activations, never on weights: a model inside :func:`gated` has its weights untouched.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from modelshapley.anatomy import Anatomy, Site
+from modelshapley.errors import BadTreatment
 from modelshapley.units import Deactivation, UnitKind
+
+if TYPE_CHECKING:
+    from modelshapley.activations import Activations
 
 Factors = Mapping[UnitKind, npt.NDArray[np.floating]]
 Change = Callable[[Tensor, Tensor | None], Tensor]
@@ -31,28 +35,45 @@ def gated(model: nn.Module, anatomy: Anatomy, factors: Factors) -> Iterator[None
     """
     with ExitStack() as stack:
         for kind, array in factors.items():
-            if array.shape != anatomy.shapes.of(kind):
-                raise ValueError(
-                    f"factors of {kind.value}s have shape {array.shape}, not {anatomy.shapes.of(kind)}"
-                )
-            table = array.reshape(anatomy.shapes.table(kind))
-            for layer in range(anatomy.shapes.layers):
-                for site in anatomy.sites(kind, layer):
-                    here = table[layer, site.first : site.first + site.count]
-                    if np.any(here != 1):
-                        handle = hook(model, site, _scale(site, torch.as_tensor(here)))
-                        stack.callback(handle.remove)
+            for site, here in _by_site(anatomy, kind, array):
+                if bool((here != 1).any()):
+                    stack.callback(hook(model, site, _scale(site, here)).remove)
         yield
 
 
 @contextmanager
-def switched_off(model: nn.Module, anatomy: Anatomy, deactivation: Deactivation) -> Iterator[None]:
-    """The model without these units while the block runs. Raises UnitOutOfRange."""
+def treated(
+    model: nn.Module, anatomy: Anatomy, deactivation: Deactivation, activations: Activations | None = None
+) -> Iterator[None]:
+    """The model with these units treated as the deactivation says (off, unless told otherwise) in the block.
+
+    activations: of the task's probe set, from which means and deviations are taken; 'scale' needs none. Units
+    that lie in one another (a layer, and a row of its output projection) are treated one after the other.
+    Scaling by 1 and offsetting by 0 touch nothing. The hooks are gone afterwards, also after an exception.
+    Raises UnitOutOfRange, and BadTreatment for what cannot be done to these units or lacks the activations.
+    """
     deactivation.check(anatomy.shapes)
-    factors = {
-        kind: 1.0 - deactivation.mask(kind, anatomy.shapes) for kind in UnitKind if deactivation.of_kind(kind)
-    }
-    with gated(model, anatomy, factors):
+    how, value = deactivation.treatment.how, deactivation.treatment.value
+    masks = {kind: deactivation.mask(kind, anatomy.shapes) for kind, _ in deactivation.units}
+    if how == "scale":
+        with gated(model, anatomy, {kind: np.where(mask, value, 1.0) for kind, mask in masks.items()}):
+            yield
+        return
+    if activations is None:
+        raise BadTreatment(
+            f"Treating units by {how!r} needs the activations of the task's probe set, which are not given; "
+            "measure them first, with modelshapley.activations.activations_of."
+        )
+    with ExitStack() as stack:
+        for kind, mask in masks.items():
+            for site, here in _by_site(anatomy, kind, mask):
+                if not here.any() or (how == "offset" and value == 0):
+                    continue
+                usual = activations.at(site)
+                change = (
+                    _hold(site, here, usual.mean) if how == "mean" else _add(site, here, usual.deviation * value)
+                )
+                stack.callback(hook(model, site, change).remove)
         yield
 
 
@@ -85,6 +106,16 @@ def hook(model: nn.Module, site: Site, change: Change) -> Any:
         return (states, index, change(weights, index), *others)
 
     return module.register_forward_pre_hook(routing)
+
+
+def _by_site(anatomy: Anatomy, kind: UnitKind, array: npt.NDArray[np.generic]) -> Iterator[tuple[Site, Tensor]]:
+    """The sites of a kind, each with its part of an array of ``anatomy.shapes.of(kind)``: (units of the site,)."""
+    if array.shape != anatomy.shapes.of(kind):
+        raise ValueError(f"an array of {kind.value}s has shape {array.shape}, not {anatomy.shapes.of(kind)}")
+    table = array.reshape(anatomy.shapes.table(kind))
+    for layer in range(anatomy.shapes.layers):
+        for site in anatomy.sites(kind, layer):
+            yield site, torch.as_tensor(table[layer, site.first : site.first + site.count])
 
 
 def channels(site: Site, by_unit: Tensor, width: int) -> Tensor:
@@ -126,3 +157,21 @@ def _scale(site: Site, factor: Tensor) -> Change:
 
 def _scale_each(site: Site, gates: Tensor) -> Change:
     return lambda z, index: z * factors_of(site, gates, z, index)
+
+
+def _hold(site: Site, chosen: Tensor, mean: Tensor) -> Change:
+    """mean, (channels,), in the place of the channels of the chosen units."""
+
+    def change(z: Tensor, _: Tensor | None) -> Tensor:
+        return torch.where(channels(site, ~chosen.to(z.device), z.shape[-1]), z, mean.to(z))
+
+    return change
+
+
+def _add(site: Site, chosen: Tensor, offset: Tensor) -> Change:
+    """offset, (channels,), added to the channels of the chosen units."""
+
+    def change(z: Tensor, _: Tensor | None) -> Tensor:
+        return torch.where(channels(site, ~chosen.to(z.device), z.shape[-1]), z, z + offset.to(z))
+
+    return change

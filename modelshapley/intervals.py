@@ -37,6 +37,11 @@ def mean_interval(outcomes: Outcomes) -> Interval:
     return max(0.0, float(outcomes.mean()) - reach), min(1.0, float(outcomes.mean()) + reach)
 
 
+def half_width(interval: Interval) -> float:
+    """Half the distance between the ends of an interval."""
+    return (interval[1] - interval[0]) / 2
+
+
 def accuracy_interval(correct: int, n: int) -> Interval:
     """95 % Wilson score interval of a proportion, in [0, 1]."""
     interval = binomtest(correct, n).proportion_ci(confidence_level=CONFIDENCE, method="wilson")

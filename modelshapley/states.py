@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from modelshapley.anatomy import Anatomy
 from modelshapley.following import Broken, Follower, Kept
-from modelshapley.gates import switched_off
+from modelshapley.gates import treated
 from modelshapley.memory import first_line
 from modelshapley.models import LoadedModel
 from modelshapley.suffix import around_blocks
@@ -175,7 +175,7 @@ def _prove(loaded: LoadedModel, task: Task[Any], examples: Sequence[Any]) -> Non
     wanted = logits(layers)
     # What modules remember by themselves, beside what they hand on, is another pass's from here on. From the last
     # layer to the first, so that it still is for all layers below the one that is looked at.
-    with switched_off(loaded.model, loaded.anatomy, Deactivation.of({UnitKind.LAYER: [(0,)]})):
+    with treated(loaded.model, loaded.anatomy, Deactivation.of({UnitKind.LAYER: [(0,)]})):
         task.correct(loaded, examples[-1:])
     if layers > 1 and not _agree(logits(layers - 1), wanted):
         raise Broken("the last layer alone gives other logits than a full pass")

@@ -11,9 +11,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from modelshapley.activations import Activations
 from modelshapley.contracts import Comparison
-from modelshapley.gates import switched_off
-from modelshapley.intervals import Outcomes, mean_interval, paired_difference
+from modelshapley.gates import treated
+from modelshapley.intervals import Outcomes, half_width, mean_interval, paired_difference
 from modelshapley.memory import Room
 from modelshapley.models import LoadedModel
 from modelshapley.states import States
@@ -21,6 +22,7 @@ from modelshapley.tasks.base import Split, Task
 from modelshapley.tasks.batching import groups
 from modelshapley.units import Deactivation
 
+FEWEST = 30  # examples, below which no interval is taken to be narrow: shares that happen to be equal have none
 Places = tuple[int, ...]
 Through = Callable[[Places, Callable[[], Tensor]], Tensor]
 
@@ -32,17 +34,23 @@ def answers(
     seed: int = 0,
     split: Split = Split.TEST,
     states: States | None = None,
+    activations: Activations | None = None,
+    already: Outcomes | None = None,
 ) -> Iterator[tuple[Outcomes, int]]:
     """Yield (right or wrong, or how far right, for every example so far, number of them all) after each chunk.
 
     The hooks are in place only while a chunk runs, so a caller may stop, or use the model, between two.
     A chunk that does not fit the memory is measured in smaller ones. states: of this model, and of the examples
     of this task, seed and split; nothing that they hold is computed again, and they keep what is computed here.
-    Raises UnitOutOfRange, OutOfMemory.
+    activations: of this model, task and seed, for units at their mean or with an offset. already: the answers to
+    the first examples, known from before; measuring goes on behind them, and where they are all, they are yielded
+    at once. Raises UnitOutOfRange, OutOfMemory, BadTreatment.
     """
     examples = task.select(loaded, split, seed)
-    found: list[Outcomes] = []
-    done = 0
+    found: list[Outcomes] = [] if already is None or not len(already) else [already[: len(examples)]]
+    done = sum(map(len, found))
+    if found and done == len(examples):
+        yield found[0], done
     room = Room(loaded, task.test_chunk, backward=False)
     states = states or States(0, 0, "nothing is kept")
     first = loaded.anatomy.shapes.layers if deactivation.first_layer is None else deactivation.first_layer
@@ -52,7 +60,7 @@ def answers(
             return states.run(loaded, tuple(start + place for place in places), first, work)
 
         states.begin()
-        with torch.inference_mode(), switched_off(loaded.model, loaded.anatomy, deactivation):
+        with torch.inference_mode(), treated(loaded.model, loaded.anatomy, deactivation, activations):
             return in_passes(loaded, task, examples[start : start + size], task.correct, through)
 
     while done < len(examples):
@@ -86,10 +94,15 @@ def in_passes(
 
 
 def all_answers(
-    loaded: LoadedModel, task: Task[Any], deactivation: Deactivation, seed: int = 0, states: States | None = None
+    loaded: LoadedModel,
+    task: Task[Any],
+    deactivation: Deactivation,
+    seed: int = 0,
+    states: States | None = None,
+    activations: Activations | None = None,
 ) -> Outcomes:
     """Right or wrong, or how far right, for every test example; see :func:`answers`."""
-    *_, (correct, _total) = answers(loaded, task, deactivation, seed, states=states)
+    *_, (correct, _total) = answers(loaded, task, deactivation, seed, states=states, activations=activations)
     return correct
 
 
@@ -107,3 +120,11 @@ def compare(now: Outcomes, intact: Outcomes) -> Comparison:
         difference=difference,
         difference_interval=difference_interval,
     )
+
+
+def precise_enough(comparison: Comparison, wanted: float) -> bool:
+    """Whether a trial may stop here: the 95 % interval of its accuracy reaches at most `wanted` either way.
+
+    wanted: half a width, as a fraction: 0.05 is five points. Never with fewer than 30 examples.
+    """
+    return comparison.n >= FEWEST and half_width(comparison.interval) <= wanted

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from modelshapley.errors import UnitOutOfRange, UnknownName
+from modelshapley.errors import BadTreatment, UnitOutOfRange, UnknownName
 
 
 class UnitKind(StrEnum):
@@ -192,7 +192,14 @@ class Deactivation:
         return mask
 
     def check(self, shapes: UnitShapes) -> None:
-        """Raise UnitOutOfRange for the first unit that a model of these shapes does not have."""
+        """Raise UnitOutOfRange for the first unit that a model of these shapes does not have, and BadTreatment for
+        experts at their mean or with an offset.
+        """
+        if self.treatment.how != "scale" and self.of_kind(UnitKind.EXPERT):
+            raise BadTreatment(
+                f"Experts cannot be treated by {self.treatment.how!r}: they see only the tokens sent to them, so "
+                "that their weights have no mean to go by. Switch experts off, or scale them by a factor."
+            )
         for kind, units in self.units:
             if kind not in shapes.kinds:
                 raise UnitOutOfRange(f"This model has no {kind.value}s.")

@@ -11,7 +11,7 @@ from transformers.pytorch_utils import Conv1D
 
 from modelshapley.anatomy import Anatomy, Layer, Mlp
 from modelshapley.errors import UnsupportedModel
-from modelshapley.gates import switched_off
+from modelshapley.gates import treated
 from modelshapley.units import Deactivation, Unit, UnitKind
 from modelshapley.weights import oriented, zeroed_weights
 
@@ -34,7 +34,7 @@ def verify(model: nn.Module, anatomy: Anatomy) -> None:
         noise = EPSILONS * float((_logits(model, inputs) - intact).abs().max())
         coarsest = EPSILONS * torch.finfo(intact.dtype).eps
         for deactivation in _sample(anatomy):
-            with switched_off(model, anatomy, deactivation):
+            with treated(model, anatomy, deactivation):
                 off = _logits(model, inputs)
             with zeroed_weights(model, anatomy, deactivation):
                 reference = _logits(model, inputs)
@@ -122,7 +122,7 @@ def _check_layer_is_all(
 
     handle = model.get_submodule(layer.block).register_forward_hook(record, with_kwargs=True)
     try:
-        with switched_off(model, anatomy, Deactivation.of({UnitKind.LAYER: [(number,)]})):
+        with treated(model, anatomy, Deactivation.of({UnitKind.LAYER: [(number,)]})):
             _logits(model, inputs)
     finally:
         handle.remove()

@@ -1,9 +1,10 @@
-"""The weights behind each unit: how large they are, and what it means to set them to zero."""
+"""The weights behind each unit: how large they are, and what it means to scale them, to zero for one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from modelshapley.anatomy import Anatomy, Experts, Site
-from modelshapley.units import Deactivation, Unit, UnitKind
+from modelshapley.units import OFF, Deactivation, Unit, UnitKind
 
 
 def oriented(module: nn.Module) -> Tensor:
@@ -71,23 +72,46 @@ def _producers(model: nn.Module, anatomy: Anatomy, layer: int) -> list[Tensor]:
 
 @contextmanager
 def zeroed_weights(model: nn.Module, anatomy: Anatomy, deactivation: Deactivation) -> Iterator[None]:
-    """The reference for switching off: the matching weights set to zero, and put back afterwards.
+    """The reference for switching off: the matching weights set to zero, and put back afterwards; whatever the
+    deactivation says is done to the units. Which weights: see :func:`scaled_weights`.
+    """
+    with scaled_weights(model, anatomy, replace(deactivation, treatment=OFF)):
+        yield
+
+
+@contextmanager
+def scaled_weights(model: nn.Module, anatomy: Anatomy, deactivation: Deactivation) -> Iterator[None]:
+    """The reference for scaling: the matching weights times the factor, and put back afterwards.
 
     A neuron: its column of the last MLP projection. A head: its columns of the attention output projection.
     An expert: its output projection. A row: its weights and bias. A layer: weight and bias of every output
-    projection.
+    projection. Raises ValueError for a treatment other than 'scale', and for layers whose contribution goes
+    through another module before it is added (Gemma's norm undoes any factor but 0).
     """
+    if deactivation.treatment.how != "scale":
+        raise ValueError(f"weights can be scaled, but units here are put {deactivation.treatment.describe()}")
+    factor = deactivation.treatment.value
+    if factor != 0:
+        for (layer,) in deactivation.of_kind(UnitKind.LAYER):
+            _check_linear(anatomy, layer)
     saved: dict[Tensor, Tensor] = {}
     try:
         for kind, units in deactivation.units:
             for unit in units:
                 for parameter, view in _views(model, anatomy, kind, unit):
                     saved.setdefault(parameter, parameter.detach().clone())
-                    view.zero_()
+                    view.mul_(factor)
         yield
     finally:
         for parameter, original in saved.items():
             parameter.data.copy_(original)
+
+
+def _check_linear(anatomy: Anatomy, layer: int) -> None:
+    here = anatomy.layers[layer]
+    for part in (*here.attentions, here.mlp):
+        if not isinstance(part, Experts) and part.added != part.output:
+            raise ValueError(f"layer {layer} passes what it adds through {part.added}, which need not be linear")
 
 
 def _views(model: nn.Module, anatomy: Anatomy, kind: UnitKind, unit: Unit) -> Iterator[tuple[Tensor, Tensor]]:

@@ -23,7 +23,7 @@ from modelshapley import models
 from modelshapley.anatomy import Site
 from modelshapley.catalog import ASSETS, inspect_folder
 from modelshapley.errors import ModelShapleyError, OutOfMemory
-from modelshapley.gates import factors_of, hook, switched_off
+from modelshapley.gates import factors_of, hook, treated
 from modelshapley.memory import Room, recomputed
 from modelshapley.methods import load_method
 from modelshapley.models import LoadedModel, load, refuse_offloaded
@@ -83,14 +83,14 @@ def test_suffix_reuse_leaves_accelerates_hooks_where_they_were() -> None:
     with torch.no_grad(), suffix_reuse(loaded.model, loaded.anatomy) as suffix:
         task.losses(loaded, examples)
         suffix.start = 1
-        with switched_off(loaded.model, loaded.anatomy, off):
+        with treated(loaded.model, loaded.anatomy, off):
             found = task.losses(loaded, examples)
     assert forwards(loaded) == before
     assert all(
         hasattr(module, "_hf_hook") == (forward is not None)
         for module, forward in zip(loaded.model.modules(), before, strict=True)
     )
-    with torch.no_grad(), switched_off(plain.model, plain.anatomy, off):
+    with torch.no_grad(), treated(plain.model, plain.anatomy, off):
         torch.testing.assert_close(found, task.losses(plain, examples))
 
 

@@ -17,7 +17,7 @@ from modelshapley.anatomy import Experts
 from modelshapley.catalog import inspect_folder
 from modelshapley.errors import UnsupportedModel
 from modelshapley.families import FAMILIES, anatomy_of
-from modelshapley.gates import gated, switched_off
+from modelshapley.gates import gated, treated
 from modelshapley.methods import load_method
 from modelshapley.models import LoadedModel, load
 from modelshapley.scoring import Scoring, score
@@ -177,7 +177,7 @@ def test_an_expert_that_is_off_adds_nothing() -> None:
     assert isinstance(experts, Experts)
     module = loaded.model.get_submodule(experts.path)
     task = ToyTask(loaded)
-    with torch.no_grad(), switched_off(loaded.model, loaded.anatomy, Deactivation.of({UnitKind.EXPERT: [(1, 2)]})):
+    with torch.no_grad(), treated(loaded.model, loaded.anatomy, Deactivation.of({UnitKind.EXPERT: [(1, 2)]})):
         off = task.losses(loaded, task.examples("probe"))
     module.down_proj.data[2] = 0
     with torch.no_grad():
@@ -254,7 +254,7 @@ def test_a_structure_that_fails_verification_is_refused(tmp_path: Path) -> None:
     loaded = LoadedModel("x", "0" * 64, folder.anatomy, model.requires_grad_(False), None, torch.device("cpu"))
     task = ToyTask(loaded)
     off = Deactivation.of({UnitKind.LAYER: [(0,), (1,)]})
-    with torch.no_grad(), switched_off(model, folder.anatomy, off):
+    with torch.no_grad(), treated(model, folder.anatomy, off):
         assert torch.isfinite(task.losses(loaded, task.examples("probe"))).all()
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from modelshapley.errors import UnitOutOfRange, UnsupportedModel
-from modelshapley.gates import gated, switched_off
+from modelshapley.gates import gated, treated
 from modelshapley.models import LoadedModel
 from modelshapley.units import Deactivation, UnitKind
 from modelshapley.verify import verify
@@ -60,7 +60,7 @@ def by_hand(loaded: LoadedModel, off: dict[str, list[tuple[int, ...]]]) -> nn.Mo
 )
 def test_switching_off_equals_zeroing_the_weights_by_hand(loaded: LoadedModel, off: dict) -> None:
     intact = logits(loaded)
-    with switched_off(loaded.model, loaded.anatomy, Deactivation.of({UnitKind(k): v for k, v in off.items()})):
+    with treated(loaded.model, loaded.anatomy, Deactivation.of({UnitKind(k): v for k, v in off.items()})):
         gated_logits = logits(loaded)
     assert not torch.allclose(gated_logits, intact, atol=1e-3)
     torch.testing.assert_close(gated_logits, logits(loaded, by_hand(loaded, off)), atol=1e-5, rtol=1e-5)
@@ -70,7 +70,7 @@ def test_hooks_vanish_also_after_an_error(loaded: LoadedModel) -> None:
     intact = logits(loaded)
     with (
         pytest.raises(RuntimeError, match="midway"),
-        switched_off(loaded.model, loaded.anatomy, Deactivation.of({UnitKind.LAYER: [(0,)]})),
+        treated(loaded.model, loaded.anatomy, Deactivation.of({UnitKind.LAYER: [(0,)]})),
     ):
         raise RuntimeError("midway")
     assert torch.equal(logits(loaded), intact)
@@ -100,7 +100,7 @@ def test_a_factor_of_one_leaves_the_model_alone_and_half_is_between(loaded: Load
 def test_a_unit_that_is_not_there_is_named(loaded: LoadedModel) -> None:
     with (
         pytest.raises(UnitOutOfRange, match=r"head \[0, 4\].*0 to 3"),
-        switched_off(loaded.model, loaded.anatomy, Deactivation.of({UnitKind.HEAD: [(0, 4)]})),
+        treated(loaded.model, loaded.anatomy, Deactivation.of({UnitKind.HEAD: [(0, 4)]})),
     ):
         pass
 
@@ -136,6 +136,6 @@ def test_toy_units_matter() -> None:
     """The toys would prove nothing if their units did nothing."""
     loaded = tiny(VIT)
     task = ToyTask(loaded)
-    with switched_off(loaded.model, loaded.anatomy, Deactivation.of({UnitKind.LAYER: [(0,), (1,)]})):
+    with treated(loaded.model, loaded.anatomy, Deactivation.of({UnitKind.LAYER: [(0,), (1,)]})):
         off = task.losses(loaded, task.examples("probe"))
     assert (off - task.losses(loaded, task.examples("probe"))).abs().max() > 0.1

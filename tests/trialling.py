@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from modelshapley.activations import Activations
 from modelshapley.models import LoadedModel
 from modelshapley.states import States, refusal
 from modelshapley.tasks.base import Split
@@ -57,11 +58,16 @@ def some_off(loaded: LoadedModel, rng: np.random.Generator, lowest: int = 0) -> 
 
 
 def measured(
-    loaded: LoadedModel, task: Told, off: Deactivation, states: States | None = None, zeroed: bool = False
+    loaded: LoadedModel,
+    task: Told,
+    off: Deactivation,
+    states: States | None = None,
+    zeroed: bool = False,
+    activations: Activations | None = None,
 ) -> tuple[np.ndarray, Tensor]:
     task.logits.clear()
     with zeroed_weights(loaded.model, loaded.anatomy, off) if zeroed else nullcontext():
-        found = all_answers(loaded, task, NOTHING if zeroed else off, states=states)
+        found = all_answers(loaded, task, NOTHING if zeroed else off, states=states, activations=activations)
     return found, torch.cat(task.logits)
 
 
@@ -84,7 +90,7 @@ class Calls:
     def __init__(self, loaded: LoadedModel) -> None:
         self.of = [0] * loaded.anatomy.shapes.layers
         self.handles = [
-            loaded.model.get_submodule(layer.mlp.output).register_forward_hook(self._count(number))
+            loaded.model.get_submodule(layer.attentions[0].output).register_forward_hook(self._count(number))
             for number, layer in enumerate(loaded.anatomy.layers)
         ]
 

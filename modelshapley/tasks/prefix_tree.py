@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from modelshapley.models import LoadedModel
+from modelshapley.tasks.head import logits_at
 
 
 @dataclass(frozen=True)
@@ -97,25 +97,26 @@ def scored(loaded: LoadedModel, rows: Sequence[Sequence[Sequel]], guess: bool = 
                 (path[i - 1], sequel.tokens[i], sequels) for i in range(sequel.start, len(sequel.tokens))
             ]
             sequels += 1
-    kept = torch.unique(torch.tensor([node for row in entries for node, _, _ in row]))
+    predicting = [sorted({node for node, _, _ in entry}) for entry in entries]
     device = loaded.device
-    logits = loaded.model(
+    logits = logits_at(
+        loaded.model,
+        predicting,
         input_ids=ids.to(device),
         attention_mask=_mask(loaded, trees, size).to(device),
         position_ids=places.to(device),
-        logits_to_keep=kept.to(device),
         use_cache=False,
-    ).logits
+    )
     found, hits = [], []
-    # Row by row: logits of all entries at once would be a second copy of the largest tensor there is.
-    for here, entry in zip(logits.unbind(0), entries, strict=True):
-        predicting, wanted, _ = torch.tensor(entry, device=here.device).T.contiguous()
-        chosen = here[torch.searchsorted(kept.to(here.device), predicting)].float()
-        found.append(-functional.cross_entropy(chosen, wanted, reduction="none"))
+    # Row by row: in float32, logits of all rows at once would be a second copy of the largest tensor there is.
+    for here, known, entry in zip(logits, predicting, entries, strict=True):
+        at = {node: place for place, node in enumerate(known)}
+        place, wanted = torch.tensor([(at[node], token) for node, token, _ in entry], device=here.device).T
+        found.append(here.float().log_softmax(-1)[place, wanted])
         if guess:
-            hits.append((chosen.argmax(-1) == wanted).long())
+            hits.append((here.argmax(-1)[place] == wanted).long())
     by_token = torch.cat(found)
-    of = torch.tensor([sequel for row in entries for _, _, sequel in row], device=by_token.device)
+    of = torch.tensor([sequel for entry in entries for _, _, sequel in entry], device=by_token.device)
     return Scored(
         by_token.new_zeros(sequels).index_add(0, of, by_token),
         torch.bincount(of, minlength=sequels),

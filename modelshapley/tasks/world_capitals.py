@@ -17,6 +17,7 @@ from modelshapley.errors import TaskMismatch
 from modelshapley.models import LoadedModel
 from modelshapley.tasks import text
 from modelshapley.tasks.base import Split, Task
+from modelshapley.tasks.encoded import Encoded
 from modelshapley.tasks.infos import WORLD_CAPITALS
 from modelshapley.tasks.multiple_choice import likeliest
 from modelshapley.tasks.order import shuffled, stratified
@@ -66,6 +67,15 @@ class WorldCapitals(Task[Question]):
     test_chunk = 8
     single_pass = True
 
+    def __init__(self) -> None:
+        self._encoded: Encoded[Question, list[Sequel]] = Encoded(
+            lambda loaded, question: [sequel(loaded, question.prompt, choice) for choice in question.choices]
+        )
+
+    def sequels(self, loaded: LoadedModel, question: Question) -> list[Sequel]:
+        """The prompt with each capital as tokens. Raises TaskMismatch where these run together."""
+        return self._encoded.of(loaded, question)
+
     def examples(self, split: Split, seed: int = 0) -> Sequence[Question]:
         everything = questions()
         probe, test = train_test_split(
@@ -80,18 +90,18 @@ class WorldCapitals(Task[Question]):
 
     def losses(self, loaded: LoadedModel, examples: Sequence[Question]) -> Tensor:
         """Mean negative log-likelihood of the tokens of the right capital, nats."""
-        return -log_likelihoods(loaded, [[sequel(loaded, q.prompt, q.choices[q.answer])] for q in examples])
+        return -log_likelihoods(loaded, [[self.sequels(loaded, q)[q.answer]] for q in examples])
 
     def correct(self, loaded: LoadedModel, examples: Sequence[Question]) -> Tensor:
         """Right: no other choice has a mean token log-likelihood as high."""
-        rows = [[sequel(loaded, q.prompt, choice) for choice in q.choices] for q in examples]
+        rows = [self.sequels(loaded, q) for q in examples]
         return likeliest(scored(loaded, rows), [q.answer for q in examples], rows)
 
     def shown(self, loaded: LoadedModel | None, example: Question) -> ExampleShown:
         right = example.choices[example.answer]
         return ExampleShown(
             row=example.country,
-            tokens=text.pieces(loaded, sequel(loaded, example.prompt, right)) if loaded else [],
+            tokens=text.pieces(loaded, self.sequels(loaded, example)[example.answer]) if loaded else [],
             text=example.prompt,
             choices=list(example.choices),
             right=right,
