@@ -109,12 +109,17 @@ class Queues:
         """Whether a job waits in one of these queues."""
         return any(self._queue(name).count for name in names)
 
-    def tell_warm(self, worker: str, warm: Warm) -> None:
-        """What a worker keeps; told again within LOST_AFTER_S, or it counts as lost."""
+    def tell_warm(self, worker: str, warm: Warm, dropped: Iterable[str] = ()) -> None:
+        """What a worker keeps; told again within LOST_AFTER_S, or it counts as lost. dropped: models it kept before.
+
+        Where another worker keeps one of these too, it tells so at its next heartbeat.
+        """
         with self.redis.pipeline() as pipeline:
             pipeline.set(f"{WARM}:{worker}", warm.model_dump_json(), ex=LOST_AFTER_S)
             for model in {kept.model for kept in warm.models}:
                 pipeline.set(_held(model), worker, ex=LOST_AFTER_S)
+            for model in dropped:
+                pipeline.delete(_held(model))
             pipeline.execute()
 
     def rescue_trials(self) -> None:

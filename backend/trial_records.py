@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from backend.database import Database, found, now
 from backend.tables import OPEN, RunRow, TrialRow
 from modelshapley.contracts import Comparison, Off, Status, Trial
-from modelshapley.intervals import narrow_enough
+from modelshapley.intervals import precise_enough
 from modelshapley.units import OFF, Deactivation, Treatment
 
 
@@ -172,7 +172,7 @@ def _widest(session: Session, run: RunRow, key: str) -> TrialRow | None:
 def _enough(row: TrialRow, half_width: float | None) -> bool:
     if row.n == row.total:
         return True
-    return half_width is not None and narrow_enough(Comparison.model_validate(row.result), half_width)
+    return half_width is not None and precise_enough(Comparison.model_validate(row.result), half_width)
 
 
 def _key(deactivation: Deactivation) -> str:

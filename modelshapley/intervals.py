@@ -12,6 +12,7 @@ from scipy.stats import binomtest, norm, t
 from modelshapley.contracts import Comparison, Interval
 
 CONFIDENCE = 0.95
+FEWEST = 30  # examples, below which no interval is taken to be narrow: shares that happen to be equal have none
 Bools = npt.NDArray[np.bool_]
 Outcomes = npt.NDArray[Any]
 """One of each example: whether it was answered right, or the share of it that was, 0 to 1."""
@@ -76,7 +77,9 @@ def mean_reach(values: npt.NDArray[np.float64]) -> float:
     return float(t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1) * error)
 
 
-def narrow_enough(comparison: Comparison, half_width: float) -> bool:
-    """Whether the accuracy's 95 % interval reaches no further than `half_width`, a fraction, to either side."""
-    low, high = comparison.interval
-    return (high - low) / 2 <= half_width
+def precise_enough(comparison: Comparison, wanted: float) -> bool:
+    """Whether a trial may stop here: the 95 % interval of its accuracy reaches at most `wanted` either way.
+
+    wanted: half a width, as a fraction: 0.05 is five points. Never with fewer than 30 examples.
+    """
+    return comparison.n >= FEWEST and half_width(comparison.interval) <= wanted

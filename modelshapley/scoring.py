@@ -51,7 +51,7 @@ class Scoring:
     limit: int
     seed: int = 0
     per_class: bool = False
-    pause: Callable[[], object] = lambda: None
+    pause: Callable[[], None] = lambda: None
 
     def plan(self) -> dict[str, Any]:
         """All that the sums depend on, JSON-able. The same for every shard."""

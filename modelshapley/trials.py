@@ -14,7 +14,7 @@ from torch import Tensor
 from modelshapley.activations import Activations
 from modelshapley.contracts import Comparison
 from modelshapley.gates import treated
-from modelshapley.intervals import Outcomes, half_width, mean_interval, paired_difference
+from modelshapley.intervals import Outcomes, mean_interval, paired_difference
 from modelshapley.memory import Room
 from modelshapley.models import LoadedModel
 from modelshapley.states import States
@@ -22,7 +22,6 @@ from modelshapley.tasks.base import Split, Task
 from modelshapley.tasks.batching import groups
 from modelshapley.units import Deactivation
 
-FEWEST = 30  # examples, below which no interval is taken to be narrow: shares that happen to be equal have none
 Places = tuple[int, ...]
 Through = Callable[[Places, Callable[[], Tensor]], Tensor]
 
@@ -120,11 +119,3 @@ def compare(now: Outcomes, intact: Outcomes) -> Comparison:
         difference=difference,
         difference_interval=difference_interval,
     )
-
-
-def precise_enough(comparison: Comparison, wanted: float) -> bool:
-    """Whether a trial may stop here: the 95 % interval of its accuracy reaches at most `wanted` either way.
-
-    wanted: half a width, as a fraction: 0.05 is five points. Never with fewer than 30 examples.
-    """
-    return comparison.n >= FEWEST and half_width(comparison.interval) <= wanted

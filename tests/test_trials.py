@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from modelshapley.contracts import Comparison
-from modelshapley.intervals import half_width, mean_interval
+from modelshapley.intervals import half_width, mean_interval, precise_enough
 from modelshapley.models import LoadedModel
 from modelshapley.states import logits_of
-from modelshapley.trials import all_answers, answers, compare, precise_enough
+from modelshapley.trials import all_answers, answers, compare
 from modelshapley.units import Deactivation, Treatment, UnitKind
 from modelshapley.weights import scaled_weights, zeroed_weights
 from tests.tasks.made import TEXTS, jsonl, model, task, tokenizer

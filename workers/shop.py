@@ -127,6 +127,7 @@ def open_shop() -> Shop:
             settings.model_memory_bytes,
             settings.trial_memory_bytes,
             turns.give_way,
+            turns.tell,
         ),
         tasks=WarmTasks(settings.dataset_folders, records.tasks),
         task_checks=TaskChecks(redis),

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from modelshapley.contracts import Status, Trial
-from modelshapley.intervals import Outcomes, narrow_enough, pack, unpack
+from modelshapley.intervals import Outcomes, pack, precise_enough, unpack
 from modelshapley.trials import answers, compare
 from workers.failures import failures_recorded
 from workers.shop import Shop, open_shop
@@ -49,10 +49,15 @@ def _chunks(shop: Shop, trial: Trial, already: Outcomes | None) -> Iterator[tupl
     intact = shop.intact(run, loaded, task)
     states = shop.warm.states(loaded, task, run.seed)
     deactivation = trial.off.deactivation(trial.treatment)
-    for correct, total in answers(loaded, task, deactivation, run.seed, states=states):
+    needed = deactivation.treatment.how != "scale"
+    activations = shop.warm.activations(loaded, task, run.seed) if needed else None
+    measuring = answers(
+        loaded, task, deactivation, run.seed, states=states, activations=activations, already=already
+    )
+    for correct, total in measuring:
         comparison = compare(correct, intact)
         wanted = trial.half_width
-        enough = len(correct) == total or (wanted is not None and narrow_enough(comparison, wanted))
+        enough = len(correct) == total or (wanted is not None and precise_enough(comparison, wanted))
         values: dict[str, Any] = {
             "n": len(correct),
             "total": total,

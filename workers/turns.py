@@ -21,6 +21,9 @@ class Server(Protocol):
     def serve_trial(self) -> bool:
         """Do one trial that waits; False where there is none."""
 
+    def tell(self) -> None:
+        """Tell the world what the worker keeps now."""
+
 
 class Turns:
     """Of one worker, which sets `server` as it starts; without one nothing else waits."""
@@ -42,6 +45,11 @@ class Turns:
         finally:
             self._inside = False
             self._next = time.monotonic() + LOOK_S
+
+    def tell(self) -> None:
+        """What the worker keeps has changed."""
+        if self.server is not None:
+            self.server.tell()
 
     def over(self, began: float) -> bool:
         """Whether a trial that began its turn then, by time.monotonic, should put itself behind the others."""

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from modelshapley import contracts
+from modelshapley.activations import Activations, activations_of
 from modelshapley.catalog import SMOLLM2, Catalog, ModelFolder
 from modelshapley.contracts import Dtype, WarmModel
 from modelshapley.demo import prepare_smollm2
@@ -25,6 +26,7 @@ from modelshapley.units import Deactivation
 from workers.warm_states import WarmStates
 
 log = logging.getLogger(__name__)
+Key = tuple[str, str, int]
 
 
 class Warm:
@@ -32,7 +34,7 @@ class Warm:
 
     model_memory: None: half of the device's. A model in use is never dropped, though it may be larger than that.
     trial_memory: bytes of host memory for hidden states of all of them; 0: trials compute every layer.
-    pause: called between two chunks of what takes long.
+    pause: called between two chunks of what takes long; changed: after another model has been loaded.
     """
 
     def __init__(
@@ -42,7 +44,8 @@ class Warm:
         dtype: Dtype = "float32",
         model_memory: int | None = None,
         trial_memory: int = 0,
-        pause: Callable[[], object] = lambda: None,
+        pause: Callable[[], None] = lambda: None,
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
         self._catalog = catalog
         self._device = device
@@ -50,10 +53,11 @@ class Warm:
         self._budget = memory_of(device) // 2 if model_memory is None else model_memory
         self._models: OrderedDict[str, LoadedModel] = OrderedDict()
         self._stamps: dict[str, object] = {}
-        self._intact: dict[tuple[str, str, int], Outcomes] = {}
+        self._intact: dict[Key, Outcomes] = {}
+        self._activations: dict[Key, Activations] = {}
         self._states = WarmStates(trial_memory)
         self._users: Counter[str] = Counter()
-        self._pause = pause
+        self._pause, self._changed = pause, changed
 
     def model(self, model_id: str) -> LoadedModel:
         """The model, loaded if it is not here or its files have changed. Raises what catalog and load raise."""
@@ -66,8 +70,9 @@ class Warm:
             self._make_room(model_id, size_on_disk(folder))  # before loading, so that both never need room at once
             self._models[model_id] = load(folder, self._device, self._dtype)
             self._stamps[model_id] = stamp
+            self._make_room(model_id)
+            self._changed()
         self._models.move_to_end(model_id)
-        self._make_room(model_id)
         return self._models[model_id]
 
     @contextmanager
@@ -99,6 +104,13 @@ class Warm:
             found = [correct]
             self._pause()
         return found[0]
+
+    def activations(self, loaded: LoadedModel, task: Task[Any], seed: int) -> Activations:
+        """What units are like on the task's probe examples, for trials that hold them at their mean, say."""
+        key = (loaded.id, task.fingerprint(seed), seed)
+        if key not in self._activations:
+            self._activations[key] = activations_of(loaded, task, seed, pause=self._pause)
+        return self._activations[key]
 
     def states(self, loaded: LoadedModel, task: Task[Any], seed: int) -> States:
         """What is kept of passes over the task's test examples, for trials."""
@@ -133,8 +145,9 @@ class Warm:
         self._models.pop(model_id, None)
         self._stamps.pop(model_id, None)
         self._states.forget(model_id)
-        for key in [key for key in self._intact if key[0] == model_id]:
-            del self._intact[key]
+        for known in (self._intact, self._activations):
+            for key in [key for key in known if key[0] == model_id]:
+                known.pop(key)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 

@@ -101,8 +101,9 @@ class WarmWorker(SimpleWorker):
 
     def tell(self) -> None:
         """Tell the world anew what this worker keeps; from the thread of the jobs only."""
-        self._told = self._warm()
-        self._served.tell_warm(self.name, self._told)
+        before, self._told = self._told, self._warm()
+        dropped = {kept.model for kept in before.models} - {kept.model for kept in self._told.models}
+        self._served.tell_warm(self.name, self._told, dropped)
 
     def run_maintenance_tasks(self) -> None:
         super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
