@@ -17,8 +17,9 @@ from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry as RedisRetry
 from rq import Queue, Retry, Worker
-from rq.job import Dependency, JobStatus
+from rq.job import Dependency, Job, JobStatus
 from rq.serializers import JSONSerializer
+from rq.utils import as_text
 
 from modelshapley.contracts import Warm, WorkerInfo
 
@@ -81,12 +82,12 @@ class Queues:
         shards: of a run in several, the numbers of those that are still to be added up. Each is a job of its own,
         and the run's job, which merges them, waits until all have ended, well or not.
         """
-        parts = [_job_id("run", f"{run_id}-{number}") for number in shards]
+        parts = [job_named("run", f"{run_id}-{number}") for number in shards]
         for job_id, number in zip(parts, shards, strict=True):
             self._enqueue(RUNS, "workers.jobs.score_shard", job_id, (run_id, number))
         # In front when its turn comes: no other run should be begun before this one is finished.
         after = Dependency(jobs=list(parts), allow_failure=True, enqueue_at_front=True) if parts else None
-        self._enqueue(RUNS, "workers.jobs.score_run", _job_id("run", run_id), (run_id,), after)
+        self._enqueue(RUNS, "workers.jobs.score_run", job_named("run", run_id), (run_id,), after)
 
     def enqueue_trial(self, trial_id: str, model: str, turn: int = 0) -> None:
         """Queue the turn of a trial by its id alone, for workers that hold the model where there are any.
@@ -94,25 +95,25 @@ class Queues:
         Again for one that is queued already changes nothing.
         """
         name = trials_of(model) if self.redis.exists(_held(model)) else TRIALS
-        job_id = _job_id("trial", f"{trial_id}-{turn}")
+        job_id = job_named("trial", f"{trial_id}-{turn}")
         self._enqueue(name, "workers.trial_jobs.measure_trial", job_id, (trial_id, turn))
 
     def enqueue_task_check(self, check_id: str) -> None:
         """Queue a look at a task: someone waits for it as for a trial."""
-        self._enqueue(TRIALS, "workers.task_checks.check_task", _job_id("task", check_id), (check_id,))
+        self._enqueue(TRIALS, "workers.task_checks.check_task", job_named("task", check_id), (check_id,))
 
     def enqueue_check(self, run_id: str) -> None:
         """Queue the check of a run's maps, behind all other work; again changes nothing while it waits or runs."""
-        self._enqueue(CHECKS, "workers.checking.check_run", _job_id("check", run_id), (run_id,))
+        self._enqueue(CHECKS, "workers.checking.check_run", job_named("check", run_id), (run_id,))
 
     def waiting(self, names: Iterable[str]) -> bool:
         """Whether a job waits in one of these queues."""
         return any(self._queue(name).count for name in names)
 
     def tell_warm(self, worker: str, warm: Warm, dropped: Iterable[str] = ()) -> None:
-        """What a worker keeps; told again within LOST_AFTER_S, or it counts as lost. dropped: models it kept before.
+        """What a worker keeps; told again within LOST_AFTER_S, or it counts as lost.
 
-        Where another worker keeps one of these too, it tells so at its next heartbeat.
+        dropped: models it kept before; another worker that keeps one of these too says so at its next heartbeat.
         """
         with self.redis.pipeline() as pipeline:
             pipeline.set(f"{WARM}:{worker}", warm.model_dump_json(), ex=LOST_AFTER_S)
@@ -122,13 +123,30 @@ class Queues:
                 pipeline.delete(_held(model))
             pipeline.execute()
 
+    def lost(self, job_ids: Sequence[str]) -> set[str]:
+        """Those of these jobs that wait, as Redis says, though no queue holds them.
+
+        A worker that listens to several queues takes a job out before anything says that it has it; killed just
+        then it takes the job along.
+        """
+        jobs = [job for job in Job.fetch_many(job_ids, self.redis, SERIALIZER) if job is not None]
+        waiting = [job for job in jobs if job.get_status(refresh=False) is JobStatus.QUEUED]
+        held = {name: set(self._queue(name).get_job_ids()) for name in {job.origin for job in waiting}}
+        return {job.id for job in waiting if job.id not in held[job.origin]}
+
+    def push_again(self, job_id: str) -> None:
+        job = Job.fetch(job_id, self.redis, SERIALIZER)
+        self._queue(job.origin).push_job_id(job_id)
+
     def rescue_trials(self) -> None:
         """Trials that wait for workers that keep a model loaded go to all workers once there is none any more."""
         for queue in Queue.all(connection=self.redis, serializer=SERIALIZER):
             key = queue.name.removeprefix(OF_A_MODEL)
             if key == queue.name or not queue.count or self.redis.exists(f"{WARM}:model:{key}"):
                 continue
-            while (job_id := queue.pop_job_id()) is not None:
+            popped: Any
+            while popped := self.redis.lpop(queue.key):
+                job_id = as_text(popped)
                 job = queue.fetch_job(job_id)
                 if job is not None:
                     job.origin = TRIALS
@@ -228,7 +246,8 @@ class Events:
                 yield str(event_id), fields["event"], fields["data"]
 
 
-def _job_id(kind: Kind | Literal["check", "task"], identifier: str) -> str:
+def job_named(kind: Kind | Literal["check", "task"], identifier: str) -> str:
+    """Name of a job: of a run or one of its shards ('<id>-<shard>'), a turn of a trial ('<id>-<turn>') ..."""
     return f"{kind}-{identifier}"
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import torch
 
-from backend.queues import Queues, connect_patiently
+from backend.queues import Queues, connect_patiently, job_named
 from backend.records import Records
 from backend.schema import migrate
 from backend.settings import Settings
@@ -98,6 +98,14 @@ class Shop:
         if begun is not None:
             self.queues.publish("trial", trial_id, "status", begun.trial, begun.trial.sequence)
         return begun
+
+    def open_jobs(self) -> list[str]:
+        """Names of the jobs that the records wait for."""
+        runs, records = self.records.unfinished_runs(), self.records
+        trials = [job_named("trial", f"{waiting.trial}-{waiting.turn}") for waiting in records.waiting_trials()]
+        shards = [f"{run.id}-{n}" for run in runs if run.shards > 1 for n in records.unfinished_shards(run)]
+        checks = [job_named("check", run.id) for run in records.unchecked_runs()]
+        return [*trials, *(job_named("run", name) for name in (*(run.id for run in runs), *shards)), *checks]
 
     def intact(self, run: Run, loaded: LoadedModel, task: Task[Any]) -> Outcomes:
         """The intact model's answers to the test examples of a finished run, as they were when it was scored."""

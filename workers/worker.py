@@ -35,11 +35,14 @@ class WarmWorker(SimpleWorker):
 
     RQ's own takes a killed worker's job for alive until the job's time limit; here a thread beats every
     HEARTBEAT_S while a job runs, and a job silent for LOST_AFTER_S is given to another worker. warm: tells what
-    the worker keeps.
+    the worker keeps; open_jobs: names of all jobs that the records wait for.
     """
 
-    def __init__(self, queues: Queues, name: str, warm: Callable[[], Warm]) -> None:
-        self._served, self._warm = queues, warm
+    def __init__(
+        self, queues: Queues, name: str, warm: Callable[[], Warm], open_jobs: Callable[[], list[str]]
+    ) -> None:
+        self._served, self._warm, self._open_jobs = queues, warm, open_jobs
+        self._lost: set[str] = set()
         self._told = warm()
         super().__init__(
             [TRIALS, RUNS, CHECKS],
@@ -106,8 +109,20 @@ class WarmWorker(SimpleWorker):
         self._served.tell_warm(self.name, self._told, dropped)
 
     def run_maintenance_tasks(self) -> None:
+        """RQ's own for all queues there are, since nobody may listen to that of a lost worker's model any more."""
+        self.queues = Queue.all(connection=self.connection, serializer=self.serializer)
         super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
         self._served.rescue_trials()
+        self._find_lost()
+        self._listen()
+
+    def _find_lost(self) -> None:
+        """What is lost at two looks in a row is queued again: at one it may be on its way to a worker."""
+        lost = self._served.lost(self._open_jobs())
+        for job_id in lost & self._lost:
+            log.warning("job %s was lost on its way to a worker; it is queued again", job_id)
+            self._served.push_again(job_id)
+        self._lost = lost - self._lost
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
         return LOST_AFTER_S
