@@ -144,8 +144,10 @@ class Queues:
             key = queue.name.removeprefix(OF_A_MODEL)
             if key == queue.name or not queue.count or self.redis.exists(f"{WARM}:model:{key}"):
                 continue
-            popped: Any
-            while popped := self.redis.lpop(queue.key):
+            while True:
+                popped: Any = self.redis.lpop(queue.key)
+                if popped is None:
+                    break
                 job_id = as_text(popped)
                 job = queue.fetch_job(job_id)
                 if job is not None:

@@ -1,4 +1,4 @@
-"""What a trial saves by starting at the first touched layer, and that its figures stay exact; in this process.
+"""What a trial saves by starting at the first touched layer, that its figures stay exact, how quickly it answers.
 
     python -m benchmarks.live --json [--datasets ../shared/data]
 
@@ -16,6 +16,8 @@ chunks take equally long.
 are the same, intact and with units off. `speedup_choice` = time of the plain loop, by that of ours, which computes
 a prompt once; the plain loop here computes logits only from the first position on that counts in a batch.
 `speedup_choice_all_logits` = the same with all logits.
+
+`service`: through the real API, Redis and one worker (benchmarks.live_service). `--only` measures one part.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ import numpy as np
 import torch
 
 from benchmarks.common import DATA, report
+from benchmarks.live_service import measure_service
 from benchmarks.plain import plain_answers, plain_log_likelihoods, sequels_of
 from modelshapley.catalog import DIGITS_VIT, SMOLLM2, Catalog
 from modelshapley.demo import prepare_smollm2
@@ -205,12 +208,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="accepted for uniformity; the output is always JSON")
     parser.add_argument("--datasets", type=Path, default=Path("../shared/data"), help="folder that holds bbh")
+    parser.add_argument("--only", choices=["engine", "choice", "service"], help="default: all")
+    parser.add_argument("--clients", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=60)
     options = parser.parse_args()
     catalog = Catalog(DATA)
     prepare_smollm2(catalog.smollm2_folder)
+    wanted = [options.only] if options.only else ["service", "engine", "choice"]
+    results: dict[str, Any] = {}
     with torch.inference_mode():
-        results: dict[str, Any] = {p.model: measure(load(catalog.folder(p.model)), p) for p in PLANS}
-        report(results | {"choice": measure_choice(load(catalog.folder(SMOLLM2)), options.datasets)})
+        if "service" in wanted:
+            results["service"] = measure_service(options.clients, options.seconds)
+        if "engine" in wanted:
+            results |= {plan.model: measure(load(catalog.folder(plan.model)), plan) for plan in PLANS}
+        if "choice" in wanted:
+            results["choice"] = measure_choice(load(catalog.folder(SMOLLM2)), options.datasets)
+    report(results)
 
 
 if __name__ == "__main__":
