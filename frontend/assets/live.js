@@ -6,33 +6,40 @@
   const api = (path) => root() + "api/v1" + path;
   const AGAIN_MS = 1500;
   const SILENCE_MS = 20000;
+  const BURST_MS = 150;
   let source = null;
 
   MS.ended = (trial) => ["done", "failed", "cancelled"].includes(trial.status);
   MS.following = () => source !== null;
   const onMap = () => document.getElementById("tray-figures") !== null;
 
-  /* Follow one trial; an older one is let go, so that its late events cannot be taken for this one's.
-     Every connection begins with the trial as it is now, so a lost one is simply opened again. */
+  /* Follow one trial; an older one is let go, so that its late events cannot be taken for this one's. Of this one,
+     only what is newer than what is shown counts: after a reconnect the first event may tell what is known. */
   MS.follow = function (trial) {
     MS.unfollow();
     if (!trial || MS.ended(trial)) return;
     const mine = (source = new EventSource(api(`/trials/${trial.id}/events`)));
+    let shown = trial.sequence;
     const take = (event) => {
       if (source !== mine) return;
       if (!onMap()) return MS.unfollow();
       const now = JSON.parse(event.data);
       if (MS.ended(now)) MS.unfollow();
-      set("trial", { data: now });
       set("connection", { data: "ok" });
+      if (now.id !== trial.id || now.sequence <= shown) return;
+      shown = now.sequence;
+      set("trial", { data: now });
     };
     mine.addEventListener("progress", take);
     mine.addEventListener("status", take);
+    mine.onopen = () => source === mine && set("connection", { data: "ok" });
     mine.onerror = () => {
-      mine.close();
-      if (source !== mine || !onMap()) return;
+      if (source !== mine || !onMap()) return mine.close();
       set("connection", { data: "lost" });
-      setTimeout(() => source === mine && MS.follow(trial), AGAIN_MS);
+      // The browser itself reconnects, and goes on after the last event it has. It gives up at an answer that is
+      // no stream (a 503, a proxy's page); then we ask again, from the beginning.
+      if (mine.readyState !== EventSource.CLOSED) return;
+      setTimeout(() => source === mine && MS.follow({ ...trial, sequence: shown }), AGAIN_MS);
     };
   };
 
@@ -41,16 +48,18 @@
     source = null;
   };
 
-  /* A burst of clicks becomes one trial; one that gets no answer is asked for again until it does. */
+  /* The first click is sent at once; those that follow within BURST_MS become one trial. One that gets no answer is
+     asked for again until it does. */
   let timer = null;
   let number = 0;
   let answered = 0;
   let asked = null;
+  let sent = -Infinity;
 
   MS.settle = function (selection) {
     MS.unfollow();
     number += 1;
-    ask({ ...selection, number }, 150);
+    ask({ ...selection, number }, Math.max(0, sent + BURST_MS - performance.now()));
   };
 
   function ask(selection, delay) {
@@ -58,6 +67,7 @@
     clearTimeout(timer);
     timer = setTimeout(() => {
       if (!onMap()) return;
+      sent = performance.now();
       set("settled", { data: { ...selection, asked: Date.now() } });
       ask(selection, SILENCE_MS);
     }, delay);
@@ -96,6 +106,7 @@
         : "The server does not answer. This page keeps trying; check that `modelshapley up` is running.";
     }
     const banner = document.getElementById("banner");
+    if (banner && !words && !banner.hidden && MS.settling() && onMap()) ask(asked, 0);
     if (banner && banner.textContent !== words) {
       banner.textContent = words;
       banner.hidden = !words;
