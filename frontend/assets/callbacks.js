@@ -119,6 +119,7 @@
     /* Grey while the figures are not those of what is switched off now. The button that measures the rest. */
     present(trial, answered) {
       MS.answered(answered);
+      if (trial && trial.status === "cancelled") MS.overtaken();
       const waiting = trial && !trial.n && !MS.ended(trial);
       const early = trial && trial.status === "done" && trial.n < trial.total;
       return [MS.settling() || waiting ? "tray-figures pending" : "tray-figures", !early];

@@ -54,6 +54,7 @@
   let number = 0;
   let answered = 0;
   let asked = null;
+  let repeated = null;
   let sent = -Infinity;
 
   MS.settle = function (selection) {
@@ -79,6 +80,15 @@
     if (answer.failed) return ask(asked, AGAIN_MS);
     answered = number;
     clearTimeout(timer);
+  };
+
+  /* Another trial of this session took the place of the one in view, and it was not we who asked for it (a request
+     that overtook another, a duplicated tab): asked for once more, and only once. */
+  MS.overtaken = function () {
+    if (repeated === number || answered !== number) return;
+    repeated = number;
+    answered = null;
+    ask(asked, BURST_MS);
   };
 
   MS.settling = () => answered !== number;

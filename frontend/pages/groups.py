@@ -53,16 +53,17 @@ def layout() -> Any:
             html.Div("Reading the groups …", id="groups-list"),
             html.Div(
                 [
-                    dmc.Select(id="group-a", size="xs", placeholder="A", **{"aria-label": "Group A"}),
+                    html.Div(dmc.Select(id="group-a", size="xs", placeholder="A", **{"aria-label": "Group A"})),
+                    html.Div(dmc.Select(id="group-b", size="xs", placeholder="B", **{"aria-label": "Group B"})),
                     dmc.SegmentedControl(
                         id="group-how",
                         data=list(OPERATIONS),
                         value="both",
                         size="xs",
+                        className="wide",
                         **{"aria-label": "Which units of groups A and B"},
                     ),
-                    dmc.Select(id="group-b", size="xs", placeholder="B", **{"aria-label": "Group B"}),
-                    dmc.Button("Take", id="group-take", variant="light", size="xs"),
+                    dmc.Button("Take", id="group-take", variant="light", size="xs", className="wide"),
                 ],
                 id="group-sets",
                 className="set-grid",
