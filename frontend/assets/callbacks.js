@@ -117,12 +117,18 @@
     },
 
     /* Grey while the figures are not those of what is switched off now. The button that measures the rest. */
-    present(trial, answered) {
+    present(trial, answered, drawn) {
       MS.answered(answered);
       if (trial && trial.status === "cancelled") MS.overtaken();
-      const waiting = trial && !trial.n && !MS.ended(trial);
+      const here = trial && (drawn || "").startsWith(`${trial.id} `);
+      const waiting = trial && (!here || (!trial.n && !MS.ended(trial)));
       const early = trial && trial.status === "done" && trial.n < trial.total;
       return [MS.settling() || waiting ? "tray-figures pending" : "tray-figures", !early];
+    },
+
+    drawn() {
+      MS.drawn();
+      return dc.no_update;
     },
 
     follow(trial) {

@@ -7,6 +7,7 @@
   const AGAIN_MS = 1500;
   const SILENCE_MS = 20000;
   const BURST_MS = 150;
+  const PATIENCE_MS = 1000;
   let source = null;
 
   MS.ended = (trial) => ["done", "failed", "cancelled"].includes(trial.status);
@@ -17,18 +18,22 @@
      only what is newer than what is shown counts: after a reconnect the first event may tell what is known. */
   MS.follow = function (trial) {
     MS.unfollow();
-    if (!trial || MS.ended(trial)) return;
+    if (!trial || MS.ended(trial) || trial.id === over) return;
     const mine = (source = new EventSource(api(`/trials/${trial.id}/events`)));
     let shown = trial.sequence;
     const take = (event) => {
       if (source !== mine) return;
       if (!onMap()) return MS.unfollow();
       const now = JSON.parse(event.data);
-      if (MS.ended(now)) MS.unfollow();
       set("connection", { data: "ok" });
-      if (now.id !== trial.id || now.sequence <= shown) return;
+      if (now.id !== trial.id) return;
+      if (MS.ended(now)) {
+        over = now.id;
+        MS.unfollow();
+      }
+      if (now.sequence <= shown) return;
       shown = now.sequence;
-      set("trial", { data: now });
+      show(now);
     };
     mine.addEventListener("progress", take);
     mine.addEventListener("status", take);
@@ -41,6 +46,26 @@
       if (mine.readyState !== EventSource.CLOSED) return;
       setTimeout(() => source === mine && MS.follow({ ...trial, sequence: shown }), AGAIN_MS);
     };
+  };
+
+  /* The server draws the figures. An event that comes while it does waits until they are there, the newest in the
+     place of older ones: Dash would throw the answer away, and of a quick trial only the end would be seen. */
+  let over = null;
+  let drawing = -Infinity;
+  let held = null;
+
+  function show(trial) {
+    held = trial;
+    const wait = drawing + PATIENCE_MS - performance.now();
+    if (wait > 0) return setTimeout(() => held === trial && MS.drawn(), wait);
+    held = null;
+    drawing = performance.now();
+    set("trial", { data: trial });
+  }
+
+  MS.drawn = function () {
+    drawing = -Infinity;
+    if (held && onMap()) show(held);
   };
 
   MS.unfollow = function () {
@@ -59,6 +84,7 @@
 
   MS.settle = function (selection) {
     MS.unfollow();
+    held = null;
     number += 1;
     ask({ ...selection, number }, Math.max(0, sent + BURST_MS - performance.now()));
   };

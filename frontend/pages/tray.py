@@ -44,6 +44,7 @@ def layout(run: Run, treated: Treatment) -> Any:
         dcc.Store(id="connection", data="ok"),
         dcc.Store(id="ranked"),
         dcc.Store(id="taken"),
+        dcc.Store(id="drawn"),
         html.Div(id="followed", hidden=True),
     ]
     return html.Aside(
@@ -182,6 +183,7 @@ def register(app: Dash, api: AsyncClient, maps: Maps) -> None:
 
     @app.callback(
         Output("tray-figures", "children"),
+        Output("drawn", "data"),
         Input("trial", "data"),
         Input("connection", "data"),
         Input("reading", "data"),
@@ -190,10 +192,10 @@ def register(app: Dash, api: AsyncClient, maps: Maps) -> None:
     )
     async def _show(data: Any, connection: str, reading: str, run: Any) -> Any:
         if data is None:
-            return no_update
+            return no_update, no_update
         trial, intact = Trial.model_validate(data), Run.model_validate(run).intact
         assert intact is not None
-        return trial_view(trial, intact, connection == "lost", reading)
+        return trial_view(trial, intact, connection == "lost", reading), f"{trial.id} {trial.sequence}"
 
     groups.register(app, api)
     app.clientside_callback(
@@ -225,7 +227,11 @@ def register(app: Dash, api: AsyncClient, maps: Maps) -> None:
         Output("early", "hidden"),
         Input("trial", "data"),
         Input("answered", "data"),
+        Input("drawn", "data"),
         prevent_initial_call=True,
+    )
+    app.clientside_callback(
+        ClientsideFunction("page", "drawn"), Output("followed", "title"), Input("drawn", "data")
     )
     app.clientside_callback(
         ClientsideFunction("page", "follow"), Output("followed", "children"), Input("trial", "data")
