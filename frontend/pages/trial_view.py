@@ -116,12 +116,12 @@ def _counting(trial: Trial, now: Measured) -> str:
         return f"{trial.n} of {trial.total} test examples"
     if trial.n == trial.total:
         return f"measured on all {trial.total} test examples"
-    return f"stopped at ±{half_width(now.accuracy, now.interval)} after {trial.n} of {trial.total} test examples"
+    return f"stopped at ±{half_width(now.interval)} after {trial.n} of {trial.total} test examples"
 
 
-def half_width(accuracy: float, interval: Interval) -> str:
-    """The longer side of an interval: '2.0 pts'."""
-    return f"{100 * max(accuracy - interval[0], interval[1] - accuracy):.1f} pts"
+def half_width(interval: Interval) -> str:
+    """Half of an interval's length, which is what an early stop goes by: '2.0 pts'."""
+    return f"{100 * (interval[1] - interval[0]) / 2:.1f} pts"
 
 
 def _strip(now: Measured, intact: float) -> Any:

@@ -89,7 +89,7 @@ def test_a_prediction_of_scaled_units_says_what_is_taken() -> None:
 
 def test_an_early_stop_tells_how_wide_and_after_how_many() -> None:
     shown = text(trial_view(trial(n=128, half_width=0.05), INTACT, False, "two-sided"))
-    assert "stopped at ±3.0 pts after 128 of 360 test examples" in shown
+    assert "stopped at ±2.5 pts after 128 of 360 test examples" in shown
     assert "measured on all 360 test examples" in text(trial_view(trial(), INTACT, False, "two-sided"))
 
 
