@@ -59,10 +59,13 @@ class LocalNamesOnly:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
+        if scope["type"] in ("http", "websocket"):
             host = Headers(scope=scope).get("host", "")
             name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
             if not is_loopback(name.strip("[]")):
+                if scope["type"] == "websocket":
+                    await send({"type": "websocket.close", "code": 1008, "reason": "loopback names only"})
+                    return
                 answer = problem(
                     421, f"Without an API key this server answers on loopback names only, not as {host!r}."
                 )

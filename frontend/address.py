@@ -1,7 +1,7 @@
 """The address of a screen: which map is shown and what is switched off. Pure.
 
 `/runs/ID?method=two-sided&unit=head&off=head:0.1,2.3-5;layer:4`, or, for a share of the ranking,
-`&off=least:0.2:head:two-sided`.
+`&off=least:0.2:head:two-sided`; `&do=scale:0.5` where the units are not switched off but treated otherwise.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import parse_qs, quote
 
-from modelshapley.units import Deactivation, UnitKind
+from modelshapley.units import OFF, Deactivation, Treatment, UnitKind
 
 RUN_PATH = re.compile(r"^/runs/([0-9A-Za-z_-]{1,64})/?$")
 SPAN = {
@@ -35,14 +35,15 @@ class Ranked:
 class View:
     """What a map's address says; None where it says nothing, or nothing that can be understood.
 
-    unclear: the parts that could not be. An `off` with one such part is left out as a whole: another
-    deactivation than the link's would be measured otherwise.
+    unclear: the parts that could not be. An `off` with one such part, or with a `do` like that, is left out as a
+    whole: another deactivation than the link's would be measured otherwise.
     """
 
     method: str | None = None
     unit: UnitKind | None = None
     off: Deactivation | Ranked | None = None
     unclear: tuple[str, ...] = ()
+    treatment: Treatment = OFF
 
 
 def run_of(path: str) -> str | None:
@@ -62,7 +63,12 @@ def parse(search: str) -> View:
     except ValueError as error:
         off = None
         unclear.append(f"off={error}")
-    return View(method=query.get("method"), unit=kind, off=off, unclear=tuple(unclear))
+    try:
+        treatment = _treatment(query.get("do"))
+    except ValueError:
+        off, treatment = None, OFF
+        unclear.append(f"do={_clipped(query['do'])}")
+    return View(query.get("method"), kind, off, tuple(unclear), treatment)
 
 
 def write(run: str, view: View) -> str:
@@ -76,6 +82,9 @@ def write(run: str, view: View) -> str:
         parts.append(f"off={view.off.which}:{view.off.fraction:g}:{view.off.unit.value}:{quote(view.off.method)}")
     elif view.off:
         parts.append(f"off={write_off(view.off)}")
+    if view.treatment != OFF:
+        value = "" if view.treatment.how == "mean" else f":{view.treatment.value:g}"
+        parts.append(f"do={view.treatment.how}{value}")
     return f"/runs/{run}" + ("?" + "&".join(parts) if parts else "")
 
 
@@ -117,6 +126,14 @@ def _off(text: str) -> Deactivation | Ranked | None:
                 raise ValueError(_clipped(f"{name}:{span}"))
             off.setdefault(kind, []).extend((*outer, i) for i in range(first, end + 1))
     return Deactivation.of(off) if off else None
+
+
+def _treatment(text: str | None) -> Treatment:
+    """'scale:0.5', 'mean' or 'offset:-2'. Raises ValueError."""
+    if text is None:
+        return OFF
+    how, colon, value = text.partition(":")
+    return Treatment(how, float(value) if colon else 0.0)  # type: ignore[arg-type]  # it checks the word itself
 
 
 def _ranked(text: str) -> Ranked:

@@ -8,7 +8,7 @@ from math import floor, isfinite, log10
 
 from modelshapley.contracts import Interval, Measured, MethodInfo, Run, Status
 from modelshapley.tasks.shown import TaskInfo
-from modelshapley.units import UnitKind
+from modelshapley.units import OFF, Treatment, UnitKind
 
 MINUS = "\u2212"
 PLURALS = {
@@ -89,6 +89,17 @@ def ago(moment: datetime, now: datetime | None = None) -> str:
 def counted(kind: UnitKind, count: int) -> str:
     """'1 head', '12 heads'."""
     return f"{count:,} {kind.value if count == 1 else PLURALS[kind]}"
+
+
+def treated(treatment: Treatment) -> str:
+    """What is done to units: 'off', 'times 0.5', 'at their mean', 'plus 2 standard deviations'."""
+    return treatment.describe().replace("deviations", "standard deviations")
+
+
+def units(counts: Mapping[UnitKind, int], treatment: Treatment = OFF) -> str:
+    """'12 heads · 1 layer', with what is done to them where that is not switching off."""
+    told = " · ".join(counted(kind, counts[kind]) for kind in UnitKind if counts.get(kind))
+    return told if treatment == OFF else f"{told}, {treated(treatment)}"
 
 
 def method(spec: str, infos: Mapping[str, MethodInfo]) -> str:

@@ -1,8 +1,8 @@
-/* Client-side callbacks of the map page, by the names that pages/map.py and pages/tray.py give. */
+/* Client-side callbacks of the map page, by the names that pages/map.py and the pages beside it give. */
 (function () {
   const MS = (window.modelShapley = window.modelShapley || {});
   const dc = (window.dash_clientside = window.dash_clientside || {});
-  const PLURAL = { neuron: "neurons", head: "heads", layer: "layers" };
+  const PLURAL = { neuron: "neurons", head: "heads", layer: "layers", expert: "experts", row: "rows" };
   let followed = null;
 
   function triggered() {
@@ -10,7 +10,23 @@
     return context && context.triggered.length ? context.triggered[0].prop_id : "";
   }
 
-  function next(source, selection, history, click, box, ranked, figure, ticked) {
+  function treatmentOf({ how, factor, offset }) {
+    if (how === "mean") return { how, value: 0 };
+    if (how === "offset") return { how, value: offset };
+    return { how: "scale", value: how === "scale" ? factor : 0 };
+  }
+
+  /* What the controls of the treatment show for a selection. A factor of 0 is off, but a hand that has just moved the
+     slider there keeps its slider. */
+  function controlsOf(selection, shown) {
+    const { how, value } = selection.treatment || MS.OFF;
+    if (how === "mean") return { ...shown, how };
+    if (how === "offset") return { ...shown, how, offset: value };
+    if (value === 0) return shown.how === "scale" && shown.factor === 0 ? shown : { ...shown, how: "off" };
+    return { ...shown, how, factor: value };
+  }
+
+  function next(source, selection, history, click, box, ranked, taken, figure, ticked, shown) {
     if (source.startsWith("{")) return ticked.reduce((now, [kind, unit]) => MS.toggle(now, kind, [unit]), selection);
     if (source === "undo.n_clicks") return history.length ? history[history.length - 1] : null;
     if (source === "reset.n_clicks") return MS.empty();
@@ -18,6 +34,10 @@
       // The share asked for replaces what was off of that kind; other kinds stay.
       return { ...selection, [ranked.unit]: ranked.units, ranked: ranked.how };
     }
+    // A trial of the list, or groups: in the place of all that is chosen now.
+    if (source === "taken.data" && taken)
+      return { ...MS.empty(), ...taken.units, treatment: taken.treatment || selection.treatment };
+    if (/^(how|factor|offset)\.value$/.test(source)) return { ...selection, treatment: treatmentOf(shown) };
     const meta = figure && figure.layout && figure.layout.meta;
     if (!meta) return null;
     if (source === "map.clickData" && click) return MS.clicked(selection, click, meta);
@@ -26,26 +46,31 @@
   }
 
   dc.page = {
-    select(click, box, undo, reset, ranked, checked, selection, history, figure, ids) {
+    select(click, box, undo, reset, ranked, taken, how, factor, offset, checked, selection, history, figure, ids) {
       const stay = dc.no_update;
       const source = triggered();
+      const shown = { how, factor, offset };
       const boxes = (now) => {
         const off = Object.fromEntries(MS.KINDS.map((k) => [k, new Set((now[k] || []).map((u) => u.join(".")))]));
         return ids.map((id) => off[id.kind].has(id.unit));
       };
       // Dash takes its time over a box that is set to what it is.
-      const changed = (now) => boxes(now).map((box, i) => (box === checked[i] ? stay : box));
+      const controls = (now) => {
+        const wanted = controlsOf(now, shown);
+        const moved = Object.keys(shown).map((name) => (wanted[name] === shown[name] ? stay : wanted[name]));
+        return [boxes(now).map((box, i) => (box === checked[i] ? stay : box)), null, null, ...moved];
+      };
       // A fresh table fires too, with every box as it should be: only boxes that differ were ticked by hand.
       const before = boxes(selection);
       const ticked = ids.filter((_, i) => checked[i] !== before[i]).map((id) => [id.kind, id.unit.split(".").map(Number)]);
-      const wanted = next(source, selection, history, click, box, ranked, figure, ticked);
-      if (!wanted || MS.same(wanted, selection)) return [stay, stay, changed(selection), null, null];
+      const wanted = next(source, selection, history, click, box, ranked, taken, figure, ticked, shown);
+      if (!wanted || MS.same(wanted, selection)) return [stay, stay, ...controls(selection)];
       // A share of the ranking is remembered only while nothing else is off.
       const alone = wanted.ranked && MS.KINDS.every((k) => k === wanted.ranked.unit || !wanted[k].length);
       if (!alone) delete wanted.ranked;
       const past = source === "undo.n_clicks" ? history.slice(0, -1) : [...history, selection].slice(-50);
       MS.mark(wanted);
-      return [wanted, past, changed(wanted), null, null];
+      return [wanted, past, ...controls(wanted)];
     },
 
     draw(figure, _theme) {
@@ -53,40 +78,57 @@
       return MS.draw(figure);
     },
 
+    plain: (figure, _theme) => MS.draw(figure),
+
     mark(selection) {
       MS.mark(selection);
       return dc.no_update;
     },
 
-    tell(selection, history, method, unit, run) {
+    tell(selection, history, method, unit, how) {
       const count = MS.count(selection);
       const parts = MS.KINDS.filter((k) => selection[k].length).map((k) => {
         const n = selection[k].length;
         return `${n.toLocaleString("en")} ${n === 1 ? k : PLURAL[k]}`;
       });
-      const how = selection.ranked;
-      const off = how ? [how.which, how.fraction, how.unit, how.method].join(":") : MS.text(selection);
+      const ranked = selection.ranked;
+      const off = ranked ? [ranked.which, ranked.fraction, ranked.unit, ranked.method].join(":") : MS.text(selection);
+      const done = MS.treatmentText(selection), words = MS.treatmentWords(selection);
       const fits = off.length < 20000;
-      const query = `?method=${encodeURIComponent(method)}&unit=${unit}` + (off && fits ? `&off=${off}` : "");
+      const query =
+        `?method=${encodeURIComponent(method)}&unit=${unit}` +
+        (off && fits ? `&off=${off}` : "") + (done && (fits || !off) ? `&do=${done}` : "");
       window.history.replaceState(window.history.state, "", window.location.pathname + query);
       return [
-        count ? parts.join(" · ") : "Nothing is switched off",
+        count ? parts.join(" · ") + (done ? `, ${words}` : "") : done ? "No units chosen" : "Nothing is switched off",
         !history.length,
-        !count,
+        !count && !done,
         fits ? "" : "This selection is too long for a link; the address leaves it out.",
+        done ? `Chosen units are not off, but ${words}` : "Instead of off …",
+        how === "scale" ? {} : { display: "none" },
+        how === "offset" ? {} : { display: "none" },
       ];
     },
 
-    settle(selection) {
-      MS.settle({ ...selection, session: MS.session() });
+    settle(selection, precision, _clicks) {
+      const all = precision === "all" || triggered() === "measure-all.n_clicks";
+      MS.settle({ ...selection, half_width: all ? null : Number(precision), session: MS.session() });
       return "tray-figures pending";
     },
 
-    /* Grey while the figures are not those of what is switched off now. */
-    present(trial, answered) {
+    /* Grey while the figures are not those of what is switched off now. The button that measures the rest. */
+    present(trial, answered, drawn) {
       MS.answered(answered);
-      const waiting = trial && !trial.n && !MS.ended(trial);
-      return MS.settling() || waiting ? "tray-figures pending" : "tray-figures";
+      if (trial && trial.status === "cancelled") MS.overtaken();
+      const here = trial && (drawn || "").startsWith(`${trial.id} `);
+      const waiting = trial && (!here || (!trial.n && !MS.ended(trial)));
+      const early = trial && trial.status === "done" && trial.n < trial.total;
+      return [MS.settling() || waiting ? "tray-figures pending" : "tray-figures", !early];
+    },
+
+    drawn() {
+      MS.drawn();
+      return dc.no_update;
     },
 
     follow(trial) {
@@ -97,5 +139,21 @@
       }
       return dc.no_update;
     },
+
+    /* What others may change is asked for only while it is seen, and one question at a time. */
+    triedDue: (tick, busy) => due("tried", tick, busy),
+    groupsDue: (tick, busy) => due("groups", tick, busy),
   };
+
+  function due(id, tick, busy) {
+    const unfolded = document.getElementById(id);
+    const seen = unfolded && unfolded.open && document.visibilityState === "visible";
+    return seen && !busy ? `tick ${tick}` : dc.no_update;
+  }
+
+  // Not only after the next tick, but as it is unfolded. `toggle` does not bubble.
+  document.addEventListener("toggle", ({ target }) => {
+    if (["tried", "groups"].includes(target.id) && target.open)
+      dc.set_props(`${target.id}-ask`, { data: `opened ${performance.now()}` });
+  }, true);
 })();

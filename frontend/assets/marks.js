@@ -1,6 +1,6 @@
 /* What is switched off, drawn on a canvas over the map: at once, whatever Plotly is doing.
    A cell with room for it gets a cross. Narrow cells are struck through, and blanked where all their units are off,
-   so that a struck row reads as such without colour. */
+   so that a struck row reads as such without colour. Units that are not off but treated otherwise get a ring. */
 (function () {
   const MS = (window.modelShapley = window.modelShapley || {});
   const OFF = "#e8347f";
@@ -37,9 +37,19 @@
     }
   }
 
+  function ring(ink, x, y, radius) {
+    for (const [colour, width] of [["#ffffff", 5], [OFF, 2.5]]) {
+      ink.strokeStyle = colour;
+      ink.lineWidth = width;
+      ink.beginPath();
+      ink.arc(x, y, radius, 0, 2 * Math.PI);
+      ink.stroke();
+    }
+  }
+
   function strike(ink, cell, left, middle, width, height, paper) {
     const all = cell.off === cell.of;
-    if (all) {
+    if (all && paper) {
       ink.fillStyle = paper;
       ink.fillRect(left, middle - height / 2, width, height);
     }
@@ -61,7 +71,9 @@
     const ink = canvas.getContext("2d");
     ink.scale(ratio, ratio);
     ink.lineCap = "round";
-    const paper = getComputedStyle(document.body).backgroundColor;
+    const off = !MS.treatmentText(held);
+    const paper = off && getComputedStyle(document.body).backgroundColor;
+    const mark = off ? cross : ring;
     let drawn = 0;
     for (const panel of graph._fullLayout.meta.panels) {
       const x = graph._fullLayout[panel.axis.replace("x", "xaxis")];
@@ -76,7 +88,7 @@
         drawn += 1;
         const centre = x._offset + x.d2p(cell.column);
         const middle = y._offset + y.d2p(cell.row);
-        if (Math.min(width, height) >= ROOM) cross(ink, centre, middle, Math.min(8, 0.28 * Math.min(width, height)));
+        if (Math.min(width, height) >= ROOM) mark(ink, centre, middle, Math.min(8, 0.28 * Math.min(width, height)));
         else strike(ink, cell, centre - width / 2, middle, width, height, paper);
       }
       ink.restore();

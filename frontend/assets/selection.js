@@ -1,7 +1,9 @@
 /* The deactivation held by the page. It answers in the same frame, without the server. */
 (function () {
   const KINDS = ["neuron", "head", "layer", "expert", "row"];
-  const empty = () => Object.fromEntries(KINDS.map((kind) => [kind, []]));
+  const OFF = { how: "scale", value: 0 };
+  /* treatment: what is done to all the units (modelshapley.units.Treatment). */
+  const empty = () => ({ ...Object.fromEntries(KINDS.map((kind) => [kind, []])), treatment: OFF });
   const keyOf = (unit) => unit.join(".");
 
   function toSets(selection) {
@@ -10,8 +12,8 @@
     return sets;
   }
 
-  function fromSets(sets) {
-    const selection = empty();
+  function fromSets(sets, treatment) {
+    const selection = { ...empty(), treatment };
     const order = (a, b) => a[0] - b[0] || (a[1] || 0) - (b[1] || 0);
     for (const kind of KINDS) selection[kind] = [...sets[kind].values()].sort(order);
     return selection;
@@ -41,7 +43,7 @@
     const sets = toSets(selection);
     const off = units.length > 0 && units.every((u) => sets[kind].has(keyOf(u)));
     for (const u of units) off ? sets[kind].delete(keyOf(u)) : sets[kind].set(keyOf(u), u);
-    return fromSets(sets);
+    return fromSets(sets, selection.treatment);
   }
 
   function panelOf(meta, axis) {
@@ -67,16 +69,21 @@
     for (let row = Math.max(0, Math.round(y0)); row <= Math.min(panel.layers - 1, Math.round(y1)); row++)
       for (let column = Math.max(0, Math.round(x0)); column <= Math.min(columns - 1, Math.round(x1)); column++)
         for (const unit of unitsOfCell(panel, row, column)) sets[panel.kind].set(keyOf(unit), unit);
-    return fromSets(sets);
+    return fromSets(sets, selection.treatment);
   }
 
+  /* Letters and lines in the colours of the page's theme; scales too, where the figure has some. */
   function themed(figure) {
     const dark = document.documentElement.dataset.mantineColorScheme === "dark";
     const ink = dark ? "#d5d9e0" : "#2a2f3a";
-    const scale = figure.layout.meta.scales[dark ? "dark" : "light"];
-    const colours = scale.map((c, i) => [i / (scale.length - 1), c]);
     const family = getComputedStyle(document.body).fontFamily;
     const layout = { ...figure.layout, font: { ...figure.layout.font, color: ink, family } };
+    const scale = figure.layout.meta && figure.layout.meta.scales && figure.layout.meta.scales[dark ? "dark" : "light"];
+    if (!scale) {
+      const line = dark ? "#3a404b" : "#dfe3ea";
+      for (const axis of ["xaxis", "yaxis"]) layout[axis] = { ...layout[axis], gridcolor: line, zerolinecolor: ink };
+    }
+    const colours = scale && scale.map((c, i) => [i / (scale.length - 1), c]);
     layout.hoverlabel = {
       ...layout.hoverlabel,
       bgcolor: dark ? "#2b303a" : "#ffffff",
@@ -112,9 +119,24 @@
     return groups.join(";");
   }
 
-  const same = (a, b) => text(a) === text(b);
+  /* As the address says it; nothing where units are switched off. */
+  function treatmentText(selection) {
+    const { how, value } = selection.treatment || OFF;
+    if (how === "scale" && value === 0) return "";
+    return how === "mean" ? how : `${how}:${value}`;
+  }
+
+  /* The same in words: "times 0.5". */
+  function treatmentWords(selection) {
+    const { how, value } = selection.treatment || OFF;
+    if (how === "mean") return "at their mean";
+    if (how === "scale") return value === 0 ? "off" : `times ${value}`;
+    return `${value >= 0 ? "plus" : "minus"} ${Math.abs(value)} standard deviations`;
+  }
+
+  const same = (a, b) => text(a) === text(b) && treatmentText(a) === treatmentText(b);
   const count = (selection) => KINDS.reduce((n, kind) => n + (selection[kind] || []).length, 0);
   window.modelShapley = Object.assign(window.modelShapley || {}, {
-    empty, toggle, clicked, boxed, draw, text, same, count, spanOf, columnOf, KINDS,
+    empty, toggle, clicked, boxed, draw, text, treatmentText, treatmentWords, same, count, spanOf, columnOf, KINDS, OFF,
   });
 })();

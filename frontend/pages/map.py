@@ -10,7 +10,8 @@ from dash import ALL, ClientsideFunction, Dash, Input, Output, State, dcc, html,
 from frontend import figures, words
 from frontend.address import Ranked, View, parse
 from frontend.maps import Maps
-from frontend.pages import parts, states, tray, trust, weighing
+from frontend.pages import parts, states, tray, tried, trust, weighing
+from frontend.selection import held
 from modelshapley import client
 from modelshapley.client import AsyncClient
 from modelshapley.contracts import Run, Status
@@ -81,6 +82,7 @@ def register(app: Dash, api: AsyncClient) -> None:
 
     weighing.register(app)
     trust.register(app, api)
+    tried.register(app, api)
 
     @app.callback(
         Output("top-units", "children"),
@@ -103,11 +105,18 @@ def register(app: Dash, api: AsyncClient) -> None:
         Output({"type": "off", "kind": ALL, "unit": ALL}, "checked"),
         Output("map", "clickData"),
         Output("map", "selectedData"),
+        Output("how", "value"),
+        Output("factor", "value"),
+        Output("offset", "value"),
         Input("map", "clickData"),
         Input("map", "selectedData"),
         Input("undo", "n_clicks"),
         Input("reset", "n_clicks"),
         Input("ranked", "data"),
+        Input("taken", "data"),
+        Input("how", "value"),
+        Input("factor", "value"),
+        Input("offset", "value"),
         Input({"type": "off", "kind": ALL, "unit": ALL}, "checked"),
         State("selection", "data"),
         State("history", "data"),
@@ -142,7 +151,7 @@ async def _done(api: AsyncClient, run: Run, view: View) -> Any:
             dcc.Store(id="run", data=run.model_dump(mode="json")),
             dcc.Store(id="figure"),
             dcc.Store(id="reading", data=shown),
-            dcc.Store(id="selection", data=selection),
+            dcc.Store(id="selection", data=selection | {"treatment": vars(view.treatment)}),
             dcc.Store(id="history", data=[]),
             parts.head(run),
             parts.notes(run),
@@ -218,9 +227,10 @@ async def _done(api: AsyncClient, run: Run, view: View) -> Any:
                                 role="region",
                                 **{"aria-label": "Most important units"},
                             ),
+                            tried.layout(),
                         ]
                     ),
-                    tray.layout(run),
+                    tray.layout(run, view.treatment),
                 ],
                 className="map-grid",
             ),
@@ -243,7 +253,7 @@ async def _selection(api: AsyncClient, run: Run, view: View) -> tuple[dict[str, 
     off, how = view.off, None
     if isinstance(off, Ranked):
         if off.unit not in run.units or reading_of(off.method, run.methods) is None:
-            return _held(
+            return held(
                 Deactivation()
             ), f"The link ranks {off.unit.value}s by {off.method}, which this run did not score."
         how = {"which": off.which, "fraction": off.fraction, "unit": off.unit.value, "method": off.method}
@@ -251,10 +261,6 @@ async def _selection(api: AsyncClient, run: Run, view: View) -> tuple[dict[str, 
     try:
         (off or Deactivation()).check(UnitShapes.from_dict(run.shapes, run.layout.ragged))
     except ModelShapleyError as error:
-        return _held(Deactivation()), f"The link switches off what this model does not have. {error}"
-    held = _held(off or Deactivation())
-    return (held | {"ranked": how} if how else held), None
-
-
-def _held(deactivation: Deactivation) -> dict[str, Any]:
-    return {kind.value: [list(unit) for unit in deactivation.of_kind(kind)] for kind in UnitKind}
+        return held(Deactivation()), f"The link switches off what this model does not have. {error}"
+    units = held(off or Deactivation())
+    return (units | {"ranked": how} if how else units), None

@@ -11,20 +11,30 @@ from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_u
 from frontend import words
 from frontend.address import Ranked
 from frontend.maps import Maps
-from frontend.pages import states
+from frontend.pages import groups, states, treatment
+from frontend.pages.trial_view import intact_view, trial_view
+from frontend.selection import chosen
 from modelshapley import client
 from modelshapley.client import ApiError, AsyncClient
-from modelshapley.contracts import Measured, Off, Run, Status, Trial, TrialRequest
+from modelshapley.contracts import Off, Run, Trial, TrialRequest
 from modelshapley.errors import ModelShapleyError
-from modelshapley.units import Deactivation, UnitKind, UnitShapes, extreme_units
+from modelshapley.units import Deactivation, Treatment, UnitKind, UnitShapes, extreme_units
+
+PRECISIONS = {"all": "Measure all", "0.05": "Stop at ±5 pts", "0.02": "Stop at ±2 pts", "0.01": "Stop at ±1 pts"}
+VERBS = {"off": "Switch off", "scale": "Scale", "mean": "Hold at their mean", "offset": "Offset"}
 
 
-def layout(run: Run) -> Any:
+def layout(run: Run, treated: Treatment) -> Any:
     """The tray of a finished run; it starts at the intact accuracy."""
     assert run.intact is not None
     figures = [
         dmc.Title("Accuracy", order=2, size="h4"),
         html.Div(intact_view(run.intact), id="tray-figures", className="tray-figures", **{"aria-live": "polite"}),
+        html.Div(
+            dmc.Button("Measure all", id="measure-all", variant="light", size="compact-sm"),
+            id="early",
+            hidden=True,
+        ),
         html.Div(id="tray-problem"),
     ]
     stores = [
@@ -33,13 +43,15 @@ def layout(run: Run) -> Any:
         dcc.Store(id="answered"),
         dcc.Store(id="connection", data="ok"),
         dcc.Store(id="ranked"),
+        dcc.Store(id="taken"),
+        dcc.Store(id="drawn"),
         html.Div(id="followed", hidden=True),
     ]
     return html.Aside(
         [
             *stores,
             dmc.Paper(
-                html.Div([html.Div(figures), html.Div(_controls())], className="tray-body"),
+                html.Div([html.Div(figures), html.Div(_controls(treated))], className="tray-body"),
                 withBorder=True,
                 p="md",
                 radius="md",
@@ -50,7 +62,7 @@ def layout(run: Run) -> Any:
     )
 
 
-def _controls() -> list[Any]:
+def _controls(treated: Treatment) -> list[Any]:
     buttons = [
         dmc.Button("Undo", id="undo", variant="default", size="compact-sm", disabled=True),
         dmc.Button("Reset", id="reset", variant="default", size="compact-sm", disabled=True),
@@ -63,10 +75,11 @@ def _controls() -> list[Any]:
             my="sm",
         ),
         html.Div(id="tray-link", className="quiet"),
+        treatment.layout(treated),
         dmc.Divider(my="sm"),
         dmc.Group(
             [
-                dmc.Text("Switch off the", size="sm"),
+                dmc.Text("Choose the", size="sm"),
                 dmc.SegmentedControl(
                     id="which", data=["least", "most"], value="least", size="xs", **{"aria-label": "least or most"}
                 ),
@@ -89,17 +102,38 @@ def _controls() -> list[Any]:
             className="share",
         ),
         dmc.Button("Switch off", id="apply", variant="light", size="sm", fullWidth=True),
+        dmc.Group(
+            [
+                dmc.Text("Precision", size="sm", id="precision-label"),
+                dmc.Select(
+                    id="precision",
+                    data=[{"value": value, "label": label} for value, label in PRECISIONS.items()],
+                    value="all",
+                    allowDeselect=False,
+                    size="xs",
+                    w=150,
+                    **{"aria-label": "Precision"},
+                ),
+            ],
+            justify="space-between",
+            mt="sm",
+        ),
+        groups.layout(),
     ]
 
 
 def register(app: Dash, api: AsyncClient, maps: Maps) -> None:
     @app.callback(
-        Output("apply", "children"), Input("share", "value"), Input("unit", "value"), State("run", "data")
+        Output("apply", "children"),
+        Input("share", "value"),
+        Input("unit", "value"),
+        Input("how", "value"),
+        State("run", "data"),
     )
-    async def _label(share: int, unit: str, data: Any) -> str:
+    async def _label(share: int, unit: str, how: str, data: Any) -> str:
         kind, run = UnitKind(unit), Run.model_validate(data)
         units = UnitShapes.from_dict(run.shapes, run.layout.ragged).count(kind)
-        return f"Switch off {share} %: {words.counted(kind, int(np.floor(share / 100 * units + 0.5)))}"
+        return f"{VERBS[how]} {share} %: {words.counted(kind, int(np.floor(share / 100 * units + 0.5)))}"
 
     @app.callback(
         Output("ranked", "data"),
@@ -130,6 +164,7 @@ def register(app: Dash, api: AsyncClient, maps: Maps) -> None:
         Input("settled", "data"),
         State("run", "data"),
         prevent_initial_call=True,
+        websocket=True,
     )
     async def _measure(selection: Any, data: Any) -> Any:
         run, number = Run.model_validate(data), selection["number"]
@@ -148,49 +183,59 @@ def register(app: Dash, api: AsyncClient, maps: Maps) -> None:
 
     @app.callback(
         Output("tray-figures", "children"),
+        Output("drawn", "data"),
         Input("trial", "data"),
         Input("connection", "data"),
+        Input("reading", "data"),
         State("run", "data"),
         prevent_initial_call=True,
     )
-    async def _show(data: Any, connection: str, run: Any) -> Any:
+    async def _show(data: Any, connection: str, reading: str, run: Any) -> Any:
         if data is None:
-            return no_update
+            return no_update, no_update
         trial, intact = Trial.model_validate(data), Run.model_validate(run).intact
         assert intact is not None
-        return trial_view(trial, intact, connection == "lost")
+        return trial_view(trial, intact, connection == "lost", reading), f"{trial.id} {trial.sequence}"
 
+    groups.register(app, api)
     app.clientside_callback(
         ClientsideFunction("page", "tell"),
         Output("tray-off", "children"),
         Output("undo", "disabled"),
         Output("reset", "disabled"),
         Output("tray-link", "children"),
+        Output("treatment-words", "children"),
+        Output("factor-frame", "style"),
+        Output("offset-frame", "style"),
         Input("selection", "data"),
         Input("history", "data"),
         Input("reading", "data"),
         Input("unit", "value"),
-        State("run", "data"),
+        Input("how", "value"),
     )
     app.clientside_callback(
         ClientsideFunction("page", "settle"),
         Output("tray-figures", "className", allow_duplicate=True),
         Input("selection", "data"),
+        Input("precision", "value"),
+        Input("measure-all", "n_clicks"),
         prevent_initial_call="initial_duplicate",
     )
     app.clientside_callback(
         ClientsideFunction("page", "present"),
         Output("tray-figures", "className"),
+        Output("early", "hidden"),
         Input("trial", "data"),
         Input("answered", "data"),
+        Input("drawn", "data"),
         prevent_initial_call=True,
+    )
+    app.clientside_callback(
+        ClientsideFunction("page", "drawn"), Output("followed", "title"), Input("drawn", "data")
     )
     app.clientside_callback(
         ClientsideFunction("page", "follow"), Output("followed", "children"), Input("trial", "data")
     )
-
-
-_LOST = (html.Div("The connection was lost; trying again …", className="quiet"),)
 
 
 async def ranked_units(maps: Maps, run_id: str, ranked: Ranked) -> Deactivation:
@@ -206,72 +251,13 @@ def passing(error: ModelShapleyError) -> bool:
 
 def trial_request(run_id: str, selection: dict[str, Any]) -> TrialRequest | None:
     """The request for what the page holds; None where nothing is switched off."""
-    off = Off(neuron=selection["neuron"], head=selection["head"], layer=[unit[0] for unit in selection["layer"]])
-    if not len(off.deactivation()):
+    off = chosen(selection)
+    if not len(off):
         return None
-    return TrialRequest(run=run_id, off=off, session=selection.get("session"))
-
-
-def intact_view(intact: Measured) -> Any:
-    """Nothing is off: the intact model's accuracy."""
-    return [
-        html.Div(words.percent(intact.accuracy), className="figure-now", id="accuracy"),
-        html.Div("the intact model", className="figure-change"),
-        _strip(intact, intact.accuracy),
-        html.Div(
-            f"95 % interval {words.percent_interval(intact.interval)} · {intact.n} test examples",
-            className="quiet",
-        ),
-        html.Div("Switch units off to see it move.", className="quiet"),
-    ]
-
-
-def trial_view(trial: Trial, intact: Measured, lost: bool) -> Any:
-    """The accuracy now against the intact model on the same examples, or why there is none."""
-    if trial.status is Status.FAILED:
-        return dmc.Alert(trial.error or "It failed.", title="Not measured", color="red", variant="light")
-    if trial.status is Status.CANCELLED:
-        return dmc.Alert(f"Not measured: {trial.error or 'it was cancelled'}.", color="gray", variant="light")
-    if trial.accuracy is None or trial.interval is None or trial.difference is None or trial.intact is None:
-        waiting = "loading the model …" if trial.status is Status.RUNNING else "waiting for a worker …"
-        return [*intact_view(intact)[:3], html.Div(waiting, className="quiet"), *(_LOST if lost else ())]
-    now = Measured(accuracy=trial.accuracy, interval=trial.interval, n=trial.n)
-    assert trial.difference_interval is not None
-    counting = "measured on all" if trial.status is Status.DONE else f"{trial.n} of"
-    lines = [
-        html.Div(words.percent(now.accuracy), className="figure-now", id="accuracy"),
-        html.Div(words.points(trial.difference), className="figure-change", id="difference"),
-        html.Div(
-            f"({words.points_interval(trial.difference_interval)}) against intact, same examples",
-            className="quiet",
-        ),
-        _strip(now, trial.intact),
-        html.Div(f"95 % interval {words.percent_interval(now.interval)}", className="quiet"),
-        html.Div(f"intact {words.percent(trial.intact)} on these examples", className="quiet"),
-        dmc.Progress(
-            value=100 * trial.n / trial.total,
-            size="xs",
-            my=6,
-            **{"aria-label": "share of the test examples measured"},
-        ),
-        html.Div(f"{counting} {trial.total} test examples", className="quiet", id="trial-n"),
-    ]
-    return [*lines, *(_LOST if lost else ())]
-
-
-def _strip(now: Measured, intact: float) -> Any:
-    """0 to 100 %: the interval as a band, the accuracy as a dot, the intact model as a line."""
-    low, high = (100 * end for end in now.interval)
-    marks = [
-        html.Div(className="track"),
-        html.Div(className="band", style={"left": f"{low:.1f}%", "width": f"{high - low:.1f}%"}),
-        html.Div(className="intact", style={"left": f"{100 * intact:.1f}%"}, title="intact"),
-        html.Div(className="now", style={"left": f"{100 * now.accuracy:.1f}%"}),
-    ]
-    return html.Div(
-        [
-            html.Div(marks, className="strip"),
-            html.Div([html.Span("0 %"), html.Span("100 %")], className="strip-ends quiet"),
-        ],
-        **{"aria-hidden": "true"},
+    return TrialRequest(
+        run=run_id,
+        off=Off.from_deactivation(off),
+        treatment=off.treatment,
+        half_width=selection.get("half_width"),
+        session=selection.get("session"),
     )

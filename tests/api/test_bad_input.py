@@ -242,6 +242,16 @@ def test_pages_from_elsewhere_get_nothing_without_a_key(server: Server) -> None:
     problem_of(httpx.get(f"{server.url}/api/v1/runs", headers={"Host": "evil.example"}), 421)
 
 
+def test_sockets_from_elsewhere_get_nothing_without_a_key(server: Server) -> None:
+    """The dashboard's toggles come over a websocket; a page that points a name of its own here gets none."""
+    asked = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    key = {"Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="}
+    for name in ("evil.example", server.url.removeprefix("http://")):
+        headers = asked | key | {"Host": name, "Origin": f"http://{name}"}
+        with httpx.stream("GET", f"{server.url}/_dash-ws-callback", headers=headers) as answer:
+            assert answer.status_code == (403 if name == "evil.example" else 101)
+
+
 def test_the_client_says_when_nobody_answers() -> None:
     with Client("http://127.0.0.1:9", timeout=2) as nobody, pytest.raises(ApiUnreachable, match="modelshapley up"):
         nobody.health()

@@ -43,7 +43,7 @@ def click_cell(page: Page, panel: int, row: int, column: int) -> None:
     page.mouse.click(*page.evaluate(CELL, [panel, row, column]))
 
 
-def drag(page: Page, panel: int, first: tuple[int, int], last: tuple[int, int]) -> None:
+def drag(page: Page, panel: int, first: tuple[float, float], last: tuple[float, float]) -> None:
     start, end = page.evaluate(CELL, [panel, *first]), page.evaluate(CELL, [panel, *last])
     page.mouse.move(*start)
     page.mouse.down()
@@ -54,8 +54,7 @@ def drag(page: Page, panel: int, first: tuple[int, int], last: tuple[int, int]) 
 
 def measured(page: Page) -> float:
     """The accuracy in the tray once it is measured on all examples, in percent."""
-    expect(page.locator("#trial-n")).to_contain_text("measured on all", timeout=60_000)
-    expect(page.locator("#tray-figures")).not_to_have_class(re.compile("pending"))
+    page.wait_for_selector("#tray-figures:not(.pending) > #trial-n:has-text('measured on all')", timeout=60_000)
     return float(page.inner_text("#accuracy").removesuffix(" %"))
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from frontend import address
 from frontend.address import Ranked, View
-from modelshapley.units import Deactivation, UnitKind
+from modelshapley.units import OFF, Deactivation, Treatment, UnitKind
 
 INDEX = st.integers(0, 40)
 PAIRS = st.sets(st.tuples(INDEX, INDEX), max_size=60)
@@ -100,3 +100,20 @@ def test_no_text_at_all_makes_reading_fail(text: str) -> None:
 )
 def test_the_run_in_a_path(path: str, run: str | None) -> None:
     assert address.run_of(path) == run
+
+
+@pytest.mark.parametrize("how", [Treatment("scale", 0.5), Treatment("mean"), Treatment("offset", -2.5), OFF])
+def test_what_is_done_to_units_is_written_and_read_the_same(how: Treatment) -> None:
+    view = View(off=Deactivation.of({UnitKind.HEAD: [(0, 1)]}), treatment=how)
+    written = address.write("a", view)
+    assert read(written) == view
+    assert ("do=" in written) == (how != OFF)
+
+
+@pytest.mark.parametrize(
+    "text", ["scale:7", "scale:nan", "scale:", "halve:0.5", "offset:much", "mean:1", "x" * 70]
+)
+def test_an_unclear_treatment_is_named_and_nothing_is_switched_off(text: str) -> None:
+    found = address.parse(f"?off=head:0.1&do={text}")
+    assert (found.off, found.treatment) == (None, OFF)
+    assert found.unclear == (f"do={text if len(text) <= 60 else text[:60] + ' …'}",)

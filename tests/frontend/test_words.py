@@ -8,7 +8,7 @@ import pytest
 
 from frontend import words
 from modelshapley.contracts import Progress, Run, Status
-from modelshapley.units import UnitKind
+from modelshapley.units import Treatment, UnitKind
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 MINUS = "\u2212"
@@ -96,3 +96,10 @@ def run(status: Status, done: int, total: int, eta_s: float | None = None) -> Ru
 )
 def test_what_a_run_is_doing(given: Run, text: str) -> None:
     assert words.progress(given) == text
+
+
+def test_units_and_what_is_done_to_them() -> None:
+    counts = {UnitKind.HEAD: 12, UnitKind.LAYER: 1, UnitKind.NEURON: 0}
+    assert words.units(counts) == "12 heads · 1 layer"
+    assert words.units(counts, Treatment("scale", 0.5)) == "12 heads · 1 layer, times 0.5"
+    assert words.treated(Treatment("offset", -2.0)) == "minus 2 standard deviations"
