@@ -1,11 +1,11 @@
 """How quickly trials answer through the real API, Redis and one worker; see benchmarks.live.
 
-`first_estimate_ms`: from the request of a trial on the digits ViT to its first event with an accuracy, while runs of
-the ViT are scored one after the other on the same worker. `supersede_ms`: 20 requests of one session in a row,
+`first_estimate_ms`: from the request of a trial on the digits ViT to its first event with an accuracy, while runs
+of the ViT are scored one after the other on the same worker. `supersede_ms`: 20 requests of one session in a row,
 nothing waited for; from the last one to its first accuracy. `clients`: so many people toggle at random for
 `seconds`, and half the time do not wait for the end: `errors`, `crossed` (an event of another trial, or out of
-order), `lost` (a followed trial whose end was never told, or told otherwise than it is recorded), `wrong` (an accuracy
-that is not that of this process's own evaluation), and resident memory of worker and web server at the end by that
+order), `lost` (a followed trial whose end was never told, or told otherwise than it is recorded), `wrong` (an
+accuracy that is not that of this process's own evaluation), and resident memory of worker and web server at the end by that
 after a third of the time.
 """
 
@@ -165,7 +165,9 @@ def wrong(final: dict[str, float], sample: int = 60) -> int:
     loaded, task = load(Catalog(Path(".data")).folder(DIGITS_VIT)), load_task("digits")
     chosen = random.Random(0).sample(sorted(final), min(sample, len(final)))
     return sum(
-        abs(all_answers(loaded, task, Off.model_validate_json(off).deactivation()).mean() - final[off]) > 1e-9
+        bool(
+            abs(all_answers(loaded, task, Off.model_validate_json(off).deactivation()).mean() - final[off]) > 1e-9
+        )
         for off in chosen
     )
 

@@ -78,8 +78,9 @@ def mean_reach(values: npt.NDArray[np.float64]) -> float:
 
 
 def precise_enough(comparison: Comparison, wanted: float) -> bool:
-    """Whether a trial may stop here: the 95 % interval of its accuracy reaches at most `wanted` either way.
+    """Whether a trial may stop here: the 95 % interval of its accuracy is at most twice `wanted` long.
 
-    wanted: half a width, as a fraction: 0.05 is five points. Never with fewer than 30 examples.
+    wanted: half a length, as a fraction: 0.05 is five points; near 0 and 1 the longer side of Wilson's interval is
+    longer than that. Never with fewer than 30 examples.
     """
     return comparison.n >= FEWEST and half_width(comparison.interval) <= wanted
