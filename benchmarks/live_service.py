@@ -5,8 +5,8 @@ of the ViT are scored one after the other on the same worker. `supersede_ms`: 20
 nothing waited for; from the last one to its first accuracy. `clients`: so many people toggle at random for
 `seconds`, and half the time do not wait for the end: `errors`, `crossed` (an event of another trial, or out of
 order), `lost` (a followed trial whose end was never told, or told otherwise than it is recorded), `wrong` (an
-accuracy that is not that of this process's own evaluation), and resident memory of worker and web server at the end by that
-after a third of the time.
+accuracy that is not that of this process's own evaluation), and resident memory of worker and web server at the
+end by that after a third of the time.
 """
 
 from __future__ import annotations
