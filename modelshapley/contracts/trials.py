@@ -65,8 +65,8 @@ class TrialRequest(Contract):
     treatment: Treatment = Field(default=OFF, description="what is done to the units; left out: switched off")
     half_width: Annotated[float, Field(gt=0, lt=0.5)] | None = Field(
         default=None,
-        description="stop once the 95 % interval of the accuracy is at most twice as long as this, on 30 examples or "
-        "more; left out: measure all test examples",
+        description="stop once the 95 % interval of the accuracy is at most twice as long as this, on 30 examples "
+        "or more; left out: measure all test examples",
         examples=[0.02],
     )
     session: str | None = Field(default=None, max_length=64)

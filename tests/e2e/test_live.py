@@ -219,8 +219,6 @@ def test_nothing_unfolded_is_inaccessible(page: Page, server: Server, digits_run
     assert_accessible(page)
 
 
-# Passes with the maintenance of all queues that comes with main (workers/worker.py); the mark goes then.
-@pytest.mark.xfail(reason="nobody cleans the queue of a lost worker's model before main is merged", strict=False)
 @pytest.mark.timeout(240)
 def test_a_lost_worker_is_told_and_the_figure_is_right(
     page: Page, start_server: StartServer, smollm2: LoadedModel
