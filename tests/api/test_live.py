@@ -12,8 +12,12 @@ import httpx
 import numpy as np
 import pytest
 
+from modelshapley.activations import activations_of
 from modelshapley.client import ApiError, Client
 from modelshapley.contracts import GroupRequest, Off, Run, Status, Trial, TrialRequest
+from modelshapley.models import LoadedModel
+from modelshapley.tasks import load_task
+from modelshapley.trials import all_answers
 from modelshapley.units import Treatment
 from tests.api.test_recovery import SLOW_RUN, until_scoring, worker_pids
 from tests.conftest import CAPITALS_RUN, DIGITS_RUN, Server, StartServer
@@ -235,3 +239,31 @@ def test_trials_go_to_the_worker_that_holds_the_model(start_server: StartServer)
         began = datetime.now()
         assert api.measure(TrialRequest(run=run.id, off=Off(layer=[0]))).status is Status.DONE
         assert (datetime.now() - began).total_seconds() < 60
+
+
+@pytest.mark.parametrize(
+    "treatment", [Treatment("scale", 0.5), Treatment("scale", 2.0), Treatment("mean"), Treatment("offset", 3.0)]
+)
+def test_what_is_done_to_units_is_what_was_asked(
+    api: Client, digits_run: Run, digits_vit: LoadedModel, treatment: Treatment
+) -> None:
+    """As measured in this process; there it is compared with changed weights (tests/test_treatments.py)."""
+    off = Off(head=[(0, 1), (1, 0), (2, 2)], neuron=[(0, n) for n in range(20)], layer=[1])
+    trial = api.measure(TrialRequest(run=digits_run.id, off=off, treatment=treatment))
+    assert trial.status is Status.DONE, trial.error
+    assert trial.treatment == treatment
+    task = load_task("digits")
+    activations = activations_of(digits_vit, task)
+    ours = all_answers(digits_vit, task, off.deactivation(treatment), activations=activations)
+    assert trial.accuracy == pytest.approx(ours.mean())
+    switched_off = api.measure(TrialRequest(run=digits_run.id, off=off))
+    assert trial.accuracy != switched_off.accuracy
+
+
+def test_units_scaled_by_one_change_nothing(api: Client, digits_run: Run) -> None:
+    asked = TrialRequest(run=digits_run.id, off=Off(layer=[0, 1, 2]), treatment=Treatment("scale", 1.0))
+    trial = api.measure(asked)
+    assert trial.difference == 0
+    assert digits_run.intact is not None
+    assert trial.accuracy == digits_run.intact.accuracy
+    assert set(trial.predicted.values()) == {0.0}
