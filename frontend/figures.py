@@ -128,7 +128,7 @@ def map_figure(maps: Mapping[UnitKind, MapData], layout_of_model: Layout | None 
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"size": 12},
         "dragmode": "select",
-        "selectdirection": "any",
+        "selectdirection": "d",
         "clickmode": "event",
         "showlegend": False,
         "hoverlabel": {"align": "left"},

@@ -56,11 +56,6 @@ def unfold(page: Page, section: str) -> None:
     page.locator(f"#{section} > summary").click()
 
 
-def drag_box(page: Page, first: tuple[int, int], last: tuple[int, int]) -> None:
-    """From corner to corner: Plotly takes a drag along a line for a strip over the whole panel."""
-    drag(page, HEADS, (first[0] - 0.3, first[1] - 0.3), (last[0] + 0.3, last[1] + 0.3))
-
-
 def tried(page: Page) -> Locator:
     return page.locator("#tried-list tbody tr")
 
@@ -68,11 +63,11 @@ def tried(page: Page) -> Locator:
 def test_ten_heads_off_an_estimate_the_whole_figure_and_back(page: Page, server: Server, digits_run: Run) -> None:
     open_map(page, server, digits_run)
     intact = page.inner_text("#accuracy")
-    drag_box(page, (2, 0), (2, 1))
+    drag(page, HEADS, (2, 0), (2, 1))  # straight along a row: no other row goes with it
     expect(page.locator("#tray-off")).to_have_text("2 heads")
     measured(page)
     page.evaluate(WATCH)
-    drag_box(page, (0, 0), (1, 3))
+    drag(page, HEADS, (0, 0), (1, 3))
     expect(page.locator("#tray-off")).to_have_text("10 heads")
     measured(page)
     seen = page.evaluate("window.seen")
@@ -133,7 +128,7 @@ def test_an_early_stop_and_the_rest_of_it(page: Page, server: Server, digits_run
     open_map(page, server, digits_run)
     page.locator("#precision").click()
     page.get_by_role("option", name="Stop at ±5 pts").click()
-    drag_box(page, (3, 0), (3, 1))
+    drag(page, HEADS, (3, 0), (3, 1))
     expect(page.locator("#trial-n")).to_have_text(
         re.compile(r"^stopped at ±[0-5]\.\d pts after \d+ of 360 test examples$"), timeout=60_000
     )
@@ -150,7 +145,7 @@ def test_other_tabs_and_people_see_what_was_tried_and_may_take_it(
         open_map(other, server, digits_run)
         unfold(other, "tried")
     open_map(page, server, digits_run)
-    drag_box(page, (1, 1), (3, 1))
+    drag(page, HEADS, (1, 1), (3, 1))
     accuracy = f"{measured(page):.1f} %"
     for other in others:
         row = tried(other).first
@@ -174,7 +169,7 @@ def test_groups_of_one_tab_are_combined_in_another(page: Page, server: Server, d
     page.locator("#group-save").click()
     expect(page.locator("#groups-problem")).to_contain_text("Choose units first")
     for name, last in (("whole", (1, 3)), ("corner", (0, 1))):
-        drag_box(page, (0, 0), last)
+        drag(page, HEADS, (0, 0), last)
         expect(page.locator("#tray-off")).to_have_text(f"{(last[0] + 1) * (last[1] + 1)} heads")
         page.locator("#group-name").fill(name)
         page.locator("#group-save").click()
