@@ -32,9 +32,7 @@ def measure_trial(trial_id: str, turn: int = 0) -> None:
 
 def _measure(shop: Shop, trial: Trial, already: Outcomes | None) -> None:
     began = time.monotonic()
-    for correct, finished in _chunks(shop, trial, already):
-        if finished or correct is None:
-            return
+    for correct in _chunks(shop, trial, already):
         if shop.turns.over(began):
             waiting = shop.records.put_trial_back(trial.id, pack(correct))
             if waiting is not None:
@@ -42,8 +40,8 @@ def _measure(shop: Shop, trial: Trial, already: Outcomes | None) -> None:
             return
 
 
-def _chunks(shop: Shop, trial: Trial, already: Outcomes | None) -> Iterator[tuple[Outcomes | None, bool]]:
-    """(answers so far, whether they are enough) after each chunk; (None, True) where the trial is not open now."""
+def _chunks(shop: Shop, trial: Trial, already: Outcomes | None) -> Iterator[Outcomes]:
+    """The answers so far, after each chunk but the last; ends where they are enough or it is not open now."""
     run = shop.records.run(trial.run)
     loaded, task = shop.scored_model(run), shop.scored_task(run)
     intact = shop.intact(run, loaded, task)
@@ -66,7 +64,7 @@ def _chunks(shop: Shop, trial: Trial, already: Outcomes | None) -> Iterator[tupl
         }
         if enough:
             values |= {"status": Status.DONE, "answers": pack(correct)}
-        if shop.update_trial(trial.id, "status" if enough else "progress", **values) is None:
-            yield None, True
+        told = shop.update_trial(trial.id, "status" if enough else "progress", **values)
+        if enough or told is None:
             return
-        yield correct, enough
+        yield correct

@@ -45,7 +45,9 @@ async def layout(api: AsyncClient, search: str = "") -> Any:
                     dcc.Store(id="runs-seen"),
                     html.Div(id="runs-problem"),
                     html.Div(_skeleton(), id="runs-list"),
-                    dmc.Pagination(id="runs-page", total=1, value=1, mt="md", style={"display": "none"}),
+                    dmc.Pagination(  # its arrows have no names for screen readers; the numbers have
+                        id="runs-page", total=1, value=1, mt="md", withControls=False, style={"display": "none"}
+                    ),
                 ]
             ),
             html.Aside(await form.layout(api, task)),

@@ -1,0 +1,84 @@
+"""One request and how to read its answer; what can go wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import httpx
+from pydantic import TypeAdapter, ValidationError
+
+from modelshapley.contracts import Problem
+from modelshapley.errors import ModelShapleyError
+
+T = TypeVar("T")
+ROOT = "/api/v1"
+
+
+class ApiError(ModelShapleyError):
+    """The API's answer was an error; `problem` is its body."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        fields = "".join(f"\n  {error.field}: {error.message}" for error in problem.errors)
+        super().__init__(f"{problem.title} ({problem.status}): {problem.detail}{fields}")
+
+
+class ApiUnreachable(ModelShapleyError):
+    """No answer at all: wrong address, or the server is down."""
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """One request and how to read its answer. content: a body that is no JSON, and its type."""
+
+    method: str
+    path: str
+    read: Callable[[httpx.Response], T]
+    params: dict[str, Any] = field(default_factory=dict)
+    body: Any = None
+    content: tuple[str, str] | None = None
+
+    def request(self, http: httpx.Client | httpx.AsyncClient) -> httpx.Request:
+        given = {key: value for key, value in self.params.items() if value is not None}
+        if self.content is not None:
+            text, kind = self.content
+            headers = {"Content-Type": kind}
+            return http.build_request(
+                self.method, ROOT + self.path, params=given, content=text.encode(), headers=headers
+            )
+        return http.build_request(self.method, ROOT + self.path, params=given, json=self.body)
+
+
+def as_(kind: Any) -> Callable[[httpx.Response], Any]:
+    adapter = TypeAdapter(kind)
+    return lambda response: adapter.validate_json(response.content)
+
+
+def read(call: Call[T], response: httpx.Response) -> T:
+    if response.is_success:
+        try:
+            return call.read(response)
+        except ValidationError as error:
+            raise ApiUnreachable(f"{response.url} answered something other than this API: {error}") from error
+    raise problem_of(response)
+
+
+def problem_of(response: httpx.Response) -> ApiError:
+    try:
+        return ApiError(Problem.model_validate_json(response.content))
+    except ValidationError:
+        return ApiError(
+            Problem(title="Unexpected answer", status=response.status_code, detail=response.text[:200])
+        )
+
+
+def unreachable(base_url: httpx.URL, error: httpx.TransportError) -> ApiUnreachable:
+    return ApiUnreachable(
+        f"No answer from {base_url} ({error or type(error).__name__}). Is `modelshapley up` running?"
+    )
+
+
+def headers_of(api_key: str | None) -> dict[str, str]:
+    return {"Authorization": f"Bearer {api_key}"} if api_key else {}

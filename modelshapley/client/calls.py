@@ -1,0 +1,148 @@
+"""Every route once, as a :class:`Call`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from modelshapley.client.base import Call, as_
+from modelshapley.contracts import (
+    ArchitectureInfo,
+    Faithfulness,
+    Group,
+    GroupRequest,
+    Harm,
+    Health,
+    MapData,
+    MethodInfo,
+    ModelInfo,
+    Run,
+    RunPage,
+    RunRequest,
+    Trial,
+    TrialRequest,
+    WorkerInfo,
+)
+from modelshapley.tasks.shown import TaskCheck, TaskCheckRequest, TaskInfo
+from modelshapley.tasks.spec import TaskFile
+from modelshapley.units import UnitKind
+
+
+def health() -> Call[Health]:
+    return Call("GET", "/health", as_(Health))
+
+
+def models() -> Call[list[ModelInfo]]:
+    return Call("GET", "/models", as_(list[ModelInfo]))
+
+
+def architectures() -> Call[list[ArchitectureInfo]]:
+    return Call("GET", "/architectures", as_(list[ArchitectureInfo]))
+
+
+def tasks() -> Call[list[TaskInfo]]:
+    return Call("GET", "/tasks", as_(list[TaskInfo]))
+
+
+def task(name: str) -> Call[TaskInfo]:
+    return Call("GET", f"/tasks/{name}", as_(TaskInfo))
+
+
+def task_file(name: str) -> Call[str]:
+    """As YAML."""
+    return Call("GET", f"/tasks/{name}/file", lambda response: response.text, params={"format": "yaml"})
+
+
+def add_task(file: TaskFile | str) -> Call[TaskInfo]:
+    """file: a task, or the text of a task file, YAML or JSON."""
+    if isinstance(file, str):
+        return Call("POST", "/tasks", as_(TaskInfo), content=(file, "application/yaml"))
+    return Call("POST", "/tasks", as_(TaskInfo), body=file.model_dump(mode="json", exclude_defaults=True))
+
+
+def drop_task(name: str) -> Call[None]:
+    return Call("DELETE", f"/tasks/{name}", lambda _: None)
+
+
+def check_task(request: TaskCheckRequest) -> Call[TaskCheck]:
+    body = request.model_dump(mode="json", exclude_defaults=True)
+    return Call("POST", "/tasks/checks", as_(TaskCheck), body=body)
+
+
+def task_check(check_id: str) -> Call[TaskCheck]:
+    return Call("GET", f"/tasks/checks/{check_id}", as_(TaskCheck))
+
+
+def methods() -> Call[list[MethodInfo]]:
+    return Call("GET", "/methods", as_(list[MethodInfo]))
+
+
+def workers() -> Call[list[WorkerInfo]]:
+    return Call("GET", "/workers", as_(list[WorkerInfo]))
+
+
+def submit_run(request: RunRequest) -> Call[Run]:
+    return Call("POST", "/runs", as_(Run), body=request.model_dump(mode="json", exclude_unset=True))
+
+
+def runs(limit: int = 20, offset: int = 0) -> Call[RunPage]:
+    return Call("GET", "/runs", as_(RunPage), params={"limit": limit, "offset": offset})
+
+
+def run(run_id: str) -> Call[Run]:
+    return Call("GET", f"/runs/{run_id}", as_(Run))
+
+
+def cancel_run(run_id: str) -> Call[Run]:
+    return Call("DELETE", f"/runs/{run_id}", as_(Run))
+
+
+def importance_map(
+    run_id: str,
+    method: str,
+    unit: UnitKind | str,
+    columns: int | None = None,
+    harm: Harm | None = None,
+    pool: Literal["maps"] | None = None,
+    label: str | None = None,
+) -> Call[MapData]:
+    params = {"columns": columns, "harm": harm, "pool": pool, "class": label}
+    return Call("GET", f"/runs/{run_id}/maps/{method}/{unit}", as_(MapData), params=params)
+
+
+def map_file(
+    run_id: str,
+    method: str,
+    unit: UnitKind | str,
+    form: Literal["csv", "safetensors"],
+    label: str | None = None,
+) -> Call[bytes]:
+    params = {"format": form, "class": label}
+    return Call("GET", f"/runs/{run_id}/maps/{method}/{unit}", lambda r: r.content, params=params)
+
+
+def faithfulness(run_id: str) -> Call[Faithfulness]:
+    return Call("GET", f"/runs/{run_id}/faithfulness", as_(Faithfulness))
+
+
+def run_trials(run_id: str, limit: int = 100) -> Call[list[Trial]]:
+    return Call("GET", f"/runs/{run_id}/trials", as_(list[Trial]), params={"limit": limit})
+
+
+def groups(model: str) -> Call[list[Group]]:
+    return Call("GET", "/groups", as_(list[Group]), params={"model": model})
+
+
+def add_group(request: GroupRequest) -> Call[Group]:
+    return Call("POST", "/groups", as_(Group), body=request.model_dump(mode="json"))
+
+
+def drop_group(group_id: str) -> Call[None]:
+    return Call("DELETE", f"/groups/{group_id}", lambda _: None)
+
+
+def submit_trial(request: TrialRequest) -> Call[Trial]:
+    return Call("POST", "/trials", as_(Trial), body=request.model_dump(mode="json", exclude_none=True))
+
+
+def trial(trial_id: str) -> Call[Trial]:
+    return Call("GET", f"/trials/{trial_id}", as_(Trial))

@@ -1,0 +1,249 @@
+"""The REST API from Python: `Client` is for scripts; `AsyncClient` is what the dashboard uses."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, Self, TypeVar
+
+import httpx
+from httpx_sse import ServerSentEvent, connect_sse
+
+from modelshapley.client import calls
+from modelshapley.client.base import ROOT, Call, headers_of, problem_of, read, unreachable
+from modelshapley.contracts import (
+    ArchitectureInfo,
+    Faithfulness,
+    Group,
+    GroupRequest,
+    Harm,
+    Health,
+    MapData,
+    MethodInfo,
+    ModelInfo,
+    Run,
+    RunEvent,
+    RunPage,
+    RunRequest,
+    Trial,
+    TrialEvent,
+    TrialRequest,
+    WorkerInfo,
+)
+from modelshapley.errors import ModelShapleyError
+from modelshapley.tasks.shown import TaskCheck, TaskCheckRequest, TaskInfo
+from modelshapley.tasks.spec import TaskFile
+from modelshapley.units import UnitKind
+
+T = TypeVar("T")
+Event = TypeVar("Event", RunEvent, TrialEvent)
+DEFAULT_URL = "http://127.0.0.1:8050"
+RECONNECT_S = 1.0
+POLL_S = 0.5
+
+
+class Client:
+    """The API as plain method calls. Errors: ApiError with the API's problem, ApiUnreachable without an answer.
+
+    >>> with Client("http://127.0.0.1:8050") as api:      # doctest: +SKIP
+    ...     run = api.wait(api.submit_run(RunRequest(model="demo:digits-vit", task="digits")).id)
+    """
+
+    def __init__(self, base_url: str = DEFAULT_URL, api_key: str | None = None, timeout: float = 30.0) -> None:
+        self._http = httpx.Client(base_url=base_url, headers=headers_of(api_key), timeout=timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def send(self, call: Call[T]) -> T:
+        try:
+            return read(call, self._http.send(call.request(self._http)))
+        except httpx.TransportError as error:
+            raise unreachable(self._http.base_url, error) from error
+
+    def health(self) -> Health:
+        return self.send(calls.health())
+
+    def models(self) -> list[ModelInfo]:
+        return self.send(calls.models())
+
+    def architectures(self) -> list[ArchitectureInfo]:
+        return self.send(calls.architectures())
+
+    def tasks(self) -> list[TaskInfo]:
+        return self.send(calls.tasks())
+
+    def task(self, name: str) -> TaskInfo:
+        return self.send(calls.task(name))
+
+    def task_file(self, name: str) -> str:
+        """The task file as YAML."""
+        return self.send(calls.task_file(name))
+
+    def add_task(self, file: TaskFile | str) -> TaskInfo:
+        """Add a task, or the text of a task file."""
+        return self.send(calls.add_task(file))
+
+    def drop_task(self, name: str) -> None:
+        self.send(calls.drop_task(name))
+
+    def check_task(self, request: TaskCheckRequest) -> TaskCheck:
+        """Have a task's data read; see :meth:`wait_check`."""
+        return self.send(calls.check_task(request))
+
+    def task_check(self, check_id: str) -> TaskCheck:
+        return self.send(calls.task_check(check_id))
+
+    def wait_check(self, check_id: str) -> TaskCheck:
+        """Block until the check of a task has ended, and return what it found."""
+        while not (check := self.task_check(check_id)).status.ended:
+            time.sleep(POLL_S)
+        return check
+
+    def methods(self) -> list[MethodInfo]:
+        return self.send(calls.methods())
+
+    def workers(self) -> list[WorkerInfo]:
+        return self.send(calls.workers())
+
+    def submit_run(self, request: RunRequest) -> Run:
+        return self.send(calls.submit_run(request))
+
+    def runs(self, limit: int = 20, offset: int = 0) -> RunPage:
+        return self.send(calls.runs(limit, offset))
+
+    def run(self, run_id: str) -> Run:
+        return self.send(calls.run(run_id))
+
+    def cancel_run(self, run_id: str) -> Run:
+        return self.send(calls.cancel_run(run_id))
+
+    def importance_map(
+        self,
+        run_id: str,
+        method: str,
+        unit: UnitKind | str,
+        columns: int | None = None,
+        harm: Harm | None = None,
+        pool: Literal["maps"] | None = None,
+        label: str | None = None,
+    ) -> MapData:
+        """`label`: of one class of examples, a label in the run's `classes`."""
+        return self.send(calls.importance_map(run_id, method, unit, columns, harm, pool, label))
+
+    def save_map(
+        self, run_id: str, method: str, unit: UnitKind | str, file: Path, label: str | None = None
+    ) -> None:
+        """Write a map, or that of the class `label`, as .csv or .safetensors, by the file's suffix."""
+        form = file.suffix.removeprefix(".")
+        if form not in ("csv", "safetensors"):
+            raise ModelShapleyError(f"{file.name}: a map is saved as .csv or .safetensors.")
+        called = calls.map_file(run_id, method, unit, "csv" if form == "csv" else "safetensors", label)
+        file.write_bytes(self.send(called))
+
+    def faithfulness(self, run_id: str) -> Faithfulness:
+        """How far the maps of a finished run can be trusted; grows until its `status` has ended."""
+        return self.send(calls.faithfulness(run_id))
+
+    def checked(self, run_id: str) -> Faithfulness:
+        """Block until the maps of a finished run have been checked."""
+        while not (report := self.faithfulness(run_id)).status.ended:
+            time.sleep(POLL_S)
+        return report
+
+    def run_trials(self, run_id: str, limit: int = 100) -> list[Trial]:
+        """What was tried on a run, newest first, whoever did."""
+        return self.send(calls.run_trials(run_id, limit))
+
+    def groups(self, model: str) -> list[Group]:
+        """Units of a model that were saved under a name."""
+        return self.send(calls.groups(model))
+
+    def add_group(self, request: GroupRequest) -> Group:
+        return self.send(calls.add_group(request))
+
+    def drop_group(self, group_id: str) -> None:
+        self.send(calls.drop_group(group_id))
+
+    def submit_trial(self, request: TrialRequest) -> Trial:
+        return self.send(calls.submit_trial(request))
+
+    def trial(self, trial_id: str) -> Trial:
+        return self.send(calls.trial(trial_id))
+
+    def run_events(self, run_id: str) -> Iterator[RunEvent]:
+        """Progress and status as they happen; ends with the run."""
+        return self._events(f"/runs/{run_id}/events", RunEvent)
+
+    def trial_events(self, trial_id: str) -> Iterator[TrialEvent]:
+        """The trial after every chunk; ends with it."""
+        return self._events(f"/trials/{trial_id}/events", TrialEvent)
+
+    def wait(self, run_id: str) -> Run:
+        """Block until a run has ended, and return it."""
+        for _ in self.run_events(run_id):
+            pass
+        return self.run(run_id)
+
+    def measure(self, request: TrialRequest) -> Trial:
+        """Submit a trial and block until it has ended."""
+        submitted = self.submit_trial(request)
+        for _ in self.trial_events(submitted.id):
+            pass
+        return self.trial(submitted.id)
+
+    def _events(self, path: str, kind: type[Event]) -> Iterator[Event]:
+        for sse in self._stream(path):
+            event = kind.model_validate({"id": sse.id, "event": sse.event, "data": sse.json()})
+            yield event
+            if event.data.status.ended:
+                return
+
+    def _stream(self, path: str) -> Iterator[ServerSentEvent]:
+        """Events without end: a stream that the server closes early (Redis was away) is taken up again."""
+        last_id: str | None = None
+        while True:
+            headers: dict[str, str] = {"Last-Event-ID": last_id} if last_id else {}
+            timeout = httpx.Timeout(30.0, read=None)
+            try:
+                with connect_sse(self._http, "GET", ROOT + path, headers=headers, timeout=timeout) as source:
+                    if not source.response.is_success:
+                        source.response.read()
+                        raise problem_of(source.response)
+                    for event in source.iter_sse():
+                        yield event
+                        last_id = event.id
+            except httpx.TransportError as error:
+                raise unreachable(self._http.base_url, error) from error
+            time.sleep(RECONNECT_S)
+
+
+class AsyncClient:
+    """The same calls without blocking: ``await api.send(client.run(run_id))``."""
+
+    def __init__(
+        self,
+        base_url: str = DEFAULT_URL,
+        api_key: str | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        timeout: float = 30.0,
+    ) -> None:
+        self._http = httpx.AsyncClient(
+            base_url=base_url, headers=headers_of(api_key), transport=transport, timeout=timeout
+        )
+
+    async def send(self, call: Call[T]) -> T:
+        try:
+            return read(call, await self._http.send(call.request(self._http)))
+        except httpx.TransportError as error:
+            raise unreachable(self._http.base_url, error) from error
+
+    async def close(self) -> None:
+        await self._http.aclose()
