@@ -9,6 +9,7 @@ from fastapi_offline import FastAPIOffline
 
 from backend import problems
 from backend.deps import Rooms
+from backend.open_work import open_work
 from backend.queues import REDIS_DOWN, Events, Queues, connect, connect_async
 from backend.records import Records
 from backend.routes import about, groups, runs, tasks, trials
@@ -59,12 +60,8 @@ def create_api(rooms: Rooms) -> FastAPI:
 def requeue_unfinished(rooms: Rooms) -> None:
     """Queue again what the records call unfinished but Redis has lost (it was wiped, say)."""
     try:
-        for run in rooms.records.unfinished_runs():
-            rooms.queues.enqueue_run(run.id, rooms.records.unfinished_shards(run) if run.shards > 1 else ())
-        for run in rooms.records.unchecked_runs():
-            rooms.queues.enqueue_check(run.id)
-        for waiting in rooms.records.waiting_trials():
-            rooms.queues.enqueue_trial(*waiting)
+        for queue in open_work(rooms.records, rooms.queues).values():
+            queue()
     except REDIS_DOWN as error:
         log.warning("Redis does not answer yet, unfinished work is not looked at: %s", error)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -124,19 +124,24 @@ class Queues:
             pipeline.execute()
 
     def lost(self, job_ids: Sequence[str]) -> set[str]:
-        """Those of these jobs that wait, as Redis says, though no queue holds them.
+        """Those of these jobs that Redis does not know, or calls waiting though no queue holds them.
 
         A worker that listens to several queues takes a job out before anything says that it has it; killed just
-        then it takes the job along.
+        then it takes the job along. One that is killed between its records and the queue leaves no job at all.
         """
-        jobs = [job for job in Job.fetch_many(job_ids, self.redis, SERIALIZER) if job is not None]
-        waiting = [job for job in jobs if job.get_status(refresh=False) is JobStatus.QUEUED]
+        jobs = dict(zip(job_ids, Job.fetch_many(job_ids, self.redis, SERIALIZER), strict=True))
+        waiting = [job for job in jobs.values() if job is not None and _is_queued(job)]
         held = {name: set(self._queue(name).get_job_ids()) for name in {job.origin for job in waiting}}
-        return {job.id for job in waiting if job.id not in held[job.origin]}
+        gone = {job_id for job_id, job in jobs.items() if job is None}
+        return gone | {job.id for job in waiting if job.id not in held[job.origin]}
 
-    def push_again(self, job_id: str) -> None:
-        job = Job.fetch(job_id, self.redis, SERIALIZER)
-        self._queue(job.origin).push_job_id(job_id)
+    def push_again(self, job_id: str, enqueue: Callable[[], None]) -> None:
+        """Into its queue where there is such a job; else `enqueue` makes it anew."""
+        job = self._queue(RUNS).fetch_job(job_id)
+        if job is None:
+            enqueue()
+        else:
+            self._queue(job.origin).push_job_id(job_id)
 
     def rescue_trials(self) -> None:
         """Trials that wait for workers that keep a model loaded go to all workers once there is none any more."""
@@ -255,6 +260,10 @@ def job_named(kind: Kind | Literal["check", "task"], identifier: str) -> str:
 
 def _stream(kind: Kind, identifier: str) -> str:
     return f"modelshapley:events:{kind}:{identifier}"
+
+
+def _is_queued(job: Job) -> bool:
+    return job.get_status(refresh=False) is JobStatus.QUEUED
 
 
 def _in_hand(job_id: str) -> str:

@@ -19,7 +19,7 @@ def main() -> None:
     # Imported now, so that no first job waits for torch.
     modules = ", ".join(module.__name__ for module in (jobs, trial_jobs, checking, task_checks))
     log.info("worker %s: jobs from %s", shop.name, modules)
-    worker = WarmWorker(shop.queues, shop.name, shop.warm.told, shop.open_jobs)
+    worker = WarmWorker(shop.queues, shop.name, shop.warm.told, shop.open_work)
     shop.turns.server = worker
     worker.work(logging_level="WARNING")
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
 import torch
 
-from backend.queues import Queues, connect_patiently, job_named
+from backend.open_work import open_work
+from backend.queues import Queues, connect_patiently
 from backend.records import Records
 from backend.schema import migrate
 from backend.settings import Settings
@@ -99,13 +101,9 @@ class Shop:
             self.queues.publish("trial", trial_id, "status", begun.trial, begun.trial.sequence)
         return begun
 
-    def open_jobs(self) -> list[str]:
-        """Names of the jobs that the records wait for."""
-        runs, records = self.records.unfinished_runs(), self.records
-        trials = [job_named("trial", f"{waiting.trial}-{waiting.turn}") for waiting in records.waiting_trials()]
-        shards = [f"{run.id}-{n}" for run in runs if run.shards > 1 for n in records.unfinished_shards(run)]
-        checks = [job_named("check", run.id) for run in records.unchecked_runs()]
-        return [*trials, *(job_named("run", name) for name in (*(run.id for run in runs), *shards)), *checks]
+    def open_work(self) -> Mapping[str, Callable[[], None]]:
+        """Names of the jobs that the records wait for, each with the call that queues it."""
+        return open_work(self.records, self.queues)
 
     def intact(self, run: Run, loaded: LoadedModel, task: Task[Any]) -> Outcomes:
         """The intact model's answers to the test examples of a finished run, as they were when it was scored."""

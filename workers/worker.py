@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -35,13 +35,17 @@ class WarmWorker(SimpleWorker):
 
     RQ's own takes a killed worker's job for alive until the job's time limit; here a thread beats every
     HEARTBEAT_S while a job runs, and a job silent for LOST_AFTER_S is given to another worker. warm: tells what
-    the worker keeps; open_jobs: names of all jobs that the records wait for.
+    the worker keeps; open_work: all jobs that the records wait for, with what queues each.
     """
 
     def __init__(
-        self, queues: Queues, name: str, warm: Callable[[], Warm], open_jobs: Callable[[], list[str]]
+        self,
+        queues: Queues,
+        name: str,
+        warm: Callable[[], Warm],
+        open_work: Callable[[], Mapping[str, Callable[[], None]]],
     ) -> None:
-        self._served, self._warm, self._open_jobs = queues, warm, open_jobs
+        self._served, self._warm, self._open_work = queues, warm, open_work
         self._lost: set[str] = set()
         self._told = warm()
         super().__init__(
@@ -117,11 +121,12 @@ class WarmWorker(SimpleWorker):
         self._listen()
 
     def _find_lost(self) -> None:
-        """What is lost at two looks in a row is queued again: at one it may be on its way to a worker."""
-        lost = self._served.lost(self._open_jobs())
+        """What is lost at two looks in a row is queued again: at one it may be on its way to a worker or queue."""
+        work = self._open_work()
+        lost = self._served.lost(list(work))
         for job_id in lost & self._lost:
-            log.warning("job %s was lost on its way to a worker; it is queued again", job_id)
-            self._served.push_again(job_id)
+            log.warning("job %s was lost on its way; it is queued again", job_id)
+            self._served.push_again(job_id, work[job_id])
         self._lost = lost - self._lost
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:

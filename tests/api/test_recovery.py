@@ -11,11 +11,15 @@ import time
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 import redis
 
+from backend.records import Records
+from backend.settings import Settings
 from modelshapley.client import ApiError, Client
 from modelshapley.contracts import Off, Run, Status, TrialRequest
+from modelshapley.intervals import pack
 from modelshapley.redis_server import RedisServer
 from tests.conftest import CAPITALS_RUN, DIGITS_RUN, StartServer
 
@@ -117,6 +121,27 @@ def test_a_queue_that_was_wiped_is_filled_again_from_the_records(start_server: S
     second = start_server(data=first.data)
     with Client(second.url) as api:
         assert api.wait(waiting.id).status is Status.DONE
+
+
+def test_what_is_recorded_but_was_never_queued_is_found_by_a_worker(start_server: StartServer) -> None:
+    """A worker or server killed between its records and the queue leaves work that no job stands for."""
+    server = start_server()
+    records = Records(Settings(data=server.data).records_url)
+    with Client(server.url) as api:
+        done = api.wait(api.submit_run(DIGITS_RUN.model_copy(update={"faithfulness": "none"})).id)
+        asked = Off(head=[(1, 1), (2, 3)])
+        trial = records.ask_trial(done.id, asked.deactivation())
+        given_way = records.ask_trial(done.id, Off(layer=[1]).deactivation())
+        assert records.begin_trial(given_way.id, 0, "a worker that is killed") is not None
+        assert records.put_trial_back(given_way.id, pack(np.array([True, False]))) is not None
+        run = records.add_run(DIGITS_RUN.model_copy(update={"units": done.units}), done.shapes, done.layout)
+        deadline = time.monotonic() + 60
+        while not (api.trial(trial.id).status.ended and api.trial(given_way.id).status.ended):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        assert api.wait(run.id).status is Status.DONE
+        assert api.trial(trial.id).n == api.trial(given_way.id).n == 360
+    records.close()
 
 
 def children(pid: int) -> list[int]:
