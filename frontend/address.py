@@ -1,7 +1,8 @@
 """The address of a screen: which map is shown and what is switched off. Pure.
 
 `/runs/ID?method=two-sided&unit=head&off=head:0.1,2.3-5;layer:4`, or, for a share of the ranking,
-`&off=least:0.2:head:two-sided`; `&do=scale:0.5` where the units are not switched off but treated otherwise.
+`&off=least:0.2:head:two-sided`; `&do=scale:0.5` where the units are not switched off but treated otherwise;
+`&look=percentile,sorted` for colours and order (frontend.display); `&class=Africa` for the map of one class.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ import re
 from dataclasses import dataclass
 from urllib.parse import parse_qs, quote
 
+from frontend.display import PLAIN, Display
+from frontend.display import parse as parse_display
+from frontend.display import write as write_display
 from modelshapley.units import OFF, Deactivation, Treatment, UnitKind
 
 RUN_PATH = re.compile(r"^/runs/([0-9A-Za-z_-]{1,64})/?$")
@@ -44,6 +48,8 @@ class View:
     off: Deactivation | Ranked | None = None
     unclear: tuple[str, ...] = ()
     treatment: Treatment = OFF
+    display: Display = PLAIN
+    label: str | None = None
 
 
 def run_of(path: str) -> str | None:
@@ -68,7 +74,12 @@ def parse(search: str) -> View:
     except ValueError:
         off, treatment = None, OFF
         unclear.append(f"do={_clipped(query['do'])}")
-    return View(query.get("method"), kind, off, tuple(unclear), treatment)
+    try:
+        display = parse_display(query.get("look", ""))
+    except ValueError as error:
+        display = PLAIN
+        unclear.append(f"look={_clipped(str(error))}")
+    return View(query.get("method"), kind, off, tuple(unclear), treatment, display, query.get("class"))
 
 
 def write(run: str, view: View) -> str:
@@ -85,6 +96,10 @@ def write(run: str, view: View) -> str:
     if view.treatment != OFF:
         value = "" if view.treatment.how == "mean" else f":{view.treatment.value:g}"
         parts.append(f"do={view.treatment.how}{value}")
+    if view.display != PLAIN:
+        parts.append(f"look={write_display(view.display)}")
+    if view.label is not None:
+        parts.append(f"class={quote(view.label)}")
     return f"/runs/{run}" + ("?" + "&".join(parts) if parts else "")
 
 

@@ -9,6 +9,7 @@ import httpx
 from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Mount
 
 from backend.app import close_rooms, create_api, open_rooms, requeue_unfinished
@@ -40,6 +41,7 @@ def create() -> FastAPI:
     inside = Starlette(routes=[Mount("/api", api)])
     client = AsyncClient("http://localhost", transport=httpx.ASGITransport(inside, raise_app_exceptions=False))
     attach(root, client)
+    root.add_middleware(GZipMiddleware, minimum_size=2048, compresslevel=4)  # event streams are left alone
     root.add_middleware(BodyLimit, limit=settings.max_body_bytes)
     if settings.api_key is not None:
         root.add_middleware(KeyRequired, key=settings.api_key.get_secret_value())

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+import base64
+from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 from urllib.parse import quote
@@ -12,13 +11,13 @@ from urllib.parse import quote
 import numpy as np
 import numpy.typing as npt
 
+from frontend.display import PLAIN, Display
+from frontend.panels import Colours, Panel, Shown, colour_range, colours, panel, rows_panel
+from frontend.planes import Array
 from frontend.words import PLURALS
 from modelshapley.contracts import Layout, MapData
-from modelshapley.importance import by_projection, spans_of
 from modelshapley.units import UnitKind
 
-Array = npt.NDArray[np.float64]
-NEURON_COLUMNS = 600
 PANELS = (UnitKind.LAYER, UnitKind.ROW, UnitKind.HEAD, UnitKind.EXPERT, UnitKind.NEURON)
 # One sequential scale for 'how important', from the page's background to the strongest ink, and one
 # diverging scale, centred at 0, only where the sign matters. Per theme, since the background differs.
@@ -32,87 +31,20 @@ DIVERGING = {
 }
 
 
-@dataclass(frozen=True)
-class Panel:
-    """One kind of unit, ready to draw. All arrays are (layers, columns) but `edges` (columns + 1); NaN: no unit.
-
-    best: index within its layer of the unit that a column shows, of rows how many a cell stands for;
-    rank: 1 is the highest score of the kind.
-    units: how many there are. counts: units of each layer, where they differ.
-    names, spans: of rows, which are drawn as the mean of each linear map: the maps' names, and for each layer the
-    (start, stop) of each map's rows.
-    """
-
-    kind: UnitKind
-    scores: Array
-    errors: Array
-    best: npt.NDArray[np.int64]
-    rank: npt.NDArray[np.int64]
-    edges: list[int]
-    units: int
-    counts: list[int] | None = None
-    names: list[str] | None = None
-    spans: list[list[tuple[int, int]]] | None = None
-
-
-def panel(data: MapData, columns: int = NEURON_COLUMNS) -> Panel:
-    """Pool a full-resolution map to at most `columns` equal columns, each with its unit of largest magnitude."""
-    scores, errors = np.array(data.scores, dtype=float), np.array(data.standard_errors, dtype=float)
-    width = scores.shape[1]
-    step = -(-width // columns)
-    edges = [*range(0, width, step), width]
-    sizes = np.nan_to_num(np.abs(scores), nan=-1)
-    best = np.stack([a + sizes[:, a:b].argmax(1) for a, b in pairwise(edges)], axis=1)
-    rank = ranks(scores)
-    shown = [np.take_along_axis(array, best, 1) for array in (scores, errors, rank)]
-    there = np.isfinite(scores).sum(1).tolist()
-    counts = there if len(set(there)) > 1 else None
-    return Panel(data.unit, shown[0], shown[1], best, shown[2], edges, sum(there), counts)
-
-
-def rows_panel(data: MapData, projections: Sequence[Mapping[str, int]]) -> Panel:
-    """Rows as the mean of each linear map they belong to, (layers, maps) (paper, Figure 1).
-
-    The error shown is the mean of the rows' own, an upper bound of that of the mean.
-    """
-    found = spans_of(projections)
-    scores, errors = np.array(data.scores, dtype=float), np.array(data.standard_errors, dtype=float)
-    means, bounds, names = by_projection(scores, errors, found)
-    spans = [[maps.get(name, (0, 0)) for name in names] for maps in found]
-    sizes = np.array([[stop - start for start, stop in row] for row in spans])
-    edges = list(range(len(names) + 1))
-    return Panel(data.unit, means, bounds, sizes, ranks(means), edges, int(sizes.sum()), names=names, spans=spans)
-
-
-def ranks(scores: Array) -> npt.NDArray[np.int64]:
-    """1 for the highest score; equal scores in unit order."""
-    order = np.argsort(-scores.reshape(-1), kind="stable")
-    result = np.empty(scores.size, dtype=np.int64)
-    result[order] = np.arange(1, scores.size + 1)
-    return result.reshape(scores.shape)
-
-
-def colour_range(scores: Array, signed: bool) -> tuple[float, float, bool]:
-    """(low, high, clipped): from 0 up, or symmetric around 0 on a signed map.
-
-    One outlier would leave every other cell pale, so a top far above the 99th percentile is clipped to it.
-    """
-    sizes = np.abs(scores[np.isfinite(scores)])
-    top, common = float(sizes.max()), float(np.quantile(sizes, 0.99))
-    clipped = scores.size > 300 and top > 3 * common > 0
-    high = (common if clipped else top) or 1.0
-    return (-high if signed else 0.0), high, clipped
-
-
-def map_figure(maps: Mapping[UnitKind, MapData], layout_of_model: Layout | None = None) -> dict[str, Any]:
+def map_figure(
+    maps: Mapping[UnitKind, Shown], layout_of_model: Layout | None = None, display: Display = PLAIN
+) -> dict[str, Any]:
     """One panel for each kind of unit, side by side; rows are layers, the first on top.
 
-    Two traces a panel: the heatmap, and one that makes it selectable. What is off is drawn over it by the
-    page's script (assets/marks.js), to which `layout.meta` tells what each panel holds.
+    Two traces a panel: the heatmap, and one that makes it selectable. A heatmap's numbers are packed
+    (:func:`packed`) and unpacked by assets/figure.js. What is off is drawn over it by assets/marks.js, to which
+    `layout.meta` tells what each panel holds.
     """
     projections = (layout_of_model or Layout()).projections
     panels = [
-        rows_panel(maps[kind], projections) if kind is UnitKind.ROW else panel(maps[kind])
+        rows_panel(maps[kind], projections, display)
+        if kind is UnitKind.ROW
+        else panel(maps[kind], display=display)
         for kind in PANELS
         if kind in maps
     ]
@@ -135,27 +67,43 @@ def map_figure(maps: Mapping[UnitKind, MapData], layout_of_model: Layout | None 
         "uirevision": "same",
         "annotations": [],
         "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": "#8b95a5", "activecolor": "#3b82d6"},
-        "meta": {"panels": [], "scales": DIVERGING if signed else SEQUENTIAL},
+        "meta": {
+            "panels": [],
+            "scales": DIVERGING if signed and display.colour != "percentile" else SEQUENTIAL,
+        },
     }
     for number, (shown, domain) in enumerate(zip(panels, domains, strict=True), start=1):
         suffix = "" if number == 1 else str(number)
-        low, high, clipped = colour_range(shown.scores, signed)
-        traces += [_heatmap(shown, suffix, number), _selectable(suffix)]
+        painted = colours(shown, signed)
+        traces += [_heatmap(shown, painted, suffix, number), _selectable(suffix)]
         layout[f"xaxis{suffix}"] = _x_axis(shown, domain, suffix)
         layout[f"yaxis{suffix}"] = _y_axis(layers, row, suffix)
-        layout[f"coloraxis{suffix}"] = _colour_axis(low, high, clipped, domain, row * layers)
+        layout[f"coloraxis{suffix}"] = _colour_axis(painted, domain, row * layers)
         layout["annotations"].append(_title(shown, domain))
-        layout["meta"]["panels"].append(
-            {
-                "kind": shown.kind.value,
-                "axis": f"x{suffix}",
-                "edges": shown.edges,
-                "layers": layers,
-                "counts": shown.counts,
-                "spans": shown.spans,
-            }
-        )
+        layout["meta"]["panels"].append(_meta(shown, suffix, layers))
     return {"data": traces, "layout": layout}
+
+
+def window_of(found: Shown, window: tuple[int, int], display: Display) -> dict[str, Any]:
+    """A part of a panel, seen closer: what replaces its heatmap's cells, and what its meta then says of them."""
+    shown = panel(found, display=display, window=window)
+    painted = colours(panel(found, display=display), found.signed)  # on the whole panel's scale
+    z = colours(shown, found.signed).z
+    return {"cells": _cells(shown, np.clip(z, painted.low, painted.high)), "edges": shown.edges}
+
+
+def _meta(shown: Panel, suffix: str, layers: int) -> dict[str, Any]:
+    return {
+        "kind": shown.kind.value,
+        "axis": f"x{suffix}",
+        "edges": shown.edges,
+        "layers": layers,
+        "width": shown.width,
+        "zoomable": shown.zoomable,
+        "counts": shown.counts,
+        "order": None if shown.order is None else packed(shown.order, "u2" if shown.width < 2**16 else "u4"),
+        "spans": shown.spans,
+    }
 
 
 def _domains(panels: list[Panel]) -> list[tuple[float, float]]:
@@ -175,47 +123,67 @@ def _domains(panels: list[Panel]) -> list[tuple[float, float]]:
     return domains
 
 
-def _heatmap(shown: Panel, suffix: str, number: int) -> dict[str, Any]:
+def _heatmap(shown: Panel, painted: Colours, suffix: str, number: int) -> dict[str, Any]:
+    few = len(shown.edges) < 100
+    return {
+        "type": "heatmap",
+        **_cells(shown, painted.z),
+        "hovertemplate": _hover(shown),
+        "coloraxis": f"coloraxis{suffix}",
+        "xaxis": f"x{suffix}",
+        "yaxis": f"y{suffix}",
+        "xgap": 1 if few else 0,
+        "ygap": 1,
+        "name": f"panel {number}",
+    }
+
+
+def _cells(shown: Panel, z: Array) -> dict[str, Any]:
+    """Where cells are, their colours, and what hovering over them says: unit, rank, score, error."""
+    step = shown.edges[1] - shown.edges[0]
+    found: dict[str, Any] = {
+        "z": packed(z, "f4"),
+        "x0": shown.edges[0] + (step - 1) / 2,
+        "dx": step,
+        "hover": [
+            packed(shown.best, "u4"),
+            packed(shown.rank, "u4"),
+            packed(shown.scores, "f4"),
+            packed(shown.errors, "f4", bits=8),
+        ],
+    }
+    return found if shown.names is None else found | {"names": shown.names}
+
+
+def _hover(shown: Panel) -> str:
+    """customdata: unit, rank, score, error; of linear maps their name in the place of the rank."""
+    values = {"share": "<br>%{z:.3g} % of the total", "percentile": "<br>no higher: %{z:.1f} % of the units"}
+    told = "" if shown.display.log else values.get(shown.display.colour, "")
     if shown.names is not None:
-        return _of_maps(shown, suffix, number)
+        return (
+            "<b>%{customdata[1]} of layer %{y}</b><br>mean of %{customdata[0]:,} rows %{customdata[2]:.3g} ± "
+            f"%{{customdata[3]:.2g}} at most{told}<extra></extra>"
+        )
     what = f"{shown.kind.value} %{{y}}" + ("" if shown.kind is UnitKind.LAYER else ".%{customdata[0]}")
-    wide = len(shown.edges) - 1 < shown.edges[-1]
-    of_several = "<br><i>the strongest of the units drawn here</i>" if wide else ""
-    return {
-        "type": "heatmap",
-        "z": _short(shown.scores),
-        "customdata": np.stack([shown.best, shown.rank, _rounded(shown.errors)], axis=-1).tolist(),
-        "hovertemplate": (
-            f"<b>{what}</b><br>score %{{z:.3g}} ± %{{customdata[2]:.2g}}<br>"
-            f"rank %{{customdata[1]:,}} of {shown.units:,}{of_several}<extra></extra>"
-        ),
-        "coloraxis": f"coloraxis{suffix}",
-        "xaxis": f"x{suffix}",
-        "yaxis": f"y{suffix}",
-        "xgap": 1 if len(shown.edges) < 100 else 0,
-        "ygap": 1,
-        "name": f"panel {number}",
-    }
+    of_several = "<br><i>the strongest of the units drawn here</i>" if shown.pooled else ""
+    return (
+        f"<b>{what}</b><br>score %{{customdata[2]:.3g}} ± %{{customdata[3]:.2g}}<br>"
+        f"rank %{{customdata[1]:,}} of {shown.units:,}{told}{of_several}<extra></extra>"
+    )
 
 
-def _of_maps(shown: Panel, suffix: str, number: int) -> dict[str, Any]:
-    """Rows, drawn as the mean of each linear map."""
-    names = np.broadcast_to(np.array(shown.names, dtype=object), shown.scores.shape)
-    return {
-        "type": "heatmap",
-        "z": _short(shown.scores),
-        "customdata": np.stack([names, shown.best, _rounded(shown.errors)], axis=-1).tolist(),
-        "hovertemplate": (
-            "<b>%{customdata[0]} of layer %{y}</b><br>mean of %{customdata[1]:,} rows %{z:.3g} ± "
-            "%{customdata[2]:.2g} at most<extra></extra>"
-        ),
-        "coloraxis": f"coloraxis{suffix}",
-        "xaxis": f"x{suffix}",
-        "yaxis": f"y{suffix}",
-        "xgap": 1,
-        "ygap": 1,
-        "name": f"panel {number}",
-    }
+def packed(values: npt.NDArray[Any], kind: str, bits: int = 13) -> dict[str, str]:
+    """A (rows, columns) array for assets/figure.js: its bytes in base64, type and shape.
+
+    Floats keep `bits` bits after the first: four significant digits at 13, which compress to half.
+    """
+    array = np.ascontiguousarray(values, dtype=f"<{kind}")
+    if kind == "f4":
+        keep = np.uint32(0xFFFFFFFF << (23 - bits) & 0xFFFFFFFF)
+        half = np.uint32(1 << (22 - bits))
+        rounded = (array.view(np.uint32) + half) & keep
+        array = np.where(np.isfinite(array), rounded.view(np.float32), array)
+    return {"type": kind, "data": base64.b64encode(array.tobytes()).decode(), "columns": str(array.shape[1])}
 
 
 def _selectable(suffix: str) -> dict[str, Any]:
@@ -232,25 +200,30 @@ def _selectable(suffix: str) -> dict[str, Any]:
 
 
 def _x_axis(shown: Panel, domain: tuple[float, float], suffix: str) -> dict[str, Any]:
-    columns = len(shown.edges) - 1
-    step = 1 if shown.names else max(1, -(-columns // 8))
-    positions = [] if shown.kind is UnitKind.LAYER else list(range(0, columns, step))
-    return {
+    axis: dict[str, Any] = {
         "domain": list(domain),
         "anchor": f"y{suffix}",
-        "range": [-0.5, columns - 0.5],
-        "tickvals": positions,
-        "ticktext": [str((shown.names or shown.edges)[p]) for p in positions],
+        "range": [-0.5, shown.width - 0.5],
+        "minallowed": -0.5,
+        "maxallowed": shown.width - 0.5,
+        "fixedrange": not shown.zoomable,
         "showgrid": False,
         "zeroline": False,
         "ticks": "",
     }
+    if shown.zoomable:  # ticks that follow when it is looked at closer
+        return axis | {"nticks": 7, "tickformat": ",d"}
+    step = 1 if shown.names else max(1, -(-shown.width // 8))
+    positions = [] if shown.kind is UnitKind.LAYER else list(range(0, shown.width, step))
+    texts = [shown.names[p] if shown.names else str(p) for p in positions]
+    return axis | {"tickvals": positions, "ticktext": texts}
 
 
 def _y_axis(layers: int, row: int, suffix: str) -> dict[str, Any]:
     axis: dict[str, Any] = {
         "anchor": f"x{suffix}",
         "range": [layers - 0.5, -0.5],
+        "fixedrange": True,
         "showgrid": False,
         "zeroline": False,
         "ticks": "",
@@ -263,16 +236,10 @@ def _y_axis(layers: int, row: int, suffix: str) -> dict[str, Any]:
     return axis | {"matches": "y"}
 
 
-def _colour_axis(
-    low: float, high: float, clipped: bool, domain: tuple[float, float], height: int
-) -> dict[str, Any]:
-    ticks = [low, 0.0, high] if low < 0 else [0.0, high]
-    texts = [f"{t:.3g}".replace("-", "\u2212") for t in ticks]
-    if clipped:
-        texts[-1] = f"≥ {texts[-1]}"
+def _colour_axis(painted: Colours, domain: tuple[float, float], height: int) -> dict[str, Any]:
     return {
-        "cmin": low,
-        "cmax": high,
+        "cmin": painted.low,
+        "cmax": painted.high,
         "colorbar": {
             "orientation": "h",
             "x": (domain[0] + domain[1]) / 2,
@@ -282,8 +249,8 @@ def _colour_axis(
             "len": domain[1] - domain[0],
             "thickness": 9,
             "outlinewidth": 0,
-            "tickvals": ticks,
-            "ticktext": texts,
+            "tickvals": [place for place, _ in painted.ticks],
+            "ticktext": [words for _, words in painted.ticks],
             "ticklabelposition": "outside bottom",
         },
     }
@@ -296,7 +263,9 @@ def _title(shown: Panel, domain: tuple[float, float]) -> dict[str, Any]:
     elif shown.counts is not None:
         words += f"  (up to {max(shown.counts):,} a layer)"
     elif shown.kind is not UnitKind.LAYER:
-        words += f"  ({shown.edges[-1]:,} a layer)"
+        words += f"  ({shown.width:,} a layer)"
+    if shown.display.ordered and shown.kind is not UnitKind.LAYER:
+        words += ", highest first" if shown.order is not None else ", in the model's order"
     return {
         "text": f"<b>{words}</b>",
         "x": domain[0],
@@ -308,18 +277,6 @@ def _title(shown: Panel, domain: tuple[float, float]) -> dict[str, Any]:
         "yshift": 8,
         "showarrow": False,
     }
-
-
-def _rounded(values: Array) -> Array:
-    """To four significant digits: what a screen can show, at half the bytes."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        scale = 10.0 ** (3 - np.floor(np.log10(np.abs(values))))
-        rounded: Array = np.where(np.isfinite(scale), np.round(values * scale) / scale, values)
-    return rounded
-
-
-def _short(values: Array) -> list[list[float | None]]:
-    return [[float(f"{v:.4g}") if isfinite(v) else None for v in row] for row in values.tolist()]
 
 
 def thumbnail(data: MapData) -> str:

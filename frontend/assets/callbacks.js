@@ -26,7 +26,7 @@
     return { ...shown, how, factor: value };
   }
 
-  function next(source, selection, history, click, box, ranked, taken, figure, ticked, shown) {
+  function next(source, selection, history, click, box, ranked, taken, typed, ticked, shown) {
     if (source.startsWith("{")) return ticked.reduce((now, [kind, unit]) => MS.toggle(now, kind, [unit]), selection);
     if (source === "undo.n_clicks") return history.length ? history[history.length - 1] : null;
     if (source === "reset.n_clicks") return MS.empty();
@@ -38,15 +38,26 @@
     if (source === "taken.data" && taken)
       return { ...MS.empty(), ...taken.units, treatment: taken.treatment || selection.treatment };
     if (/^(how|factor|offset)\.value$/.test(source)) return { ...selection, treatment: treatmentOf(shown) };
-    const meta = figure && figure.layout && figure.layout.meta;
+    if (source === "typed.data" && typed) return MS.toggle(selection, typed.kind, typed.units);
+    const meta = MS.meta();
     if (!meta) return null;
-    if (source === "map.clickData" && click) return MS.clicked(selection, click, meta);
+    if (source === "map.clickData" && click) {
+      focusOn(click, meta);
+      return MS.clicked(selection, click, meta);
+    }
     if (source === "map.selectedData" && box) return MS.boxed(selection, box, meta);
     return null;
   }
 
+  /* The unit that was clicked, or the strongest of those that were, is told of below the map. */
+  function focusOn(click, meta) {
+    const point = click.points.find((p) => p.z !== undefined && p.z !== null);
+    const panel = point && meta.panels[(point.curveNumber - (point.curveNumber % 2)) / 2];
+    if (panel && !panel.spans) MS.focusOn(panel, Math.round(point.y), point.customdata[0]);
+  }
+
   dc.page = {
-    select(click, box, undo, reset, ranked, taken, how, factor, offset, checked, selection, history, figure, ids) {
+    select(click, box, undo, reset, ranked, taken, typed, how, factor, offset, checked, selection, history, ids) {
       const stay = dc.no_update;
       const source = triggered();
       const shown = { how, factor, offset };
@@ -63,7 +74,7 @@
       // A fresh table fires too, with every box as it should be: only boxes that differ were ticked by hand.
       const before = boxes(selection);
       const ticked = ids.filter((_, i) => checked[i] !== before[i]).map((id) => [id.kind, id.unit.split(".").map(Number)]);
-      const wanted = next(source, selection, history, click, box, ranked, taken, figure, ticked, shown);
+      const wanted = next(source, selection, history, click, box, ranked, taken, typed, ticked, shown);
       if (!wanted || MS.same(wanted, selection)) return [stay, stay, ...controls(selection)];
       // A share of the ranking is remembered only while nothing else is off.
       const alone = wanted.ranked && MS.KINDS.every((k) => k === wanted.ranked.unit || !wanted[k].length);
@@ -74,8 +85,19 @@
     },
 
     draw(figure, _theme) {
-      setTimeout(MS.attach, 0);
+      setTimeout(() => { MS.attach(); MS.again(); }, 0);
       return MS.draw(figure);
+    },
+
+    closer(answer) {
+      MS.closer(answer);
+      return dc.no_update;
+    },
+
+    zoom(..._clicks) {
+      const button = triggered().split(".")[0];
+      if (button) MS.zoom(button.replace("zoom-", ""));
+      return dc.no_update;
     },
 
     plain: (figure, _theme) => MS.draw(figure),
@@ -85,7 +107,7 @@
       return dc.no_update;
     },
 
-    tell(selection, history, method, unit, how) {
+    tell(selection, history, method, unit, how, colour, log, ordered, label) {
       const count = MS.count(selection);
       const parts = MS.KINDS.filter((k) => selection[k].length).map((k) => {
         const n = selection[k].length;
@@ -95,9 +117,11 @@
       const off = ranked ? [ranked.which, ranked.fraction, ranked.unit, ranked.method].join(":") : MS.text(selection);
       const done = MS.treatmentText(selection), words = MS.treatmentWords(selection);
       const fits = off.length < 20000;
+      const look = [colour === "score" ? "" : colour, log ? "log" : "", ordered ? "sorted" : ""].filter(Boolean);
       const query =
         `?method=${encodeURIComponent(method)}&unit=${unit}` +
-        (off && fits ? `&off=${off}` : "") + (done && (fits || !off) ? `&do=${done}` : "");
+        (off && fits ? `&off=${off}` : "") + (done && (fits || !off) ? `&do=${done}` : "") +
+        (look.length ? `&look=${look.join(",")}` : "") + (label ? `&class=${encodeURIComponent(label)}` : "");
       window.history.replaceState(window.history.state, "", window.location.pathname + query);
       return [
         count ? parts.join(" · ") + (done ? `, ${words}` : "") : done ? "No units chosen" : "Nothing is switched off",

@@ -15,6 +15,7 @@
     const found = new Map();
     for (const [row, index = 0] of selection[panel.kind] || []) {
       const column = MS.columnOf(panel, row, index);
+      if (column < 0) continue;
       const key = row * panel.edges.length + column;
       const [start, stop] = MS.spanOf(panel, row, column);
       const cell = found.get(key) || { row, column, off: 0, of: stop - start };
@@ -58,6 +59,16 @@
     ink.fillRect(left, middle - thick / 2, Math.max(width, 1.5), thick);
   }
 
+  /* Where the keyboard is. */
+  function outline(ink, x, y, width, height) {
+    const [w, h] = [Math.max(width, 7), Math.max(height, 7)];
+    for (const [colour, thick] of [["#ffffff", 5], ["#111318", 2.5]]) {
+      ink.strokeStyle = colour;
+      ink.lineWidth = thick;
+      ink.strokeRect(x - w / 2, y - h / 2, w, h);
+    }
+  }
+
   function paint() {
     const canvas = document.getElementById("marks");
     const graph = plot();
@@ -78,19 +89,22 @@
     for (const panel of graph._fullLayout.meta.panels) {
       const x = graph._fullLayout[panel.axis.replace("x", "xaxis")];
       const y = graph._fullLayout[panel.axis.replace("x", "yaxis")];
-      const width = Math.abs(x.d2p(1) - x.d2p(0));
       const height = Math.abs(y.d2p(1) - y.d2p(0));
+      const middleOf = (column) => (panel.edges[column] + panel.edges[column + 1] - 1) / 2;
+      const width = Math.abs(x.d2p(panel.edges[1]) - x.d2p(panel.edges[0]));
       ink.save();
       ink.beginPath();
       ink.rect(x._offset, y._offset, x._length, y._length);
       ink.clip();
       for (const cell of MS.cells(held, panel)) {
         drawn += 1;
-        const centre = x._offset + x.d2p(cell.column);
+        const centre = x._offset + x.d2p(middleOf(cell.column));
         const middle = y._offset + y.d2p(cell.row);
         if (Math.min(width, height) >= ROOM) mark(ink, centre, middle, Math.min(8, 0.28 * Math.min(width, height)));
         else strike(ink, cell, centre - width / 2, middle, width, height, paper);
       }
+      const cursor = MS.cursorIn(panel);
+      if (cursor) outline(ink, x._offset + x.d2p(middleOf(cursor.column)), y._offset + y.d2p(cursor.row), width, height);
       ink.restore();
     }
     canvas.dataset.cells = drawn;
@@ -110,6 +124,7 @@
     }
     if (graph !== known) {
       known = graph;
+      MS.listen(graph);
       graph.on("plotly_afterplot", paint);
       graph.on("plotly_relayouting", clear);
       graph.on("plotly_selected", (box) => box && setTimeout(() => window.Plotly.relayout(graph, { selections: [] }), 0));
@@ -121,4 +136,7 @@
     held = selection;
     MS.attach();
   };
+  MS.plot = plot;
+  MS.paint = paint;
+  MS.isOff = (panel, cell) => MS.cells(held, panel).some((c) => c.row === cell.row && c.column === cell.column);
 })();

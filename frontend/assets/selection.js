@@ -1,5 +1,6 @@
 /* The deactivation held by the page. It answers in the same frame, without the server. */
 (function () {
+  const MS = (window.modelShapley = window.modelShapley || {});
   const KINDS = ["neuron", "head", "layer", "expert", "row"];
   const OFF = { how: "scale", value: 0 };
   /* treatment: what is done to all the units (modelshapley.units.Treatment). */
@@ -19,22 +20,28 @@
     return selection;
   }
 
-  /* Units from start up to, not including, stop. Layers may have cells of their own, or fewer units than the widest. */
+  /* Places from start up to, not including, stop. Layers may have cells of their own, or fewer units than the widest.
+     A place is a unit's index; where layers are in order of score, its position in it. */
   function spanOf(panel, row, column) {
     const [start, stop] = panel.spans ? panel.spans[row][column] : [panel.edges[column], panel.edges[column + 1]];
     return [start, panel.counts ? Math.max(start, Math.min(stop, panel.counts[row])) : stop];
   }
 
+  /* The column in which a unit is drawn; -1 where it lies outside of what is looked at. */
   function columnOf(panel, row, index) {
-    if (!panel.spans) return Math.floor(index / (panel.edges[1] - panel.edges[0]));
-    return panel.spans[row].findIndex(([start, stop]) => start <= index && index < stop);
+    if (panel.spans) return panel.spans[row].findIndex(([start, stop]) => start <= index && index < stop);
+    const place = panel.places ? panel.places[row][index] : index;
+    return place < panel.edges[panel.edges.length - 1] ? columnAt(panel, place) : -1;
   }
+
+  /* The column at a place of the horizontal axis; below 0 or beyond the last outside of what is looked at. */
+  const columnAt = (panel, x) => Math.floor((x + 0.5 - panel.edges[0]) / (panel.edges[1] - panel.edges[0]));
 
   function unitsOfCell(panel, row, column) {
     if (panel.kind === "layer") return [[row]];
     const units = [];
     const [start, stop] = spanOf(panel, row, column);
-    for (let i = start; i < stop; i++) units.push([row, i]);
+    for (let i = start; i < stop; i++) units.push([row, panel.order ? panel.order[row][i] : i]);
     return units;
   }
 
@@ -54,7 +61,7 @@
     const point = click.points.find((p) => p.z !== undefined && p.z !== null);
     if (!point) return null;
     const panel = meta.panels[(point.curveNumber - (point.curveNumber % 2)) / 2];
-    return toggle(selection, panel.kind, unitsOfCell(panel, Math.round(point.y), Math.round(point.x)));
+    return toggle(selection, panel.kind, unitsOfCell(panel, Math.round(point.y), columnAt(panel, point.x)));
   }
 
   function boxed(selection, box, meta) {
@@ -67,7 +74,7 @@
     const sets = toSets(selection);
     const columns = panel.edges.length - 1;
     for (let row = Math.max(0, Math.round(y0)); row <= Math.min(panel.layers - 1, Math.round(y1)); row++)
-      for (let column = Math.max(0, Math.round(x0)); column <= Math.min(columns - 1, Math.round(x1)); column++)
+      for (let column = Math.max(0, columnAt(panel, x0)); column <= Math.min(columns - 1, columnAt(panel, x1)); column++)
         for (const unit of unitsOfCell(panel, row, column)) sets[panel.kind].set(keyOf(unit), unit);
     return fromSets(sets, selection.treatment);
   }
@@ -97,7 +104,7 @@
 
   function draw(figure) {
     if (!figure || !figure.data) return window.dash_clientside.no_update;
-    return { data: figure.data, layout: themed(figure) };
+    return MS.unpacked({ data: figure.data, layout: themed(figure) });
   }
 
   function text(selection) {
@@ -137,6 +144,7 @@
   const same = (a, b) => text(a) === text(b) && treatmentText(a) === treatmentText(b);
   const count = (selection) => KINDS.reduce((n, kind) => n + (selection[kind] || []).length, 0);
   window.modelShapley = Object.assign(window.modelShapley || {}, {
-    empty, toggle, clicked, boxed, draw, text, treatmentText, treatmentWords, same, count, spanOf, columnOf, KINDS, OFF,
+    empty, toggle, clicked, boxed, draw, text, treatmentText, treatmentWords, same, count, spanOf, columnOf, columnAt,
+    unitsOfCell, KINDS, OFF,
   });
 })();

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import dash_mantine_components as dmc
@@ -10,7 +11,7 @@ from dash import ALL, ClientsideFunction, Dash, Input, Output, State, dcc, html,
 from frontend import figures, words
 from frontend.address import Ranked, View, parse
 from frontend.maps import Maps
-from frontend.pages import parts, states, tray, tried, trust, weighing
+from frontend.pages import counts, looks, parts, states, top, tray, tried, trust, unit_panel, weighing
 from frontend.selection import held
 from modelshapley import client
 from modelshapley.client import AsyncClient
@@ -63,40 +64,32 @@ def register(app: Dash, api: AsyncClient) -> None:
         Output("downloads", "children"),
         Output("explanation", "children"),
         Input("reading", "data"),
+        *looks.INPUTS,
         State("run", "data"),
     )
-    async def _draw(method: str, data: Any) -> Any:
-        run = Run.model_validate(data)
+    async def _draw(method: str, colour: str, log: bool, ordered: bool, label: str, data: Any) -> Any:
+        run, display = Run.model_validate(data), looks.of(colour, log, ordered)
         try:
-            found = {kind: await maps.get(run.id, method, kind) for kind in run.units}
+            found = {kind: await maps.get(run.id, method, kind, label or None) for kind in run.units}
             infos = {info.id: info for info in await api.send(client.methods())}
         except ModelShapleyError as error:
             return no_update, states.failure(error), None, None
         any_map = next(iter(found.values()))
+        # Millions of units are ranked here, at first: other people's clicks go on meanwhile.
+        figure = await asyncio.to_thread(figures.map_figure, found, run.layout, display)
         return (
-            figures.map_figure(found, run.layout),
-            parts.quantity(any_map),
-            parts.downloads(run, method),
+            figure,
+            parts.quantity(any_map, display),
+            parts.downloads(run, method, label),
             parts.explanation(infos[method.partition(",")[0]], any_map.provenance),
         )
 
+    for part in (looks, top, counts):
+        part.register(app, maps)
+    unit_panel.register(app, api, maps)
     weighing.register(app)
     trust.register(app, api)
     tried.register(app, api)
-
-    @app.callback(
-        Output("top-units", "children"),
-        Input("reading", "data"),
-        Input("unit", "value"),
-        State("selection", "data"),
-        State("run", "data"),
-    )
-    async def _table(method: str, unit: str, selection: Any, data: Any) -> Any:
-        try:
-            found = await maps.get(data["id"], method, UnitKind(unit))
-        except ModelShapleyError as error:
-            return states.failure(error)
-        return parts.top_table(found, {".".join(map(str, u)) for u in selection[unit]})
 
     app.clientside_callback(
         ClientsideFunction("page", "select"),
@@ -114,13 +107,13 @@ def register(app: Dash, api: AsyncClient) -> None:
         Input("reset", "n_clicks"),
         Input("ranked", "data"),
         Input("taken", "data"),
+        Input("typed", "data"),
         Input("how", "value"),
         Input("factor", "value"),
         Input("offset", "value"),
         Input({"type": "off", "kind": ALL, "unit": ALL}, "checked"),
         State("selection", "data"),
         State("history", "data"),
-        State("figure", "data"),
         State({"type": "off", "kind": ALL, "unit": ALL}, "id"),
         prevent_initial_call=True,
     )
@@ -141,6 +134,7 @@ async def _done(api: AsyncClient, run: Run, view: View) -> Any:
     shown = view.method if read and view.method else method
     kinds = [kind for kind in figures.PANELS if kind in run.units]
     unit = view.unit if view.unit in kinds else next(k for k in (UnitKind.HEAD, *kinds) if k in kinds)
+    label = view.label if view.label in run.classes else None
     selection, notice = await _selection(api, run, view)
     notices = [*_left_out(run, view), *filter(None, [notice])]
     assert run.intact is not None  # a run is done only after its intact accuracy has been measured
@@ -153,6 +147,7 @@ async def _done(api: AsyncClient, run: Run, view: View) -> Any:
             dcc.Store(id="reading", data=shown),
             dcc.Store(id="selection", data=selection | {"treatment": vars(view.treatment)}),
             dcc.Store(id="history", data=[]),
+            *looks.stores(),
             parts.head(run),
             parts.notes(run),
             dmc.Alert(" ".join(notices), color="yellow", variant="light", mb="sm") if notices else None,
@@ -190,43 +185,12 @@ async def _done(api: AsyncClient, run: Run, view: View) -> Any:
                                 align="flex-end",
                             ),
                             trust.layout(run),
+                            looks.layout(run, view.display, label),
                             html.Div(id="quantity", className="quiet", style={"marginTop": 10}),
-                            dcc.Loading(
-                                html.Div(
-                                    [
-                                        dcc.Graph(
-                                            id="map",
-                                            config={
-                                                "displaylogo": False,
-                                                "scrollZoom": False,
-                                                "modeBarButtonsToRemove": ["lasso2d", "autoScale2d", "toImage"],
-                                            },
-                                            style={"minHeight": 260},
-                                        ),
-                                        html.Canvas(id="marks", **{"aria-hidden": "true"}),
-                                    ],
-                                    className="map-frame",
-                                ),
-                                delay_show=400,
-                                overlay_style={"visibility": "visible", "opacity": 0.5},
-                                target_components={"figure": "data"},
-                            ),
-                            dmc.Group(
-                                [
-                                    dmc.Title("Most important units", order=2, size="h4"),
-                                    html.Div(id="explanation"),
-                                ],
-                                justify="space-between",
-                                mt="xs",
-                                mb="xs",
-                            ),
-                            html.Div(
-                                id="top-units",
-                                className="top-table",
-                                tabIndex=0,
-                                role="region",
-                                **{"aria-label": "Most important units"},
-                            ),
+                            _frame(),
+                            unit_panel.layout(),
+                            top.layout(),
+                            counts.layout(),
                             tried.layout(),
                         ]
                     ),
@@ -238,11 +202,40 @@ async def _done(api: AsyncClient, run: Run, view: View) -> Any:
     )
 
 
+def _frame() -> Any:
+    """The map, what is drawn over it, and the keyboard's way in."""
+    config = {
+        "displaylogo": False,
+        "scrollZoom": False,
+        "modeBarButtonsToRemove": ["lasso2d", "autoScale2d", "toImage"],
+    }
+    return dcc.Loading(
+        html.Div(
+            [
+                dcc.Graph(id="map", config=config, style={"minHeight": 260}),
+                html.Canvas(id="marks", **{"aria-hidden": "true"}),
+                dmc.VisuallyHidden(html.Div(id="cursor-words", role="status")),
+            ],
+            id="map-frame",
+            className="map-frame",
+            tabIndex=0,
+            role="application",
+            title=None,
+            **{"aria-label": f"Map. {looks.KEYS}"},
+        ),
+        delay_show=400,
+        overlay_style={"visibility": "visible", "opacity": 0.5},
+        target_components={"figure": "data"},
+    )
+
+
 def _left_out(run: Run, view: View) -> list[str]:
     """A sentence for each part of the address that this page cannot follow."""
     sentences = [f"The link says {part!r}, which cannot be understood and is left out." for part in view.unclear]
     if view.method is not None and reading_of(view.method, run.methods) is None:
         sentences.append(f"This run was not scored by {view.method!r}.")
+    if view.label is not None and view.label not in run.classes:
+        sentences.append(f"This run has no map of the class {view.label!r}.")
     if view.unit is not None and view.unit not in run.units:
         sentences.append(f"This run has no map of {words.PLURALS[view.unit]}.")
     return sentences

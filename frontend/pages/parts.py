@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import dash_mantine_components as dmc
-import numpy as np
 from dash import dcc, html
 
 from frontend import words
+from frontend.display import Display
 from frontend.pages import states
-from modelshapley.contracts import MapData, MethodInfo, Run, Status
-from modelshapley.units import UnitKind, unit_name
+from frontend.planes import Plane
+from modelshapley.contracts import MethodInfo, Run, Status
 
-TOP = 50
 ROOT = "/api/v1"
 
 
@@ -52,27 +52,37 @@ def unfinished(run: Run) -> Any:
     return states.state(title, f"Its map appears here by itself: {words.progress(run)}.", bar)
 
 
-def quantity(found: MapData) -> Any:
+def quantity(found: Plane, display: Display) -> Any:
     reading = (
         "positive: the task is worse without the unit; negative: better"
         if found.signed
         else "higher: the task needs the unit more"
     )
+    said = {
+        "score": f"{found.quantity} ({reading})",
+        "share": f"share of the sum of all magnitudes, of {found.quantity}",
+        "percentile": f"how many units of the kind rank no higher, by {found.quantity}",
+    }[display.colour]
+    log = ", by decades" if display.log and display.colour != "percentile" and not found.signed else ""
     return [
-        f"Colour: {found.quantity} ({reading}). Each panel has its own range. "
-        "Click a cell or drag a box to switch units off ",
+        f"Colour: {said}{log}. Each panel has its own range. Click a cell or drag a box to switch units off ",
         html.Span("✕", className="legend-off", title="switched off"),
         "; click again to switch them on.",
     ]
 
 
-def downloads(run: Run, method: str) -> Any:
+def downloads(run: Run, method: str, label: str) -> Any:
     links = []
+    of_class = f"&class={quote(label, safe='')}" if label else ""
     for kind in run.units:
         for form in ("csv", "safetensors"):
-            href = f"{ROOT}/runs/{run.id}/maps/{method}/{kind.value}?format={form}"
+            href = f"{ROOT}/runs/{run.id}/maps/{method}/{kind.value}?format={form}{of_class}"
             links.append(html.A(f"{words.PLURALS[kind].capitalize()} as {form}", href=href))
-    return _unfolding("Download", links)
+    pictures = [
+        html.Button(f"The map as {form.upper()}", id=f"picture-{form}", className="plain-button")
+        for form in ("png", "svg")
+    ]
+    return _unfolding("Download", [*links, *pictures])
 
 
 def _unfolding(title: str, content: Any) -> Any:
@@ -95,47 +105,3 @@ def explanation(info: MethodInfo, provenance: dict[str, Any]) -> Any:
     ]
     lines = [html.Div([html.B(f"{name}: "), text]) for name, text in rows]
     return _unfolding("How is this computed?", lines)
-
-
-def top_table(found: MapData, off: set[str]) -> Any:
-    """The TOP highest scores of a map: rank, unit, score with error, share of all magnitude, and a switch."""
-    scores = np.array(found.scores, dtype=float)  # no unit: NaN, which sorts last
-    total = float(np.nansum(np.abs(scores))) or 1.0
-    order = np.argsort(-scores.reshape(-1), kind="stable")[: min(TOP, np.isfinite(scores).sum())]
-    largest = float(np.nanmax(np.abs(scores))) or 1.0
-    titles = [
-        ("Rank", "number"),
-        ("Unit", ""),
-        ("Score ± standard error", "number"),
-        ("Share", "number"),
-        (dmc.VisuallyHidden("Score as a bar"), ""),
-        ("Off", ""),
-    ]
-    head = dmc.TableTr([dmc.TableTh(title, className=css) for title, css in titles])
-    rows = []
-    for rank, flat in enumerate(order.tolist(), start=1):
-        row, column = divmod(flat, scores.shape[1])
-        unit = (row,) if found.unit is UnitKind.LAYER else (row, column)
-        value, error = float(scores[row, column]), found.standard_errors[row][column]
-        name, key = unit_name(found.unit, unit), ".".join(map(str, unit))
-        switch = dmc.Checkbox(
-            id={"type": "off", "kind": found.unit.value, "unit": key},
-            checked=key in off,
-            size="xs",
-            color="pink",
-            **{"aria-label": f"Switch {name} off"},
-        )
-        bar = html.Div(className="share-bar", style={"width": f"{90 * abs(value) / largest:.0f}px"})
-        rows.append(
-            dmc.TableTr(
-                [
-                    dmc.TableTd(f"{rank}", className="number"),
-                    dmc.TableTd(name),
-                    dmc.TableTd(f"{words.score(value)} ± {words.score(error)}", className="number"),
-                    dmc.TableTd(words.percent(abs(value) / total), className="number"),
-                    dmc.TableTd(bar),
-                    dmc.TableTd(switch),
-                ]
-            )
-        )
-    return dmc.Table([dmc.TableThead(head), dmc.TableTbody(rows)], highlightOnHover=True, verticalSpacing=4)

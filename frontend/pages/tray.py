@@ -11,7 +11,7 @@ from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_u
 from frontend import words
 from frontend.address import Ranked
 from frontend.maps import Maps
-from frontend.pages import groups, states, treatment
+from frontend.pages import groups, looks, states, treatment
 from frontend.pages.trial_view import intact_view, trial_view
 from frontend.selection import chosen
 from modelshapley import client
@@ -212,6 +212,7 @@ def register(app: Dash, api: AsyncClient, maps: Maps) -> None:
         Input("reading", "data"),
         Input("unit", "value"),
         Input("how", "value"),
+        *looks.INPUTS,
     )
     app.clientside_callback(
         ClientsideFunction("page", "settle"),
@@ -241,7 +242,7 @@ def register(app: Dash, api: AsyncClient, maps: Maps) -> None:
 async def ranked_units(maps: Maps, run_id: str, ranked: Ranked) -> Deactivation:
     """The units that a share of the ranking means. Raises ModelShapleyError."""
     found = await maps.get(run_id, ranked.method, ranked.unit)
-    return extreme_units(np.array(found.scores).reshape(found.shape), ranked.unit, ranked.which, ranked.fraction)
+    return extreme_units(found.scores.reshape(found.shape), ranked.unit, ranked.which, ranked.fraction)
 
 
 def passing(error: ModelShapleyError) -> bool:

@@ -1,0 +1,206 @@
+/* The figure of the map: its packed numbers, a closer look at a part of a wide panel, and the keyboard's way over it. */
+(function () {
+  const MS = (window.modelShapley = window.modelShapley || {});
+  const ARRAYS = { f4: Float32Array, u4: Uint32Array, u2: Uint16Array };
+  const set = (id, data) => window.dash_clientside.set_props(id, { data });
+
+  /* frontend.figures.packed: a list of typed rows. */
+  function rowsOf({ type, data, columns }) {
+    const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+    const all = new ARRAYS[type](bytes.buffer);
+    const rows = [];
+    for (let at = 0; at < all.length; at += +columns) rows.push(all.subarray(at, at + +columns));
+    return rows;
+  }
+
+  /* Cells as Plotly takes them. customdata: unit, rank, score, error; of linear maps: rows, name, score, error. */
+  function cellsOf({ z, hover, names, ...rest }) {
+    const [best, rank, scores, errors] = hover.map(rowsOf);
+    const said = (row, c) => [best[row][c], names ? names[c] : rank[row][c], scores[row][c], errors[row][c]];
+    const customdata = best.map((cells, row) => Array.from(cells, (_, c) => said(row, c)));
+    return { ...rest, z: rowsOf(z).map((row) => Array.from(row, (v) => (Number.isNaN(v) ? null : v))), customdata };
+  }
+
+  function panelOf(panel) {
+    if (!panel.order) return panel;
+    const order = rowsOf(panel.order);
+    const places = order.map((row) => {
+      const places = new Uint32Array(row.length);
+      row.forEach((unit, place) => (places[unit] = place));
+      return places;
+    });
+    return { ...panel, order, places };
+  }
+
+  /* Only what is packed is touched: figures without maps pass through. */
+  MS.unpacked = function ({ data, layout }) {
+    const meta = layout.meta && layout.meta.panels && { ...layout.meta, panels: layout.meta.panels.map(panelOf) };
+    return {
+      data: data.map((trace) => (trace.hover ? cellsOf(trace) : trace)),
+      layout: meta ? { ...layout, meta } : layout,
+    };
+  };
+
+  MS.meta = () => {
+    const graph = MS.plot();
+    return (graph && graph._fullLayout && graph._fullLayout.meta) || null;
+  };
+  const axisOf = (panel) => panel.axis.replace("x", "xaxis");
+
+  /* -- a closer look: a panel's window of places, asked for once the axis has moved --------------------- */
+
+  let looked = null;
+
+  function windowOf(graph, panel) {
+    const [a, b] = graph._fullLayout[axisOf(panel)].range;
+    return { kind: panel.kind, start: Math.max(0, Math.floor(a + 0.5)), stop: Math.min(panel.width, Math.ceil(b + 0.5)) };
+  }
+
+  function moved(graph, change) {
+    const keys = Object.keys(change);
+    for (const panel of graph._fullLayout.meta.panels) {
+      if (!panel.zoomable || !keys.some((key) => key.startsWith(axisOf(panel) + "."))) continue;
+      looked = { ...windowOf(graph, panel), at: performance.now() };
+      set("window", looked);
+    }
+  }
+
+  /* The server's cells for a window; an answer that a newer question has overtaken is dropped. */
+  MS.closer = function (answer) {
+    const graph = MS.plot();
+    if (!graph || !graph._fullLayout || !answer || !looked || answer.at !== looked.at) return;
+    const meta = graph._fullLayout.meta;
+    const index = meta.panels.findIndex((panel) => panel.kind === answer.kind);
+    const { z, customdata, x0, dx } = cellsOf(answer.cells);
+    const panels = meta.panels.map((panel, i) => (i === index ? { ...panel, edges: answer.edges } : panel));
+    cursor = null;
+    window.Plotly.update(
+      graph, { z: [z], customdata: [customdata], x0: [x0], dx: [dx] }, { meta: { ...meta, panels } }, [2 * index]
+    ).then(() => (graph.dataset.window = `${answer.kind}:${answer.edges[0]}-${answer.edges[answer.edges.length - 1]}`));
+  };
+
+  /* After the map has been drawn anew (another method, another theme): the same window of it. */
+  MS.again = function () {
+    if (looked && MS.plot() === looking) set("window", (looked = { ...looked, at: performance.now() }));
+  };
+
+  function zoomTo(graph, panel, start, stop) {
+    const wide = Math.min(panel.width, Math.max(20, stop - start));
+    const from = Math.min(Math.max(-0.5, start), panel.width - 0.5 - wide);
+    window.Plotly.relayout(graph, { [`${axisOf(panel)}.range`]: [from, from + wide] });
+  }
+
+  /* factor below 1: closer. about: the place that stays where it is; the middle if there is none. */
+  function zoomBy(graph, panel, factor, about) {
+    const [a, b] = graph._fullLayout[axisOf(panel)].range;
+    const fixed = about === undefined ? (a + b) / 2 : about;
+    zoomTo(graph, panel, fixed - (fixed - a) * factor, fixed + (b - fixed) * factor);
+  }
+
+  MS.zoom = function (what) {
+    const graph = MS.plot(), meta = MS.meta();
+    const panel = meta && meta.panels.find((p) => p.zoomable);
+    if (!panel) return;
+    const [a, b] = graph._fullLayout[axisOf(panel)].range;
+    if (what === "all") return zoomTo(graph, panel, -0.5, panel.width - 0.5);
+    if (what === "left" || what === "right") {
+      const by = (b - a) * (what === "left" ? -0.5 : 0.5);
+      return zoomTo(graph, panel, a + by, b + by);
+    }
+    zoomBy(graph, panel, what === "in" ? 0.5 : 2);
+  };
+
+  /* Ctrl (or ⌘) and the wheel looks closer, Shift and the wheel goes along; the wheel alone scrolls the page. */
+  function wheel(event) {
+    if (!event.ctrlKey && !event.metaKey && !event.shiftKey) return;
+    const graph = MS.plot(), meta = MS.meta();
+    const box = graph.getBoundingClientRect();
+    const x = event.clientX - box.left;
+    for (const panel of (meta && meta.panels) || []) {
+      const axis = graph._fullLayout[axisOf(panel)];
+      if (!panel.zoomable || x < axis._offset || x > axis._offset + axis._length) continue;
+      event.preventDefault();
+      const turn = event.deltaY || event.deltaX;
+      if (!event.shiftKey) return zoomBy(graph, panel, turn > 0 ? 1.35 : 1 / 1.35, axis.p2d(x - axis._offset));
+      const [a, b] = axis.range;
+      return zoomTo(graph, panel, a + Math.sign(turn) * (b - a) * 0.15, b + Math.sign(turn) * (b - a) * 0.15);
+    }
+  }
+
+  /* -- the keyboard --------------------------------------------------------------------------------------- */
+
+  let cursor = null;
+  let looking = null;
+  MS.cursorIn = (panel) => (cursor && cursor.kind === panel.kind ? cursor : null);
+  const STEPS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
+  const within = (value, count) => Math.max(0, Math.min(count - 1, value));
+
+  function place(panel, row, column) {
+    cursor = { kind: panel.kind, row: within(row, panel.layers), column: within(column, panel.edges.length - 1) };
+    MS.paint();
+    const told = document.getElementById("cursor-words");
+    if (told) told.textContent = words(panel);
+  }
+
+  function cellAt(panel) {
+    const graph = MS.plot();
+    const index = MS.meta().panels.indexOf(panel);
+    return graph.data[2 * index].customdata[cursor.row][cursor.column];
+  }
+
+  function words(panel) {
+    const [best, rank, score] = cellAt(panel);
+    const off = MS.isOff(panel, cursor) ? ", off" : "";
+    if (panel.spans) return `${rank} of layer ${cursor.row}, mean of ${best} rows ${score.toPrecision(3)}${off}`;
+    if (score === undefined || Number.isNaN(score)) return `no ${panel.kind} here`;
+    const name = panel.kind === "layer" ? `layer ${cursor.row}` : `${panel.kind} ${cursor.row}.${best}`;
+    const [start, stop] = MS.spanOf(panel, cursor.row, cursor.column);
+    const more = stop - start > 1 ? `, the strongest of ${stop - start}` : "";
+    return `${name}, score ${score.toPrecision(3)}, rank ${rank}${more}${off}`;
+  }
+
+  function key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const panels = (MS.meta() || { panels: [] }).panels;
+    if (!panels.length) return;
+    const at = cursor ? panels.findIndex((p) => p.kind === cursor.kind) : -1;
+    const panel = panels[Math.max(0, at)];
+    if (event.key in STEPS || event.key === "Home" || event.key === "End") {
+      const [down, right] = STEPS[event.key] || [0, event.key === "Home" ? -1e9 : 1e9];
+      at < 0 ? place(panels[Math.min(1, panels.length - 1)], 0, 0) : place(panel, cursor.row + down, cursor.column + right);
+    } else if (event.key === "PageDown" || event.key === "PageUp") {
+      const next = panels[within(at + (event.key === "PageDown" ? 1 : -1), panels.length)];
+      place(next, cursor ? cursor.row : 0, 0);
+    } else if (event.key === " " && at >= 0) {
+      const units = MS.unitsOfCell(panel, cursor.row, cursor.column);
+      if (units.length) set("typed", { kind: panel.kind, units, at: performance.now() });
+      setTimeout(() => place(panel, cursor.row, cursor.column), 50);
+    } else if (event.key === "Enter" && at >= 0 && !panel.spans) {
+      MS.focusOn(panel, cursor.row, cellAt(panel)[0]);
+    } else if (event.key === "+" || event.key === "-") {
+      MS.zoom(event.key === "+" ? "in" : "out");
+    } else return;
+    event.preventDefault();
+  }
+
+  MS.focusOn = (panel, row, index) => set("focus", { kind: panel.kind, unit: panel.kind === "layer" ? [row] : [row, index] });
+
+  /* Once for each graph of the map. */
+  MS.listen = function (graph) {
+    cursor = looked = null;
+    looking = graph;
+    graph.on("plotly_relayout", (change) => moved(graph, change));
+    graph.addEventListener("wheel", wheel, { passive: false });
+    const frame = graph.closest(".map-frame");
+    frame.addEventListener("keydown", key);
+    frame.addEventListener("blur", () => { cursor = null; MS.paint(); });
+  };
+
+  /* u undoes wherever nobody is typing. */
+  document.addEventListener("keydown", (event) => {
+    const typing = event.target.closest && event.target.closest("input, textarea, select, [contenteditable]");
+    const undo = document.getElementById("undo");
+    if (event.key !== "u" || typing || event.ctrlKey || event.metaKey || event.altKey || !undo) return;
+    if (!undo.disabled) undo.click();
+  });
+})();

@@ -1,0 +1,45 @@
+/* The map as a picture, with what is off on it; and units that are told of when their names are clicked. */
+(function () {
+  const MS = (window.modelShapley = window.modelShapley || {});
+
+  function save(address, name) {
+    const link = document.createElement("a");
+    link.href = address;
+    link.download = name;
+    link.click();
+  }
+
+  async function picture(format) {
+    const graph = MS.plot(), marks = document.getElementById("marks");
+    if (!graph || !graph._fullLayout) return;
+    const { width, height } = graph._fullLayout;
+    const paper = getComputedStyle(document.body).backgroundColor;
+    const name = `map-${window.location.pathname.split("/").filter(Boolean).join("-")}.${format}`;
+    const layout = { ...graph.layout, paper_bgcolor: paper, plot_bgcolor: paper };
+    const drawn = await window.Plotly.toImage({ data: graph.data, layout }, { format: "svg", width, height });
+    if (format === "svg") {
+      const text = decodeURIComponent(drawn.slice(drawn.indexOf(",") + 1));
+      const over = `<image width="${width}" height="${height}" href="${marks.toDataURL()}"/></svg>`;
+      const whole = text.replace(/<\/svg>\s*$/, over);
+      return save(URL.createObjectURL(new Blob([whole], { type: "image/svg+xml" })), name);
+    }
+    const image = new Image();
+    image.src = drawn;
+    await image.decode();
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [2 * width, 2 * height];
+    const ink = canvas.getContext("2d");
+    for (const layer of [image, marks]) ink.drawImage(layer, 0, 0, canvas.width, canvas.height);
+    save(canvas.toDataURL("image/png"), name);
+  }
+
+  document.addEventListener("click", ({ target }) => {
+    const wanted = target.closest && target.closest("[id^=picture-]");
+    if (wanted) picture(wanted.id.replace("picture-", ""));
+    const unit = target.closest && target.closest("button[data-unit]");
+    if (unit)
+      window.dash_clientside.set_props("focus", {
+        data: { kind: unit.dataset.kind, unit: unit.dataset.unit.split(".").map(Number) },
+      });
+  });
+})();
