@@ -54,6 +54,7 @@ def figure(found: Plane, threshold: float) -> dict[str, Any]:
     layers = list(range(found.scores.shape[0]))
     of_layer = reaching(found, threshold)
     axis = {"showgrid": False, "zeroline": False}
+    decades = {"type": "log", "dtick": 1, "exponentformat": "power"}
     return {
         "data": [
             {
@@ -85,7 +86,7 @@ def figure(found: Plane, threshold: float) -> dict[str, Any]:
             "showlegend": False,
             "dragmode": False,
             "bargap": 0.15,
-            "xaxis": {**axis, "domain": [0, 0.42], "rangemode": "tozero", "fixedrange": True}
+            "xaxis": {**axis, "domain": [0, 0.42], "rangemode": "tozero", "fixedrange": True, "tickformat": ",d"}
             | {"title": {"text": f"{words.PLURALS[found.unit]} that reach the threshold", "standoff": 6}},
             "yaxis": {
                 **axis,
@@ -94,8 +95,9 @@ def figure(found: Plane, threshold: float) -> dict[str, Any]:
                 "title": {"text": "layer", "standoff": 4},
             },
             "xaxis2": {**axis, "domain": [0.5, 1], "anchor": "y2", "fixedrange": True}
-            | {"type": "log" if log else "linear", "title": {"text": "score", "standoff": 6}},
-            "yaxis2": {**axis, "anchor": "x2", "fixedrange": True, "type": "log", "title": {"text": "units"}},
+            | (decades if log else {})
+            | {"title": {"text": "score", "standoff": 6}},
+            "yaxis2": {**axis, "anchor": "x2", "fixedrange": True, **decades, "title": {"text": "units"}},
             "shapes": [
                 {
                     "type": "line",

@@ -264,8 +264,6 @@ def _title(shown: Panel, domain: tuple[float, float]) -> dict[str, Any]:
         words += f"  (up to {max(shown.counts):,} a layer)"
     elif shown.kind is not UnitKind.LAYER:
         words += f"  ({shown.width:,} a layer)"
-    if shown.display.ordered and shown.kind is not UnitKind.LAYER:
-        words += ", highest first" if shown.order is not None else ", in the model's order"
     return {
         "text": f"<b>{words}</b>",
         "x": domain[0],

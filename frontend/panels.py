@@ -162,7 +162,7 @@ class Colours:
 def colours(shown: Panel, signed: bool) -> Colours:
     """Scores as they are, or their logarithms to base 10 down to DECADES below the highest."""
     if shown.display.colour == "percentile":
-        return Colours(shown.values, 0.0, 100.0, [(0.0, "0"), (50.0, "50"), (100.0, "100 %")])
+        return Colours(shown.values, 0.0, 100.0, [(0.0, "0"), (100.0, "100 %")])
     low, high, clipped = colour_range(shown.values, signed)
     unit = " %" if shown.display.colour == "share" else ""
     if shown.display.log and not signed:

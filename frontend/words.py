@@ -39,6 +39,11 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
+def share(part: float) -> str:
+    """A share of a total, which may be tiny: 0.032 -> '3.2 %', 0.0000123 -> '0.00123 %'."""
+    return percent(part) if part >= 0.001 or part == 0 else f"{score(100 * part)} %"
+
+
 def percent_interval(interval: Interval) -> str:
     """(0.73, 0.88) -> '73.0 to 88.0 %'."""
     return f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f} %"

@@ -53,7 +53,9 @@
   function focusOn(click, meta) {
     const point = click.points.find((p) => p.z !== undefined && p.z !== null);
     const panel = point && meta.panels[(point.curveNumber - (point.curveNumber % 2)) / 2];
-    if (panel && !panel.spans) MS.focusOn(panel, Math.round(point.y), point.customdata[0]);
+    if (!panel || panel.spans) return;
+    const row = Math.round(point.y);
+    MS.focusOn(panel, row, MS.cell(panel, row, MS.columnAt(panel, point.x))[0]);
   }
 
   dc.page = {

@@ -142,11 +142,9 @@
     if (told) told.textContent = words(panel);
   }
 
-  function cellAt(panel) {
-    const graph = MS.plot();
-    const index = MS.meta().panels.indexOf(panel);
-    return graph.data[2 * index].customdata[cursor.row][cursor.column];
-  }
+  /* Unit, rank, score and error of a cell; of linear maps: rows, name, score, error. */
+  MS.cell = (panel, row, column) => MS.plot().data[2 * MS.meta().panels.indexOf(panel)].customdata[row][column];
+  const cellAt = (panel) => MS.cell(panel, cursor.row, cursor.column);
 
   function words(panel) {
     const [best, rank, score] = cellAt(panel);

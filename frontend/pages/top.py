@@ -144,7 +144,7 @@ def _row(found: Plane, off: set[str], row: int, column: int) -> Any:
             dmc.TableTd(f"{found.ranks[row, column]:,}", className="number"),
             dmc.TableTd(tell),
             dmc.TableTd(f"{words.score(value)} ± {words.score(error)}", className="number"),
-            dmc.TableTd(words.percent(abs(value) / (found.total or 1.0)), className="number"),
+            dmc.TableTd(words.share(abs(value) / (found.total or 1.0)), className="number"),
             dmc.TableTd(bar),
             dmc.TableTd(switch),
         ]

@@ -81,7 +81,7 @@ def view(found: Plane, unit: Unit, by_class: list[tuple[str, Plane]], measured: 
     facts = [
         ("Score ± standard error", f"{words.score(score)} ± {words.score(error)}"),
         ("Rank", f"{rank:,} of {units:,}"),
-        ("Share of total", words.percent(abs(score) / (found.total or 1.0))),
+        ("Share of total", words.share(abs(score) / (found.total or 1.0))),
         ("Off alone, measured", _measured(measured)),
     ]
     return [
