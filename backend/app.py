@@ -8,15 +8,15 @@ from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
 
 from backend import problems
+from backend.asked import Asked
 from backend.deps import Rooms
 from backend.open_work import open_work
 from backend.queues import REDIS_DOWN, Events, Queues, connect, connect_async
 from backend.records import Records
-from backend.routes import about, groups, runs, tasks, trials
+from backend.routes import about, details, groups, runs, tasks, trials
 from backend.schema import migrate
 from backend.settings import Settings
 from backend.storage import Storage
-from backend.task_checks import TaskChecks
 from modelshapley import __version__
 from modelshapley.catalog import Catalog
 from modelshapley.tasks.catalog import TaskCatalog
@@ -36,7 +36,7 @@ def open_rooms(settings: Settings) -> Rooms:
         storage=Storage(settings.maps_url),
         catalog=Catalog(settings.data, settings.model_roots),
         tasks=TaskCatalog(settings.dataset_folders, records.tasks),
-        task_checks=TaskChecks(redis),
+        asked=Asked(redis),
     )
 
 
@@ -51,7 +51,7 @@ def create_api(rooms: Rooms) -> FastAPI:
     api.state.rooms = rooms
     problems.install(api)
     version_1 = APIRouter(prefix="/v1")
-    for router in (about.router, tasks.router, runs.router, trials.router, groups.router):
+    for router in (about.router, tasks.router, runs.router, trials.router, groups.router, details.router):
         version_1.include_router(router)
     api.include_router(version_1)
     return api

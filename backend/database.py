@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -46,6 +47,10 @@ def _engine(url: str) -> Engine:
             connection.execute("PRAGMA foreign_keys=ON")
 
     return engine
+
+
+def new_id() -> str:
+    return uuid.uuid4().hex[:12]
 
 
 def now() -> datetime:

@@ -7,10 +7,10 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from backend.asked import Asked
 from backend.queues import Events, Queues
 from backend.records import Records
 from backend.storage import Storage
-from backend.task_checks import TaskChecks
 from modelshapley.catalog import Catalog
 from modelshapley.tasks.catalog import TaskCatalog
 
@@ -25,7 +25,7 @@ class Rooms:
     storage: Storage
     catalog: Catalog
     tasks: TaskCatalog
-    task_checks: TaskChecks
+    asked: Asked
 
 
 def _rooms(request: Request) -> Rooms:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import uuid
-
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from backend.database import Database, found, now
+from backend.database import Database, found, new_id, now
 from backend.tables import GroupRow
 from modelshapley.contracts import Group, GroupRequest, Off
 from modelshapley.errors import NotNow
@@ -25,7 +23,7 @@ class GroupRecords(Database):
     def add_group(self, request: GroupRequest) -> Group:
         """Raises NotNow where the model has another of this name."""
         row = GroupRow(
-            id=uuid.uuid4().hex[:12],
+            id=new_id(),
             model=request.model,
             name=request.name,
             off=request.off.model_dump(mode="json"),

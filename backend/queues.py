@@ -102,6 +102,14 @@ class Queues:
         """Queue a look at a task: someone waits for it as for a trial."""
         self._enqueue(TRIALS, "workers.task_checks.check_task", job_named("task", check_id), (check_id,))
 
+    def enqueue_details(self, trial_id: str) -> None:
+        """Queue a look behind a trial: someone waits for it."""
+        self._enqueue(TRIALS, "workers.details.look_behind", job_named("details", trial_id), (trial_id,))
+
+    def enqueue_unit_examples(self, look_id: str) -> None:
+        """Queue a look at a unit: someone waits for it."""
+        self._enqueue(TRIALS, "workers.details.look_at_unit", job_named("unit", look_id), (look_id,))
+
     def enqueue_check(self, run_id: str) -> None:
         """Queue the check of a run's maps, behind all other work; again changes nothing while it waits or runs."""
         self._enqueue(CHECKS, "workers.checking.check_run", job_named("check", run_id), (run_id,))
@@ -253,7 +261,7 @@ class Events:
                 yield str(event_id), fields["event"], fields["data"]
 
 
-def job_named(kind: Kind | Literal["check", "task"], identifier: str) -> str:
+def job_named(kind: Kind | Literal["check", "task", "details", "unit"], identifier: str) -> str:
     """Name of a job: of a run or one of its shards ('<id>-<shard>'), a turn of a trial ('<id>-<turn>') ..."""
     return f"{kind}-{identifier}"
 

@@ -6,13 +6,12 @@ cancelled whatever a worker still writes.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import delete, func, select, update
 
-from backend.database import found, now
+from backend.database import found, new_id, now
 from backend.group_records import GroupRecords
 from backend.progress import seconds_left
 from backend.tables import OPEN, RunRow, ShardRow
@@ -38,7 +37,7 @@ class Records(TaskRecords, TrialRecords, GroupRecords):
 
     def add_run(self, request: RunRequest, shapes: dict[UnitKind, list[int]], layout: Layout) -> Run:
         row = RunRow(
-            id=uuid.uuid4().hex[:12],
+            id=new_id(),
             model=request.model,
             task=request.task,
             methods=request.methods,

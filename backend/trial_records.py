@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import uuid
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from backend.database import Database, found, now
+from backend.database import Database, found, new_id, now
 from backend.tables import OPEN, RunRow, TrialRow
 from modelshapley.contracts import Comparison, Off, Status, Trial
 from modelshapley.intervals import precise_enough
@@ -56,7 +55,7 @@ class TrialRecords(Database):
             if known is not None and enough and known.run == run_id:
                 return _trial(known)
             row = TrialRow(
-                id=uuid.uuid4().hex[:12],
+                id=new_id(),
                 run=run_id,
                 session=session_name,
                 key=key,
@@ -79,6 +78,11 @@ class TrialRecords(Database):
         """Raises NotFound."""
         with self._session() as session:
             return _trial(found(session.get(TrialRow, trial_id), "trial", trial_id))
+
+    def trial_answers(self, trial_id: str) -> bytes | None:
+        """How right each example is that a trial has measured, packed; None where they were not kept."""
+        with self._session() as session:
+            return found(session.get(TrialRow, trial_id), "trial", trial_id).answers
 
     def trials(self, run_id: str, limit: int) -> list[Trial]:
         """Trials of a run, newest first, without those that were superseded. Raises NotFound."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from workers import checking, jobs, task_checks, trial_jobs
+from workers import checking, details, jobs, task_checks, trial_jobs
 from workers.shop import open_shop
 from workers.worker import WarmWorker
 
@@ -17,7 +17,7 @@ def main() -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     shop = open_shop()
     # Imported now, so that no first job waits for torch.
-    modules = ", ".join(module.__name__ for module in (jobs, trial_jobs, checking, task_checks))
+    modules = ", ".join(module.__name__ for module in (jobs, trial_jobs, checking, task_checks, details))
     log.info("worker %s: jobs from %s", shop.name, modules)
     worker = WarmWorker(shop.queues, shop.name, shop.warm.told, shop.open_work)
     shop.turns.server = worker

@@ -11,20 +11,22 @@ from typing import Any, Literal
 
 import torch
 
+from backend.asked import Asked
 from backend.open_work import open_work
 from backend.queues import Queues, connect_patiently
 from backend.records import Records
 from backend.schema import migrate
 from backend.settings import Settings
 from backend.storage import Storage
-from backend.task_checks import TaskChecks
 from backend.trial_records import Begun
+from modelshapley.activations import Activations
 from modelshapley.catalog import Catalog
 from modelshapley.contracts import Run, Trial
 from modelshapley.errors import ModelShapleyError
 from modelshapley.intervals import Outcomes
 from modelshapley.models import LoadedModel
 from modelshapley.tasks.base import Task
+from modelshapley.units import Deactivation
 from workers.turns import Turns
 from workers.warm import Warm, pick_device
 from workers.warm_tasks import WarmTasks
@@ -43,7 +45,7 @@ class Shop:
     storage: Storage
     warm: Warm
     tasks: WarmTasks
-    task_checks: TaskChecks
+    asked: Asked
     turns: Turns
 
     def scored_model(self, run: Run) -> LoadedModel:
@@ -105,6 +107,13 @@ class Shop:
         """Names of the jobs that the records wait for, each with the call that queues it."""
         return open_work(self.records, self.queues)
 
+    def activations(
+        self, run: Run, loaded: LoadedModel, task: Task[Any], deactivation: Deactivation
+    ) -> Activations | None:
+        """What units are like on the probe examples, for a deactivation that wants to know."""
+        needed = deactivation.treatment.how != "scale"
+        return self.warm.activations(loaded, task, run.seed) if needed else None
+
     def intact(self, run: Run, loaded: LoadedModel, task: Task[Any]) -> Outcomes:
         """The intact model's answers to the test examples of a finished run, as they were when it was scored."""
         return self.warm.intact(loaded, task, run.seed, lambda: self.storage.load_intact(run.id))
@@ -136,6 +145,6 @@ def open_shop() -> Shop:
             turns.tell,
         ),
         tasks=WarmTasks(settings.dataset_folders, records.tasks),
-        task_checks=TaskChecks(redis),
+        asked=Asked(redis),
         turns=turns,
     )

@@ -18,18 +18,18 @@ def check_task(check_id: str) -> None:
     """Do a queued check; what is found replaces it."""
     shop = open_shop()
     try:
-        request = shop.task_checks.request(check_id)
+        request = shop.asked.task_checks.request(check_id)
     except NotFound:
         log.info("check %s of a task is forgotten", check_id)
         return
-    shop.task_checks.save(TaskCheck(id=check_id, status=Status.RUNNING))
+    shop.asked.task_checks.save(check_id, TaskCheck(id=check_id, status=Status.RUNNING))
 
     def fail(words: str) -> None:
-        shop.task_checks.save(TaskCheck(id=check_id, status=Status.FAILED, error=words))
+        shop.asked.task_checks.save(check_id, TaskCheck(id=check_id, status=Status.FAILED, error=words))
 
     with failures_recorded(fail):
         found = _found(shop, request, check_id)
-        shop.task_checks.save(found.model_copy(update={"id": check_id, "status": Status.DONE}))
+        shop.asked.task_checks.save(check_id, found.model_copy(update={"id": check_id, "status": Status.DONE}))
 
 
 def _found(shop: Shop, request: TaskCheckRequest, check_id: str) -> TaskCheck:

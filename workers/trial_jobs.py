@@ -47,8 +47,7 @@ def _chunks(shop: Shop, trial: Trial, already: Outcomes | None) -> Iterator[Outc
     intact = shop.intact(run, loaded, task)
     states = shop.warm.states(loaded, task, run.seed)
     deactivation = trial.off.deactivation(trial.treatment)
-    needed = deactivation.treatment.how != "scale"
-    activations = shop.warm.activations(loaded, task, run.seed) if needed else None
+    activations = shop.activations(run, loaded, task, deactivation)
     measuring = answers(
         loaded, task, deactivation, run.seed, states=states, activations=activations, already=already
     )

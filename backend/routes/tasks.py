@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from backend.checks import check_file, check_fit
+from backend.database import new_id
 from backend.deps import Here
 from modelshapley.errors import BadTask, NotFound, NotNow, UnknownName
 from modelshapley.tasks.infos import KINDS, TASKS, info_of
@@ -76,7 +77,7 @@ def look(request: TaskCheckRequest, here: Here, response: Response) -> TaskCheck
     info = here.tasks.info(request.task) if request.task is not None else info_of(request.file)
     if request.model is not None:
         check_fit(info, request.model, here.catalog.anatomy(request.model))
-    check = here.task_checks.add(request)
+    check = here.asked.task_checks.ask(new_id(), request)
     here.queues.enqueue_task_check(check.id)
     response.headers["Location"] = f"/api/v1/tasks/checks/{check.id}"
     return check
@@ -85,7 +86,7 @@ def look(request: TaskCheckRequest, here: Here, response: Response) -> TaskCheck
 @router.get("/checks/{check_id}")
 def found(check_id: str, here: Here) -> TaskCheck:
     """What has been found, once `status` is done; kept for an hour."""
-    return here.task_checks.check(check_id)
+    return here.asked.task_checks.found(check_id)
 
 
 @router.get("/{name}")

@@ -13,6 +13,8 @@ from modelshapley.client.calls import (
     groups,
     health,
     importance_map,
+    look_at_unit,
+    look_behind,
     map_file,
     methods,
     models,
@@ -26,6 +28,8 @@ from modelshapley.client.calls import (
     task_file,
     tasks,
     trial,
+    trial_details,
+    unit_examples,
     workers,
 )
 from modelshapley.client.clients import DEFAULT_URL, AsyncClient, Client
@@ -49,6 +53,8 @@ __all__ = [
     "groups",
     "health",
     "importance_map",
+    "look_at_unit",
+    "look_behind",
     "map_file",
     "methods",
     "models",
@@ -62,5 +68,7 @@ __all__ = [
     "task_file",
     "tasks",
     "trial",
+    "trial_details",
+    "unit_examples",
     "workers",
 ]

@@ -22,6 +22,7 @@ from modelshapley.contracts import (
     TrialRequest,
     WorkerInfo,
 )
+from modelshapley.tasks.details import TrialDetails, UnitExamples, UnitExamplesRequest
 from modelshapley.tasks.shown import TaskCheck, TaskCheckRequest, TaskInfo
 from modelshapley.tasks.spec import TaskFile
 from modelshapley.units import UnitKind
@@ -126,6 +127,23 @@ def faithfulness(run_id: str) -> Call[Faithfulness]:
 
 def run_trials(run_id: str, limit: int = 100) -> Call[list[Trial]]:
     return Call("GET", f"/runs/{run_id}/trials", as_(list[Trial]), params={"limit": limit})
+
+
+def look_behind(trial_id: str) -> Call[TrialDetails]:
+    return Call("POST", f"/trials/{trial_id}/details", as_(TrialDetails))
+
+
+def trial_details(trial_id: str) -> Call[TrialDetails]:
+    return Call("GET", f"/trials/{trial_id}/details", as_(TrialDetails))
+
+
+def look_at_unit(run_id: str, request: UnitExamplesRequest) -> Call[UnitExamples]:
+    body = request.model_dump(mode="json")
+    return Call("POST", f"/runs/{run_id}/unit-examples", as_(UnitExamples), body=body)
+
+
+def unit_examples(run_id: str, look_id: str) -> Call[UnitExamples]:
+    return Call("GET", f"/runs/{run_id}/unit-examples/{look_id}", as_(UnitExamples))
 
 
 def groups(model: str) -> Call[list[Group]]:

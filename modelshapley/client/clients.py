@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, Self, TypeVar
 
@@ -32,6 +32,7 @@ from modelshapley.contracts import (
     WorkerInfo,
 )
 from modelshapley.errors import ModelShapleyError
+from modelshapley.tasks.details import TrialDetails, UnitExamples, UnitExamplesRequest
 from modelshapley.tasks.shown import TaskCheck, TaskCheckRequest, TaskInfo
 from modelshapley.tasks.spec import TaskFile
 from modelshapley.units import UnitKind
@@ -161,6 +162,22 @@ class Client:
     def run_trials(self, run_id: str, limit: int = 100) -> list[Trial]:
         """What was tried on a run, newest first, whoever did."""
         return self.send(calls.run_trials(run_id, limit))
+
+    def details(self, trial_id: str) -> TrialDetails:
+        """Block until the classes and flipped examples behind a finished trial are known."""
+        found = self.send(calls.look_behind(trial_id))
+        while not found.status.ended:
+            time.sleep(POLL_S)
+            found = self.send(calls.trial_details(trial_id))
+        return found
+
+    def unit_examples(self, run_id: str, kind: UnitKind, unit: Sequence[int]) -> UnitExamples:
+        """Block until the scored examples are known on which a unit does most."""
+        found = self.send(calls.look_at_unit(run_id, UnitExamplesRequest(kind=kind, unit=list(unit))))
+        while not found.status.ended:
+            time.sleep(POLL_S)
+            found = self.send(calls.unit_examples(run_id, found.id))
+        return found
 
     def groups(self, model: str) -> list[Group]:
         """Units of a model that were saved under a name."""

@@ -133,7 +133,7 @@ class WorkerInfo(Contract):
     current: str | None = Field(
         default=None,
         description="what it has in hand: 'run:<id>', 'run:<id>:<shard>', 'trial:<id>', "
-        "'check:<run id>', or 'task:<id>' for the check of a task",
+        "'check:<run id>', 'task:<id>' for the check of a task, 'details:<trial id>' or 'unit:<id>' for examples",
     )
     pid: int | None = None
     host: str | None = None

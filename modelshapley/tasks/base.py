@@ -85,6 +85,10 @@ class Task(ABC, Generic[Example]):
         one pass or several.
         """
 
+    def said(self, loaded: LoadedModel, examples: Sequence[Example]) -> Sequence[str | None]:
+        """What the model answers to each example, in words; None where answers are none. Rows as in `losses`."""
+        return [None] * len(examples)
+
     def class_of(self, example: Example) -> str | None:
         """The class that an example belongs to, one of what `info.classes` names; None where it has none."""
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -61,6 +61,13 @@ class Classification(DataTask[E, Spec]):
     def correct(self, loaded: LoadedModel, examples: Sequence[E]) -> Tensor:
         logits = self.logits(loaded, examples)
         return (logits.argmax(-1) == self._right(loaded, examples, logits)).cpu()
+
+    def said(self, loaded: LoadedModel, examples: Sequence[E]) -> list[str]:
+        names, (numbers, _) = self.classes, matched(self.spec, self.classes, loaded)
+        words = {number: names[place] for place, number in enumerate(numbers)}
+        config: Any = loaded.model.config
+        found = self.logits(loaded, examples).argmax(-1).tolist()
+        return [words.get(number, str(config.id2label[number])) for number in found]
 
     def check(self, loaded: LoadedModel) -> None:
         super().check(loaded)

@@ -79,6 +79,9 @@ class Digits(Task[Digit]):
     def correct(self, loaded: LoadedModel, examples: Sequence[Digit]) -> Tensor:
         return self._logits(loaded, examples).argmax(-1).cpu() == torch.tensor([d.label for d in examples])
 
+    def said(self, loaded: LoadedModel, examples: Sequence[Digit]) -> list[str]:
+        return [str(label) for label in self._logits(loaded, examples).argmax(-1).tolist()]
+
     def shown(self, loaded: LoadedModel | None, example: Digit) -> ExampleShown:
         grey = ((example.pixels[0] + 1) * 127.5).round().to(torch.uint8).numpy()
         picture = PIL.Image.fromarray(grey).resize((64, 64), PIL.Image.Resampling.NEAREST)

@@ -101,6 +101,10 @@ class Generation(DataTask[Asked, GenerationTask]):
         found = [self.rule.find(words) == e.wanted for words, e in zip(written, examples, strict=True)]
         return torch.tensor(found)
 
+    def said(self, loaded: LoadedModel, examples: Sequence[Asked]) -> list[str]:
+        """What the model wrote, whole."""
+        return self.write(loaded, examples)
+
     def write(self, loaded: LoadedModel, examples: Sequence[Asked]) -> list[str]:
         """What the model writes, greedily, at most `max_new_tokens` or until its context is full.
 

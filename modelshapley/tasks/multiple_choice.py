@@ -85,8 +85,15 @@ class MultipleChoice(DataTask[Choice, MultipleChoiceTask]):
         return -log_likelihoods(loaded, [[self.sequels(loaded, e)[e.right]] for e in examples])
 
     def correct(self, loaded: LoadedModel, examples: Sequence[Choice]) -> Tensor:
+        return self._chosen(loaded, examples) == torch.tensor([e.right for e in examples])
+
+    def said(self, loaded: LoadedModel, examples: Sequence[Choice]) -> list[str]:
+        chosen = self._chosen(loaded, examples).tolist()
+        return [example.choices[number] for example, number in zip(examples, chosen, strict=True)]
+
+    def _chosen(self, loaded: LoadedModel, examples: Sequence[Choice]) -> Tensor:
         rows = [self.sequels(loaded, example) for example in examples]
-        return likeliest(scored(loaded, rows), [e.right for e in examples], rows, self.spec.score == "sum")
+        return likeliest(scored(loaded, rows), rows, self.spec.score == "sum")
 
     def _encode(self, loaded: LoadedModel, example: Choice) -> tuple[list[Sequel], int]:
         """The sequels, and how many tokens they take together: every trial asks for it."""
@@ -95,10 +102,8 @@ class MultipleChoice(DataTask[Choice, MultipleChoiceTask]):
         return sequels, joint_size(sequels)
 
 
-def likeliest(
-    found: Scored, right: Sequence[int], rows: Sequence[Sequence[Sequel]], by_sum: bool = False
-) -> Tensor:
-    """Whether the right sequel of each row has the highest score, the first of equals: bool (rows,) on the CPU."""
+def likeliest(found: Scored, rows: Sequence[Sequence[Sequel]], by_sum: bool = False) -> Tensor:
+    """The sequel of each row that has the highest score, the first of equals: int (rows,) on the CPU."""
     scores = (found.log_likelihood if by_sum else found.mean).cpu()
     by_row = torch.split(scores, [len(row) for row in rows])
-    return torch.tensor([int(one.argmax()) == answer for one, answer in zip(by_row, right, strict=True)])
+    return torch.tensor([int(one.argmax()) for one in by_row])

@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
@@ -95,7 +96,12 @@ class WorldCapitals(Task[Question]):
     def correct(self, loaded: LoadedModel, examples: Sequence[Question]) -> Tensor:
         """Right: no other choice has a mean token log-likelihood as high."""
         rows = [self.sequels(loaded, q) for q in examples]
-        return likeliest(scored(loaded, rows), [q.answer for q in examples], rows)
+        return likeliest(scored(loaded, rows), rows) == torch.tensor([q.answer for q in examples])
+
+    def said(self, loaded: LoadedModel, examples: Sequence[Question]) -> list[str]:
+        rows = [self.sequels(loaded, q) for q in examples]
+        found = likeliest(scored(loaded, rows), rows).tolist()
+        return [question.choices[number] for question, number in zip(examples, found, strict=True)]
 
     def shown(self, loaded: LoadedModel | None, example: Question) -> ExampleShown:
         right = example.choices[example.answer]

@@ -449,6 +449,24 @@ def test_each_row_is_under_its_own_gates(
     assert (losses - intact).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("which", [generating, choosing, modelling, classifying])
+@torch.no_grad()
+def test_what_is_said_is_what_is_judged(root: Path, which: Callable[[Path], tuple[Any, LoadedModel]]) -> None:
+    made, loaded = which(root)
+    examples = made.select(loaded, Split.PROBE)
+    said, correct = made.said(loaded, examples), made.correct(loaded, examples).tolist()
+    if which is modelling:
+        assert said == [None] * len(examples)
+        return
+    assert all(isinstance(words, str) for words in said)
+    if which is generating:
+        assert [made.rule.find(words) == one.wanted for words, one in zip(said, examples, strict=True)] == correct
+    elif which is choosing:
+        assert [words == one.choices[one.right] for words, one in zip(said, examples, strict=True)] == correct
+    else:
+        assert [words == made.classes[one.number] for words, one in zip(said, examples, strict=True)] == correct
+
+
 # -- what is asked ------------------------------------------------------------------------------
 
 
