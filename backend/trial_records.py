@@ -84,13 +84,18 @@ class TrialRecords(Database):
         with self._session() as session:
             return found(session.get(TrialRow, trial_id), "trial", trial_id).answers
 
-    def trials(self, run_id: str, limit: int) -> list[Trial]:
-        """Trials of a run, newest first, without those that were superseded. Raises NotFound."""
+    def trials(self, run_id: str, limit: int, of: Deactivation | None = None) -> list[Trial]:
+        """Trials of a run, newest first, without those that were superseded. Raises NotFound.
+
+        of: only those of just this deactivation.
+        """
         query = (
             select(TrialRow)
             .where(TrialRow.run == run_id, TrialRow.status != Status.CANCELLED)
             .order_by(TrialRow.created.desc(), TrialRow.id)
         )
+        if of is not None:
+            query = query.where(TrialRow.key == _key(of))
         with self._session() as session:
             found(session.get(RunRow, run_id), "run", run_id)
             return [_trial(row) for row in session.scalars(query.limit(limit))]

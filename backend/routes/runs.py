@@ -20,9 +20,10 @@ from modelshapley.contracts import Faithfulness, Harm, MapData, Run, RunPage, Ru
 from modelshapley.errors import ModelShapleyError, NotFound, NotNow
 from modelshapley.importance import ImportanceMap, by_projection, spans_of
 from modelshapley.methods import reading_of, with_harm
-from modelshapley.units import UnitKind
+from modelshapley.units import Deactivation, UnitKind
 
 router = APIRouter(prefix="/runs", tags=["runs"])
+ONE_UNIT = r"^(layer:\d{1,7}|(neuron|head|expert|row):\d{1,7}\.\d{1,7})$"
 
 
 @router.post("", status_code=202)
@@ -128,9 +129,21 @@ def faithfulness(run_id: str, here: Here) -> Faithfulness:
 
 
 @router.get("/{run_id}/trials")
-def trials(run_id: str, here: Here, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> list[Trial]:
-    """What was tried on a run, newest first, whoever did; without trials that newer ones took the place of."""
-    return here.records.trials(run_id, limit)
+def trials(
+    run_id: str,
+    here: Here,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    alone: Annotated[str | None, Query(pattern=ONE_UNIT, examples=["head:1.4", "layer:3"])] = None,
+) -> list[Trial]:
+    """What was tried on a run, newest first, whoever did; without trials that newer ones took the place of.
+
+    `alone`: only those in which this unit and no other was switched off.
+    """
+    if alone is None:
+        return here.records.trials(run_id, limit)
+    kind, _, unit = alone.partition(":")
+    of = Deactivation.of({UnitKind(kind): [tuple(map(int, unit.split(".")))]})
+    return here.records.trials(run_id, limit, of)
 
 
 def load_map(here: Rooms, run_id: str, method: str, unit: UnitKind, label: str | None = None) -> ImportanceMap:

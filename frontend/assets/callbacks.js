@@ -181,5 +181,6 @@
   document.addEventListener("toggle", ({ target }) => {
     if (["tried", "groups"].includes(target.id) && target.open)
       dc.set_props(`${target.id}-ask`, { data: `opened ${performance.now()}` });
+    if (target.id === "behind") dc.set_props("behind-open", { data: target.open });
   }, true);
 })();

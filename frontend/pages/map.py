@@ -11,7 +11,20 @@ from dash import ALL, ClientsideFunction, Dash, Input, Output, State, dcc, html,
 from frontend import figures, words
 from frontend.address import Ranked, View, parse
 from frontend.maps import Maps
-from frontend.pages import counts, looks, parts, states, top, tray, tried, trust, unit_panel, weighing
+from frontend.pages import (
+    behind,
+    counts,
+    looks,
+    parts,
+    states,
+    top,
+    tray,
+    tried,
+    trust,
+    unit_examples,
+    unit_panel,
+    weighing,
+)
 from frontend.selection import held
 from modelshapley import client
 from modelshapley.client import AsyncClient
@@ -89,6 +102,8 @@ def register(app: Dash, api: AsyncClient) -> None:
     unit_panel.register(app, api, maps)
     weighing.register(app)
     trust.register(app, api)
+    behind.register(app, api)
+    unit_examples.register(app, api)
     tried.register(app, api)
 
     app.clientside_callback(
@@ -191,6 +206,7 @@ async def _done(api: AsyncClient, run: Run, view: View) -> Any:
                             unit_panel.layout(),
                             top.layout(),
                             counts.layout(),
+                            behind.layout(),
                             tried.layout(),
                         ]
                     ),

@@ -10,22 +10,25 @@ from dash import Dash, Input, Output, State, html, no_update
 
 from frontend import words
 from frontend.maps import Maps
-from frontend.pages import states
+from frontend.pages import states, unit_examples
 from frontend.planes import Plane
 from modelshapley import client
 from modelshapley.client import AsyncClient
 from modelshapley.contracts import Run, Status, Trial
 from modelshapley.errors import ModelShapleyError
-from modelshapley.units import OFF, Deactivation, Unit, UnitKind, unit_name
+from modelshapley.units import OFF, Unit, UnitKind, unit_name
 
 CLASSES = 24
-TRIALS = 500
+TRIALS = 50
 HINT = "Click a unit, or press Enter on it, to read what it does."
 
 
 def layout() -> Any:
     return dmc.Paper(
-        html.Div(html.Div(HINT, className="quiet"), id="unit-panel", **{"aria-live": "polite"}),
+        [
+            html.Div(html.Div(HINT, className="quiet"), id="unit-panel", **{"aria-live": "polite"}),
+            unit_examples.layout(),
+        ],
         withBorder=True,
         p="sm",
         radius="md",
@@ -49,10 +52,11 @@ def register(app: Dash, api: AsyncClient, maps: Maps) -> None:
         try:
             found = await maps.get(run.id, method, kind, label or None)
             by_class = [(name, await maps.get(run.id, method, kind, name)) for name in list(run.classes)[:CLASSES]]
-            trials = await api.send(client.run_trials(run.id, TRIALS))
+            place = f"{kind.value}:{'.'.join(map(str, unit))}"
+            trials = await api.send(client.run_trials(run.id, TRIALS, place))
         except ModelShapleyError as error:
             return states.failure(error)
-        return view(found, unit, by_class, alone(trials, kind, unit), len(run.classes))
+        return view(found, unit, by_class, widest(trials), len(run.classes))
 
     @app.callback(
         Output("taken", "data", allow_duplicate=True),
@@ -66,11 +70,9 @@ def register(app: Dash, api: AsyncClient, maps: Maps) -> None:
         return {"units": {focus["kind"]: [focus["unit"]]}, "treatment": vars(OFF), "click": clicks}
 
 
-def alone(trials: list[Trial], kind: UnitKind, unit: Unit) -> Trial | None:
-    """The finished trial on most examples in which this unit, and no other, was switched off."""
-    wanted = Deactivation.of({kind: [unit]}).key()
-    found = [t for t in trials if t.status is Status.DONE and t.off.deactivation(t.treatment).key() == wanted]
-    return max(found, key=lambda t: t.n, default=None)
+def widest(trials: list[Trial]) -> Trial | None:
+    """The finished trial on most examples."""
+    return max((t for t in trials if t.status is Status.DONE), key=lambda t: t.n, default=None)
 
 
 def view(found: Plane, unit: Unit, by_class: list[tuple[str, Plane]], measured: Trial | None, classes: int) -> Any:

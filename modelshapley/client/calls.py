@@ -125,8 +125,9 @@ def faithfulness(run_id: str) -> Call[Faithfulness]:
     return Call("GET", f"/runs/{run_id}/faithfulness", as_(Faithfulness))
 
 
-def run_trials(run_id: str, limit: int = 100) -> Call[list[Trial]]:
-    return Call("GET", f"/runs/{run_id}/trials", as_(list[Trial]), params={"limit": limit})
+def run_trials(run_id: str, limit: int = 100, alone: str | None = None) -> Call[list[Trial]]:
+    """alone: 'head:1.4', 'layer:3'."""
+    return Call("GET", f"/runs/{run_id}/trials", as_(list[Trial]), params={"limit": limit, "alone": alone})
 
 
 def look_behind(trial_id: str) -> Call[TrialDetails]:

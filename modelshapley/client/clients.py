@@ -159,9 +159,9 @@ class Client:
             time.sleep(POLL_S)
         return report
 
-    def run_trials(self, run_id: str, limit: int = 100) -> list[Trial]:
-        """What was tried on a run, newest first, whoever did."""
-        return self.send(calls.run_trials(run_id, limit))
+    def run_trials(self, run_id: str, limit: int = 100, alone: str | None = None) -> list[Trial]:
+        """What was tried on a run, newest first, whoever did; `alone`: of a unit by itself, 'head:1.4'."""
+        return self.send(calls.run_trials(run_id, limit, alone))
 
     def details(self, trial_id: str) -> TrialDetails:
         """Block until the classes and flipped examples behind a finished trial are known."""

@@ -14,7 +14,7 @@ from frontend.display import Display
 from frontend.pages import top, unit_panel
 from frontend.planes import Plane
 from modelshapley.contracts import Off, Status, Trial
-from modelshapley.units import Treatment, UnitKind
+from modelshapley.units import UnitKind
 
 RNG = np.random.default_rng(5)
 
@@ -85,13 +85,12 @@ def test_what_cannot_be_found_says_what_can() -> None:
     assert "head 1.1" in text_of(top.table(RAGGED, set(), "1.1"))
 
 
-def a_trial(off: Off, n: int, status: Status = Status.DONE, treatment: Treatment | None = None) -> Trial:
+def a_trial(off: Off, n: int, status: Status = Status.DONE) -> Trial:
     return Trial(
         id=f"t{n}",
         run="run",
         status=status,
         off=off,
-        treatment=treatment or Treatment("scale", 0.0),
         counts={},
         n=n,
         total=360,
@@ -101,19 +100,12 @@ def a_trial(off: Off, n: int, status: Status = Status.DONE, treatment: Treatment
     )
 
 
-def test_only_a_trial_of_this_unit_alone_counts() -> None:
-    one, other = Off(head=[(1, 1)]), Off(head=[(1, 1), (0, 0)])
-    trials = [
-        a_trial(one, 40),
-        a_trial(one, 120),
-        a_trial(other, 360),
-        a_trial(one, 300, Status.RUNNING),
-        a_trial(one, 350, treatment=Treatment("scale", 0.5)),
-    ]
-    found = unit_panel.alone(trials, UnitKind.HEAD, (1, 1))
+def test_the_measured_trial_on_most_examples_counts() -> None:
+    one = Off(head=[(1, 1)])
+    found = unit_panel.widest([a_trial(one, 40), a_trial(one, 120), a_trial(one, 300, Status.RUNNING)])
     assert found is not None
     assert found.id == "t120"
-    assert unit_panel.alone(trials, UnitKind.NEURON, (1, 1)) is None
+    assert unit_panel.widest([]) is None
 
 
 def test_a_unit_is_told_with_its_classes_in_order() -> None:
