@@ -6,12 +6,12 @@ from typing import Any
 
 import dash_mantine_components as dmc
 import numpy as np
-from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
+from dash import ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html, no_update
 
 from frontend import words
 from frontend.address import Ranked
 from frontend.maps import Maps
-from frontend.pages import groups, looks, states, treatment
+from frontend.pages import curve, groups, looks, states, treatment
 from frontend.pages.trial_view import intact_view, trial_view
 from frontend.selection import chosen
 from modelshapley import client
@@ -102,6 +102,7 @@ def _controls(treated: Treatment) -> list[Any]:
             className="share",
         ),
         dmc.Button("Switch off", id="apply", variant="light", size="sm", fullWidth=True),
+        curve.layout(),
         dmc.Group(
             [
                 dmc.Text("Precision", size="sm", id="precision-label"),
@@ -139,14 +140,20 @@ def register(app: Dash, api: AsyncClient, maps: Maps) -> None:
         Output("ranked", "data"),
         Output("tray-problem", "children", allow_duplicate=True),
         Input("apply", "n_clicks"),
-        State("which", "value"),
-        State("share", "value"),
+        Input("which", "value"),
+        Input("share", "value"),
+        State("selection", "data"),
         State("unit", "value"),
         State("reading", "data"),
         State("run", "data"),
         prevent_initial_call=True,
     )
-    async def _rank(clicks: int, which: str, share: int, unit: str, method: str, data: Any) -> Any:
+    async def _rank(
+        clicks: int | None, which: str, share: int, selection: Any, unit: str, method: str, data: Any
+    ) -> Any:
+        following = (selection.get("ranked") or {}).get("unit") == unit
+        if ctx.triggered_id != "apply" and not following:
+            return no_update, no_update  # the slider switches off once a share of these units is off already
         ranked = Ranked(which, share / 100, UnitKind(unit), method)
         try:
             off = await ranked_units(maps, data["id"], ranked)
@@ -154,7 +161,7 @@ def register(app: Dash, api: AsyncClient, maps: Maps) -> None:
             return no_update, states.failure(error)
         how = {"which": which, "fraction": ranked.fraction, "unit": unit, "method": method}
         units = [list(u) for u in off.of_kind(ranked.unit)]
-        return {"unit": unit, "units": units, "how": how, "click": clicks}, None
+        return {"unit": unit, "units": units, "how": how, "click": [clicks, share, which]}, None
 
     @app.callback(
         Output("answered", "data"),
@@ -198,6 +205,7 @@ def register(app: Dash, api: AsyncClient, maps: Maps) -> None:
         return trial_view(trial, intact, connection == "lost", reading), f"{trial.id} {trial.sequence}"
 
     groups.register(app, api)
+    curve.register(app, api)
     app.clientside_callback(
         ClientsideFunction("page", "tell"),
         Output("tray-off", "children"),
