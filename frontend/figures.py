@@ -89,7 +89,9 @@ def window_of(found: Shown, window: tuple[int, int], display: Display) -> dict[s
     shown = panel(found, display=display, window=window)
     painted = colours(panel(found, display=display), found.signed)  # on the whole panel's scale
     z = colours(shown, found.signed).z
-    return {"cells": _cells(shown, np.clip(z, painted.low, painted.high)), "edges": shown.edges}
+    if z is not shown.scores:
+        z = np.clip(z, painted.low, painted.high)
+    return {"cells": _cells(shown, z), "edges": shown.edges}
 
 
 def _meta(shown: Panel, suffix: str, layers: int) -> dict[str, Any]:
@@ -125,6 +127,8 @@ def _domains(panels: list[Panel]) -> list[tuple[float, float]]:
 
 def _heatmap(shown: Panel, painted: Colours, suffix: str, number: int) -> dict[str, Any]:
     few = len(shown.edges) < 100
+    # Lines between cells make Plotly draw them one by one, which takes seconds where there are many.
+    lines = shown.scores.size < 20_000
     return {
         "type": "heatmap",
         **_cells(shown, painted.z),
@@ -133,13 +137,13 @@ def _heatmap(shown: Panel, painted: Colours, suffix: str, number: int) -> dict[s
         "xaxis": f"x{suffix}",
         "yaxis": f"y{suffix}",
         "xgap": 1 if few else 0,
-        "ygap": 1,
+        "ygap": 1 if lines else 0,
         "name": f"panel {number}",
     }
 
 
 def _cells(shown: Panel, z: Array) -> dict[str, Any]:
-    """Where cells are, their colours, and what hovering over them says: unit, rank, score, error."""
+    """Where cells are, their colours, and what hovering over them says: unit, rank, score (None: as z), error."""
     step = shown.edges[1] - shown.edges[0]
     found: dict[str, Any] = {
         "z": packed(z, "f4"),
@@ -148,8 +152,8 @@ def _cells(shown: Panel, z: Array) -> dict[str, Any]:
         "hover": [
             packed(shown.best, "u4"),
             packed(shown.rank, "u4"),
-            packed(shown.scores, "f4"),
-            packed(shown.errors, "f4", bits=8),
+            None if z is shown.scores else packed(shown.scores, "f4"),
+            packed(shown.errors, "f4", bits=7),
         ],
     }
     return found if shown.names is None else found | {"names": shown.names}

@@ -16,7 +16,7 @@ from modelshapley.importance import by_projection, spans_of
 from modelshapley.units import UnitKind
 
 Shown = Plane | MapData
-CELLS = 30_000
+CELLS = 26_000
 """Cells of a panel, at most: what is sent to the browser stays below 400 KB."""
 FEWEST, MOST = 150, 600
 """Columns of a pooled panel: more than MOST are narrower than a pixel."""
@@ -93,11 +93,10 @@ def panel(
         sizes = np.take_along_axis(sizes, order, 1)
     chosen = np.stack([a + sizes[:, a:b].argmax(1) for a, b in pairwise(edges)], axis=1)
     best = chosen if order is None else np.take_along_axis(order, chosen, 1)
-    drawn = [np.take_along_axis(array, best, 1) for array in (scores, errors, values, rank)]
+    drawn, spread, places = (np.take_along_axis(array, best, 1) for array in (scores, errors, rank))
+    said = drawn if values is scores else np.take_along_axis(values, best, 1)
     counts = there if len(set(there)) > 1 else None
-    return Panel(
-        data.unit, display, drawn[0], drawn[1], drawn[2], best, drawn[3], edges, sum(there), width, counts, order
-    )
+    return Panel(data.unit, display, drawn, spread, said, best, places, edges, sum(there), width, counts, order)
 
 
 def rows_panel(data: Shown, projections: Sequence[Mapping[str, int]], display: Display = PLAIN) -> Panel:

@@ -181,6 +181,6 @@
   document.addEventListener("toggle", ({ target }) => {
     if (["tried", "groups"].includes(target.id) && target.open)
       dc.set_props(`${target.id}-ask`, { data: `opened ${performance.now()}` });
-    if (target.id === "behind") dc.set_props("behind-open", { data: target.open });
+    if (["behind", "counts"].includes(target.id)) dc.set_props(`${target.id}-open`, { data: target.open });
   }, true);
 })();

@@ -15,10 +15,11 @@
 
   /* Cells as Plotly takes them. customdata: unit, rank, score, error; of linear maps: rows, name, score, error. */
   function cellsOf({ z, hover, names, ...rest }) {
-    const [best, rank, scores, errors] = hover.map(rowsOf);
+    const colours = rowsOf(z);
+    const [best, rank, scores, errors] = hover.map((part) => (part ? rowsOf(part) : colours));
     const said = (row, c) => [best[row][c], names ? names[c] : rank[row][c], scores[row][c], errors[row][c]];
     const customdata = best.map((cells, row) => Array.from(cells, (_, c) => said(row, c)));
-    return { ...rest, z: rowsOf(z).map((row) => Array.from(row, (v) => (Number.isNaN(v) ? null : v))), customdata };
+    return { ...rest, z: colours.map((row) => Array.from(row, (v) => (Number.isNaN(v) ? null : v))), customdata };
   }
 
   function panelOf(panel) {
@@ -188,6 +189,7 @@
     cursor = looked = null;
     looking = graph;
     graph.on("plotly_relayout", (change) => moved(graph, change));
+    graph.on("plotly_click", MS.foresee);
     graph.addEventListener("wheel", wheel, { passive: false });
     const frame = graph.closest(".map-frame");
     frame.addEventListener("keydown", key);

@@ -136,6 +136,13 @@
     held = selection;
     MS.attach();
   };
+  /* A click is marked in the frame in which it falls; the page's own callback follows, and marks the same. */
+  MS.foresee = function (click) {
+    const wanted = held && MS.clicked(held, click, plot()._fullLayout.meta);
+    if (!wanted) return;
+    held = wanted;
+    paint();
+  };
   MS.plot = plot;
   MS.paint = paint;
   MS.isOff = (panel, cell) => MS.cells(held, panel).some((c) => c.row === cell.row && c.column === cell.column);

@@ -18,6 +18,7 @@ def layout() -> Any:
     return html.Details(
         [
             html.Summary("How many units matter"),
+            dcc.Store(id="counts-open", data=False),
             dcc.Store(id="counts-figure"),
             dcc.Store(id="counts-of"),
             dmc.Group(
@@ -54,6 +55,7 @@ def register(app: Dash, maps: Maps) -> None:
         Output("counts-words", "children"),
         Output("threshold", "value"),
         Output("counts-of", "data"),
+        Input("counts-open", "data"),
         Input("reading", "data"),
         Input("unit", "value"),
         Input("class", "value"),
@@ -63,8 +65,10 @@ def register(app: Dash, maps: Maps) -> None:
         State("run", "data"),
     )
     async def _count(
-        method: str, unit: str, label: str, typed: Any, dragged: Any, before: str | None, data: Any
+        opened: bool, method: str, unit: str, label: str, typed: Any, dragged: Any, before: str | None, data: Any
     ) -> Any:
+        if not opened:
+            return [no_update] * 4
         try:
             found = await maps.get(data["id"], method, UnitKind(unit), label or None)
         except ModelShapleyError as error:

@@ -94,8 +94,11 @@ def places(found: Plane, wanted: str, which: str) -> npt.NDArray[np.int64]:
             here = np.arange((layers, width)[axis]) == int(text)
             meant = meant & (here[:, None] if axis == 0 else here)
     flat = np.flatnonzero(meant)
-    order = np.argsort(found.ranks.reshape(-1)[flat] * (1 if which == "most" else -1), kind="stable")
-    chosen: npt.NDArray[np.int64] = flat[order[:TOP]]
+    rank = found.ranks.reshape(-1)[flat] * (1 if which == "most" else -1)
+    if len(flat) > TOP:  # of millions, only those that are shown are put in order
+        first = np.argpartition(rank, TOP)[:TOP]
+        flat, rank = flat[first], rank[first]
+    chosen: npt.NDArray[np.int64] = flat[np.argsort(rank)]
     return chosen
 
 

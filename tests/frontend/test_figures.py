@@ -56,7 +56,7 @@ def plotted(figure: dict) -> dict:
     """The figure as Plotly is given it."""
     for trace in heatmaps(figure):
         trace["z"] = unpacked(trace["z"])
-        trace["customdata"] = np.stack([unpacked(part) for part in trace.pop("hover")], axis=-1)
+        trace["customdata"] = np.stack([trace["z"] if p is None else unpacked(p) for p in trace.pop("hover")], -1)
         trace.pop("names", None)
     return figure
 
@@ -140,9 +140,13 @@ def test_hovering_names_the_unit_its_score_error_and_rank() -> None:
     assert "%{customdata[2]:.3g} ± %{customdata[3]:.2g}" in template
     assert "rank %{customdata[1]:,} of 270" in template
     scores = np.array(data.scores)
-    head, rank, score, error = (unpacked(part)[4, 7] for part in trace["hover"])
-    assert (head, rank, error) == (7, 1 + int((scores > scores[4, 7]).sum()), 0.25)
-    assert score == unpacked(trace["z"])[4, 7] == pytest.approx(scores[4, 7], rel=1e-4)
+    best, ranks, scored, errors = trace["hover"]
+    assert scored is None, "the colours are the scores: they are not sent twice"
+    assert (unpacked(best)[4, 7], unpacked(ranks)[4, 7]) == (7, 1 + int((scores > scores[4, 7]).sum()))
+    assert unpacked(errors)[4, 7] == 0.25
+    assert unpacked(trace["z"])[4, 7] == pytest.approx(scores[4, 7], rel=1e-4)
+    shares = heatmaps(figures.map_figure({UnitKind.HEAD: data}, display=Display("share")))[0]
+    assert unpacked(shares["hover"][2])[4, 7] == pytest.approx(scores[4, 7], rel=1e-4)
 
 
 def test_an_unknown_error_is_drawn_as_such() -> None:

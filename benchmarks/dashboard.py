@@ -1,0 +1,209 @@
+"""How quickly the map page answers on big models, in headless Chromium: `python -m benchmarks.dashboard --json`.
+
+Maps are made up (random scores), of 80 layers x 28,672 neurons and 126 x 53,248; server, page and browser are
+the real ones. For each, medians:
+`first_paint_ms`: from the start of a warm navigation until the heatmap is drawn;
+`wire_kb`: what such a load brings over the wire, compressed;
+`zoom_ms`: from a press on a button of the zoom until the new cells are drawn;
+`toggle_to_paint_ms`: from a click on a cell until its mark is painted;
+`heap_ratio`: the page's JavaScript heap after 200 toggles by that after 50, both after a collection;
+`js_mb`: all scripts of a cold load, not compressed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from playwright.sync_api import CDPSession, Page, sync_playwright
+
+from backend.records import Records
+from backend.schema import migrate
+from backend.settings import Settings
+from backend.storage import Storage
+from benchmarks.common import report
+from benchmarks.live_service import service
+from modelshapley.contracts import Layout, Measured, RunRequest, Status
+from modelshapley.importance import ImportanceMap
+from modelshapley.units import UnitKind
+
+SHAPES = {"80 x 28672": (80, 64, 28_672), "126 x 53248": (126, 128, 53_248)}
+LOADS, TOGGLES = 7, 200
+DRAWN = "document.querySelector('#map .heatmaplayer image') && document.getElementById('marks').dataset.cells"
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--js-flags=--expose-gc",
+]
+
+
+def made_up(data: Path, layers: int, heads: int, neurons: int) -> str:
+    """A finished run with a random map; its id. Scores are spread as measured ones are: a few units stand out."""
+    rng = np.random.default_rng(layers)
+    settings = Settings(data=data)
+    migrate(settings.records_url)
+    records, storage = Records(settings.records_url), Storage(settings.maps_url)
+    shapes = {UnitKind.NEURON: [layers, neurons], UnitKind.HEAD: [layers, heads], UnitKind.LAYER: [layers]}
+    scores = {kind: rng.lognormal(-6, 1.5, shape) for kind, shape in shapes.items()}
+    request = RunRequest(
+        model=f"local:made-up-{layers}", task="world-capitals", units=list(shapes), faithfulness="none"
+    )
+    run = records.add_run(request, shapes, Layout())
+    provenance = dict.fromkeys(("model", "revision", "task", "task_fingerprint", "created", "device"), "made up")
+    storage.save_map(
+        run.id,
+        ImportanceMap(
+            method="two-sided",
+            quantity="made up, nats",
+            signed=False,
+            scores=scores,
+            standard_errors={kind: values / 4 for kind, values in scores.items()},
+            provenance=provenance | {"n": 64, "seed": 0, "parameters": {}, "versions": {}},
+        ),
+    )
+    intact = Measured(accuracy=0.8, interval=(0.7, 0.9), n=97)
+    records.update_run(run.id, status=Status.DONE, intact=intact.model_dump(mode="json"), done=64, total=64)
+    records.close()
+    return run.id
+
+
+class Wire:
+    """Bytes that come over the wire, and the size of scripts."""
+
+    def __init__(self, cdp: CDPSession) -> None:
+        self.bytes = self.script_bytes = 0
+        self._scripts: set[str] = set()
+        cdp.on("Network.responseReceived", self._received)
+        cdp.on("Network.dataReceived", self._data)
+        cdp.on("Network.loadingFinished", self._finished)
+        cdp.send("Network.enable")
+
+    def _received(self, event: dict[str, Any]) -> None:
+        if event["type"] == "Script":
+            self._scripts.add(event["requestId"])
+
+    def _data(self, event: dict[str, Any]) -> None:
+        if event["requestId"] in self._scripts:
+            self.script_bytes += event["dataLength"]
+
+    def _finished(self, event: dict[str, Any]) -> None:
+        self.bytes += int(event["encodedDataLength"])
+
+
+def paint_ms(page: Page, url: str) -> float:
+    """From the start of a navigation until the map is drawn."""
+    page.goto(url, wait_until="commit")
+    page.wait_for_function(DRAWN)
+    return float(page.evaluate("() => new Promise(r => requestAnimationFrame(() => r(performance.now())))"))
+
+
+def zoom_ms(page: Page, button: str) -> float:
+    script = """(button) => new Promise(done => {
+        const graph = document.querySelector('#map .js-plotly-plot'), before = graph.dataset.window;
+        const began = performance.now();
+        document.getElementById(button).click();
+        const look = () => graph.dataset.window !== before
+            ? requestAnimationFrame(() => done(performance.now() - began)) : requestAnimationFrame(look);
+        look();
+    })"""
+    return float(page.evaluate(script, button))
+
+
+def toggle_ms(page: Page, place: int) -> float:
+    """A click of the mouse on a head; the marks' canvas counts its cells as it is painted."""
+    watch = """() => {
+        const canvas = document.getElementById('marks'), before = canvas.dataset.cells;
+        window.toggled = new Promise(done => {
+            window.addEventListener('mousedown', () => {
+                const began = performance.now();
+                const look = () => canvas.dataset.cells !== before
+                    ? done(performance.now() - began) : requestAnimationFrame(look);
+                look();
+            }, { once: true, capture: true });
+        });
+        const graph = document.querySelector('#map .js-plotly-plot');
+        const box = graph.getBoundingClientRect(), x = graph._fullLayout.xaxis2, y = graph._fullLayout.yaxis2;
+        return [box.left + x._offset, x._length, box.top + y._offset, y._length];
+    }"""
+    left, width, top, _ = page.evaluate(watch)
+    page.mouse.click(left + width * ((place * 7 % 31) + 0.5) / 31, top + 5 + 16 * (place // 31 % 20))
+    return float(page.evaluate("() => window.toggled"))
+
+
+def heap(cdp: CDPSession) -> float:
+    cdp.send("HeapProfiler.collectGarbage")
+    cdp.send("Performance.enable")
+    metrics = cdp.send("Performance.getMetrics")["metrics"]
+    return float(next(m["value"] for m in metrics if m["name"] == "JSHeapUsedSize"))
+
+
+def measure(page: Page, cdp: CDPSession, url: str) -> dict[str, Any]:
+    cold = Wire(cdp)
+    paint_ms(page, url)
+    page.wait_for_timeout(3000)
+    scripts = cold.script_bytes
+    warm, paints = [], []
+    for _ in range(LOADS):
+        before = cold.bytes
+        paints.append(paint_ms(page, url))
+        page.wait_for_timeout(1500)
+        warm.append((cold.bytes - before) / 1000)
+    zooms = []
+    for button in ["zoom-in", "zoom-in", "zoom-in", "zoom-right", "zoom-in", "zoom-all"] * 2:
+        zooms.append(zoom_ms(page, button))
+        page.wait_for_timeout(300)
+    toggles, heaps = [], {}
+    for number in range(1, TOGGLES + 1):
+        toggles.append(toggle_ms(page, number))
+        if number in (50, TOGGLES):
+            page.wait_for_timeout(1000)
+            heaps[number] = heap(cdp)
+    return {
+        "first_paint_ms": round(statistics.median(paints)),
+        "wire_kb": round(statistics.median(warm)),
+        "zoom_ms": round(statistics.median(zooms)),
+        "toggle_to_paint_ms": round(statistics.median(toggles), 1),
+        "heap_ratio": round(heaps[TOGGLES] / heaps[50], 2),
+        "heap_mb": round(heaps[TOGGLES] / 1e6),
+        "js_mb": round(scripts / 1e6, 2),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+    parser.add_argument("--only", choices=list(SHAPES), help="measure one of the shapes")
+    arguments = parser.parse_args()
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        sys.exit("No Chromium on this machine; `make tools` installs Debian's.")
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder)
+        runs = {name: made_up(data, *shape) for name, shape in SHAPES.items() if arguments.only in (None, name)}
+        with service(data) as (url, _), sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+            for name, run in runs.items():
+                context = browser.new_context(viewport={"width": 1440, "height": 900})
+                page = context.new_page()
+                found[name] = measure(page, context.new_cdp_session(page), f"{url}/runs/{run}")
+                print(name, found[name], file=sys.stderr)
+                context.close()
+            browser.close()
+    if arguments.json:
+        report({"benchmark": "dashboard", "maps": found})
+
+
+if __name__ == "__main__":
+    main()
