@@ -26,7 +26,7 @@
     return { ...shown, how, factor: value };
   }
 
-  function next(source, selection, history, click, box, ranked, taken, typed, ticked, shown) {
+  function next(source, selection, history, ranked, taken, touched, ticked, shown) {
     if (source.startsWith("{")) return ticked.reduce((now, [kind, unit]) => MS.toggle(now, kind, [unit]), selection);
     if (source === "undo.n_clicks") return history.length ? history[history.length - 1] : null;
     if (source === "reset.n_clicks") return MS.empty();
@@ -38,28 +38,15 @@
     if (source === "taken.data" && taken)
       return { ...MS.empty(), ...taken.units, treatment: taken.treatment || selection.treatment };
     if (/^(how|factor|offset)\.value$/.test(source)) return { ...selection, treatment: treatmentOf(shown) };
-    if (source === "typed.data" && typed) return MS.toggle(selection, typed.kind, typed.units);
-    const meta = MS.meta();
-    if (!meta) return null;
-    if (source === "map.clickData" && click) {
-      focusOn(click, meta);
-      return MS.clicked(selection, click, meta);
+    if (source === "touched.data" && touched) {
+      const change = touched.add ? MS.add : MS.toggle;
+      return change(selection, touched.kind, touched.units);
     }
-    if (source === "map.selectedData" && box) return MS.boxed(selection, box, meta);
     return null;
   }
 
-  /* The unit that was clicked, or the strongest of those that were, is told of below the map. */
-  function focusOn(click, meta) {
-    const point = click.points.find((p) => p.z !== undefined && p.z !== null);
-    const panel = point && meta.panels[(point.curveNumber - (point.curveNumber % 2)) / 2];
-    if (!panel || panel.spans) return;
-    const row = Math.round(point.y);
-    MS.focusOn(panel, row, MS.cell(panel, row, MS.columnAt(panel, point.x))[0]);
-  }
-
   dc.page = {
-    select(click, box, undo, reset, ranked, taken, typed, how, factor, offset, checked, selection, history, ids) {
+    select(undo, reset, ranked, taken, touched, how, factor, offset, checked, selection, history, ids) {
       const stay = dc.no_update;
       const source = triggered();
       const shown = { how, factor, offset };
@@ -71,12 +58,12 @@
       const controls = (now) => {
         const wanted = controlsOf(now, shown);
         const moved = Object.keys(shown).map((name) => (wanted[name] === shown[name] ? stay : wanted[name]));
-        return [boxes(now).map((box, i) => (box === checked[i] ? stay : box)), null, null, ...moved];
+        return [boxes(now).map((box, i) => (box === checked[i] ? stay : box)), ...moved];
       };
       // A fresh table fires too, with every box as it should be: only boxes that differ were ticked by hand.
       const before = boxes(selection);
       const ticked = ids.filter((_, i) => checked[i] !== before[i]).map((id) => [id.kind, id.unit.split(".").map(Number)]);
-      const wanted = next(source, selection, history, click, box, ranked, taken, typed, ticked, shown);
+      const wanted = next(source, selection, history, ranked, taken, touched, ticked, shown);
       if (!wanted || MS.same(wanted, selection)) return [stay, stay, ...controls(selection)];
       // A share of the ranking is remembered only while nothing else is off.
       const alone = wanted.ranked && MS.KINDS.every((k) => k === wanted.ranked.unit || !wanted[k].length);
@@ -86,9 +73,9 @@
       return [wanted, past, ...controls(wanted)];
     },
 
-    draw(figure, _theme) {
-      setTimeout(() => { MS.attach(); MS.again(); }, 0);
-      return MS.draw(figure);
+    render(figure, _theme) {
+      if (figure) MS.render(MS.draw(figure));
+      return dc.no_update;
     },
 
     closer(answer) {

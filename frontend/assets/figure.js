@@ -81,9 +81,7 @@
   };
 
   /* After the map has been drawn anew (another method, another theme): the same window of it. */
-  MS.again = function () {
-    if (looked && MS.plot() === looking) set("window", (looked = { ...looked, at: performance.now() }));
-  };
+  const again = () => looked && set("window", (looked = { ...looked, at: performance.now() }));
 
   function zoomTo(graph, panel, start, stop) {
     const wide = Math.min(panel.width, Math.max(20, stop - start));
@@ -131,7 +129,6 @@
   /* -- the keyboard --------------------------------------------------------------------------------------- */
 
   let cursor = null;
-  let looking = null;
   MS.cursorIn = (panel) => (cursor && cursor.kind === panel.kind ? cursor : null);
   const STEPS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
   const within = (value, count) => Math.max(0, Math.min(count - 1, value));
@@ -171,9 +168,8 @@
       const next = panels[within(at + (event.key === "PageDown" ? 1 : -1), panels.length)];
       place(next, cursor ? cursor.row : 0, 0);
     } else if (event.key === " " && at >= 0) {
-      const units = MS.unitsOfCell(panel, cursor.row, cursor.column);
-      if (units.length) set("typed", { kind: panel.kind, units, at: performance.now() });
-      setTimeout(() => place(panel, cursor.row, cursor.column), 50);
+      touch(panel.kind, MS.unitsOfCell(panel, cursor.row, cursor.column));
+      place(panel, cursor.row, cursor.column);
     } else if (event.key === "Enter" && at >= 0 && !panel.spans) {
       MS.focusOn(panel, cursor.row, cellAt(panel)[0]);
     } else if (event.key === "+" || event.key === "-") {
@@ -184,16 +180,60 @@
 
   MS.focusOn = (panel, row, index) => set("focus", { kind: panel.kind, unit: panel.kind === "layer" ? [row] : [row, index] });
 
-  /* Once for each graph of the map. */
-  MS.listen = function (graph) {
-    cursor = looked = null;
-    looking = graph;
+  /* -- the hand ------------------------------------------------------------------------------------------ */
+
+  /* Units that were clicked or typed on change places; those in a box go off. */
+  function touch(kind, units, add = false) {
+    if (!units.length) return;
+    MS.foresee((held) => (add ? MS.add : MS.toggle)(held, kind, units));
+    set("touched", { kind, units, add, at: performance.now() });
+  }
+
+  function clicked(click) {
+    const cell = MS.cellOf(click, MS.meta());
+    if (!cell) return;
+    const { panel, row, column } = cell;
+    touch(panel.kind, MS.unitsOfCell(panel, row, column));
+    if (!panel.spans) MS.focusOn(panel, row, MS.cell(panel, row, column)[0]);
+  }
+
+  function boxed(graph, box) {
+    const found = box && MS.unitsOfBox(box, MS.meta());
+    if (!found) return;
+    touch(found.kind, found.units, true);
+    setTimeout(() => window.Plotly.relayout(graph, { selections: [] }), 0); // the frame of the box goes
+  }
+
+  const CONFIG = {
+    displaylogo: false,
+    responsive: true,
+    modeBarButtonsToRemove: ["lasso2d", "autoScale2d", "toImage"],
+  };
+
+  function listen(graph) {
+    graph.on("plotly_afterplot", MS.paint);
+    graph.on("plotly_relayouting", MS.clearMarks);
     graph.on("plotly_relayout", (change) => moved(graph, change));
-    graph.on("plotly_click", MS.foresee);
+    graph.on("plotly_click", clicked);
+    graph.on("plotly_selected", (box) => boxed(graph, box));
     graph.addEventListener("wheel", wheel, { passive: false });
     const frame = graph.closest(".map-frame");
     frame.addEventListener("keydown", key);
     frame.addEventListener("blur", () => { cursor = null; MS.paint(); });
+  }
+
+  /* Draw the map, or draw it anew. The library of figures may still be on its way. */
+  MS.render = function (figure, tries = 0) {
+    const graph = document.querySelector("#map > div");
+    if (!window.Plotly || !graph) {
+      if (tries < 600) requestAnimationFrame(() => MS.render(figure, tries + 1));
+      return;
+    }
+    const fresh = !graph._fullLayout;
+    cursor = null;
+    if (fresh) looked = null;
+    window.Plotly.react(graph, figure.data, figure.layout, CONFIG).then(() => (fresh ? MS.paint() : again()));
+    if (fresh) listen(graph);
   };
 
   /* u undoes wherever nobody is typing. */

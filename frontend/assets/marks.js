@@ -6,9 +6,8 @@
   const OFF = "#e8347f";
   const ROOM = 9;
   let held = null;
-  let known = null;
 
-  const plot = () => document.querySelector("#map .js-plotly-plot");
+  const plot = () => document.querySelector("#map > .js-plotly-plot");
 
   /* The cells in which units are off: [{row, column, off, of}], `off` of `of` units each. */
   MS.cells = function (selection, panel) {
@@ -115,34 +114,17 @@
     if (canvas) canvas.width = canvas.width;
   }
 
-  /* Paint again whenever Plotly has drawn, and take the frame of a finished box selection away. */
-  MS.attach = function (tries = 0) {
-    const graph = plot();
-    if (!graph || !graph._fullLayout || !graph.on) {
-      if (tries < 600) requestAnimationFrame(() => MS.attach(tries + 1));
-      return;
-    }
-    if (graph !== known) {
-      known = graph;
-      MS.listen(graph);
-      graph.on("plotly_afterplot", paint);
-      graph.on("plotly_relayouting", clear);
-      graph.on("plotly_selected", (box) => box && setTimeout(() => window.Plotly.relayout(graph, { selections: [] }), 0));
-    }
+  MS.mark = function (selection) {
+    held = selection;
     paint();
   };
 
-  MS.mark = function (selection) {
-    held = selection;
-    MS.attach();
+  /* What has just been touched is marked in the same frame; the page's own callback follows, and marks the same. */
+  MS.foresee = function (change) {
+    if (held) MS.mark(change(held));
   };
-  /* A click is marked in the frame in which it falls; the page's own callback follows, and marks the same. */
-  MS.foresee = function (click) {
-    const wanted = held && MS.clicked(held, click, plot()._fullLayout.meta);
-    if (!wanted) return;
-    held = wanted;
-    paint();
-  };
+
+  MS.clearMarks = clear;
   MS.plot = plot;
   MS.paint = paint;
   MS.isOff = (panel, cell) => MS.cells(held, panel).some((c) => c.row === cell.row && c.column === cell.column);

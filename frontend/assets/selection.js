@@ -57,26 +57,35 @@
     return meta.panels.find((p) => p.axis === axis);
   }
 
-  function clicked(selection, click, meta) {
+  /* All off, whatever they were. */
+  function add(selection, kind, units) {
+    const sets = toSets(selection);
+    for (const u of units) sets[kind].set(keyOf(u), u);
+    return fromSets(sets, selection.treatment);
+  }
+
+  /* The panel and cell of a click, as Plotly tells it; null beside the cells. */
+  function cellOf(click, meta) {
     const point = click.points.find((p) => p.z !== undefined && p.z !== null);
     if (!point) return null;
     const panel = meta.panels[(point.curveNumber - (point.curveNumber % 2)) / 2];
-    return toggle(selection, panel.kind, unitsOfCell(panel, Math.round(point.y), columnAt(panel, point.x)));
+    return { panel, row: Math.round(point.y), column: columnAt(panel, point.x) };
   }
 
-  function boxed(selection, box, meta) {
+  /* {kind, units} of a box, as Plotly tells it. */
+  function unitsOfBox(box, meta) {
     const range = box.range || {};
     const axis = Object.keys(range).find((name) => name.startsWith("x"));
     const panel = axis && panelOf(meta, axis);
     if (!panel) return null;
     const [x0, x1] = [...range[axis]].sort((a, b) => a - b);
     const [y0, y1] = [...range[axis.replace("x", "y")]].sort((a, b) => a - b);
-    const sets = toSets(selection);
+    const units = [];
     const columns = panel.edges.length - 1;
     for (let row = Math.max(0, Math.round(y0)); row <= Math.min(panel.layers - 1, Math.round(y1)); row++)
       for (let column = Math.max(0, columnAt(panel, x0)); column <= Math.min(columns - 1, columnAt(panel, x1)); column++)
-        for (const unit of unitsOfCell(panel, row, column)) sets[panel.kind].set(keyOf(unit), unit);
-    return fromSets(sets, selection.treatment);
+        units.push(...unitsOfCell(panel, row, column));
+    return { kind: panel.kind, units };
   }
 
   /* Letters and lines in the colours of the page's theme; scales too, where the figure has some. */
@@ -144,7 +153,7 @@
   const same = (a, b) => text(a) === text(b) && treatmentText(a) === treatmentText(b);
   const count = (selection) => KINDS.reduce((n, kind) => n + (selection[kind] || []).length, 0);
   window.modelShapley = Object.assign(window.modelShapley || {}, {
-    empty, toggle, clicked, boxed, draw, text, treatmentText, treatmentWords, same, count, spanOf, columnOf, columnAt,
+    empty, toggle, add, cellOf, unitsOfBox, draw, text, treatmentText, treatmentWords, same, count, spanOf, columnOf, columnAt,
     unitsOfCell, KINDS, OFF,
   });
 })();

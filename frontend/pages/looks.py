@@ -76,7 +76,7 @@ def layout(run: Run, display: Display, label: str | None) -> Any:
 
 
 def stores() -> Sequence[Any]:
-    return [dcc.Store(id="window"), dcc.Store(id="closer"), dcc.Store(id="typed"), dcc.Store(id="focus")]
+    return [dcc.Store(id="window"), dcc.Store(id="closer"), dcc.Store(id="touched"), dcc.Store(id="focus")]
 
 
 def register(app: Dash, maps: Maps) -> None:

@@ -111,18 +111,14 @@ def register(app: Dash, api: AsyncClient) -> None:
         Output("selection", "data"),
         Output("history", "data"),
         Output({"type": "off", "kind": ALL, "unit": ALL}, "checked"),
-        Output("map", "clickData"),
-        Output("map", "selectedData"),
         Output("how", "value"),
         Output("factor", "value"),
         Output("offset", "value"),
-        Input("map", "clickData"),
-        Input("map", "selectedData"),
         Input("undo", "n_clicks"),
         Input("reset", "n_clicks"),
         Input("ranked", "data"),
         Input("taken", "data"),
-        Input("typed", "data"),
+        Input("touched", "data"),
         Input("how", "value"),
         Input("factor", "value"),
         Input("offset", "value"),
@@ -133,8 +129,8 @@ def register(app: Dash, api: AsyncClient) -> None:
         prevent_initial_call=True,
     )
     app.clientside_callback(
-        ClientsideFunction("page", "draw"),
-        Output("map", "figure"),
+        ClientsideFunction("page", "render"),
+        Output("map", "className"),
         Input("figure", "data"),
         Input("theme", "data"),
     )
@@ -219,16 +215,14 @@ async def _done(api: AsyncClient, run: Run, view: View) -> Any:
 
 
 def _frame() -> Any:
-    """The map, what is drawn over it, and the keyboard's way in."""
-    config = {
-        "displaylogo": False,
-        "scrollZoom": False,
-        "modeBarButtonsToRemove": ["lasso2d", "autoScale2d", "toImage"],
-    }
+    """The map, what is drawn over it, and the keyboard's way in.
+
+    Not a dcc.Graph: Dash walks through every number of a figure it is given, and a big map has 100,000 of them.
+    """
     return dcc.Loading(
         html.Div(
             [
-                dcc.Graph(id="map", config=config, style={"minHeight": 260}),
+                html.Div(html.Div(), id="map", style={"minHeight": 260}),
                 html.Canvas(id="marks", **{"aria-hidden": "true"}),
                 dmc.VisuallyHidden(html.Div(id="cursor-words", role="status")),
             ],
@@ -236,7 +230,6 @@ def _frame() -> Any:
             className="map-frame",
             tabIndex=0,
             role="application",
-            title=None,
             **{"aria-label": f"Map. {looks.KEYS}"},
         ),
         delay_show=400,
