@@ -1,0 +1,209 @@
+"""The map's own tools: looks, a closer look, the keyboard, one unit, counts, what changed, the curve, pictures."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect
+
+from modelshapley.client import Client
+from modelshapley.contracts import Off, Run, TrialRequest
+from tests.conftest import DIGITS_RUN, Server
+from tests.e2e.test_dashboard import HEADS, NEURONS, assert_accessible, click_cell, expect_map, measured, open_map
+
+OF_CLASSES = DIGITS_RUN.model_copy(
+    update={
+        "methods": ["two-sided"],
+        "per_class": True,
+        "faithfulness": "none",
+        "units": ["neuron", "head", "row"],
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def classes_run(api: Client) -> Run:
+    return api.wait(api.submit_run(OF_CLASSES).id)
+
+
+def unfold(page: Page, section: str) -> None:
+    page.locator(f"#{section} > summary").click()
+
+
+def test_in_a_sorted_layer_the_first_cell_is_its_most_important_unit(
+    page: Page, server: Server, api: Client, digits_run: Run
+) -> None:
+    open_map(page, server, digits_run)
+    page.get_by_text("Percentile").click()
+    page.locator("#sorted").click()
+    expect(page).to_have_url(re.compile("look=percentile,sorted"))
+    expect(page.locator("#quantity")).to_contain_text("rank no higher")
+    page.reload()
+    expect_map(page)
+    expect(page.locator("#quantity")).to_contain_text("rank no higher")
+    scores = np.array(api.importance_map(digits_run.id, "two-sided", "neuron").scores)
+    for layer in (1, 3):
+        click_cell(page, NEURONS, layer, 0)
+        expect(page).to_have_url(re.compile(rf"{layer}\.{int(scores[layer].argmax())}\b"))
+    expect(page.locator("#tray-off")).to_have_text("2 neurons")
+
+
+def test_a_closer_look_shows_and_switches_exact_units(
+    page: Page, server: Server, api: Client, capitals_run: Run
+) -> None:
+    open_map(page, server, capitals_run)
+    graph = page.locator("#map > .js-plotly-plot")
+    page.locator("#zoom-in").click()
+    expect(graph).to_have_attribute("data-window", "neuron:384-1152")
+    page.locator("#zoom-in").click()
+    expect(graph).to_have_attribute("data-window", "neuron:576-960")
+    click_cell(page, NEURONS, 7, 700)
+    expect(page).to_have_url(re.compile(r"off=neuron:7\.700$"))
+    data = api.importance_map(capitals_run.id, "two-sided", "neuron")
+    expect(page.locator("#unit-panel")).to_contain_text("Neuron 7.700")
+    score = float(page.locator("#unit-panel dd").first.inner_text().split(" ± ")[0])
+    assert score == pytest.approx(data.scores[7][700], rel=0.01)
+    page.locator("#zoom-all").click()
+    expect(graph).to_have_attribute("data-window", "neuron:0-1536")
+    expect(page.locator("#marks")).to_have_attribute("data-cells", "1")
+
+
+def test_the_keyboard_moves_switches_and_undoes(page: Page, server: Server, api: Client, digits_run: Run) -> None:
+    open_map(page, server, digits_run)
+    words = page.locator("#cursor-words")
+    page.locator("#map-frame").focus()
+    for key in ("ArrowDown", "ArrowDown", "ArrowRight", "ArrowDown"):
+        page.keyboard.press(key)
+    scores = np.array(api.importance_map(digits_run.id, "two-sided", "head").scores)
+    rank = 1 + int((scores > scores[2, 1]).sum())
+    expect(words).to_have_text(re.compile(rf"^head 2\.1, score .*, rank {rank}$"))
+    page.keyboard.press("Space")
+    expect(page.locator("#tray-off")).to_have_text("1 head")
+    expect(words).to_contain_text(", off")
+    page.keyboard.press("PageDown")
+    expect(words).to_contain_text("neuron 2.0")
+    page.keyboard.press("End")
+    expect(words).to_contain_text("neuron 2.39")
+    page.keyboard.press("Space")
+    expect(page.locator("#tray-off")).to_have_text("1 neuron · 1 head")
+    page.keyboard.press("u")
+    expect(page.locator("#tray-off")).to_have_text("1 head")
+    page.keyboard.press("Enter")
+    expect(page.locator("#unit-panel")).to_contain_text("Neuron 2.39")
+
+
+def test_the_map_of_a_class_is_that_of_the_api(page: Page, server: Server, api: Client, classes_run: Run) -> None:
+    open_map(page, server, classes_run, "?unit=head&class=7")
+    data = api.importance_map(classes_run.id, "two-sided", "head", label="7")
+    best = max((score, f"head {r}.{c}") for r, row in enumerate(data.scores) for c, score in enumerate(row))
+    first = page.locator("#top-units tbody tr").first
+    expect(first).to_contain_text(best[1])
+    page.locator("#class").click()
+    page.get_by_role("option", name=re.compile("^3 ")).click()
+    expect(page).to_have_url(re.compile("class=3"))
+    page.goto(f"{server.url}/runs/{classes_run.id}?class=elephants")
+    expect(page.get_by_text("no map of the class 'elephants'")).to_be_visible()
+
+
+def test_one_unit_tells_what_it_does(page: Page, server: Server, api: Client, classes_run: Run) -> None:
+    open_map(page, server, classes_run)
+    page.locator("#top-search").fill("2.1")
+    page.get_by_role("button", name="head 2.1").click()
+    panel = page.locator("#unit-panel")
+    expect(panel).to_contain_text("Head 2.1")
+    expect(panel.locator("tbody tr")).to_have_count(10)
+    expect(panel).to_contain_text("not yet")
+    page.locator("#measure-alone").click()
+    trial = api.measure(TrialRequest(run=classes_run.id, off=Off(head=[(2, 1)])))
+    expect(panel).to_contain_text(f"{abs(100 * trial.difference):.1f} pts", timeout=15_000)
+    expect(panel).to_contain_text("n 360")
+    page.locator("#look-at-unit").click()
+    told = api.unit_examples(classes_run.id, "head", (2, 1))
+    expect(page.locator("#unit-examples .flip")).to_have_count(len(told.examples), timeout=15_000)
+    expect(page.locator("#unit-examples .patches > div > div")).to_have_count(16 * len(told.examples))
+    expect(page.locator("#unit-examples .flip").first).to_contain_text(
+        "helps" if told.examples[0].help > 0 else "hurts"
+    )
+
+
+def test_counts_follow_the_threshold(page: Page, server: Server, api: Client, digits_run: Run) -> None:
+    open_map(page, server, digits_run, "?unit=neuron")
+    unfold(page, "counts")
+    expect(page.locator("#counts-words")).to_contain_text("16 of 160 neurons (10.0 %)")
+    scores = np.array(api.importance_map(digits_run.id, "two-sided", "neuron").scores)
+    page.locator("#threshold").fill("0.01")
+    expect(page.locator("#counts-words")).to_contain_text(f"{int((scores >= 0.01).sum())} of 160 neurons")
+    page.locator("#threshold").fill("")
+    expect(page.locator("#counts-words")).to_contain_text("Type a number")
+
+
+def test_what_changed_are_the_trials_own_classes_and_flips(
+    page: Page, server: Server, api: Client, digits_run: Run
+) -> None:
+    open_map(page, server, digits_run)
+    unfold(page, "behind")
+    expect(page.locator("#behind-words")).to_contain_text("Nothing is switched off")
+    for row in (0, 1):
+        click_cell(page, HEADS, row, 0)
+    measured(page)
+    told = api.details(api.measure(TrialRequest(run=digits_run.id, off=Off(head=[(0, 0), (1, 0)]))).id)
+    counts = page.locator("#flip-counts")
+    expect(counts).to_contain_text(f"{told.lost} are answered worse", timeout=15_000)
+    expect(counts).to_contain_text(f"{told.gained} better")
+    expect(page.locator("#behind .flip")).to_have_count(len(told.flips))
+    expect(page.locator("#behind tbody tr").first).to_contain_text(told.classes[0].label)
+    page.locator("#reset").click()
+    expect(page.locator("#behind-words")).to_contain_text("Nothing is switched off")
+
+
+def test_the_curve_fills_in_as_the_slider_moves(page: Page, server: Server, digits_run: Run) -> None:
+    open_map(page, server, digits_run, "?unit=neuron")
+    thumb = page.locator("#share [role=slider]")
+    thumb.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_timeout(500)
+    expect(page.locator("#tray-off")).to_have_text("Nothing is switched off")
+    page.locator("#apply").click()
+    expect(page.locator("#tray-off")).to_have_text("34 neurons")
+    expect(page.locator("#curve-words")).to_contain_text("tried here (1)", timeout=15_000)
+    thumb.focus()
+    for _ in range(20):
+        page.keyboard.press("ArrowRight")
+    expect(page.locator("#tray-off")).to_have_text("66 neurons")
+    measured(page)
+    expect(page.locator("#curve-words")).to_contain_text(re.compile(r"tried here \([2-9]|tried here \(\d\d"))
+    page.locator("#which").get_by_text("most").click()
+    expect(page).to_have_url(re.compile("off=most:0.41:neuron:two-sided"))
+
+
+def test_the_map_is_saved_as_a_picture(page: Page, server: Server, digits_run: Run, tmp_path: Path) -> None:
+    open_map(page, server, digits_run, "?off=head:0.1")
+    for form, begins in (("png", b"\x89PNG"), ("svg", b"<svg")):
+        page.get_by_text("Download", exact=True).click()
+        with page.expect_download() as caught:
+            page.locator(f"#picture-{form}").click()
+        caught.value.save_as(tmp_path / form)
+        data = (tmp_path / form).read_bytes()
+        assert data.startswith(begins)
+        assert len(data) > 10_000
+        assert caught.value.suggested_filename == f"map-runs-{digits_run.id}.{form}"
+        page.keyboard.press("Escape")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everything_unfolded_is_accessible(page: Page, server: Server, classes_run: Run, scheme: str) -> None:
+    page.emulate_media(color_scheme=scheme)
+    open_map(page, server, classes_run, "?off=head:0.0,0.1")
+    measured(page)
+    for section in ("behind", "counts", "tried"):
+        unfold(page, section)
+    page.locator("#top-units button[data-unit]").first.click()
+    page.locator("#look-at-unit").click()
+    expect(page.locator("#unit-examples .flip").first).to_be_visible(timeout=15_000)
+    expect(page.locator("#flip-counts")).to_be_visible(timeout=15_000)
+    expect(page.locator("#counts-words")).to_contain_text("score at least")
+    page.wait_for_timeout(500)
+    assert_accessible(page)
