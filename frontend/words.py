@@ -67,6 +67,11 @@ def score(value: float | None) -> str:
     return text.replace("-", MINUS, 1) if value < 0 else text
 
 
+def signed(rho: float) -> str:
+    """A correlation with a true minus: -0.5 -> '−0.50'."""
+    return f"{rho:.2f}".replace("-", MINUS)
+
+
 def duration(seconds: float) -> str:
     """Time left or passed: '4 s', '3 min', '2 h'."""
     if seconds < 90:

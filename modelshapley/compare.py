@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import atanh, sqrt, tanh
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import spearmanr
+from scipy.stats import norm, spearmanr
 
+from modelshapley.contracts import Interval
 from modelshapley.errors import ModelShapleyError
 from modelshapley.importance import ImportanceMap
 from modelshapley.units import UnitKind
@@ -76,6 +78,20 @@ def rank_correlation(a: Array, b: Array) -> float | None:
     if both.sum() < 3 or np.ptp(a[both]) == 0 or np.ptp(b[both]) == 0:
         return None
     return float(spearmanr(a[both], b[both]).statistic)
+
+
+def correlation_interval(rho: float, n: int) -> Interval:
+    """95 % interval of a Spearman correlation over n units (Fisher's z, variance of Bonett and Wright 2000).
+
+    Half a step of the coefficient short of 1, so that a perfect order of few units is no certainty; -1 to 1 for
+    fewer than 4.
+    """
+    if n < 4:
+        return -1.0, 1.0
+    most = 1 - 6 / (n * (n**2 - 1))
+    reach = float(norm.ppf(0.975)) * sqrt((1 + rho**2 / 2) / (n - 3))
+    z = atanh(max(-most, min(most, rho)))
+    return tanh(z - reach), tanh(z + reach)
 
 
 def _overlap(a: Array, b: Array, share: float) -> float:

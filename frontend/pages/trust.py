@@ -71,11 +71,11 @@ def _agreements(entry: KindFaithfulness) -> list[str]:
         sure = entry.agreement.reliability
         told = "unknown" if sure is None else f"{sure:.2f}"
         found.append(
-            f"agreement with sampled Shapley values {_signed(entry.agreement.rho)} "
+            f"agreement with sampled Shapley values {words.signed(entry.agreement.rho)} "
             f"({entry.agreement.units} units; the sample's own reliability {told})"
         )
     if entry.halves is not None:
-        found.append(f"between two halves of the probe set {_signed(entry.halves)}")
+        found.append(f"between two halves of the probe set {words.signed(entry.halves)}")
     return found
 
 
@@ -90,7 +90,3 @@ def _kept(entry: KindFaithfulness, chance: RandomCurve | None, unit: UnitKind) -
         at_random = chance.accuracy[chance.fractions.index(point.fraction)]
         told += f", random ones {words.percent(at_random)}"
     return [told]
-
-
-def _signed(rho: float) -> str:
-    return f"{rho:.2f}".replace("-", words.MINUS)
