@@ -7,6 +7,7 @@ from typing import Literal
 from modelshapley.client.base import Call, as_
 from modelshapley.contracts import (
     ArchitectureInfo,
+    CheckRequest,
     Faithfulness,
     Group,
     GroupRequest,
@@ -122,6 +123,11 @@ def map_file(
 
 def faithfulness(run_id: str) -> Call[Faithfulness]:
     return Call("GET", f"/runs/{run_id}/faithfulness", as_(Faithfulness))
+
+
+def check_maps(run_id: str, effort: Literal["quick", "full"] = "quick") -> Call[Faithfulness]:
+    body = CheckRequest(effort=effort).model_dump(mode="json")
+    return Call("POST", f"/runs/{run_id}/faithfulness", as_(Faithfulness), body=body)
 
 
 def run_trials(run_id: str, limit: int = 100) -> Call[list[Trial]]:

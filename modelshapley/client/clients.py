@@ -152,6 +152,10 @@ class Client:
         """How far the maps of a finished run can be trusted; grows until its `status` has ended."""
         return self.send(calls.faithfulness(run_id))
 
+    def check_maps(self, run_id: str, effort: Literal["quick", "full"] = "quick") -> Faithfulness:
+        """Have the maps of a finished run checked, or checked more thoroughly; see :meth:`checked`."""
+        return self.send(calls.check_maps(run_id, effort))
+
     def checked(self, run_id: str) -> Faithfulness:
         """Block until the maps of a finished run have been checked."""
         while not (report := self.faithfulness(run_id)).status.ended:
