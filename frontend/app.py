@@ -10,9 +10,9 @@ from dash import Dash, Input, Output, dcc, html
 from fastapi import FastAPI
 
 from frontend import address
+from frontend.pages import drawing, states, trust_page
 from frontend.pages import map as map_page
 from frontend.pages import runs as runs_page
-from frontend.pages import states
 from frontend.pages import tasks as tasks_page
 from modelshapley.client import ApiError, AsyncClient
 from modelshapley.errors import ModelShapleyError
@@ -50,6 +50,8 @@ def attach(root: FastAPI, api: AsyncClient) -> Dash:
     runs_page.register(app, api)
     map_page.register(app, api)
     tasks_page.register(app, api)
+    trust_page.register(app, api)
+    drawing.register(app)
 
     @app.callback(
         Output("page", "children"),
@@ -131,6 +133,9 @@ async def _page(api: AsyncClient, path: str, search: str) -> Any:
             return await runs_page.layout(api, search)
         if path == "/tasks":
             return await tasks_page.layout(api, search)
+        trusted = address.trusted_run_of(path)
+        if trusted is not None:
+            return await trust_page.layout(api, trusted, address.parse(search))
         run_id = address.run_of(path)
         if run_id is not None:
             return await map_page.layout(api, run_id, address.parse(search))

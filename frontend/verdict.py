@@ -88,7 +88,7 @@ def verdict(report: Faithfulness, method: str, unit: UnitKind) -> Verdict:
     if entry is None or not found:
         return Verdict(Mark.UNCHECKED, _unchecked(report, entry, plural))
     mark = _mark(found)
-    sentence = f"{_lead(mark, found, plural)}: {_told_together(found)}."
+    sentence = f"{_lead(mark, found, plural)}: {_told_together(found, mark)}."
     if not report.status.ended:
         sentence = f"So far, as the check goes on: {sentence[0].lower()}{sentence[1:]}"
     return Verdict(mark, sentence, tuple(found))
@@ -244,11 +244,13 @@ def interval_of_rho(interval: Interval) -> str:
     return f"{words.signed(interval[0])} to {words.signed(interval[1])}"
 
 
-def _told_together(found: Sequence[Finding]) -> str:
-    """What speaks for the map, then what does not."""
+def _told_together(found: Sequence[Finding], mark: Mark) -> str:
+    """What the mark rests on, then what speaks against it."""
     good = "; ".join(f.short for f in found if f.outcome == "passed")
     rest = "; ".join(f.short for f in found if f.outcome != "passed")
-    return f"{good}; but {rest}" if good and rest else good or rest
+    if not (good and rest):
+        return good or rest
+    return f"{rest}; though {good}" if mark is Mark.WEAK else f"{good}; but {rest}"
 
 
 def _mark(found: Sequence[Finding]) -> Mark:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm, spearmanr
+from scipy.stats import hypergeom, norm, spearmanr
 
 from modelshapley.contracts import Interval
 from modelshapley.errors import ModelShapleyError
@@ -67,7 +67,7 @@ def compare_maps(one: ImportanceMap, other: ImportanceMap, anyway: bool = False)
 
 def _likeness(kind: UnitKind, a: Array, b: Array) -> Likeness:
     there = np.isfinite(a) & np.isfinite(b)
-    overlap = {share: _overlap(a[there], b[there], share) for share in TOP}
+    overlap = {share: overlap_of(a[there], b[there], share).fraction for share in TOP}
     return Likeness(kind, int(there.sum()), rank_correlation(a, b), overlap)
 
 
@@ -94,10 +94,56 @@ def correlation_interval(rho: float, n: int) -> Interval:
     return tanh(z - reach), tanh(z + reach)
 
 
-def _overlap(a: Array, b: Array, share: float) -> float:
-    k = max(1, round(share * len(a)))
-    tops = [set(np.argsort(-values, kind="stable")[:k].tolist()) for values in (a, b)]
-    return len(tops[0] & tops[1]) / k
+@dataclass(frozen=True)
+class Overlap:
+    """Of the k most important units of each of two maps: how many both have, and how many would be by chance, on
+    average and in 95 % of cases."""
+
+    k: int
+    both: int
+    expected: float
+    by_chance: tuple[int, int]
+
+    @property
+    def fraction(self) -> float:
+        return self.both / self.k
+
+
+def overlap_of(a: Array, b: Array, share: float) -> Overlap:
+    """Of the `share` most important units, at least one; only places where both are finite count."""
+    a, b = _both_finite(a, b)
+    tops = top_places(a, share), top_places(b, share)
+    k, n = len(tops[0]), int(np.isfinite(a).sum())
+    chance = hypergeom(n, k, k)
+    return Overlap(k, len(np.intersect1d(*tops)), k * k / n, (int(chance.ppf(0.025)), int(chance.ppf(0.975))))
+
+
+def only_first(a: Array, b: Array, share: float) -> npt.NDArray[np.int64]:
+    """Places, in the flattened arrays, of the units among the `share` most important of `a` but not of `b`; by
+    falling score of `a`."""
+    a, b = _both_finite(a, b)
+    tops = top_places(a, share), top_places(b, share)
+    return tops[0][~np.isin(tops[0], tops[1])]
+
+
+def top_places(scores: Array, share: float) -> npt.NDArray[np.int64]:
+    """Places, in the flattened array, of the `share` of units with the highest scores, at least one; highest first,
+    equal ones in unit order."""
+    flat = scores.reshape(-1)
+    k = max(1, round(share * int(np.isfinite(flat).sum())))
+    order: npt.NDArray[np.int64] = np.argsort(-flat, kind="stable")[:k]  # NaN comes last
+    return order
+
+
+def shares(scores: Array) -> Array:
+    """Scores as parts of all magnitude there is, so that maps of different quantities can be held side by side."""
+    total = float(np.nansum(np.abs(scores)))
+    return scores / total if total else np.zeros_like(scores) * scores
+
+
+def _both_finite(a: Array, b: Array) -> tuple[Array, Array]:
+    both = np.isfinite(a) & np.isfinite(b)
+    return np.where(both, a, np.nan), np.where(both, b, np.nan)
 
 
 def _names(importance_map: ImportanceMap) -> str:
