@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import atanh, sqrt, tanh
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from modelshapley.importance import ImportanceMap
 from modelshapley.units import UnitKind
 
 Array = npt.NDArray[np.float64]
+Places = npt.NDArray[np.int64]
 TOLD = ("model", "revision", "task", "task_fingerprint", "seed", "n", "class", "half", "method", "dtype")
 TOP = (0.01, 0.05, 0.20)
 
@@ -67,7 +68,7 @@ def compare_maps(one: ImportanceMap, other: ImportanceMap, anyway: bool = False)
 
 def _likeness(kind: UnitKind, a: Array, b: Array) -> Likeness:
     there = np.isfinite(a) & np.isfinite(b)
-    overlap = {share: overlap_of(a[there], b[there], share).fraction for share in TOP}
+    overlap = {share: Tops.of(a, b, share).overlap.fraction for share in TOP}
     return Likeness(kind, int(there.sum()), rank_correlation(a, b), overlap)
 
 
@@ -109,29 +110,68 @@ class Overlap:
         return self.both / self.k
 
 
-def overlap_of(a: Array, b: Array, share: float) -> Overlap:
-    """Of the `share` most important units, at least one; only places where both are finite count."""
-    a, b = _both_finite(a, b)
-    tops = top_places(a, share), top_places(b, share)
-    k, n = len(tops[0]), int(np.isfinite(a).sum())
-    chance = hypergeom(n, k, k)
-    return Overlap(k, len(np.intersect1d(*tops)), k * k / n, (int(chance.ppf(0.025)), int(chance.ppf(0.975))))
+@dataclass(frozen=True)
+class Tops:
+    """The most important units of each of two maps. Places are those in the flattened arrays; units that only one
+    of the maps has do not count.
+
+    first, second: places of the tops, the highest score first. there: where both maps have a unit.
+    """
+
+    first: Places
+    second: Places
+    there: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, a: Array, b: Array, share: float) -> Self:
+        """share: of the units, at least one."""
+        there = (np.isfinite(a) & np.isfinite(b)).reshape(-1)
+        first, second = (top_places(np.where(there, scores.reshape(-1), np.nan), share) for scores in (a, b))
+        return cls(first, second, there)
+
+    @property
+    def both(self) -> Places:
+        return self.first[self._among(self.second)[self.first]]
+
+    @property
+    def only_first(self) -> Places:
+        return self.first[~self._among(self.second)[self.first]]
+
+    @property
+    def only_second(self) -> Places:
+        return self.second[~self._among(self.first)[self.second]]
+
+    @property
+    def neither(self) -> Places:
+        return np.flatnonzero(self.there & ~self._among(self.first) & ~self._among(self.second))
+
+    @property
+    def overlap(self) -> Overlap:
+        k, n = len(self.first), int(self.there.sum())
+        chance = hypergeom(n, k, k)
+        middle = int(chance.ppf(0.025)), int(chance.ppf(0.975))
+        return Overlap(k, len(self.both), k * k / n, middle)
+
+    def _among(self, places: Places) -> npt.NDArray[np.bool_]:
+        found = np.zeros(len(self.there), dtype=bool)
+        found[places] = True
+        return found
 
 
-def only_first(a: Array, b: Array, share: float) -> npt.NDArray[np.int64]:
-    """Places, in the flattened arrays, of the units among the `share` most important of `a` but not of `b`; by
-    falling score of `a`."""
-    a, b = _both_finite(a, b)
-    tops = top_places(a, share), top_places(b, share)
-    return tops[0][~np.isin(tops[0], tops[1])]
+def rank_at(scores: Array, place: int) -> int:
+    """Rank of one unit by its place in the flattened array: 1 for the highest score, equal ones in unit order."""
+    flat = scores.reshape(-1)
+    return 1 + int((flat > flat[place]).sum()) + int((flat[:place] == flat[place]).sum())
 
 
-def top_places(scores: Array, share: float) -> npt.NDArray[np.int64]:
-    """Places, in the flattened array, of the `share` of units with the highest scores, at least one; highest first,
-    equal ones in unit order."""
+def top_places(scores: Array, share: float) -> Places:
+    """Places, in the flattened array, of the `share` of units with the highest scores, at least one.
+
+    Highest first, equal ones in unit order.
+    """
     flat = scores.reshape(-1)
     k = max(1, round(share * int(np.isfinite(flat).sum())))
-    order: npt.NDArray[np.int64] = np.argsort(-flat, kind="stable")[:k]  # NaN comes last
+    order: Places = np.argsort(-flat, kind="stable")[:k]  # NaN comes last
     return order
 
 
@@ -139,11 +179,6 @@ def shares(scores: Array) -> Array:
     """Scores as parts of all magnitude there is, so that maps of different quantities can be held side by side."""
     total = float(np.nansum(np.abs(scores)))
     return scores / total if total else np.zeros_like(scores) * scores
-
-
-def _both_finite(a: Array, b: Array) -> tuple[Array, Array]:
-    both = np.isfinite(a) & np.isfinite(b)
-    return np.where(both, a, np.nan), np.where(both, b, np.nan)
 
 
 def _names(importance_map: ImportanceMap) -> str:

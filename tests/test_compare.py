@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from modelshapley.compare import (
+    Tops,
     compare_maps,
     correlation_interval,
     differences,
-    only_first,
-    overlap_of,
+    rank_at,
     rank_correlation,
     shares,
     top_places,
@@ -105,21 +105,30 @@ def test_the_interval_of_a_correlation_holds_the_truth_and_is_wide_for_few_units
 
 
 def test_what_is_shared_by_chance() -> None:
-    pairs = [overlap_of(RNG.normal(size=(4, 50)), SCORES, 0.1) for _ in range(300)]
+    pairs = [Tops.of(RNG.normal(size=(4, 50)), SCORES, 0.1).overlap for _ in range(300)]
     (low, high) = pairs[0].by_chance
     assert np.mean([p.both for p in pairs]) == pytest.approx(pairs[0].expected, abs=0.3)
     assert np.mean([low <= p.both <= high for p in pairs]) >= 0.95
     assert (pairs[0].k, pairs[0].expected) == (20, 2.0)
-    assert overlap_of(SCORES, SCORES, 0.001).k == 1
+    assert Tops.of(SCORES, SCORES, 0.001).overlap.k == 1
 
 
 def test_units_of_one_map_only() -> None:
     a = np.array([[9.0, 8, 1, 2], [7, 3, np.nan, 0]])
     b = np.array([[9.0, 0, 1, 2], [8, 7, np.nan, 3]])
     assert top_places(a, 0.5).tolist() == [0, 1, 4, 5]
-    assert only_first(a, b, 3 / 7).tolist() == [1]
-    assert only_first(b, a, 3 / 7).tolist() == [5]
-    assert only_first(a, a, 0.5).tolist() == []
+    found = Tops.of(a, b, 3 / 7)
+    assert [places.tolist() for places in (found.both, found.only_first, found.only_second, found.neither)] == [
+        [0, 4],
+        [1],
+        [5],
+        [2, 3, 7],
+    ]
+    assert Tops.of(a, a, 0.5).only_first.tolist() == []
+
+
+def test_ranks_of_equal_scores_follow_unit_order() -> None:
+    assert [rank_at(np.array([[2.0, 3], [2, np.nan]]), place) for place in range(3)] == [2, 1, 3]
 
 
 def test_shares_add_up_to_one_and_keep_signs() -> None:

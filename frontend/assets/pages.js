@@ -11,6 +11,7 @@
 
   dc.pages = {
     plain: (figure, _theme) => MS.draw(figure),
+    hold: (query) => (query ? hold(query) : dc.no_update),
     trustAddress: (method, unit) => hold(`?method=${encodeURIComponent(method)}&unit=${unit}`),
   };
 })();
