@@ -30,6 +30,7 @@ from modelshapley.contracts import (
 from modelshapley.errors import ModelShapleyError, NotFound, NotNow
 from modelshapley.importance import ImportanceMap, by_projection, spans_of
 from modelshapley.methods import reading_of, with_harm
+from modelshapley.parquet import to_parquet
 from modelshapley.units import UnitKind
 
 router = APIRouter(prefix="/runs", tags=["runs"])
@@ -92,14 +93,16 @@ async def events(
 @router.get(
     "/{run_id}/maps/{method}/{unit}",
     response_model=MapData,
-    responses={200: {"content": {"text/csv": {}, "application/octet-stream": {}}}},
+    responses={
+        200: {"content": {"text/csv": {}, "application/octet-stream": {}, "application/vnd.apache.parquet": {}}}
+    },
 )
 def importance_map(
     run_id: str,
     method: str,
     unit: UnitKind,
     here: Here,
-    format: Literal["json", "csv", "safetensors"] = "json",
+    format: Literal["json", "csv", "safetensors", "parquet"] = "json",
     columns: Annotated[int | None, Query(ge=1, le=1_000_000)] = None,
     pool: Annotated[Literal["maps"] | None, Query()] = None,
     harm: Annotated[Harm | None, Query()] = None,
@@ -122,6 +125,8 @@ def importance_map(
         return PlainTextResponse(found.csv(unit), headers=headers, media_type="text/csv")
     if format == "safetensors":
         return Response(found.to_bytes([unit]), headers=headers, media_type="application/octet-stream")
+    if format == "parquet":
+        return Response(to_parquet(found, unit), headers=headers, media_type="application/vnd.apache.parquet")
     if pool is not None:
         return _by_projection(here.records.run(run_id), found, unit)
     return _data(run_id, found, unit, columns)

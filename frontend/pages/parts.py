@@ -69,7 +69,7 @@ def quantity(found: MapData) -> Any:
 def downloads(run: Run, method: str) -> Any:
     links = []
     for kind in run.units:
-        for form in ("csv", "safetensors"):
+        for form in ("csv", "parquet", "safetensors"):
             href = f"{ROOT}/runs/{run.id}/maps/{method}/{kind.value}?format={form}"
             links.append(html.A(f"{words.PLURALS[kind].capitalize()} as {form}", href=href))
     return _unfolding("Download", links)

@@ -27,6 +27,8 @@ from modelshapley.tasks.shown import TaskCheck, TaskCheckRequest, TaskInfo
 from modelshapley.tasks.spec import TaskFile
 from modelshapley.units import UnitKind
 
+Form = Literal["csv", "safetensors", "parquet"]
+
 
 def health() -> Call[Health]:
     return Call("GET", "/health", as_(Health))
@@ -114,7 +116,7 @@ def map_file(
     run_id: str,
     method: str,
     unit: UnitKind | str,
-    form: Literal["csv", "safetensors"],
+    form: Form,
     label: str | None = None,
 ) -> Call[bytes]:
     params = {"format": form, "class": label}

@@ -41,6 +41,7 @@ Event = TypeVar("Event", RunEvent, TrialEvent)
 DEFAULT_URL = "http://127.0.0.1:8050"
 RECONNECT_S = 1.0
 POLL_S = 0.5
+FORMS: tuple[calls.Form, ...] = ("csv", "parquet", "safetensors")
 
 
 class Client:
@@ -141,12 +142,11 @@ class Client:
     def save_map(
         self, run_id: str, method: str, unit: UnitKind | str, file: Path, label: str | None = None
     ) -> None:
-        """Write a map, or that of the class `label`, as .csv or .safetensors, by the file's suffix."""
-        form = file.suffix.removeprefix(".")
-        if form not in ("csv", "safetensors"):
-            raise ModelShapleyError(f"{file.name}: a map is saved as .csv or .safetensors.")
-        called = calls.map_file(run_id, method, unit, "csv" if form == "csv" else "safetensors", label)
-        file.write_bytes(self.send(called))
+        """Write a map, or that of the class `label`, as .csv, .parquet or .safetensors, by the file's suffix."""
+        form = next((known for known in FORMS if file.suffix == f".{known}"), None)
+        if form is None:
+            raise ModelShapleyError(f"{file.name}: a map is saved as .csv, .parquet or .safetensors.")
+        file.write_bytes(self.send(calls.map_file(run_id, method, unit, form, label)))
 
     def faithfulness(self, run_id: str) -> Faithfulness:
         """How far the maps of a finished run can be trusted; grows until its `status` has ended."""
