@@ -9,7 +9,7 @@ import dash_mantine_components as dmc
 from dash import Dash, Input, Output, dcc, html
 from fastapi import FastAPI
 
-from frontend import address
+from frontend import address, report_route
 from frontend.pages import compare, drawing, states, trust_page
 from frontend.pages import map as map_page
 from frontend.pages import runs as runs_page
@@ -36,6 +36,7 @@ PAGE = """<!DOCTYPE html>
 
 def attach(root: FastAPI, api: AsyncClient) -> Dash:
     """Serve the dashboard from `root`; it reads and writes through `api` only."""
+    report_route.register(root, api)
     app = Dash(
         __name__,
         server=root,

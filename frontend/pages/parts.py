@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import dash_mantine_components as dmc
 import numpy as np
@@ -72,6 +73,7 @@ def downloads(run: Run, method: str) -> Any:
         for form in ("csv", "parquet", "safetensors"):
             href = f"{ROOT}/runs/{run.id}/maps/{method}/{kind.value}?format={form}"
             links.append(html.A(f"{words.PLURALS[kind].capitalize()} as {form}", href=href))
+    links.append(html.A("Everything as one page (HTML)", href=f"/runs/{run.id}/report?method={quote(method)}"))
     return _unfolding("Download", links)
 
 

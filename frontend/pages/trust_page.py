@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import dash_mantine_components as dmc
 from dash import ALL, ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html, no_update
@@ -134,7 +135,11 @@ def register(app: Dash, api: AsyncClient) -> None:
         read = reading_of(shown, run.methods) if shown else None
         reread = read is not None and read.computed == method and shown != method
         body = trust_view.view(report, run, method, kind, infos, trials, reread)
-        link = dcc.Link("See the map", href=write(run.id, View(method, kind)))
+        link = [
+            dcc.Link("See the map", href=write(run.id, View(method, kind))),
+            " · ",
+            html.A("All of it as one file", href=f"/runs/{run.id}/report?method={quote(method)}"),
+        ]
         return body, link, over, key, None
 
     @app.callback(

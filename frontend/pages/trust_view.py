@@ -187,7 +187,7 @@ def _curve(curve: Curve, chance: RandomCurve | None, unit: UnitKind, title: str)
 def _points(curve: Curve, chance: RandomCurve | None, unit: UnitKind) -> Any:
     """The same in numbers."""
     random = {} if chance is None else dict(zip(chance.fractions, curves.ranges(chance), strict=True))
-    titles = ("Off", "Right", "Against intact", "Random orders")
+    titles = ("Off", "Right", "Against intact", "Random orders (lowest to highest)")
     rows = [
         [
             f"{100 * p.fraction:g} % ({words.counted(unit, p.units)})",

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, Self, TypeVar
+from urllib.parse import quote
 
 import httpx
 from httpx_sse import ServerSentEvent, connect_sse
@@ -147,6 +148,17 @@ class Client:
         if form is None:
             raise ModelShapleyError(f"{file.name}: a map is saved as .csv, .parquet or .safetensors.")
         file.write_bytes(self.send(calls.map_file(run_id, method, unit, form, label)))
+
+    def save_report(self, run_id: str, file: Path, method: str | None = None) -> None:
+        """Write a finished run as one HTML file that opens anywhere; method: the run's first, where left out."""
+        params = {} if method is None else {"method": method}
+        try:
+            response = self._http.get(f"/runs/{quote(run_id, safe='')}/report", params=params)
+        except httpx.TransportError as error:
+            raise unreachable(self._http.base_url, error) from error
+        if not response.is_success:
+            raise problem_of(response)
+        file.write_bytes(response.content)
 
     def faithfulness(self, run_id: str) -> Faithfulness:
         """How far the maps of a finished run can be trusted; grows until its `status` has ended."""
