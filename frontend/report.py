@@ -3,77 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from frontend import curves, figures, svg, words
+from frontend import report_kind, svg, words
 from frontend.map_files import MapFiles
 from frontend.markup import Markup, joined, table, tag
-from frontend.verdict import chance_of, entry_of, interval_of_rho, verdict
-from modelshapley import __version__, client
-from modelshapley.client import ApiError, AsyncClient
-from modelshapley.compare import correlation_interval, shares, top_places
-from modelshapley.contracts import Curve, Faithfulness, MapData, MethodInfo, RandomCurve, Run, Status, Trial
-from modelshapley.errors import NotFound, NotNow
-from modelshapley.importance import ImportanceMap
-from modelshapley.methods import reading_of
-from modelshapley.units import UnitKind, unit_name
+from frontend.report_contents import Contents, gather
+from frontend.verdict import entry_of, interval_of_rho, verdict
+from modelshapley import __version__
+from modelshapley.client import AsyncClient
+from modelshapley.compare import correlation_interval
+from modelshapley.contracts import Faithfulness, Run
 
-TOP, TRIALS = 20, 50
 # Whatever a name may hold: nothing is run, and nothing is fetched.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-
-
-@dataclass(frozen=True)
-class Contents:
-    """All that a report tells. method: as it is read; computed: as the run was scored."""
-
-    run: Run
-    method: str
-    computed: str
-    infos: Mapping[str, MethodInfo]
-    maps: Mapping[UnitKind, ImportanceMap]
-    faithfulness: Faithfulness
-    trials: Sequence[Trial]
-    made: datetime
-
-
-async def gather(api: AsyncClient, files: MapFiles, run_id: str, method: str | None) -> Contents:
-    """method: None for the run's first. Raises NotFound, NotNow, ApiError."""
-    run = await api.send(client.run(run_id))
-    if run.status is not Status.DONE:
-        raise NotNow(f"Run {run_id} is {run.status.value}; there is a report of it once it is done.")
-    shown = method or run.methods[0]
-    read = reading_of(shown, run.methods)
-    if read is None:
-        raise NotFound(f"Run {run_id} was not scored by {shown!r}; its methods are {', '.join(run.methods)}.")
-    kinds = [kind for kind in figures.PANELS if kind in run.units]
-    trials = await api.send(client.run_trials(run_id, 4 * TRIALS))
-    return Contents(
-        run=run,
-        method=shown,
-        computed=read.computed,
-        infos={info.id: info for info in await api.send(client.methods())},
-        maps={kind: await files.get(run_id, shown, kind) for kind in kinds},
-        faithfulness=await _faithfulness(api, run),
-        trials=[trial for trial in trials if trial.status is Status.DONE][:TRIALS],
-        made=datetime.now(UTC),
-    )
-
-
-async def _faithfulness(api: AsyncClient, run: Run) -> Faithfulness:
-    try:
-        return await api.send(client.faithfulness(run.id))
-    except ApiError as error:
-        if error.problem.status != 404:  # scored before there were reports
-            raise
-        return Faithfulness.unmeasured(run.model_copy(update={"faithfulness": "none"}), {})
 
 
 async def report(api: AsyncClient, files: MapFiles, run_id: str, method: str | None = None) -> str:
@@ -102,7 +49,7 @@ def render(found: Contents) -> str:
         _intact(run),
         _verdicts(found),
         _provenance(found),
-        *(_kind(found, kind) for kind in found.maps),
+        *(report_kind.section(found, kind) for kind in found.maps),
         _trials(found),
         _how(found),
     )
@@ -194,90 +141,6 @@ def _check(found: Faithfulness) -> str:
     if found.error:
         return f"{found.effort}, stopped: {found.error}"
     return "none" if found.effort == "none" else f"{found.effort}, done"
-
-
-def _kind(found: Contents, kind: UnitKind) -> Markup:
-    plural = words.PLURALS[kind]
-    held = found.maps[kind]
-    scores, errors = held.table(kind)
-    values: Any = {"unit": kind, "scores": scores, "standard_errors": errors, "signed": held.signed}
-    data = MapData.model_construct(**values)  # not validated: arrays stay arrays
-    if kind is UnitKind.ROW:
-        shown = figures.rows_panel(data, found.run.layout.projections)
-    else:
-        shown = figures.panel(data, svg.COLUMNS)
-    pooled = (
-        " Each cell is the strongest of the units drawn in it." if len(shown.edges) - 1 < shown.edges[-1] else ""
-    )
-    sign = "Blue: the task is worse without the unit; brown: better." if held.signed else "Stronger: needed more."
-    entry = entry_of(found.faithfulness, found.computed, kind)
-    chance = chance_of(found.faithfulness, kind)
-    measured = [curve for curve in (entry.least, entry.most) if curve is not None] if entry else []
-    return tag(
-        "section",
-        tag("h2", plural.capitalize()),
-        tag("p", f"{words.counted(kind, shown.units)}, {held.quantity}. {sign}{pooled}", class_="quiet"),
-        svg.heatmap(shown, held.signed, f"Map of {plural}: rows are layers, the first on top"),
-        tag("h3", f"Most important {plural}"),
-        _top(held, kind),
-        *_checked(found, kind),
-        tag("div", *(_curve(curve, chance, kind) for curve in measured), class_="pair") if measured else None,
-        *(_points(curve, chance, kind) for curve in measured),
-    )
-
-
-def _top(held: ImportanceMap, kind: UnitKind) -> Markup:
-    scores, errors, parts = held.scores[kind], held.standard_errors[kind], shares(held.scores[kind])
-    count = int(np.isfinite(scores).sum())
-    places = top_places(scores, min(1.0, TOP / count))[:TOP]
-    rows = []
-    for rank, index in enumerate(np.stack(np.unravel_index(places, scores.shape), axis=1).tolist(), start=1):
-        at = tuple(index)
-        score, error = words.score(float(scores[at])), words.score(float(errors[at]))
-        rows.append([unit_name(kind, at), f"{rank}", f"{score} ± {error}", words.percent(float(parts[at]))])
-    caption = f"The {len(rows)} most important {words.PLURALS[kind]}"
-    return table(["Unit", "Rank", "Score ± standard error", "Share of all"], rows, caption)
-
-
-def _checked(found: Contents, kind: UnitKind) -> list[Markup]:
-    told = verdict(found.faithfulness, found.computed, kind)
-    entry = entry_of(found.faithfulness, found.computed, kind)
-    lines = [f"{finding.name.capitalize()}, {finding.outcome}: {finding.full}." for finding in told.findings]
-    if entry is not None and entry.halves is not None:
-        lines.append(f"Two halves of the probe set order them alike by ρ {words.signed(entry.halves)}.")
-    if entry is not None and entry.efficiency is not None:
-        sums = entry.efficiency
-        lines.append(
-            f"Scores sum to {words.score(sums.scores)} nats, all units together are worth "
-            f"{words.score(sums.measured)} ({100 * sums.gap:+.0f} %)."
-        )
-    return [tag("h3", "Is it true?"), tag("ul", *(tag("li", line) for line in lines))] if lines else []
-
-
-def _curve(curve: Curve, chance: RandomCurve | None, kind: UnitKind) -> Markup:
-    title = f"The {curve.which} important off first"
-    said = tag("p", curves.sentence(curve, chance, kind), class_="quiet")
-    return tag("div", tag("h3", title), svg.curve(curve, chance, kind), said)
-
-
-def _points(curve: Curve, chance: RandomCurve | None, kind: UnitKind) -> Markup:
-    random = {} if chance is None else dict(zip(chance.fractions, curves.ranges(chance), strict=True))
-    rows = [
-        [
-            f"{100 * p.fraction:g} % ({words.counted(kind, p.units)})",
-            f"{words.percent(p.accuracy)} ({words.percent_interval(p.interval)})",
-            f"{words.points(p.difference)} ({words.points_interval(p.difference_interval)})",
-            random.get(p.fraction, "not measured"),
-        ]
-        for p in curve.points
-    ]
-    caption = f"Accuracy with the {curve.which} important {words.PLURALS[kind]} off, n {curve.points[0].n}"
-    return joined(
-        [
-            tag("h3", caption),
-            table(["Off", "Right", "Against intact", "Random orders (lowest to highest)"], rows, caption),
-        ]
-    )
 
 
 def _trials(found: Contents) -> Markup:

@@ -152,16 +152,11 @@ def _order(name: str, curve: Curve | None, reaches: Sequence[Reach], first: floa
         outcome = "failed"
     told = next((p for p in costly if p.fraction >= first), costly[-1])
     chance = by_fraction[told.fraction]
-    beside = {
-        "passed": f" where random ones leave {words.percent(chance.mean)}",
-        "open": f", not clearly {'more' if curve.which == 'least' else 'less'} than with random ones off "
-        f"({words.percent(chance.mean)})",
-        "failed": f", no better than with random ones off ({words.percent(chance.mean)})",
-    }[outcome]
+    better = f"at {no_better if outcome == 'failed' else clear} of {len(pairs)} shares"
     return Finding(
         name,
         outcome,
-        f"{_short(curve.which, told)}{beside}",
+        f"{_short(curve.which, told)}{_beside(curve.which, told, chance, outcome, better)}",
         f"{_full(curve.which, told)}, {_random(chance)}; clearly better at {clear} of the {len(pairs)} shares at "
         "which random orders cost accuracy",
     )
@@ -174,6 +169,24 @@ def _clearly_better(which: Which, point: CurvePoint, chance: Reach) -> bool:
 
 def _no_better(which: Which, point: CurvePoint, chance: Reach) -> bool:
     return point.accuracy <= chance.mean if which == "least" else point.accuracy >= chance.mean
+
+
+def _beside(which: Which, point: CurvePoint, chance: Reach, outcome: Outcome, better: str) -> str:
+    """How a point stands to random orders; what is said must be true of it, too, where the shares disagree.
+
+    better: at how many shares the map is clearly better, or, where that is the outcome, no better.
+    """
+    at_random = words.percent(chance.mean)
+    more = "more" if which == "least" else "less"
+    if outcome == "passed":
+        return f" where random ones leave {at_random}"
+    if outcome == "failed":
+        if _no_better(which, point, chance):
+            return f", no better than with random ones off ({at_random})"
+        return f", with random ones off {at_random}, and no better {better}"
+    if _clearly_better(which, point, chance):
+        return f", {more} than with random ones off ({at_random}), but clearly so {better} only"
+    return f", not clearly {more} than with random ones off ({at_random})"
 
 
 def _alone(

@@ -12,7 +12,8 @@ import pytest
 
 from frontend import figures, svg
 from frontend.markup import Markup, joined, table, tag
-from frontend.report import Contents, render
+from frontend.report import render
+from frontend.report_contents import Contents
 from modelshapley.contracts import Faithfulness, MapData, Measured, MethodInfo, Off, Trial
 from modelshapley.importance import ImportanceMap
 from modelshapley.methods import METHODS

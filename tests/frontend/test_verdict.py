@@ -70,6 +70,16 @@ def test_random_draws_that_lie_far_apart_turn_holds_into_mixed() -> None:
     assert "not clearly more" in found.sentence
 
 
+def test_a_sentence_is_true_of_the_share_it_quotes_where_shares_disagree() -> None:
+    """Clear at the 40 % that are quoted, open at the other two; and the other way round."""
+    random = chance({0.2: (0.8, 0.94), 0.4: (0.4, 0.5), 0.6: (0.6, 0.8)})
+    mostly_open = of_heads(random, least=curve("least", {0.2: 0.95, 0.4: 0.9, 0.6: 0.75}))
+    assert "more than with random ones off (45.0 %), but clearly so at 1 of 3 shares only" in mostly_open.sentence
+    mostly_bad = of_heads(random, least=curve("least", {0.2: 0.8, 0.4: 0.9, 0.6: 0.6}))
+    assert "with random ones off 45.0 %, and no better at 2 of 3 shares" in mostly_bad.sentence
+    assert mostly_bad.mark is Mark.WEAK
+
+
 def test_few_units_turn_agreement_into_doubt() -> None:
     random = chance(RANDOM)
     least = curve("least", GOOD)
