@@ -123,7 +123,7 @@ def _figures(a: Side, b: Side, unit: UnitKind, tops: Tops, top: int) -> Any:
 
 def _by_chance(overlap: Overlap) -> str:
     low, high = overlap.by_chance
-    return f"By chance it would be {overlap.expected:.3g} ({low:,} to {high:,} in 95 % of cases)."
+    return f"By chance it would be {overlap.expected:,.1f} ({low:,} to {high:,} in 95 % of cases)."
 
 
 def _heatmaps(a: Side, b: Side, unit: UnitKind) -> Any:
