@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from dataclasses import replace
 
@@ -25,7 +26,8 @@ class MapFiles:
         key = (run_id, method, kind, label)
         if key not in self._held:
             data = await self._api.send(client.map_file(run_id, method, kind, "safetensors", label))
-            self._held[key] = replace(ImportanceMap.from_bytes(data), sides={})
+            found = await asyncio.to_thread(ImportanceMap.from_bytes, data)
+            self._held[key] = replace(found, sides={})
         self._held.move_to_end(key)
         while len(self._held) > KEPT:
             self._held.popitem(last=False)

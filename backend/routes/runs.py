@@ -14,6 +14,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from backend.checks import check_run
 from backend.deps import Here, Rooms
+from backend.later_checks import enqueue_later_check
 from backend.queues import REDIS_DOWN
 from backend.routes.stream import follow
 from modelshapley.contracts import (
@@ -152,7 +153,7 @@ def check(run_id: str, request: CheckRequest, here: Here) -> Faithfulness:
     if asked is None:
         raise NotNow(f"The maps of run {run_id} are being checked already; ask again once that has ended.")
     try:
-        here.queues.enqueue_check(run_id)
+        enqueue_later_check(here.queues, run_id)
     except REDIS_DOWN:
         here.records.forget_check(run)
         raise

@@ -62,6 +62,7 @@ async def layout(api: AsyncClient, search: str) -> Any:
                 "units matter for one only?",
                 className="quiet",
             ),
+            _older(page.total),
             dmc.Alert(" ".join(notices), color="yellow", variant="light", mb="sm") if notices else None,
             html.Div(
                 [_side("a", a, runs, infos), _side("b", b, runs, infos)], className="trust-grid compare-sides"
@@ -105,6 +106,14 @@ async def layout(api: AsyncClient, search: str) -> Any:
             html.Div(id="compare-problem"),
             html.Div(_skeleton(), id="compare-body"),
         ]
+    )
+
+
+def _older(total: int) -> Any:
+    if total <= LISTED:
+        return None
+    return html.P(
+        f"The newest {LISTED} of {total:,} runs can be chosen; older ones by their address.", className="quiet"
     )
 
 
