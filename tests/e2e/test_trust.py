@@ -33,7 +33,7 @@ def test_from_the_map_to_the_verdict_and_through_methods_and_kinds(
     expect(page).to_have_url(re.compile(rf"/runs/{digits_run.id}/trust\?method=two-sided&unit=head$"))
     expect(page.locator("#verdict")).to_be_visible()
     assert plain(page.inner_text("#verdict")) == verdict(report, "two-sided", UnitKind.HEAD).sentence
-    expect(page.locator(".js-plotly-plot .scatterlayer .trace")).to_have_count(6)
+    expect(page.locator(".trust-grid .scatterlayer .trace")).to_have_count(6)
     page.locator("#trust-unit").get_by_text("Neurons").click()
     expect(page.locator("#verdict")).to_contain_text("neurons")
     page.locator("#trust-method").click()
