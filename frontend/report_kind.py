@@ -69,9 +69,10 @@ def _checked(found: Contents, kind: UnitKind) -> list[Markup]:
         lines.append(f"Two halves of the probe set order them alike by ρ {words.signed(entry.halves)}.")
     if entry is not None and entry.efficiency is not None:
         sums = entry.efficiency
+        gap = f"{100 * sums.gap:+.0f}".replace("-", words.MINUS)
         lines.append(
             f"Scores sum to {words.score(sums.scores)} nats, all units together are worth "
-            f"{words.score(sums.measured)} ({100 * sums.gap:+.0f} %)."
+            f"{words.score(sums.measured)} ({gap} %)."
         )
     return [tag("h3", "Is it true?"), tag("ul", *(tag("li", line) for line in lines))] if lines else []
 

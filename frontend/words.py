@@ -35,8 +35,8 @@ STATUS_WORDS = {
 
 
 def percent(share: float) -> str:
-    """0.8144 -> '81.4 %'."""
-    return f"{100 * share:.1f} %"
+    """0.8144 -> '81.4 %'; a negative one with a true minus."""
+    return f"{100 * share:.1f} %".replace("-", MINUS)
 
 
 def percent_interval(interval: Interval) -> str:
