@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, or_, select, update
 
 from backend.database import found, new_id, now
 from backend.group_records import GroupRecords
@@ -18,6 +18,7 @@ from backend.tables import OPEN, RunRow, ShardRow
 from backend.task_records import TaskRecords
 from backend.trial_records import TrialRecords
 from modelshapley.contracts import (
+    Effort,
     Layout,
     MapLink,
     Measured,
@@ -133,6 +134,20 @@ class Records(TaskRecords, TrialRecords, GroupRecords):
                 return None
             row.checks = checks
             return _run(row)
+
+    def ask_check(self, run_id: str, effort: Effort) -> Run | None:
+        """A finished run's maps are to be checked; None where a check waits or runs already."""
+        idle = or_(RunRow.checks.is_(None), RunRow.checks.not_in(OPEN))
+        wanted = update(RunRow).where(RunRow.id == run_id, RunRow.status == Status.DONE, idle)
+        with self._session() as session:
+            changed = session.execute(wanted.values(faithfulness=effort, checks=Status.QUEUED))
+            if changed.rowcount == 0:  # type: ignore[attr-defined]  # a CursorResult for every UPDATE
+                return None
+            return _run(found(session.get(RunRow, run_id), "run", run_id))
+
+    def forget_check(self, before: Run) -> None:
+        """Take back :meth:`ask_check`: the run is as it was `before`."""
+        self.update_run(before.id, of=(Status.DONE,), faithfulness=before.faithfulness, checks=before.checks)
 
     def revision(self, run_id: str) -> str | None:
         """Identity of the model that a run scored; None before it is known. Raises NotFound."""

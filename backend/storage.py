@@ -60,12 +60,10 @@ class Storage:
     def save_report(self, report: Faithfulness) -> None:
         self._write(self._report(report.run), report.model_dump_json().encode())
 
-    def load_report(self, run_id: str) -> Faithfulness:
-        """Raises NotFound."""
+    def load_report(self, run_id: str) -> Faithfulness | None:
+        """None for runs from before there were reports."""
         data = self._read(self._report(run_id))
-        if data is None:
-            raise NotFound(f"Run {run_id} has no faithfulness report; it was scored before there were any.")
-        return Faithfulness.model_validate_json(data)
+        return None if data is None else Faithfulness.model_validate_json(data)
 
     def _intact(self, run_id: str) -> str:
         return f"{self._root}/runs/{run_id}/intact.npy"

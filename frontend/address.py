@@ -16,6 +16,7 @@ from frontend.display import parse as parse_display
 from frontend.display import write as write_display
 from modelshapley.units import OFF, Deactivation, Treatment, UnitKind
 
+TRUST_PATH = re.compile(r"^/runs/([0-9A-Za-z_-]{1,64})/trust/?$")
 RUN_PATH = re.compile(r"^/runs/([0-9A-Za-z_-]{1,64})/?$")
 SPAN = {
     **{kind: re.compile(r"(\d{1,7})\.(\d{1,7})(?:-(\d{1,7}))?", re.ASCII) for kind in UnitKind},
@@ -56,6 +57,17 @@ def run_of(path: str) -> str | None:
     """The run id in a path, if it is a map's."""
     found = RUN_PATH.match(path)
     return found.group(1) if found else None
+
+
+def trusted_run_of(path: str) -> str | None:
+    """The run id in a path, if it is that of the page about how far its maps can be trusted."""
+    found = TRUST_PATH.match(path)
+    return found.group(1) if found else None
+
+
+def trust(run: str, method: str, unit: UnitKind) -> str:
+    """The address of the page about how far a map can be trusted."""
+    return f"/runs/{run}/trust?method={quote(method)}&unit={unit.value}"
 
 
 def parse(search: str) -> View:

@@ -9,10 +9,10 @@ import dash_mantine_components as dmc
 from dash import Dash, Input, Output, dcc, html
 from fastapi import FastAPI
 
-from frontend import address
+from frontend import address, report_route
+from frontend.pages import compare, drawing, states, trust_page
 from frontend.pages import map as map_page
 from frontend.pages import runs as runs_page
-from frontend.pages import states
 from frontend.pages import tasks as tasks_page
 from modelshapley.client import ApiError, AsyncClient
 from modelshapley.errors import ModelShapleyError
@@ -36,6 +36,7 @@ PAGE = """<!DOCTYPE html>
 
 def attach(root: FastAPI, api: AsyncClient) -> Dash:
     """Serve the dashboard from `root`; it reads and writes through `api` only."""
+    report_route.register(root, api)
     app = Dash(
         __name__,
         server=root,
@@ -50,17 +51,21 @@ def attach(root: FastAPI, api: AsyncClient) -> Dash:
     runs_page.register(app, api)
     map_page.register(app, api)
     tasks_page.register(app, api)
+    compare.register(app, api)
+    trust_page.register(app, api)
+    drawing.register(app)
 
     @app.callback(
         Output("page", "children"),
         Output("nav-runs", "className"),
         Output("nav-tasks", "className"),
+        Output("nav-compare", "className"),
         Input("url", "pathname"),
         Input("url", "search"),
     )
-    async def _show(path: str, search: str) -> tuple[Any, str, str]:
-        here = ["here" if path == known else "" for known in ("/", "/tasks")]
-        return await _page(api, path, search or ""), here[0], here[1]
+    async def _show(path: str, search: str) -> tuple[Any, str, str, str]:
+        here = ["here" if path == known else "" for known in ("/", "/tasks", "/compare")]
+        return await _page(api, path, search or ""), here[0], here[1], here[2]
 
     # Dash would do this at the first request for "/"; whoever opened a link to a run before would get
     # a page without scripts. There is no public name for it in Dash 4.4.
@@ -82,6 +87,7 @@ def _shell() -> Any:
                     [
                         dcc.Link("Model Shapley", href="/", className="brand"),
                         dcc.Link("Runs", href="/", id="nav-runs"),
+                        dcc.Link("Compare", href="/compare", id="nav-compare"),
                         dcc.Link("Tasks", href="/tasks", id="nav-tasks"),
                         html.A("API", href="/api/docs"),
                     ],
@@ -131,6 +137,11 @@ async def _page(api: AsyncClient, path: str, search: str) -> Any:
             return await runs_page.layout(api, search)
         if path == "/tasks":
             return await tasks_page.layout(api, search)
+        if path == "/compare":
+            return await compare.layout(api, search)
+        trusted = address.trusted_run_of(path)
+        if trusted is not None:
+            return await trust_page.layout(api, trusted, address.parse(search))
         run_id = address.run_of(path)
         if run_id is not None:
             return await map_page.layout(api, run_id, address.parse(search))

@@ -35,8 +35,8 @@ STATUS_WORDS = {
 
 
 def percent(share: float) -> str:
-    """0.8144 -> '81.4 %'."""
-    return f"{100 * share:.1f} %"
+    """0.8144 -> '81.4 %'; a negative one with a true minus."""
+    return f"{100 * share:.1f} %".replace("-", MINUS)
 
 
 def share(part: float) -> str:
@@ -70,6 +70,11 @@ def score(value: float | None) -> str:
     size = floor(log10(abs(value)))
     text = f"{value:.3g}" if size < -4 or size > 5 else f"{value:.{max(0, 2 - size)}f}"
     return text.replace("-", MINUS, 1) if value < 0 else text
+
+
+def signed(rho: float) -> str:
+    """A correlation with a true minus: -0.5 -> '−0.50'."""
+    return f"{rho:.2f}".replace("-", MINUS)
 
 
 def duration(seconds: float) -> str:

@@ -103,6 +103,26 @@ def compare(
 
 
 @app.command()
+def report(
+    run: Annotated[str, typer.Argument(help="id of a finished run")],
+    out: Annotated[Path, typer.Option(help="file to write (HTML)")],
+    method: Annotated[str | None, typer.Option(help="whose maps; left out: the run's first method")] = None,
+    url: Annotated[str, typer.Option(help="of the server")] = "http://127.0.0.1:8050",
+    api_key: Annotated[
+        str | None, typer.Option(envvar="MODELSHAPLEY_API_KEY", help="where the server wants one")
+    ] = None,
+) -> None:
+    """Write a finished run of a server as one HTML file that opens without a server or a network."""
+    from modelshapley.client import Client
+
+    if not out.absolute().parent.is_dir():
+        raise ModelShapleyError(f"There is no folder {str(out.parent)!r} to write {out.name} to.")
+    with Client(url, api_key) as api:
+        api.save_report(run, out, method)
+    typer.echo(f"{out}: {out.stat().st_size:,} bytes")
+
+
+@app.command()
 def up(
     host: Annotated[str, typer.Option(envvar="MODELSHAPLEY_HOST")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, envvar="MODELSHAPLEY_PORT", help="0: a free one")] = 8050,

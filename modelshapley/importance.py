@@ -135,14 +135,17 @@ class ImportanceMap:
         for kind in kept:
             if kind in self.sides:
                 tensors |= {f"{kind.value}.{part}": getattr(self.sides[kind], part) for part in SIDES}
-        header = {
+        return pack(tensors, self.header())
+
+    def header(self) -> dict[str, Any]:
+        """What a file says of the map beside its numbers."""
+        return {
             "format": FORMAT,
             "method": self.method,
             "quantity": self.quantity,
             "signed": self.signed,
             "provenance": dict(self.provenance),
         }
-        return pack(tensors, header)
 
     def save(self, file: Path) -> None:
         """Write to `file`, whole or not at all."""

@@ -21,6 +21,7 @@ TORCH_FREE = (
     "modelshapley.importance",
     "modelshapley.intervals",
     "modelshapley.methods",
+    "modelshapley.parquet",
     "modelshapley.tasks",
     "modelshapley.tasks.catalog",
     "modelshapley.tasks.spec",

@@ -8,7 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from modelshapley.compare import compare_maps, differences
+from modelshapley.compare import (
+    Tops,
+    compare_maps,
+    correlation_interval,
+    differences,
+    rank_at,
+    rank_correlation,
+    shares,
+    top_places,
+)
 from modelshapley.errors import ModelShapleyError
 from modelshapley.importance import ImportanceMap
 from modelshapley.units import UnitKind
@@ -77,3 +86,53 @@ def test_on_the_command_line(tmp_path: Path) -> None:
     )
     assert told.returncode == 0, told.stderr
     assert "200 neurons: Spearman 1.000" in told.stdout
+
+
+def test_the_interval_of_a_correlation_holds_the_truth_and_is_wide_for_few_units() -> None:
+    """Pairs with a known rank correlation: 95 % intervals hold it in about as many samples."""
+    true = 6 / np.pi * np.arcsin(0.6 / 2)  # Spearman's, of a normal pair with Pearson's 0.6
+    for n in (8, 50):
+        held = 0
+        for _ in range(400):
+            a = RNG.normal(size=n)
+            rho = rank_correlation(a, 0.6 * a + 0.8 * RNG.normal(size=n))
+            low, high = correlation_interval(rho, n)
+            held += low <= true <= high
+        assert held >= 0.92 * 400
+    assert correlation_interval(1.0, 4)[0] < 0
+    assert correlation_interval(1.0, 3) == (-1.0, 1.0)
+    assert correlation_interval(1.0, 48)[0] > 0.9
+
+
+def test_what_is_shared_by_chance() -> None:
+    pairs = [Tops.of(RNG.normal(size=(4, 50)), SCORES, 0.1).overlap for _ in range(300)]
+    (low, high) = pairs[0].by_chance
+    assert np.mean([p.both for p in pairs]) == pytest.approx(pairs[0].expected, abs=0.3)
+    assert np.mean([low <= p.both <= high for p in pairs]) >= 0.95
+    assert (pairs[0].k, pairs[0].expected) == (20, 2.0)
+    assert Tops.of(SCORES, SCORES, 0.001).overlap.k == 1
+
+
+def test_units_of_one_map_only() -> None:
+    a = np.array([[9.0, 8, 1, 2], [7, 3, np.nan, 0]])
+    b = np.array([[9.0, 0, 1, 2], [8, 7, np.nan, 3]])
+    assert top_places(a, 0.5).tolist() == [0, 1, 4, 5]
+    found = Tops.of(a, b, 3 / 7)
+    assert [places.tolist() for places in (found.both, found.only_first, found.only_second, found.neither)] == [
+        [0, 4],
+        [1],
+        [5],
+        [2, 3, 7],
+    ]
+    assert Tops.of(a, a, 0.5).only_first.tolist() == []
+
+
+def test_ranks_of_equal_scores_follow_unit_order() -> None:
+    assert [rank_at(np.array([[2.0, 3], [2, np.nan]]), place) for place in range(3)] == [2, 1, 3]
+
+
+def test_shares_add_up_to_one_and_keep_signs() -> None:
+    found = shares(np.array([3.0, -1.0, np.nan]))
+    assert found[:2].tolist() == [0.75, -0.25]
+    assert np.isnan(found[2])
+    assert shares(np.zeros(3)).tolist() == [0, 0, 0]

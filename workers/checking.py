@@ -32,19 +32,12 @@ class OtherWork(Exception):
 
 def first_report(run: Run, halves: Halves) -> Faithfulness:
     """What is known once a run is scored: how far two halves of its probe set agree."""
-    maps = []
-    for method in run.methods:
-        for kind in run.units:
-            agree = rank_correlation(*(half.scores[kind] for half in halves[method])) if halves else None
-            maps.append(KindFaithfulness(method=method, unit=kind, halves=agree))
-    status = Status.DONE if run.faithfulness == "none" else Status.QUEUED
-    return Faithfulness(
-        run=run.id,
-        effort=run.faithfulness,
-        status=status,
-        progress=Progress(done=0, total=0 if run.faithfulness == "none" else len(maps) + len(run.units)),
-        maps=maps,
-    )
+    agree = {
+        (method, kind): rank_correlation(*(half.scores[kind] for half in pair))
+        for method, pair in halves.items()
+        for kind in run.units
+    }
+    return Faithfulness.unmeasured(run, agree)
 
 
 def check_run(run_id: str) -> Retry | None:
@@ -65,8 +58,14 @@ def check_run(run_id: str) -> Retry | None:
 
 
 def _failed(shop: Shop, run_id: str, words: str) -> None:
-    shop.storage.save_report(shop.storage.load_report(run_id).model_copy(update={"error": words}))
+    shop.storage.save_report(_report(shop, shop.records.run(run_id)).model_copy(update={"error": words}))
     shop.records.update_checks(run_id, Status.FAILED)
+
+
+def _report(shop: Shop, run: Run) -> Faithfulness:
+    """What is known already of the check that is asked for now."""
+    report = shop.storage.load_report(run.id) or first_report(run, {})
+    return report.answering(run).model_copy(update={"error": None})
 
 
 class _Checking:
@@ -74,7 +73,7 @@ class _Checking:
 
     def __init__(self, shop: Shop, run: Run) -> None:
         self._shop, self._run = shop, run
-        self._report = shop.storage.load_report(run.id)
+        self._report = _report(shop, run)
         loaded, task = shop.scored_model(run), shop.scored_task(run)
         intact = shop.intact(run, loaded, task)
         self._bench = Bench(loaded, task, PLANS[run.faithfulness], run.seed, intact)

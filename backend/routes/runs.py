@@ -14,12 +14,24 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from backend.checks import check_run
 from backend.deps import Here, Rooms
+from backend.later_checks import enqueue_later_check
 from backend.queues import REDIS_DOWN
 from backend.routes.stream import follow
-from modelshapley.contracts import Faithfulness, Harm, MapData, Run, RunPage, RunRequest, Status, Trial
+from modelshapley.contracts import (
+    CheckRequest,
+    Faithfulness,
+    Harm,
+    MapData,
+    Run,
+    RunPage,
+    RunRequest,
+    Status,
+    Trial,
+)
 from modelshapley.errors import ModelShapleyError, NotFound, NotNow
 from modelshapley.importance import ImportanceMap, by_projection, spans_of
 from modelshapley.methods import reading_of, with_harm
+from modelshapley.parquet import to_parquet
 from modelshapley.units import Deactivation, UnitKind
 
 router = APIRouter(prefix="/runs", tags=["runs"])
@@ -83,14 +95,16 @@ async def events(
 @router.get(
     "/{run_id}/maps/{method}/{unit}",
     response_model=MapData,
-    responses={200: {"content": {"text/csv": {}, "application/octet-stream": {}}}},
+    responses={
+        200: {"content": {"text/csv": {}, "application/octet-stream": {}, "application/vnd.apache.parquet": {}}}
+    },
 )
 def importance_map(
     run_id: str,
     method: str,
     unit: UnitKind,
     here: Here,
-    format: Literal["json", "csv", "safetensors"] = "json",
+    format: Literal["json", "csv", "safetensors", "parquet"] = "json",
     columns: Annotated[int | None, Query(ge=1, le=1_000_000)] = None,
     pool: Annotated[Literal["maps"] | None, Query()] = None,
     harm: Annotated[Harm | None, Query()] = None,
@@ -113,6 +127,8 @@ def importance_map(
         return PlainTextResponse(found.csv(unit), headers=headers, media_type="text/csv")
     if format == "safetensors":
         return Response(found.to_bytes([unit]), headers=headers, media_type="application/octet-stream")
+    if format == "parquet":
+        return Response(to_parquet(found, unit), headers=headers, media_type="application/vnd.apache.parquet")
     if pool is not None:
         return _by_projection(here.records.run(run_id), found, unit)
     return _data(run_id, found, unit, columns)
@@ -121,11 +137,48 @@ def importance_map(
 @router.get("/{run_id}/faithfulness")
 def faithfulness(run_id: str, here: Here) -> Faithfulness:
     """How far the maps of a finished run can be trusted: what has been measured so far, by switching off."""
+    run = _finished(here, run_id)
+    return _report(here, run)
+
+
+@router.post("/{run_id}/faithfulness", status_code=202)
+def check(run_id: str, request: CheckRequest, here: Here) -> Faithfulness:
+    """Check the maps of a finished run that were not checked yet, not so thoroughly, or in vain."""
+    run = _finished(here, run_id)
+    done = run.checks is Status.DONE
+    if done and (run.faithfulness == "full" or run.faithfulness == request.effort):
+        more = "" if run.faithfulness == "full" else "; ask for 'full' to have them checked more thoroughly"
+        raise NotNow(f"The maps of run {run_id} have had their {run.faithfulness} check{more}.")
+    here.queues.ping()
+    asked = here.records.ask_check(run_id, request.effort)
+    if asked is None:
+        raise NotNow(f"The maps of run {run_id} are being checked already; ask again once that has ended.")
+    try:
+        enqueue_later_check(here.queues, run_id)
+    except REDIS_DOWN:
+        here.records.forget_check(run)
+        raise
+    return _report(here, asked)
+
+
+def _finished(here: Rooms, run_id: str) -> Run:
+    """Raises NotFound, NotNow."""
     run = here.records.run(run_id)
     if run.status is not Status.DONE:
         raise NotNow(f"Run {run_id} is {run.status.value}; its maps can be checked once it is done.")
-    report = here.storage.load_report(run_id)
-    return report.model_copy(update={"status": run.checks or Status.DONE})
+    return run
+
+
+def _report(here: Rooms, run: Run) -> Faithfulness:
+    """What its check has found so far. Raises NotFound."""
+    report = here.storage.load_report(run.id)
+    if report is None:
+        if run.checks is None:
+            raise NotFound(f"Run {run.id} has no faithfulness report; it was scored before there were any.")
+        report = Faithfulness.unmeasured(run, {})
+    status = run.checks or Status.DONE
+    error = report.error if status.ended else None  # else that of the check before
+    return report.answering(run).model_copy(update={"status": status, "error": error})
 
 
 @router.get("/{run_id}/trials")

@@ -75,14 +75,15 @@ def downloads(run: Run, method: str, label: str) -> Any:
     links = []
     of_class = f"&class={quote(label, safe='')}" if label else ""
     for kind in run.units:
-        for form in ("csv", "safetensors"):
+        for form in ("csv", "parquet", "safetensors"):
             href = f"{ROOT}/runs/{run.id}/maps/{method}/{kind.value}?format={form}{of_class}"
             links.append(html.A(f"{words.PLURALS[kind].capitalize()} as {form}", href=href))
     pictures = [
         html.Button(f"The map as {form.upper()}", id=f"picture-{form}", className="plain-button")
         for form in ("png", "svg")
     ]
-    return _unfolding("Download", [*links, *pictures])
+    report = html.A("Everything as one page (HTML)", href=f"/runs/{run.id}/report?method={quote(method)}")
+    return _unfolding("Download", [*links, *pictures, report])
 
 
 def _unfolding(title: str, content: Any) -> Any:

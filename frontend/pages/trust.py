@@ -6,8 +6,9 @@ from typing import Any
 
 from dash import Dash, Input, Output, State, dcc, html
 
-from frontend import words
+from frontend import address, words
 from frontend.pages import states
+from frontend.verdict import Mark, verdict
 from modelshapley import client
 from modelshapley.client import AsyncClient
 from modelshapley.contracts import Faithfulness, KindFaithfulness, RandomCurve, Run
@@ -39,7 +40,7 @@ def register(app: Dash, api: AsyncClient) -> None:
     async def _tell(method: str, unit: str, _: int, data: Any) -> Any:
         run = Run.model_validate(data)
         if run.checks is None:  # scored before there were reports
-            return None, True
+            return _see(run.id, method, UnitKind(unit), "Trust: not checked yet. "), True
         try:
             report = await api.send(client.faithfulness(run.id))
         except ModelShapleyError as error:
@@ -61,8 +62,15 @@ def line(report: Faithfulness, computed: str, shown: str, unit: UnitKind) -> Any
         found.append(f"checking, {report.progress.done} of {report.progress.total} done")
     if report.error:
         found.append(f"the check stopped: {report.error}")
+    mark = verdict(report, computed, unit).mark
+    told = "" if mark is Mark.UNCHECKED else f"{mark.shape} {mark.value}; "
     about = f"Trust in these {words.PLURALS[unit]}: "
-    return [html.Strong(about), "; ".join(found) + "."] if found else None
+    said = told + "; ".join(found) + ". " if found else f"{mark.value}. "
+    return [html.Strong(about), *_see(report.run, shown, unit, said)]
+
+
+def _see(run: str, method: str, unit: UnitKind, said: str) -> list[Any]:
+    return [said, dcc.Link("See how far it may be believed", href=address.trust(run, method, unit))]
 
 
 def _agreements(entry: KindFaithfulness) -> list[str]:
@@ -71,11 +79,11 @@ def _agreements(entry: KindFaithfulness) -> list[str]:
         sure = entry.agreement.reliability
         told = "unknown" if sure is None else f"{sure:.2f}"
         found.append(
-            f"agreement with sampled Shapley values {_signed(entry.agreement.rho)} "
+            f"agreement with sampled Shapley values {words.signed(entry.agreement.rho)} "
             f"({entry.agreement.units} units; the sample's own reliability {told})"
         )
     if entry.halves is not None:
-        found.append(f"between two halves of the probe set {_signed(entry.halves)}")
+        found.append(f"between two halves of the probe set {words.signed(entry.halves)}")
     return found
 
 
@@ -90,7 +98,3 @@ def _kept(entry: KindFaithfulness, chance: RandomCurve | None, unit: UnitKind) -
         at_random = chance.accuracy[chance.fractions.index(point.fraction)]
         told += f", random ones {words.percent(at_random)}"
     return [told]
-
-
-def _signed(rho: float) -> str:
-    return f"{rho:.2f}".replace("-", words.MINUS)

@@ -7,6 +7,7 @@ from typing import Literal
 from modelshapley.client.base import Call, as_
 from modelshapley.contracts import (
     ArchitectureInfo,
+    CheckRequest,
     Faithfulness,
     Group,
     GroupRequest,
@@ -26,6 +27,8 @@ from modelshapley.tasks.details import TrialDetails, UnitExamples, UnitExamplesR
 from modelshapley.tasks.shown import TaskCheck, TaskCheckRequest, TaskInfo
 from modelshapley.tasks.spec import TaskFile
 from modelshapley.units import UnitKind
+
+Form = Literal["csv", "safetensors", "parquet"]
 
 
 def health() -> Call[Health]:
@@ -114,7 +117,7 @@ def map_file(
     run_id: str,
     method: str,
     unit: UnitKind | str,
-    form: Literal["csv", "safetensors"],
+    form: Form,
     label: str | None = None,
 ) -> Call[bytes]:
     params = {"format": form, "class": label}
@@ -123,6 +126,11 @@ def map_file(
 
 def faithfulness(run_id: str) -> Call[Faithfulness]:
     return Call("GET", f"/runs/{run_id}/faithfulness", as_(Faithfulness))
+
+
+def check_maps(run_id: str, effort: Literal["quick", "full"] = "quick") -> Call[Faithfulness]:
+    body = CheckRequest(effort=effort).model_dump(mode="json")
+    return Call("POST", f"/runs/{run_id}/faithfulness", as_(Faithfulness), body=body)
 
 
 def run_trials(run_id: str, limit: int = 100, alone: str | None = None) -> Call[list[Trial]]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, Self, TypeVar
+from urllib.parse import quote
 
 import httpx
 from httpx_sse import ServerSentEvent, connect_sse
@@ -42,6 +43,7 @@ Event = TypeVar("Event", RunEvent, TrialEvent)
 DEFAULT_URL = "http://127.0.0.1:8050"
 RECONNECT_S = 1.0
 POLL_S = 0.5
+FORMS: tuple[calls.Form, ...] = ("csv", "parquet", "safetensors")
 
 
 class Client:
@@ -142,16 +144,30 @@ class Client:
     def save_map(
         self, run_id: str, method: str, unit: UnitKind | str, file: Path, label: str | None = None
     ) -> None:
-        """Write a map, or that of the class `label`, as .csv or .safetensors, by the file's suffix."""
-        form = file.suffix.removeprefix(".")
-        if form not in ("csv", "safetensors"):
-            raise ModelShapleyError(f"{file.name}: a map is saved as .csv or .safetensors.")
-        called = calls.map_file(run_id, method, unit, "csv" if form == "csv" else "safetensors", label)
-        file.write_bytes(self.send(called))
+        """Write a map, or that of the class `label`, as .csv, .parquet or .safetensors, by the file's suffix."""
+        form = next((known for known in FORMS if file.suffix == f".{known}"), None)
+        if form is None:
+            raise ModelShapleyError(f"{file.name}: a map is saved as .csv, .parquet or .safetensors.")
+        file.write_bytes(self.send(calls.map_file(run_id, method, unit, form, label)))
+
+    def save_report(self, run_id: str, file: Path, method: str | None = None) -> None:
+        """Write a finished run as one HTML file that opens anywhere; method: the run's first, where left out."""
+        params = {} if method is None else {"method": method}
+        try:
+            response = self._http.get(f"/runs/{quote(run_id, safe='')}/report", params=params)
+        except httpx.TransportError as error:
+            raise unreachable(self._http.base_url, error) from error
+        if not response.is_success:
+            raise problem_of(response)
+        file.write_bytes(response.content)
 
     def faithfulness(self, run_id: str) -> Faithfulness:
         """How far the maps of a finished run can be trusted; grows until its `status` has ended."""
         return self.send(calls.faithfulness(run_id))
+
+    def check_maps(self, run_id: str, effort: Literal["quick", "full"] = "quick") -> Faithfulness:
+        """Have the maps of a finished run checked, or checked more thoroughly; see :meth:`checked`."""
+        return self.send(calls.check_maps(run_id, effort))
 
     def checked(self, run_id: str) -> Faithfulness:
         """Block until the maps of a finished run have been checked."""

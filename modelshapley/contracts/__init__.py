@@ -16,6 +16,7 @@ from modelshapley.contracts.base import MAX_UNITS_OFF, Contract, Dtype, Harm, In
 from modelshapley.contracts.events import RunEvent, TrialEvent
 from modelshapley.contracts.faithfulness import (
     Agreement,
+    CheckRequest,
     Curve,
     CurvePoint,
     Efficiency,
@@ -33,6 +34,7 @@ __all__ = [
     "MAX_UNITS_OFF",
     "Agreement",
     "ArchitectureInfo",
+    "CheckRequest",
     "Comparison",
     "Contract",
     "Curve",

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Literal, Self
 
 from pydantic import Field
 
 from modelshapley.contracts.base import Contract, Status
-from modelshapley.contracts.runs import Effort, Progress
+from modelshapley.contracts.runs import Effort, Progress, Run
 from modelshapley.contracts.trials import Comparison
 from modelshapley.units import UnitKind
 
 Which = Literal["least", "most"]
+
+
+class CheckRequest(Contract):
+    """Check the maps of a finished run, or check them anew."""
+
+    effort: Literal["quick", "full"] = Field(default="quick", description="how thoroughly", examples=["full"])
 
 
 class CurvePoint(Comparison):
@@ -107,3 +114,25 @@ class Faithfulness(Contract):
     error: str | None = None
     maps: list[KindFaithfulness] = []
     random: list[RandomCurve] = []
+
+    @classmethod
+    def unmeasured(cls, run: Run, halves: Mapping[tuple[str, UnitKind], float | None]) -> Self:
+        """The report of a run before its check: what is asked for, and how two halves of the probe set agree."""
+        asked = run.faithfulness != "none"
+        return cls(
+            run=run.id,
+            effort=run.faithfulness,
+            status=Status.QUEUED if asked else Status.DONE,
+            progress=Progress(done=0, total=len(run.units) * (len(run.methods) + 1) if asked else 0),
+            maps=[
+                KindFaithfulness(method=method, unit=kind, halves=halves.get((method, kind)))
+                for method in run.methods
+                for kind in run.units
+            ],
+        )
+
+    def answering(self, run: Run) -> Self:
+        """This report where it is of the check that the run asks for now; else that check's, yet unmeasured."""
+        if self.effort == run.faithfulness:
+            return self
+        return self.unmeasured(run, {(entry.method, entry.unit): entry.halves for entry in self.maps})

@@ -8,6 +8,8 @@ from itertools import product
 import pytest
 from scipy.stats import spearmanr
 
+from backend.records import Records
+from backend.storage import Storage
 from modelshapley.catalog import Catalog
 from modelshapley.client import ApiError, Client
 from modelshapley.contracts import Off, Run, RunRequest, Status, TrialRequest
@@ -99,3 +101,78 @@ def test_a_check_gives_way_to_a_trial_and_goes_on_afterwards(api: Client) -> Non
     assert report.status is Status.DONE
     assert report.maps[0].least is not None
     assert report.maps[0].harm is None
+
+
+def test_a_run_that_was_not_checked_can_be_checked_later_and_more_thoroughly_after_that(api: Client) -> None:
+    request = RunRequest(
+        model="demo:digits-vit", task="digits", units=["head"], methods=["mean-abs"], seed=5, faithfulness="none"
+    )
+    run = api.wait(api.submit_run(request).id)
+    halves = api.faithfulness(run.id).maps[0].halves
+    asked = api.check_maps(run.id)
+    assert (asked.effort, asked.status, asked.progress.total) == ("quick", Status.QUEUED, 2)
+    with pytest.raises(ApiError, match="are being checked already") as refused:
+        api.check_maps(run.id, "full")
+    assert refused.value.problem.status == 409
+    quick = api.checked(run.id)
+    assert (quick.status, quick.progress.done) == (Status.DONE, 2)
+    assert quick.maps[0].halves == halves
+    assert [point.fraction for point in quick.maps[0].least.points] == [0.2, 0.4]
+    with pytest.raises(ApiError, match="have had their quick check; ask for 'full'"):
+        api.check_maps(run.id, "quick")
+    assert api.check_maps(run.id, "full").maps[0].least is None
+    full = api.checked(run.id)
+    assert (full.effort, full.status) == ("full", Status.DONE)
+    assert len(full.maps[0].least.points) == 8
+    assert full.maps[0].halves == halves
+    assert full.random[0].draws == 5
+    for effort in ("quick", "full"):
+        with pytest.raises(ApiError, match="have had their full check"):
+            api.check_maps(run.id, effort)
+
+
+def test_a_check_can_be_asked_for_only_of_a_finished_run(start_server: StartServer) -> None:
+    server = start_server("--workers", "0")
+    with Client(server.url) as api:
+        run = api.submit_run(RunRequest(model="demo:digits-vit", task="digits"))
+        with pytest.raises(ApiError, match="can be checked once it is done") as refused:
+            api.check_maps(run.id)
+        assert refused.value.problem.status == 409
+        with pytest.raises(ApiError, match="There is no run") as unknown:
+            api.check_maps("nothing")
+        assert unknown.value.problem.status == 404
+
+
+def test_a_failed_check_is_tried_again_from_where_it_got(start_server: StartServer) -> None:
+    """The report lies in the data directory: one half of it is lost, and its check is said to have failed."""
+    server = start_server()
+    with Client(server.url) as api:
+        request = RunRequest(
+            model="demo:digits-vit", task="digits", units=["head"], methods=["two-sided", "random"]
+        )
+        run = api.wait(api.submit_run(request).id)
+        before = api.checked(run.id)
+        records = Records(f"sqlite:///{server.data / 'records.sqlite'}")
+        storage = Storage(str(server.data))
+        kept = before.maps[0]
+        lost = before.model_copy(
+            update={"maps": [kept, before.maps[1].model_copy(update={"agreement": None})], "error": "out of luck"}
+        )
+        storage.save_report(lost)
+        records.update_run(run.id, of=(Status.DONE,), checks=Status.FAILED)
+        assert api.faithfulness(run.id).error == "out of luck"
+        assert api.check_maps(run.id).error is None
+        after = api.checked(run.id)
+        assert (after.status, after.error) == (Status.DONE, None)
+        assert after.maps[0] == kept
+        assert after.maps[1].agreement is not None
+        # A run from before there were reports: no file, and nothing in the records.
+        (server.data / "runs" / run.id / "faithfulness.json").unlink()
+        records.update_run(run.id, of=(Status.DONE,), checks=None, faithfulness="none")
+        with pytest.raises(ApiError, match="has no faithfulness report"):
+            api.faithfulness(run.id)
+        api.check_maps(run.id)
+        anew = api.checked(run.id)
+        assert (anew.status, anew.maps[0].halves) == (Status.DONE, None)
+        assert anew.maps[0].least == kept.least
+        records.close()

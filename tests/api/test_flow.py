@@ -10,11 +10,13 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from modelshapley.client import ApiError, Client
 from modelshapley.contracts import Off, Run, RunRequest, Status, TrialRequest
+from modelshapley.errors import ModelShapleyError
 from modelshapley.importance import ImportanceMap
 from modelshapley.models import LoadedModel
 from modelshapley.tasks import TASKS, load_task
@@ -66,7 +68,7 @@ def test_a_reconnect_goes_on_after_the_last_event(server: Server, api: Client, d
     assert [line for line in rest.splitlines() if line.startswith("id: ")] == [f"id: {ids[-1]}"]
 
 
-def test_maps_as_json_csv_and_safetensors_agree(
+def test_maps_as_json_csv_parquet_and_safetensors_agree(
     api: Client, server: Server, digits_run: Run, tmp_path: Path
 ) -> None:
     data = api.importance_map(digits_run.id, "two-sided", "neuron")
@@ -78,6 +80,10 @@ def test_maps_as_json_csv_and_safetensors_agree(
     text = httpx.get(f"{server.url}/api/v1/runs/{digits_run.id}/maps/two-sided/neuron?format=csv").text
     rows = [float(row["score"]) for row in csv.DictReader(io.StringIO(text))]
     assert np.array_equal(np.array(rows).reshape(4, 40), scores)
+    api.save_map(digits_run.id, "two-sided", "neuron", tmp_path / "m.parquet")
+    assert np.array_equal(pd.read_parquet(tmp_path / "m.parquet")["score"].to_numpy().reshape(4, 40), scores)
+    with pytest.raises(ModelShapleyError, match=r"m\.xlsx: a map is saved as \.csv, \.parquet or \.safetensors"):
+        api.save_map(digits_run.id, "two-sided", "neuron", tmp_path / "m.xlsx")
     pooled = api.importance_map(digits_run.id, "two-sided", "neuron", columns=8)
     assert np.array_equal(np.array(pooled.scores), scores.reshape(4, 8, 5).max(-1))
     assert data.provenance["revision"] == found.provenance["revision"]

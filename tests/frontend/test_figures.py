@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import itertools
 import re
 from urllib.parse import unquote
@@ -15,6 +14,7 @@ from frontend import figures, panels
 from frontend.display import Display
 from modelshapley.contracts import Layout, MapData
 from modelshapley.units import UnitKind
+from tests.frontend.plotted import heatmaps, plotted, unpacked
 
 SHAPES = {UnitKind.LAYER: (30, 1), UnitKind.HEAD: (30, 9), UnitKind.NEURON: (30, 1536)}
 
@@ -39,26 +39,6 @@ def a_map(kind: UnitKind, shape: tuple[int, int] | None = None, signed: bool = F
 @pytest.fixture(params=[False, True], ids=["unsigned", "signed"])
 def maps(request: pytest.FixtureRequest) -> dict[UnitKind, MapData]:
     return {kind: a_map(kind, signed=request.param) for kind in SHAPES}
-
-
-def heatmaps(figure: dict) -> list[dict]:
-    return [trace for trace in figure["data"] if trace["type"] == "heatmap"]
-
-
-def unpacked(spec: dict) -> np.ndarray:
-    """As assets/figure.js reads what is packed."""
-    return np.frombuffer(base64.b64decode(spec["data"]), dtype="<" + spec["type"]).reshape(
-        -1, int(spec["columns"])
-    )
-
-
-def plotted(figure: dict) -> dict:
-    """The figure as Plotly is given it."""
-    for trace in heatmaps(figure):
-        trace["z"] = unpacked(trace["z"])
-        trace["customdata"] = np.stack([trace["z"] if p is None else unpacked(p) for p in trace.pop("hover")], -1)
-        trace.pop("names", None)
-    return figure
 
 
 def test_the_figure_is_one_that_plotly_takes(maps: dict[UnitKind, MapData]) -> None:

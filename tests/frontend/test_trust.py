@@ -30,7 +30,9 @@ def report(**values: Any) -> Faithfulness:
 
 
 def text(found: Any) -> str:
-    return "".join(part if isinstance(part, str) else part.children for part in found)
+    *said, link = found
+    assert link.href.startswith("/runs/r/trust?method=two-sided")
+    return "".join(part if isinstance(part, str) else part.children for part in said)
 
 
 def test_everything_measured_is_told_with_its_n() -> None:
@@ -59,15 +61,15 @@ def test_everything_measured_is_told_with_its_n() -> None:
         )
     )
     assert told == (
-        "Trust in these heads: agreement with sampled Shapley values −0.50 (12 units; the sample's own "
+        "Trust in these heads: ○ weak; agreement with sampled Shapley values −0.50 (12 units; the sample's own "
         "reliability 0.80); between two halves of the probe set 0.91; least important 40 % off leave 87.5 % of 48 "
         "right, random ones 50.0 %; on the probe set h = 0.75 keeps most; measured with the map as it was scored; "
-        "checking, 2 of 4 done."
+        "checking, 2 of 4 done. "
     )
 
 
 def test_what_is_not_measured_is_left_out() -> None:
     assert "halves" in text(line(report(), "two-sided", "two-sided", UnitKind.HEAD))
     assert text(line(report(), "two-sided", "two-sided", UnitKind.NEURON)) == (
-        "Trust in these neurons: checking, 2 of 4 done."
+        "Trust in these neurons: checking, 2 of 4 done. "
     )

@@ -1,0 +1,31 @@
+"""`GET /runs/{run_id}/report`: a run as one HTML file."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI, HTTPException
+from fastapi.responses import HTMLResponse
+
+from frontend import address
+from frontend.map_files import MapFiles
+from frontend.report import report
+from modelshapley.client import ApiError, AsyncClient
+from modelshapley.errors import ModelShapleyError, NotFound, NotNow
+
+
+def register(root: FastAPI, api: AsyncClient) -> None:
+    """Before Dash, whose own route answers every other address."""
+    files = MapFiles(api)
+
+    @root.get("/runs/{run_id}/report", response_class=HTMLResponse)
+    async def _report(run_id: str, method: str | None = None) -> HTMLResponse:
+        if address.run_of(f"/runs/{run_id}") is None:
+            raise HTTPException(404, f"There is no run {run_id[:64]!r}.")
+        try:
+            text = await report(api, files, run_id, method)
+        except ApiError as error:
+            raise HTTPException(error.problem.status, error.problem.detail) from error
+        except ModelShapleyError as error:
+            status = 404 if isinstance(error, NotFound) else 409 if isinstance(error, NotNow) else 503
+            raise HTTPException(status, str(error)) from error
+        headers = {"Content-Disposition": f'inline; filename="model-shapley-{run_id}.html"'}
+        return HTMLResponse(text, headers=headers)

@@ -1,0 +1,125 @@
+"""Compare in a real browser: choose two maps, read what differs, and switch off what matters for one only."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect
+from scipy.stats import spearmanr
+
+from modelshapley.client import Client
+from modelshapley.contracts import Run, RunRequest
+from tests.conftest import Server, StartServer
+from tests.e2e.test_dashboard import assert_accessible, measured
+
+OTHER = RunRequest(
+    model="demo:digits-vit",
+    task="digits",
+    methods=["two-sided"],
+    units=["head", "neuron"],
+    seed=3,
+    limit=64,
+    per_class=True,
+    faithfulness="none",
+)
+
+
+@pytest.fixture(scope="module")
+def other_run(api: Client) -> Run:
+    """Another seed, fewer examples, and a map of every digit."""
+    return api.wait(api.submit_run(OTHER).id)
+
+
+def drawn(page: Page, maps: int = 3) -> None:
+    expect(page.locator(".compare-maps .heatmaplayer .hm")).to_have_count(maps, timeout=30_000)
+
+
+def test_choose_two_methods_read_what_differs_and_switch_it_off(
+    page: Page, server: Server, api: Client, digits_run: Run
+) -> None:
+    page.goto(server.url)
+    page.get_by_role("link", name="Compare").click()
+    drawn(page)
+    page.goto(f"{server.url}/compare?a={digits_run.id}:two-sided&b={digits_run.id}:random&unit=neuron&top=5")
+    drawn(page)
+    scores = [
+        np.array(api.importance_map(digits_run.id, method, "neuron").scores).reshape(-1)
+        for method in ("two-sided", "random", "path-shapley,points=2")
+    ]
+    expect(page.locator("#rho")).to_have_text(
+        f"ρ {spearmanr(scores[0], scores[1]).statistic:.2f}".replace("-", "−")
+    )
+    expect(page.locator("#apart")).to_have_count(0)
+    page.get_by_role("textbox", name="Method of B").click()
+    page.get_by_role("option", name="Path Shapley (points=2)").click()
+    expect(page.locator("#rho")).to_have_text(
+        f"ρ {spearmanr(scores[0], scores[2]).statistic:.2f}".replace("-", "−")
+    )
+    expect(page).to_have_url(re.compile(r"b=\w+:path-shapley,points%3D2&unit=neuron&top=5$"))
+    page.get_by_role("slider").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page).to_have_url(re.compile("top=10$"))
+    tops = [set(np.argsort(-s, kind="stable")[:16].tolist()) for s in (scores[0], scores[2])]
+    expect(page.locator("#overlap")).to_have_text(f"{len(tops[0] & tops[1])} of 16")
+    expect(page.locator("#only-a tbody tr")).to_have_count(len(tops[0] - tops[1]))
+    page.reload()
+    expect(page.locator("#overlap")).to_have_text(f"{len(tops[0] & tops[1])} of 16")
+    count = len(tops[0] - tops[1])
+    page.locator("#only-a").get_by_role("link", name=f"Switch these {count} off in A").click()
+    expect(page.locator("#tray-off")).to_have_text(f"{count} neurons")
+    assert measured(page) < 100
+
+
+def test_what_was_not_made_alike_is_said_and_classes_can_be_chosen(
+    page: Page, server: Server, digits_run: Run, other_run: Run
+) -> None:
+    page.goto(f"{server.url}/compare?a={digits_run.id}:two-sided&b={other_run.id}:two-sided:7&unit=head")
+    drawn(page)
+    expect(page.locator("#apart")).to_contain_text("Different seeds, 0 and 3")
+    expect(page.locator("#apart")).to_contain_text("all classes in A, class 7 in B")
+    expect(page.get_by_role("textbox", name="Class of B")).to_have_value(re.compile("^7 "))
+    expect(page.get_by_role("textbox", name="Class of A")).to_be_hidden()
+    page.get_by_role("textbox", name="Class of B").click()
+    page.get_by_role("option", name="all classes").click()
+    expect(page.locator("#apart")).not_to_contain_text("class 7")
+    expect(page).to_have_url(re.compile(rf"b={other_run.id}:two-sided&"))
+    page.get_by_role("textbox", name="Run of B").click()
+    page.get_by_role("option", name=digits_run.id).click()
+    expect(page.get_by_text("A and B are the same map")).to_be_visible()
+    expect(page.get_by_role("textbox", name="Class of B")).to_be_hidden()
+
+
+def test_models_of_unequal_shape_and_links_that_lead_nowhere_are_said(
+    page: Page, server: Server, digits_run: Run, capitals_run: Run
+) -> None:
+    page.goto(f"{server.url}/compare?a={digits_run.id}:two-sided&b={capitals_run.id}:two-sided&unit=head")
+    expect(page.get_by_text("4 x 4 (layers x units) in A, 30 x 9 in B")).to_be_visible(timeout=30_000)
+    expect(page.locator("#apart")).to_contain_text("Different models")
+    page.goto(f"{server.url}/compare?a=nope:two-sided&b={digits_run.id}:wheel&top=7")
+    expect(page.get_by_text("The link names run 'nope', which is not there or has no maps.")).to_be_visible()
+    expect(page.get_by_text(f"Run {digits_run.id} was not scored by 'wheel'.")).to_be_visible()
+    expect(page.get_by_text("The link says 'top=7'")).to_be_visible()
+    expect(page.locator("#overlap, .state").first).to_be_visible(timeout=30_000)
+
+
+def test_nothing_to_compare_yet(page: Page, start_server: StartServer) -> None:
+    server = start_server("--workers", "0")
+    page.goto(f"{server.url}/compare")
+    expect(page.get_by_text("Nothing to compare yet")).to_be_visible()
+    page.get_by_role("link", name="Score a model").click()
+    expect(page.get_by_text("Nothing scored yet")).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_is_accessible_and_fits(
+    page: Page, server: Server, digits_run: Run, other_run: Run, scheme: str
+) -> None:
+    page.emulate_media(color_scheme=scheme)
+    for width in (1440, 1024):
+        page.set_viewport_size({"width": width, "height": 700})
+        page.goto(f"{server.url}/compare?a={digits_run.id}:two-sided&b={other_run.id}:two-sided:7&unit=neuron")
+        drawn(page)
+        assert_accessible(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -1,0 +1,27 @@
+"""Figures of maps as Plotly is given them: what assets/figure.js does to what the server packs."""
+
+from __future__ import annotations
+
+import base64
+
+import numpy as np
+
+
+def heatmaps(figure: dict) -> list[dict]:
+    return [trace for trace in figure["data"] if trace["type"] == "heatmap"]
+
+
+def unpacked(spec: dict) -> np.ndarray:
+    """As assets/figure.js reads what is packed."""
+    return np.frombuffer(base64.b64decode(spec["data"]), dtype="<" + spec["type"]).reshape(
+        -1, int(spec["columns"])
+    )
+
+
+def plotted(figure: dict) -> dict:
+    """The figure as Plotly is given it."""
+    for trace in heatmaps(figure):
+        trace["z"] = unpacked(trace["z"])
+        trace["customdata"] = np.stack([trace["z"] if p is None else unpacked(p) for p in trace.pop("hover")], -1)
+        trace.pop("names", None)
+    return figure
