@@ -24,7 +24,7 @@ class KeyRequired:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if (
             scope["type"] not in ("http", "websocket")
-            or scope["path"] in OPEN_PATHS
+            or scope["path"].removeprefix(scope.get("root_path", "")) in OPEN_PATHS
             or self._allowed(Headers(scope=scope))
         ):
             await self._app(scope, receive, send)

@@ -22,6 +22,11 @@ class Settings(BaseSettings):
     port: int = Field(
         default=8050, ge=0, le=65535, description="port the web server listens on; 0 takes a free one"
     )
+    root_path: str = Field(
+        default="",
+        pattern=r"^(/[A-Za-z0-9._~-]+)*$",
+        description="path that a reverse proxy serves everything under, without a slash at its end",
+    )
     api_key: SecretStr | None = Field(
         default=None, description="asked of every request when set; needed on any address but loopback"
     )

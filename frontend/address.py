@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, quote
 from frontend.display import PLAIN, Display
 from frontend.display import parse as parse_display
 from frontend.display import write as write_display
+from frontend.links import link
 from modelshapley.units import OFF, Deactivation, Treatment, UnitKind
 
 TRUST_PATH = re.compile(r"^/runs/([0-9A-Za-z_-]{1,64})/trust/?$")
@@ -67,7 +68,7 @@ def trusted_run_of(path: str) -> str | None:
 
 def trust(run: str, method: str, unit: UnitKind) -> str:
     """The address of the page about how far a map can be trusted."""
-    return f"/runs/{run}/trust?method={quote(method)}&unit={unit.value}"
+    return link(f"/runs/{run}/trust?method={quote(method)}&unit={unit.value}")
 
 
 def parse(search: str) -> View:
@@ -112,7 +113,7 @@ def write(run: str, view: View) -> str:
         parts.append(f"look={write_display(view.display)}")
     if view.label is not None:
         parts.append(f"class={quote(view.label)}")
-    return f"/runs/{run}" + ("?" + "&".join(parts) if parts else "")
+    return link(f"/runs/{run}" + ("?" + "&".join(parts) if parts else ""))
 
 
 def write_off(deactivation: Deactivation) -> str:

@@ -10,6 +10,7 @@ from dash import Dash, Input, Output, dcc, html
 from fastapi import FastAPI
 
 from frontend import address, report_route
+from frontend.links import inner, link, serve_under
 from frontend.pages import compare, drawing, states, trust_page
 from frontend.pages import map as map_page
 from frontend.pages import runs as runs_page
@@ -22,9 +23,9 @@ PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
 {%metas%}
-<meta name="root-path" content="/">
+<meta name="root-path" content="{root_path}/">
 <title>{%title%}</title>
-<link rel="icon" type="image/svg+xml" href="/assets/favicon.svg">
+<link rel="icon" type="image/svg+xml" href="{root_path}/assets/favicon.svg">
 {%css%}
 </head>
 <body>
@@ -34,15 +35,21 @@ PAGE = """<!DOCTYPE html>
 </html>"""
 
 
-def attach(root: FastAPI, api: AsyncClient) -> Dash:
-    """Serve the dashboard from `root`; it reads and writes through `api` only."""
+def attach(root: FastAPI, api: AsyncClient, path: str = "") -> Dash:
+    """Serve the dashboard from `root`; it reads and writes through `api` only.
+
+    path: what browsers ask for it under, '/lab/shapley', say.
+    """
+    serve_under(path)
     report_route.register(root, api)
     app = Dash(
         __name__,
         server=root,
         title="Model Shapley",
         update_title=None,
-        index_string=PAGE,
+        index_string=PAGE.replace("{root_path}", path),
+        routes_pathname_prefix="/",
+        requests_pathname_prefix=f"{path}/",
         suppress_callback_exceptions=True,
         on_error=_unexpected,
         meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
@@ -63,7 +70,8 @@ def attach(root: FastAPI, api: AsyncClient) -> Dash:
         Input("url", "pathname"),
         Input("url", "search"),
     )
-    async def _show(path: str, search: str) -> tuple[Any, str, str, str]:
+    async def _show(asked: str, search: str) -> tuple[Any, str, str, str]:
+        path = inner(asked)
         here = ["here" if path == known else "" for known in ("/", "/tasks", "/compare")]
         return await _page(api, path, search or ""), here[0], here[1], here[2]
 
@@ -85,11 +93,11 @@ def _shell() -> Any:
             [
                 dmc.Group(
                     [
-                        dcc.Link("Model Shapley", href="/", className="brand"),
-                        dcc.Link("Runs", href="/", id="nav-runs"),
-                        dcc.Link("Compare", href="/compare", id="nav-compare"),
-                        dcc.Link("Tasks", href="/tasks", id="nav-tasks"),
-                        html.A("API", href="/api/docs"),
+                        dcc.Link("Model Shapley", href=link("/"), className="brand"),
+                        dcc.Link("Runs", href=link("/"), id="nav-runs"),
+                        dcc.Link("Compare", href=link("/compare"), id="nav-compare"),
+                        dcc.Link("Tasks", href=link("/tasks"), id="nav-tasks"),
+                        html.A("API", href=link("/api/docs")),
                     ],
                     gap="xl",
                 ),
@@ -147,7 +155,7 @@ async def _page(api: AsyncClient, path: str, search: str) -> Any:
             return await map_page.layout(api, run_id, address.parse(search))
     except ApiError as error:
         if error.problem.status == 404:
-            return states.state("No such run", error.problem.detail, dcc.Link("See the runs", href="/"))
+            return states.state("No such run", error.problem.detail, dcc.Link("See the runs", href=link("/")))
         return states.failure(error)
     except ModelShapleyError as error:
         return states.failure(error)

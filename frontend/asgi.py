@@ -17,6 +17,7 @@ from backend.problems import install_http
 from backend.security import BodyLimit, KeyRequired, LocalNamesOnly
 from backend.settings import Settings
 from frontend.app import attach
+from frontend.under_path import UnderPath
 from modelshapley.client import AsyncClient
 
 
@@ -40,11 +41,13 @@ def create() -> FastAPI:
     # inside the server's own guards and carry no key.
     inside = Starlette(routes=[Mount("/api", api)])
     client = AsyncClient("http://localhost", transport=httpx.ASGITransport(inside, raise_app_exceptions=False))
-    attach(root, client)
+    attach(root, client, settings.root_path)
     root.add_middleware(GZipMiddleware, minimum_size=2048, compresslevel=4)  # event streams are left alone
     root.add_middleware(BodyLimit, limit=settings.max_body_bytes)
     if settings.api_key is not None:
         root.add_middleware(KeyRequired, key=settings.api_key.get_secret_value())
     else:
         root.add_middleware(LocalNamesOnly)
+    if settings.root_path:
+        root.add_middleware(UnderPath, path=settings.root_path)
     return root

@@ -10,6 +10,7 @@ import dash_mantine_components as dmc
 from dash import MATCH, ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
 
 from frontend import figures, pair, words
+from frontend.links import link
 from frontend.map_files import MapFiles
 from frontend.pages import compare_view, states
 from frontend.pair import TOPS, Choice, Side
@@ -41,7 +42,7 @@ async def layout(api: AsyncClient, search: str) -> Any:
         return states.state(
             "Nothing to compare yet",
             "Two maps can be held side by side once a model has been scored.",
-            dcc.Link("Score a model", href="/"),
+            dcc.Link("Score a model", href=link("/")),
         )
     a, b = chosen(wanted.a, wanted.b, runs)
     infos = {info.id: info for info in await api.send(client.methods())}

@@ -10,6 +10,7 @@ from dash import ALL, Dash, Input, Output, State, dcc, html, no_update
 from pydantic import ValidationError
 
 from frontend import figures, words
+from frontend.links import link
 from frontend.pages import form_task, states
 from modelshapley import client
 from modelshapley.client import AsyncClient
@@ -265,5 +266,7 @@ async def _send(api: AsyncClient, request: RunRequest) -> tuple[Any, Any]:
         run = await api.send(client.submit_run(request))
     except ModelShapleyError as error:
         return no_update, states.failure(error)
-    told = dmc.Alert(["Queued. ", dcc.Link("Watch it", href=f"/runs/{run.id}")], color="teal", variant="light")
+    told = dmc.Alert(
+        ["Queued. ", dcc.Link("Watch it", href=link(f"/runs/{run.id}"))], color="teal", variant="light"
+    )
     return run.id, told

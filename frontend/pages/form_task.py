@@ -10,6 +10,7 @@ import dash_mantine_components as dmc
 from dash import Dash, Input, Output, State, dcc, html, no_update
 
 from frontend import words
+from frontend.links import link
 from modelshapley.contracts import ModelInfo
 from modelshapley.errors import KINDS_OF_MODEL
 from modelshapley.tasks.shown import TaskInfo
@@ -86,7 +87,7 @@ def about(task: TaskInfo | None, model: str | None) -> list[Any]:
     query = urlencode({"preview": task.id} | ({"model": model} if model else {}))
     return [
         html.Div(task.summary) if task.summary else None,
-        html.Div([" · ".join(filter(None, facts)), ". ", dcc.Link("Preview", href=f"/tasks?{query}")]),
+        html.Div([" · ".join(filter(None, facts)), ". ", dcc.Link("Preview", href=link(f"/tasks?{query}"))]),
     ]
 
 

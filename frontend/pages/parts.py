@@ -10,11 +10,10 @@ from dash import dcc, html
 
 from frontend import words
 from frontend.display import Display
+from frontend.links import link
 from frontend.pages import states
 from frontend.planes import Plane
 from modelshapley.contracts import MethodInfo, Run, Status
-
-ROOT = "/api/v1"
 
 
 def head(run: Run) -> Any:
@@ -42,7 +41,7 @@ def notes(run: Run) -> Any:
 
 def unfinished(run: Run) -> Any:
     title = f"{run.model.partition(':')[2]} on {run.task}"
-    back = dcc.Link("Back to the runs", href="/")
+    back = dcc.Link("Back to the runs", href=link("/"))
     if run.status is Status.FAILED:
         return states.state(title, run.error or "It failed.", back)
     if run.status is Status.CANCELLED:
@@ -76,13 +75,13 @@ def downloads(run: Run, method: str, label: str) -> Any:
     of_class = f"&class={quote(label, safe='')}" if label else ""
     for kind in run.units:
         for form in ("csv", "parquet", "safetensors"):
-            href = f"{ROOT}/runs/{run.id}/maps/{method}/{kind.value}?format={form}{of_class}"
+            href = link(f"/api/v1/runs/{run.id}/maps/{method}/{kind.value}?format={form}{of_class}")
             links.append(html.A(f"{words.PLURALS[kind].capitalize()} as {form}", href=href))
     pictures = [
         html.Button(f"The map as {form.upper()}", id=f"picture-{form}", className="plain-button")
         for form in ("png", "svg")
     ]
-    report = html.A("Everything as one page (HTML)", href=f"/runs/{run.id}/report?method={quote(method)}")
+    report = html.A("Everything as one page (HTML)", href=link(f"/runs/{run.id}/report?method={quote(method)}"))
     return _unfolding("Download", [*links, *pictures, report])
 
 

@@ -9,6 +9,7 @@ import dash_mantine_components as dmc
 from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
 
 from frontend import figures, words
+from frontend.links import link
 from frontend.pages import form, states
 from modelshapley import client
 from modelshapley.client import AsyncClient
@@ -123,7 +124,7 @@ async def _picture(api: AsyncClient, run: Run, pictures: dict[str, str]) -> str 
 
 
 def _card(run: Run, picture: str | None) -> Any:
-    href = f"/runs/{run.id}"
+    href = link(f"/runs/{run.id}")
     seen = (
         html.Img(src=picture, alt="Importance by layer (rows); stronger colour: the task needs it more")
         if picture

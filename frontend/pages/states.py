@@ -7,6 +7,7 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import html
 
+from frontend.links import link
 from modelshapley.client import ApiError
 from modelshapley.errors import ModelShapleyError
 
@@ -23,7 +24,7 @@ def state(title: str, sentence: str, action: Any = None, order: int = 1) -> Any:
 
 
 def not_found(path: str) -> Any:
-    return state("Nothing here", f"There is no page at {path}.", dmc.Anchor("See the runs", href="/"))
+    return state("Nothing here", f"There is no page at {path}.", dmc.Anchor("See the runs", href=link("/")))
 
 
 def failure(error: ModelShapleyError) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import ALL, ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html, no_update
 
+from frontend.links import link
 from frontend.pages import states, task_preview
 from frontend.task_form import FIELDS, GROUPS, Field, by_field, check, check_text, shown
 from modelshapley import client
@@ -201,7 +202,7 @@ def register(app: Dash, api: AsyncClient) -> None:
         except ModelShapleyError as error:
             refused = _refusal(error, clicks)
             return no_update, None if refused else states.failure(error), no_update, refused, False
-        told = [f"Added: {info.title}. ", dcc.Link("Score a model on it", href=f"/?task={info.id}")]
+        told = [f"Added: {info.title}. ", dcc.Link("Score a model on it", href=link(f"/?task={info.id}"))]
         return f"{info.id} {clicks}", dmc.Alert(told, color="teal", variant="light", mt="md"), None, None, False
 
     @app.callback(

@@ -10,6 +10,7 @@ from dash import ALL, ClientsideFunction, Dash, Input, Output, State, ctx, dcc, 
 
 from frontend import figures, words
 from frontend.address import View, write
+from frontend.links import link
 from frontend.pages import states, trust_view
 from modelshapley import client
 from modelshapley.client import ApiError, AsyncClient
@@ -30,7 +31,7 @@ async def layout(api: AsyncClient, run_id: str, view: View) -> Any:
         sentence = f"{words.progress(run).capitalize()}: its maps can be checked once the run is done."
         if run.status.ended:
             sentence = f"This run is {words.STATUS_WORDS[run.status]}: it has no maps that could be checked."
-        return states.state(title, sentence, dcc.Link("See the run", href=f"/runs/{run.id}"))
+        return states.state(title, sentence, dcc.Link("See the run", href=link(f"/runs/{run.id}")))
     read = reading_of(view.method, run.methods) if view.method else None
     method = read.computed if read else run.methods[0]
     kinds = [kind for kind in figures.PANELS if kind in run.units]
@@ -135,12 +136,12 @@ def register(app: Dash, api: AsyncClient) -> None:
         read = reading_of(shown, run.methods) if shown else None
         reread = read is not None and read.computed == method and shown != method
         body = trust_view.view(report, run, method, kind, infos, trials, reread)
-        link = [
+        ways = [
             dcc.Link("See the map", href=write(run.id, View(method, kind))),
             " · ",
-            html.A("All of it as one file", href=f"/runs/{run.id}/report?method={quote(method)}"),
+            html.A("All of it as one file", href=link(f"/runs/{run.id}/report?method={quote(method)}")),
         ]
-        return body, link, over, key, None
+        return body, ways, over, key, None
 
     @app.callback(
         Output("trust-asked", "data"),
