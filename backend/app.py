@@ -36,6 +36,7 @@ def open_rooms(settings: Settings) -> Rooms:
         catalog=Catalog(settings.data, settings.model_roots),
         tasks=TaskCatalog(settings.dataset_folders, records.tasks),
         task_checks=TaskChecks(redis),
+        settings=settings,
     )
 
 

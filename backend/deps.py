@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 
 from backend.queues import Events, Queues
 from backend.records import Records
+from backend.settings import Settings
 from backend.storage import Storage
 from backend.task_checks import TaskChecks
 from modelshapley.catalog import Catalog
@@ -26,6 +27,7 @@ class Rooms:
     catalog: Catalog
     tasks: TaskCatalog
     task_checks: TaskChecks
+    settings: Settings
 
 
 def _rooms(request: Request) -> Rooms:

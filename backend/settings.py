@@ -69,6 +69,10 @@ class Settings(BaseSettings):
         default=10.0, gt=0, le=30, description="time between checkpoints of a run or shard, at most 30"
     )
 
+    deleted_kept_hours: float = Field(
+        default=24.0, gt=0, le=24 * 365, description="how long a deleted run can be brought back before it is gone"
+    )
+
     @model_validator(mode="after")
     def _key_off_loopback(self) -> Self:
         if not is_loopback(self.host) and self.api_key is None:

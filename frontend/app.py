@@ -1,4 +1,4 @@
-"""The dashboard: one shell, three pages, and the way between them."""
+"""The dashboard: one shell, its pages, and the way between them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import logging
 from typing import Any
 
 import dash_mantine_components as dmc
-from dash import Dash, Input, Output, dcc, html
+from dash import Dash, Input, Output, State, dcc, html, no_update
 from fastapi import FastAPI
 
 from frontend import address
+from frontend.pages import deleted as deleted_page
 from frontend.pages import map as map_page
+from frontend.pages import new as new_page
 from frontend.pages import runs as runs_page
 from frontend.pages import states
 from frontend.pages import tasks as tasks_page
+from modelshapley import client
 from modelshapley.client import ApiError, AsyncClient
 from modelshapley.errors import ModelShapleyError
 
@@ -50,17 +53,24 @@ def attach(root: FastAPI, api: AsyncClient) -> Dash:
     runs_page.register(app, api)
     map_page.register(app, api)
     tasks_page.register(app, api)
+    new_page.register(app, api)
+    deleted_page.register(app, api)
 
     @app.callback(
         Output("page", "children"),
         Output("nav-runs", "className"),
         Output("nav-tasks", "className"),
+        Output("shown", "data"),
         Input("url", "pathname"),
         Input("url", "search"),
+        State("shown", "data"),
     )
-    async def _show(path: str, search: str) -> tuple[Any, str, str]:
+    async def _show(path: str, search: str | None, shown: list[str] | None) -> Any:
+        now = [path, search or ""]
+        if now == shown:  # a page that has changed its own address
+            return [no_update] * 4
         here = ["here" if path == known else "" for known in ("/", "/tasks")]
-        return await _page(api, path, search or ""), here[0], here[1]
+        return await _page(api, *now), *here, now
 
     # Dash would do this at the first request for "/"; whoever opened a link to a run before would get
     # a page without scripts. There is no public name for it in Dash 4.4.
@@ -112,6 +122,7 @@ def _shell() -> Any:
         [
             dcc.Location(id="url", refresh="callback-nav"),
             dcc.Store(id="theme"),
+            dcc.Store(id="shown"),
             header,
             html.Div(id="banner", role="status", hidden=True),
             html.Main(html.Div(id="page", className="shell")),
@@ -128,11 +139,16 @@ def _shell() -> Any:
 async def _page(api: AsyncClient, path: str, search: str) -> Any:
     try:
         if path == "/":
-            return await runs_page.layout(api, search)
+            return await runs_page.layout(search)
+        if path == "/new":
+            return await new_page.layout(api, search)
         if path == "/tasks":
             return await tasks_page.layout(api, search)
         run_id = address.run_of(path)
         if run_id is not None:
+            run = await api.send(client.run(run_id))
+            if run.deleted is not None:
+                return await deleted_page.layout(api, run)
             return await map_page.layout(api, run_id, address.parse(search))
     except ApiError as error:
         if error.problem.status == 404:

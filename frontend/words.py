@@ -120,6 +120,17 @@ def examples(task: TaskInfo) -> str:
     return f"{task.probe_examples:,} examples to score on, {task.test_examples:,} held out"
 
 
+def model_name(model: str) -> str:
+    """'demo:digits-vit' -> 'digits-vit'; of a model of the hub, the first figures of its commit."""
+    name, _, revision = model.partition(":")[2].partition("@")
+    return f"{name}@{revision[:8]}" if revision else name
+
+
+def run_title(run: Run) -> str:
+    """'digits-vit on digits'."""
+    return f"{model_name(run.model)} on {run.task}"
+
+
 def progress(run: Run) -> str:
     """What a run is doing: '96 of 288 examples, 4 s left'."""
     done = run.progress

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from backend.deps import Here
 from modelshapley import __version__
-from modelshapley.contracts import ArchitectureInfo, Health, MethodInfo, ModelInfo, WorkerInfo
+from modelshapley.contracts import ArchitectureInfo, Health, Limits, MethodInfo, ModelInfo, WorkerInfo
 from modelshapley.families import describe_families
 from modelshapley.methods import METHODS
 
@@ -26,6 +26,12 @@ def health(here: Here) -> Health:
         workers=workers,
         version=__version__,
     )
+
+
+@router.get("/limits")
+def limits(here: Here) -> Limits:
+    """What this server allows, for those who ask people for something."""
+    return Limits(max_body_bytes=here.settings.max_body_bytes, deleted_kept_hours=here.settings.deleted_kept_hours)
 
 
 @router.get("/models")

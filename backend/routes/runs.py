@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 from urllib.parse import quote
 
@@ -45,9 +46,13 @@ def page(
     here: Here,
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
     offset: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
+    search: Annotated[str, Query(max_length=200, pattern=r"^[^\x00]*$")] = "",
+    status: Annotated[Status | None, Query()] = None,
+    deleted: Annotated[bool, Query()] = False,
 ) -> RunPage:
-    """Runs, newest first."""
-    return here.records.runs(limit, offset)
+    """Runs, newest first. `search`: words that must all be in its model, task or methods; `deleted`: those that
+    were deleted and can be brought back, in the place of the others."""
+    return here.records.runs(limit, offset, search, status, deleted)
 
 
 @router.get("/{run_id}")
@@ -66,6 +71,18 @@ def cancel(run_id: str, here: Here) -> Run:
         raise NotNow(f"Run {run_id} is {run.status.value}; only a queued or running one can be cancelled.")
     here.queues.publish("run", run_id, "status", cancelled)
     return cancelled
+
+
+@router.put("/{run_id}/deleted")
+def delete(run_id: str, here: Here) -> Run:
+    """Delete a run that has ended: it leaves the lists, and is gone for good after a while (`GET /limits`)."""
+    return here.records.delete_run(run_id)
+
+
+@router.delete("/{run_id}/deleted")
+def bring_back(run_id: str, here: Here) -> Run:
+    """Undo the deletion of a run: its maps, trials and report are as they were."""
+    return here.records.bring_back(run_id, datetime.now(UTC) - timedelta(hours=here.settings.deleted_kept_hours))
 
 
 @router.get("/{run_id}/events", response_class=EventSourceResponse)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import dash_mantine_components as dmc
-from dash import ALL, Dash, Input, Output, State, dcc, html, no_update
+from dash import Dash, Input, Output, State, dcc, html, no_update
 from pydantic import ValidationError
 
 from frontend import figures, words
@@ -41,7 +41,6 @@ async def layout(api: AsyncClient, task: str | None = None) -> Any:
     return dmc.Paper(
         dmc.Stack(
             [
-                dmc.Title("Score a model", order=2, size="h3"),
                 dcc.Store(
                     id="known",
                     data={
@@ -207,15 +206,6 @@ def register(app: Dash, api: AsyncClient) -> None:
             # The button was quicker than the check, whose words stand beside the fields.
             return no_update, no_update
         return await _send(api, request)
-
-    @app.callback(
-        Output("submitted", "data", allow_duplicate=True),
-        Output("form-answer", "children", allow_duplicate=True),
-        Input({"type": "demo", "at": ALL}, "n_clicks"),
-        prevent_initial_call=True,
-    )
-    async def _submit_demo(clicks: list[int | None]) -> Any:
-        return await _send(api, DEMO) if any(clicks) else (no_update, no_update)
 
 
 def check(

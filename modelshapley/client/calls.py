@@ -12,12 +12,14 @@ from modelshapley.contracts import (
     GroupRequest,
     Harm,
     Health,
+    Limits,
     MapData,
     MethodInfo,
     ModelInfo,
     Run,
     RunPage,
     RunRequest,
+    Status,
     Trial,
     TrialRequest,
     WorkerInfo,
@@ -29,6 +31,10 @@ from modelshapley.units import UnitKind
 
 def health() -> Call[Health]:
     return Call("GET", "/health", as_(Health))
+
+
+def limits() -> Call[Limits]:
+    return Call("GET", "/limits", as_(Limits))
 
 
 def models() -> Call[list[ModelInfo]]:
@@ -84,8 +90,11 @@ def submit_run(request: RunRequest) -> Call[Run]:
     return Call("POST", "/runs", as_(Run), body=request.model_dump(mode="json", exclude_unset=True))
 
 
-def runs(limit: int = 20, offset: int = 0) -> Call[RunPage]:
-    return Call("GET", "/runs", as_(RunPage), params={"limit": limit, "offset": offset})
+def runs(
+    limit: int = 20, offset: int = 0, search: str = "", status: Status | None = None, deleted: bool = False
+) -> Call[RunPage]:
+    params = {"limit": limit, "offset": offset, "search": search or None, "status": status}
+    return Call("GET", "/runs", as_(RunPage), params=params | {"deleted": deleted or None})
 
 
 def run(run_id: str) -> Call[Run]:
@@ -94,6 +103,14 @@ def run(run_id: str) -> Call[Run]:
 
 def cancel_run(run_id: str) -> Call[Run]:
     return Call("DELETE", f"/runs/{run_id}", as_(Run))
+
+
+def delete_run(run_id: str) -> Call[Run]:
+    return Call("PUT", f"/runs/{run_id}/deleted", as_(Run))
+
+
+def bring_back_run(run_id: str) -> Call[Run]:
+    return Call("DELETE", f"/runs/{run_id}/deleted", as_(Run))
 
 
 def importance_map(

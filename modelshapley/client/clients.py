@@ -19,6 +19,7 @@ from modelshapley.contracts import (
     GroupRequest,
     Harm,
     Health,
+    Limits,
     MapData,
     MethodInfo,
     ModelInfo,
@@ -26,6 +27,7 @@ from modelshapley.contracts import (
     RunEvent,
     RunPage,
     RunRequest,
+    Status,
     Trial,
     TrialEvent,
     TrialRequest,
@@ -70,6 +72,10 @@ class Client:
 
     def health(self) -> Health:
         return self.send(calls.health())
+
+    def limits(self) -> Limits:
+        """What the server allows."""
+        return self.send(calls.limits())
 
     def models(self) -> list[ModelInfo]:
         return self.send(calls.models())
@@ -116,14 +122,29 @@ class Client:
     def submit_run(self, request: RunRequest) -> Run:
         return self.send(calls.submit_run(request))
 
-    def runs(self, limit: int = 20, offset: int = 0) -> RunPage:
-        return self.send(calls.runs(limit, offset))
+    def runs(
+        self,
+        limit: int = 20,
+        offset: int = 0,
+        search: str = "",
+        status: Status | None = None,
+        deleted: bool = False,
+    ) -> RunPage:
+        """`search`: words that must be in model, task or methods; `deleted`: those that can be brought back."""
+        return self.send(calls.runs(limit, offset, search, status, deleted))
 
     def run(self, run_id: str) -> Run:
         return self.send(calls.run(run_id))
 
     def cancel_run(self, run_id: str) -> Run:
         return self.send(calls.cancel_run(run_id))
+
+    def delete_run(self, run_id: str) -> Run:
+        """Out of the lists; :meth:`bring_back_run` undoes it for as long as `limits` says."""
+        return self.send(calls.delete_run(run_id))
+
+    def bring_back_run(self, run_id: str) -> Run:
+        return self.send(calls.bring_back_run(run_id))
 
     def importance_map(
         self,

@@ -21,6 +21,13 @@ class Health(Contract):
     version: str
 
 
+class Limits(Contract):
+    """What a server allows. max_body_bytes: of one request; deleted_kept_hours: to bring a run back."""
+
+    max_body_bytes: int
+    deleted_kept_hours: float
+
+
 class Layout(Contract):
     """What a model's shapes leave open.
 
