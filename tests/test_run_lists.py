@@ -29,10 +29,8 @@ def records(tmp_path: Path) -> Records:
     return Records(url)
 
 
-def add(
-    records: Records, model: str = "demo:vit", task: str = "digits", methods: tuple[str, ...] = ("mean-abs",)
-) -> Run:
-    request = RunRequest(model=model, task=task, methods=list(methods), units=list(SHAPES))
+def add(records: Records, model: str = "demo:vit", task: str = "digits", *methods: str) -> Run:
+    request = RunRequest(model=model, task=task, methods=list(methods or ["mean-abs"]), units=list(SHAPES))
     return records.add_run(request, SHAPES, Layout())
 
 
@@ -63,10 +61,10 @@ def found(records: Records, search: str = "", **more: object) -> list[str]:
 )
 def test_every_word_is_searched_for_as_it_is(records: Records, search: str, expected: set[int]) -> None:
     ids = [
-        add(records, "demo:vit", "digits", ("mean-abs", "fisher-diagonal")).id,
+        add(records, "demo:vit", "digits", "mean-abs", "fisher-diagonal").id,
         add(records, "local:gpt-100%", "digits").id,
-        add(records, "local:gpt", "world-capitals", ("fisher-diagonal",)).id,
-        add(records, "local:a_b", "digits", ("path-shapley,points=4",)).id,
+        add(records, "local:gpt", "world-capitals", "fisher-diagonal").id,
+        add(records, "local:a_b", "digits", "path-shapley,points=4").id,
     ]
     assert {ids.index(run_id) for run_id in found(records, search)} == expected
 
@@ -106,7 +104,7 @@ def test_what_is_open_or_unknown_cannot_be_deleted(records: Records) -> None:
     run = add(records)
     for status in ("queued", "running"):
         records.update_run(run.id, status=status)
-        with pytest.raises(NotNow, match=f"{run.id} is {status}; cancel it first"):
+        with pytest.raises(NotNow, match=f"{run.id} is {status}; cancel it before"):
             records.delete_run(run.id)
     assert records.run(run.id).deleted is None
     for act in (records.delete_run, lambda run_id: records.bring_back(run_id, FIRST)):
@@ -127,9 +125,8 @@ def test_tidying_removes_rows_and_files_of_what_is_overdue_and_of_nothing_else(
 ) -> None:
     storage = Storage(str(tmp_path))
     runs = {name: ended(records) for name in ("kept", "deleted", "in use")}
-    trials = {
-        name: records.ask_trial(run.id, Deactivation.of({UnitKind.HEAD: [(0, 2)]})) for name, run in runs.items()
-    }
+    off = Deactivation.of({UnitKind.HEAD: [(0, 2)]})
+    trials = {name: records.ask_trial(run.id, off) for name, run in runs.items()}
     for run in runs.values():
         storage.save_intact(run.id, b"answers")
         records.update_run(run.id, of=[Status.DONE], checks=Status.QUEUED)
