@@ -35,8 +35,6 @@ def test_search_by_method_and_status(api: Client) -> None:
     run = api.wait(api.submit_run(QUICK.model_copy(update={"methods": ["gradient-trace"]})).id)
     (found,) = api.runs(search="gradient-trace DIGITS-VIT", status=Status.DONE).items
     assert found.id == run.id
-        run.id
-    ]
     assert api.runs(search="gradient-trace", status=Status.FAILED).total == 0
     assert api.runs(search="gradient_trace").total == 0
 
