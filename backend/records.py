@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, String, cast, delete, func, or_, select, u
 
 from backend.database import found, now
 from backend.deleted_runs import DeletedRuns
+from backend.failures import Failures
 from backend.group_records import GroupRecords
 from backend.progress import pace, seconds_left
 from backend.tables import OPEN, RunRow, ShardRow
@@ -34,7 +35,7 @@ from modelshapley.errors import NotNow
 from modelshapley.units import UnitKind
 
 
-class Records(TaskRecords, TrialRecords, GroupRecords, DeletedRuns):
+class Records(TaskRecords, TrialRecords, GroupRecords, DeletedRuns, Failures):
     """Runs, trials, groups and added tasks. Every method is one transaction; safe from threads and processes."""
 
     # -- runs -----------------------------------------------------------------------------------

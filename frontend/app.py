@@ -15,6 +15,7 @@ from frontend.pages import map as map_page
 from frontend.pages import new as new_page
 from frontend.pages import runs as runs_page
 from frontend.pages import states
+from frontend.pages import system as system_page
 from frontend.pages import tasks as tasks_page
 from modelshapley import client
 from modelshapley.client import ApiError, AsyncClient
@@ -54,12 +55,14 @@ def attach(root: FastAPI, api: AsyncClient) -> Dash:
     map_page.register(app, api)
     tasks_page.register(app, api)
     new_page.register(app, api)
+    system_page.register(app, api)
     deleted_page.register(app, api)
 
     @app.callback(
         Output("page", "children"),
         Output("nav-runs", "className"),
         Output("nav-tasks", "className"),
+        Output("nav-system", "className"),
         Output("shown", "data"),
         Input("url", "pathname"),
         Input("url", "search"),
@@ -68,8 +71,8 @@ def attach(root: FastAPI, api: AsyncClient) -> Dash:
     async def _show(path: str, search: str | None, shown: list[str] | None) -> Any:
         now = [path, search or ""]
         if now == shown:  # a page that has changed its own address
-            return [no_update] * 4
-        here = ["here" if path == known else "" for known in ("/", "/tasks")]
+            return [no_update] * 5
+        here = ["here" if path == known else "" for known in ("/", "/tasks", "/system")]
         return await _page(api, *now), *here, now
 
     # Dash would do this at the first request for "/"; whoever opened a link to a run before would get
@@ -93,6 +96,7 @@ def _shell() -> Any:
                         dcc.Link("Model Shapley", href="/", className="brand"),
                         dcc.Link("Runs", href="/", id="nav-runs"),
                         dcc.Link("Tasks", href="/tasks", id="nav-tasks"),
+                        dcc.Link("System", href="/system", id="nav-system"),
                         html.A("API", href="/api/docs"),
                     ],
                     gap="xl",
@@ -142,6 +146,8 @@ async def _page(api: AsyncClient, path: str, search: str) -> Any:
             return await runs_page.layout(search)
         if path == "/new":
             return await new_page.layout(api, search)
+        if path == "/system":
+            return system_page.layout()
         if path == "/tasks":
             return await tasks_page.layout(api, search)
         run_id = address.run_of(path)

@@ -129,7 +129,13 @@ class Warm:
             for model_id, loaded in self._models.items()
         ]
         return contracts.Warm(
-            models=models, probes=self._states.told(), model_budget=self._budget, probe_budget=self._states.budget
+            models=models,
+            probes=self._states.told(),
+            model_budget=self._budget,
+            probe_budget=self._states.budget,
+            device=self._device,
+            dtype=self._dtype,
+            memory=memory_of(self._device),
         )
 
     def _make_room(self, wanted: str, more: int = 0) -> None:

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
 
-from backend.deps import Here
+from fastapi import APIRouter, Query
+
+from backend.deps import Here, Rooms
 from modelshapley import __version__
-from modelshapley.contracts import ArchitectureInfo, Health, Limits, MethodInfo, ModelInfo, WorkerInfo
+from modelshapley.contracts import (
+    ArchitectureInfo,
+    Failure,
+    Health,
+    Limits,
+    MethodInfo,
+    ModelInfo,
+    QueueInfo,
+    WorkerInfo,
+)
+from modelshapley.errors import NotFound
 from modelshapley.families import describe_families
 from modelshapley.methods import METHODS
 
@@ -49,6 +61,29 @@ def architectures() -> list[ArchitectureInfo]:
 @router.get("/methods")
 def methods() -> list[MethodInfo]:
     return list(METHODS.values())
+
+
+@router.get("/queues")
+def queues(here: Here) -> list[QueueInfo]:
+    """How many jobs wait for a worker."""
+    return [QueueInfo(name=name, waiting=waiting) for name, waiting in here.queues.lengths().items()]
+
+
+@router.get("/failures")
+def failures(here: Here, limit: Annotated[int, Query(ge=1, le=200)] = 20) -> list[Failure]:
+    """What failed lately, newest first: runs, trials, and checks of maps."""
+    return [_with_reason(here, failure) for failure in here.records.failures(limit)]
+
+
+def _with_reason(here: Rooms, failure: Failure) -> Failure:
+    """Of a check: what its run's report says."""
+    if failure.kind != "check":
+        return failure
+    try:
+        error = here.storage.load_report(failure.run).error
+    except NotFound as missing:
+        error = str(missing)
+    return failure.model_copy(update={"error": error or failure.error})
 
 
 @router.get("/workers")

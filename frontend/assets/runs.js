@@ -14,7 +14,8 @@
       const query = said.length ? `?${new URLSearchParams(said)}` : "";
       history.replaceState(history.state, "", location.pathname + query);
       dc.set_props("shown", { data: [location.pathname, query] });
-      dc.set_props("url", { search: query });
+      // Dash goes back to the href that it knows unless it is told of this one, too.
+      dc.set_props("url", { search: query, href: location.href });
       return [now, now.page];
     },
   };

@@ -7,6 +7,7 @@ from typing import Literal
 from modelshapley.client.base import Call, as_
 from modelshapley.contracts import (
     ArchitectureInfo,
+    Failure,
     Faithfulness,
     Group,
     GroupRequest,
@@ -16,6 +17,7 @@ from modelshapley.contracts import (
     MapData,
     MethodInfo,
     ModelInfo,
+    QueueInfo,
     Run,
     RunPage,
     RunRequest,
@@ -84,6 +86,14 @@ def methods() -> Call[list[MethodInfo]]:
 
 def workers() -> Call[list[WorkerInfo]]:
     return Call("GET", "/workers", as_(list[WorkerInfo]))
+
+
+def queues() -> Call[list[QueueInfo]]:
+    return Call("GET", "/queues", as_(list[QueueInfo]))
+
+
+def failures(limit: int = 20) -> Call[list[Failure]]:
+    return Call("GET", "/failures", as_(list[Failure]), params={"limit": limit})
 
 
 def submit_run(request: RunRequest) -> Call[Run]:

@@ -14,6 +14,7 @@ from modelshapley.client import calls
 from modelshapley.client.base import ROOT, Call, headers_of, problem_of, read, unreachable
 from modelshapley.contracts import (
     ArchitectureInfo,
+    Failure,
     Faithfulness,
     Group,
     GroupRequest,
@@ -23,6 +24,7 @@ from modelshapley.contracts import (
     MapData,
     MethodInfo,
     ModelInfo,
+    QueueInfo,
     Run,
     RunEvent,
     RunPage,
@@ -118,6 +120,14 @@ class Client:
 
     def workers(self) -> list[WorkerInfo]:
         return self.send(calls.workers())
+
+    def queues(self) -> list[QueueInfo]:
+        """How many jobs wait."""
+        return self.send(calls.queues())
+
+    def failures(self, limit: int = 20) -> list[Failure]:
+        """What failed lately, newest first."""
+        return self.send(calls.failures(limit))
 
     def submit_run(self, request: RunRequest) -> Run:
         return self.send(calls.submit_run(request))

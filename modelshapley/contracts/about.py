@@ -125,12 +125,15 @@ class WarmProbes(Contract):
 
 
 class Warm(Contract):
-    """What a worker keeps between jobs, and how much it may keep; bytes."""
+    """What a worker keeps between jobs, and how much it may keep; bytes. memory: of its whole device."""
 
     models: list[WarmModel] = []
     probes: list[WarmProbes] = []
     model_budget: int
     probe_budget: int
+    device: str | None = Field(default=None, examples=["cpu", "cuda"])
+    dtype: str | None = Field(default=None, description="of the weights it loads")
+    memory: int | None = None
 
 
 class WorkerInfo(Contract):
@@ -146,3 +149,22 @@ class WorkerInfo(Contract):
     host: str | None = None
     last_heartbeat: datetime | None = None
     warm: Warm | None = Field(default=None, description="what it keeps; null before it has told")
+
+
+class QueueInfo(Contract):
+    """Jobs that wait for a worker; a run in shards is one for each."""
+
+    name: Literal["trials", "runs", "checks"]
+    waiting: int
+
+
+class Failure(Contract):
+    """id: of the run or trial that failed, of a check of maps, its run's. at: when that ended."""
+
+    kind: Literal["run", "trial", "check"]
+    id: str
+    run: str
+    model: str
+    task: str
+    error: str
+    at: datetime
