@@ -11,11 +11,12 @@ from backend import problems
 from backend.deps import Rooms
 from backend.queues import REDIS_DOWN, Events, Queues, connect, connect_async
 from backend.records import Records
-from backend.routes import about, groups, runs, tasks, trials
+from backend.routes import about, groups, runs, tasks, trials, uploads
 from backend.schema import migrate
 from backend.settings import Settings
 from backend.storage import Storage
 from backend.task_checks import TaskChecks
+from backend.uploads import Uploads
 from modelshapley import __version__
 from modelshapley.catalog import Catalog
 from modelshapley.tasks.catalog import TaskCatalog
@@ -28,15 +29,17 @@ def open_rooms(settings: Settings) -> Rooms:
     migrate(settings.records_url)
     redis_url = settings.redis_url.get_secret_value()
     records, redis = Records(settings.records_url), connect(redis_url)
+    catalog = Catalog(settings.data, settings.model_roots)
     return Rooms(
         records=records,
         queues=Queues(redis),
         events=Events(connect_async(redis_url)),
         storage=Storage(settings.maps_url),
-        catalog=Catalog(settings.data, settings.model_roots),
+        catalog=catalog,
         tasks=TaskCatalog(settings.dataset_folders, records.tasks),
         task_checks=TaskChecks(redis),
         settings=settings,
+        uploads=Uploads(catalog, settings.max_upload_bytes, settings.max_body_bytes),
     )
 
 
@@ -51,7 +54,7 @@ def create_api(rooms: Rooms) -> FastAPI:
     api.state.rooms = rooms
     problems.install(api)
     version_1 = APIRouter(prefix="/v1")
-    for router in (about.router, tasks.router, runs.router, trials.router, groups.router):
+    for router in (about.router, tasks.router, runs.router, trials.router, groups.router, uploads.router):
         version_1.include_router(router)
     api.include_router(version_1)
     return api

@@ -12,6 +12,7 @@ from backend.records import Records
 from backend.settings import Settings
 from backend.storage import Storage
 from backend.task_checks import TaskChecks
+from backend.uploads import Uploads
 from modelshapley.catalog import Catalog
 from modelshapley.tasks.catalog import TaskCatalog
 
@@ -28,6 +29,7 @@ class Rooms:
     tasks: TaskCatalog
     task_checks: TaskChecks
     settings: Settings
+    uploads: Uploads
 
 
 def _rooms(request: Request) -> Rooms:

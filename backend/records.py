@@ -106,6 +106,12 @@ class Records(TaskRecords, TrialRecords, GroupRecords, DeletedRuns, Failures):
             row.deleted = None
             return _run(row)
 
+    def finished_runs(self, model: str, limit: int) -> list[Run]:
+        """The newest that are done, deleted ones too: what they tell of speed stays true."""
+        query = select(RunRow).where(RunRow.model == model, RunRow.status == Status.DONE)
+        with self._session() as session:
+            return [_run(row) for row in session.scalars(query.order_by(RunRow.created.desc()).limit(limit))]
+
     def unfinished_runs(self) -> list[Run]:
         with self._session() as session:
             return [_run(row) for row in session.scalars(select(RunRow).where(RunRow.status.in_(OPEN)))]

@@ -69,6 +69,10 @@ class Settings(BaseSettings):
         default=10.0, gt=0, le=30, description="time between checkpoints of a run or shard, at most 30"
     )
 
+    max_upload_bytes: int = Field(default=64 * 2**30, ge=1, description="of the files of one uploaded model")
+    upload_kept_hours: float = Field(
+        default=24.0, gt=0, le=24 * 365, description="how long an upload is kept that nothing is added to"
+    )
     deleted_kept_hours: float = Field(
         default=24.0, gt=0, le=24 * 365, description="how long a deleted run can be brought back before it is gone"
     )

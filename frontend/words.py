@@ -76,15 +76,6 @@ def duration(seconds: float) -> str:
     return f"{round(seconds / 3600)} h"
 
 
-def size(count: float) -> str:
-    """Bytes: '812 B', '3.1 MiB', '12 GiB'."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024 or unit == "GiB":
-            break
-        count /= 1024
-    return f"{count:.1f} {unit}" if unit != "B" and count < 10 else f"{count:,.0f} {unit}"
-
-
 def ago(moment: datetime, now: datetime | None = None) -> str:
     """'just now', '4 min ago', or the date."""
     passed = ((now or datetime.now(UTC)) - moment).total_seconds()

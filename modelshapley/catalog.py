@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ class ModelFolder:
     path: Path
     config: dict[str, Any]
     anatomy: Anatomy
+    parameters: int  # numbers in its weights; tied ones count as often as they are saved
 
     def stamp(self) -> tuple[tuple[str, int, int], ...]:
         """Names, sizes and times of the files: equal stamps mean unchanged files, at no reading cost."""
@@ -78,7 +80,8 @@ def inspect_folder(model_id: str, path: Path) -> ModelFolder:
             )
         raise UnsupportedModel(f"{model_id!r} has no *.safetensors file.")
     try:
-        return ModelFolder(model_id, path, config, anatomy_of(config, _tensors(path)))
+        tensors = _tensors(path)
+        return ModelFolder(model_id, path, config, anatomy_of(config, tensors), sum(map(prod, tensors.values())))
     except (ValueError, OSError) as error:
         raise UnsupportedModel(f"The weights of {model_id!r} cannot be read as safetensors: {error}") from error
 
@@ -114,12 +117,22 @@ class Catalog:
 
     def anatomy(self, model_id: str) -> Anatomy:
         """Like ``folder(...).anatomy``, also for a demo model that has not been prepared yet."""
-        if model_id == SMOLLM2 and not (self.smollm2_folder / "config.json").exists():
-            return anatomy_of(json.loads((ASSETS / "smollm2-135m.json").read_text(encoding="utf-8")))
+        if self._unprepared(model_id):
+            return anatomy_of(_smollm2_config())
         return self.folder(model_id).anatomy
 
+    def plan(self, model_id: str) -> tuple[dict[str, Any], int | None]:
+        """Config and number of parameters; None for a demo model that has not been prepared yet."""
+        if self._unprepared(model_id):
+            return _smollm2_config(), None
+        folder = self.folder(model_id)
+        return folder.config, folder.parameters
+
+    def _unprepared(self, model_id: str) -> bool:
+        return model_id == SMOLLM2 and not (self.smollm2_folder / "config.json").exists()
+
     def ids(self) -> list[str]:
-        local = {f"local:{p.name}" for root in self.roots if root.is_dir() for p in root.iterdir() if p.is_dir()}
+        local = {f"local:{p.name}" for root in self.roots if root.is_dir() for p in root.iterdir() if _is_model(p)}
         return [DIGITS_VIT, SMOLLM2, *sorted(local)]
 
     def describe(self, model_id: str) -> ModelInfo:
@@ -145,9 +158,19 @@ class Catalog:
         if model_id == SMOLLM2:
             return self.smollm2_folder
         scheme, _, name = model_id.partition(":")
-        if scheme == "local" and name and Path(name).name == name and name not in {".", ".."}:
+        if scheme == "local" and name and Path(name).name == name and not name.startswith("."):
             for root in self.roots:
                 path = (root / name).resolve()
                 if path.is_dir() and path.is_relative_to(root):
                     return path
         raise UnknownName("model", model_id, self.ids())
+
+
+def _is_model(path: Path) -> bool:
+    """What begins with a dot is none: models on their way here lie there (backend.uploads)."""
+    return path.is_dir() and not path.name.startswith(".")
+
+
+def _smollm2_config() -> dict[str, Any]:
+    config: dict[str, Any] = json.loads((ASSETS / "smollm2-135m.json").read_text(encoding="utf-8"))
+    return config

@@ -21,6 +21,7 @@ from modelshapley.contracts import (
 from modelshapley.errors import NotFound
 from modelshapley.families import describe_families
 from modelshapley.methods import METHODS
+from modelshapley.upload_files import NAMES
 
 router = APIRouter(tags=["about"])
 
@@ -43,7 +44,12 @@ def health(here: Here) -> Health:
 @router.get("/limits")
 def limits(here: Here) -> Limits:
     """What this server allows, for those who ask people for something."""
-    return Limits(max_body_bytes=here.settings.max_body_bytes, deleted_kept_hours=here.settings.deleted_kept_hours)
+    return Limits(
+        max_body_bytes=here.settings.max_body_bytes,
+        max_upload_bytes=here.settings.max_upload_bytes,
+        upload_files=list(NAMES),
+        deleted_kept_hours=here.settings.deleted_kept_hours,
+    )
 
 
 @router.get("/models")

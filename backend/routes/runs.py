@@ -13,11 +13,12 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 from fastapi.responses import PlainTextResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
+from backend import estimates
 from backend.checks import check_run
 from backend.deps import Here, Rooms
 from backend.queues import REDIS_DOWN
 from backend.routes.stream import follow
-from modelshapley.contracts import Faithfulness, Harm, MapData, Run, RunPage, RunRequest, Status, Trial
+from modelshapley.contracts import Estimate, Faithfulness, Harm, MapData, Run, RunPage, RunRequest, Status, Trial
 from modelshapley.errors import ModelShapleyError, NotFound, NotNow
 from modelshapley.importance import ImportanceMap, by_projection, spans_of
 from modelshapley.methods import reading_of, with_harm
@@ -39,6 +40,12 @@ def submit(request: RunRequest, here: Here, response: Response) -> Run:
         raise
     response.headers["Location"] = f"/api/v1/runs/{run.id}"
     return run
+
+
+@router.post("/estimate")
+def estimate(request: RunRequest, here: Here) -> Estimate:
+    """What a run will take, without queueing it; what would be refused is refused here, too."""
+    return estimates.estimate(request, here)
 
 
 @router.get("")

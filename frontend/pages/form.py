@@ -10,7 +10,7 @@ from dash import Dash, Input, Output, State, dcc, html, no_update
 from pydantic import ValidationError
 
 from frontend import figures, words
-from frontend.pages import form_task, states
+from frontend.pages import form_model, form_task, states
 from modelshapley import client
 from modelshapley.client import AsyncClient
 from modelshapley.contracts import ModelInfo, RunRequest
@@ -20,11 +20,19 @@ from modelshapley.units import USUAL, UnitKind
 
 DEFAULT_METHODS = ["two-sided", "mean-abs"]
 MAX_EXAMPLES, MAX_SEED = 1_000_000, 2**31 - 1
+FIELDS = [
+    Input("form-model", "value"),
+    Input("form-task", "value"),
+    Input("form-methods", "value"),
+    Input("form-units", "value"),
+    Input("form-limit", "value"),
+    Input("form-seed", "value"),
+]
 DEMO = RunRequest(model="demo:digits-vit", task="digits", methods=DEFAULT_METHODS)
 
 
-async def layout(api: AsyncClient, task: str | None = None) -> Any:
-    """task: the one that is chosen to begin with, where it is known."""
+async def layout(api: AsyncClient, task: str | None = None, model: str | None = None) -> Any:
+    """task, model: those that are chosen to begin with, where they are known."""
     models, tasks, methods = (
         await api.send(client.models()),
         await api.send(client.tasks()),
@@ -32,8 +40,9 @@ async def layout(api: AsyncClient, task: str | None = None) -> Any:
     )
     usable = [model for model in models if model.usable]
     wanted = next((known for known in tasks if known.id == task), None)
-    first = next(
-        (m for m in usable if wanted and m.auto_class == wanted.auto_class), usable[0] if usable else None
+    first = next((known for known in usable if known.id == model), None) or next(
+        (known for known in usable if wanted and known.auto_class == wanted.auto_class),
+        usable[0] if usable else None,
     )
     fitting = (known.id for known in tasks if first and known.auto_class == first.auto_class)
     first_task = wanted.id if wanted else next(fitting, None)
@@ -66,6 +75,7 @@ async def layout(api: AsyncClient, task: str | None = None) -> Any:
                     allowDeselect=False,
                     searchable=True,
                 ),
+                form_model.layout(),
                 *form_task.layout(tasks, first, first_task),
                 dmc.MultiSelect(
                     id="form-methods",
@@ -125,15 +135,6 @@ async def layout(api: AsyncClient, task: str | None = None) -> Any:
 
 
 def register(app: Dash, api: AsyncClient) -> None:
-    fields = [
-        Input("form-model", "value"),
-        Input("form-task", "value"),
-        Input("form-methods", "value"),
-        Input("form-units", "value"),
-        Input("form-limit", "value"),
-        Input("form-seed", "value"),
-    ]
-
     @app.callback(
         Output("form-model", "error"),
         Output("form-task", "error"),
@@ -143,22 +144,12 @@ def register(app: Dash, api: AsyncClient) -> None:
         Output("form-seed", "error"),
         Output("form-submit", "disabled"),
         Output("form-methods-about", "children"),
-        *fields,
+        *FIELDS,
         State("known", "data"),
     )
-    async def _check(
-        model: str, task: str, methods: list[str], units: list[str], limit: Any, seed: Any, known: Any
-    ) -> Any:
-        problems = check(
-            model,
-            task,
-            methods,
-            units,
-            limit,
-            seed,
-            [ModelInfo.model_validate(m) for m in known["models"]],
-            [TaskInfo.model_validate(t) for t in known["tasks"]],
-        )
+    async def _check(*values: Any) -> Any:
+        *fields, known = values
+        problems, methods = problems_of(fields, known), fields[2]
         return (
             *(problems.get(f) for f in ("model", "task", "methods")),
             _unit_error(problems),
@@ -173,39 +164,42 @@ def register(app: Dash, api: AsyncClient) -> None:
         Output("submitted", "data"),
         Output("form-answer", "children"),
         Input("form-submit", "n_clicks"),
-        *(State(field.component_id, field.component_property) for field in fields),
+        *(State(field.component_id, field.component_property) for field in FIELDS),
         State("form-per-class", "checked"),
         State("known", "data"),
         prevent_initial_call=True,
         running=[(Output("form-submit", "loading"), True, False)],
     )
-    async def _submit(
-        _: int,
-        model: str,
-        task: str,
-        methods: list[str],
-        units: list[str],
-        limit: int,
-        seed: int,
-        per_class: bool,
-        known: Any,
-    ) -> Any:
+    async def _submit(_: int, *values: Any) -> Any:
+        *fields, per_class, known = values
         # A tick that was set for another task stays, unseen.
-        has_classes = any(t["id"] == task and t["classes"] for t in known["tasks"])
+        has_classes = any(task["id"] == fields[1] and task["classes"] for task in known["tasks"])
         try:
-            request = RunRequest(
-                model=model,
-                task=task,
-                methods=methods,
-                units=[UnitKind(u) for u in units],
-                limit=limit,
-                seed=seed,
-                per_class=per_class and has_classes,
-            )
+            request = request_of(*fields).model_copy(update={"per_class": bool(per_class and has_classes)})
         except ValidationError:
             # The button was quicker than the check, whose words stand beside the fields.
             return no_update, no_update
         return await _send(api, request)
+
+
+def request_of(model: str, task: str, methods: list[str], units: list[str], limit: int, seed: int) -> RunRequest:
+    """What the fields ask for. Raises ValidationError."""
+    return RunRequest(
+        model=model,
+        task=task,
+        methods=methods,
+        units=[UnitKind(unit) for unit in units],
+        limit=limit,
+        seed=seed,
+    )
+
+
+def problems_of(fields: Sequence[Any], known: Any) -> dict[str, str]:
+    """What is wrong with the values of FIELDS. known: models and tasks, as the page holds them."""
+    models = [ModelInfo.model_validate(model) for model in known["models"]]
+    tasks = [TaskInfo.model_validate(task) for task in known["tasks"]]
+    model, task, methods, units, limit, seed = fields
+    return check(model, task, methods, units, limit, seed, models, tasks)
 
 
 def check(

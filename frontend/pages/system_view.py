@@ -11,6 +11,7 @@ from dash import dcc, html
 
 from frontend import words
 from modelshapley.contracts import Failure, QueueInfo, Warm, WorkerInfo
+from modelshapley.words import bytes_in_words
 
 KINDS = {"run": "run", "trial": "trial on", "check": "check of"}
 
@@ -103,15 +104,15 @@ def in_hand(current: str | None, runs: Mapping[str, str]) -> Any:
 
 def _memory(warm: Warm) -> list[Any]:
     models = [
-        f"{words.model_name(kept.model)} ({words.size(kept.bytes)}, {kept.dtype}{', in use' * kept.in_use})"
+        f"{words.model_name(kept.model)} ({bytes_in_words(kept.bytes)}, {kept.dtype}{', in use' * kept.in_use})"
         for kept in warm.models
     ]
     probes = [
         f"{words.model_name(kept.model)} on {kept.task}, seed {kept.seed} "
-        f"({f'none: {kept.refused}' if kept.refused else words.size(kept.bytes)})"
+        f"({f'none: {kept.refused}' if kept.refused else bytes_in_words(kept.bytes)})"
         for kept in warm.probes
     ]
-    of = f"; the device has {words.size(warm.memory)}" if warm.memory else ""
+    of = f"; the device has {bytes_in_words(warm.memory)}" if warm.memory else ""
     return [
         _bar("Models", sum(kept.bytes for kept in warm.models), warm.model_budget, of, models),
         _bar("Hidden states", sum(kept.bytes for kept in warm.probes), warm.probe_budget, "", probes),
@@ -120,7 +121,7 @@ def _memory(warm: Warm) -> list[Any]:
 
 def _bar(name: str, used: int, budget: int, of: str, kept: Sequence[str]) -> Any:
     share = 100 * used / budget if budget else 0
-    told = f"{words.size(used)} of {words.size(budget)} ({share:.0f} %){of}" if budget else "keeps none"
+    told = f"{bytes_in_words(used)} of {bytes_in_words(budget)} ({share:.0f} %){of}" if budget else "keeps none"
     return html.Div(
         [
             html.Div([html.B(name), html.Span(told)], className="bar-words"),

@@ -7,6 +7,7 @@ from typing import Literal
 from modelshapley.client.base import Call, as_
 from modelshapley.contracts import (
     ArchitectureInfo,
+    Estimate,
     Failure,
     Faithfulness,
     Group,
@@ -24,6 +25,9 @@ from modelshapley.contracts import (
     Status,
     Trial,
     TrialRequest,
+    Upload,
+    UploadedFile,
+    UploadRequest,
     WorkerInfo,
 )
 from modelshapley.tasks.shown import TaskCheck, TaskCheckRequest, TaskInfo
@@ -100,6 +104,10 @@ def submit_run(request: RunRequest) -> Call[Run]:
     return Call("POST", "/runs", as_(Run), body=request.model_dump(mode="json", exclude_unset=True))
 
 
+def estimate_run(request: RunRequest) -> Call[Estimate]:
+    return Call("POST", "/runs/estimate", as_(Estimate), body=request.model_dump(mode="json", exclude_unset=True))
+
+
 def runs(
     limit: int = 20, offset: int = 0, search: str = "", status: Status | None = None, deleted: bool = False
 ) -> Call[RunPage]:
@@ -165,6 +173,31 @@ def add_group(request: GroupRequest) -> Call[Group]:
 
 def drop_group(group_id: str) -> Call[None]:
     return Call("DELETE", f"/groups/{group_id}", lambda _: None)
+
+
+def begin_upload(request: UploadRequest) -> Call[Upload]:
+    return Call("POST", "/uploads", as_(Upload), body=request.model_dump(mode="json"))
+
+
+def uploads() -> Call[list[Upload]]:
+    return Call("GET", "/uploads", as_(list[Upload]))
+
+
+def upload(upload_id: str) -> Call[Upload]:
+    return Call("GET", f"/uploads/{upload_id}", as_(Upload))
+
+
+def add_piece(upload_id: str, name: str, offset: int, piece: bytes) -> Call[UploadedFile]:
+    path, content = f"/uploads/{upload_id}/files/{name}", (piece, "application/octet-stream")
+    return Call("PUT", path, as_(UploadedFile), params={"offset": offset}, content=content)
+
+
+def finish_upload(upload_id: str) -> Call[ModelInfo]:
+    return Call("POST", f"/uploads/{upload_id}/finish", as_(ModelInfo))
+
+
+def drop_upload(upload_id: str) -> Call[None]:
+    return Call("DELETE", f"/uploads/{upload_id}", lambda _: None)
 
 
 def submit_trial(request: TrialRequest) -> Call[Trial]:

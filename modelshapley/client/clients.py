@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, Self, TypeVar
 
@@ -14,6 +14,7 @@ from modelshapley.client import calls
 from modelshapley.client.base import ROOT, Call, headers_of, problem_of, read, unreachable
 from modelshapley.contracts import (
     ArchitectureInfo,
+    Estimate,
     Failure,
     Faithfulness,
     Group,
@@ -33,12 +34,16 @@ from modelshapley.contracts import (
     Trial,
     TrialEvent,
     TrialRequest,
+    Upload,
+    UploadFile,
+    UploadRequest,
     WorkerInfo,
 )
 from modelshapley.errors import ModelShapleyError
 from modelshapley.tasks.shown import TaskCheck, TaskCheckRequest, TaskInfo
 from modelshapley.tasks.spec import TaskFile
 from modelshapley.units import UnitKind
+from modelshapley.upload_files import files_of
 
 T = TypeVar("T")
 Event = TypeVar("Event", RunEvent, TrialEvent)
@@ -132,6 +137,10 @@ class Client:
     def submit_run(self, request: RunRequest) -> Run:
         return self.send(calls.submit_run(request))
 
+    def estimate_run(self, request: RunRequest) -> Estimate:
+        """What a run would take, without queueing it."""
+        return self.send(calls.estimate_run(request))
+
     def runs(
         self,
         limit: int = 20,
@@ -202,6 +211,40 @@ class Client:
 
     def drop_group(self, group_id: str) -> None:
         self.send(calls.drop_group(group_id))
+
+    def uploads(self) -> list[Upload]:
+        """Models on their way to the server."""
+        return self.send(calls.uploads())
+
+    def drop_upload(self, upload_id: str) -> None:
+        self.send(calls.drop_upload(upload_id))
+
+    def upload_model(
+        self, folder: Path, name: str | None = None, told: Callable[[int, int], None] = lambda done, total: None
+    ) -> ModelInfo:
+        """Send a folder of config.json, safetensors and tokenizer files; it becomes `local:<name>`.
+
+        name: the folder's own by default. told: is called with the bytes that are there, and all. After it broke,
+        another call goes on where it was. Other files of the folder stay behind. Raises ApiError where the server
+        refuses it.
+        """
+        files = {file.name: file for file in files_of(folder)}
+        listed = [
+            UploadFile(name=file.name, size=file.stat().st_size, stamp=str(file.stat().st_mtime_ns))
+            for file in files.values()
+        ]
+        if not listed:
+            raise ModelShapleyError(f"{folder} holds no file of a model; it needs config.json and *.safetensors.")
+        upload = self.send(calls.begin_upload(UploadRequest(name=name or folder.resolve().name, files=listed)))
+        done, total = sum(file.done for file in upload.files), sum(file.size for file in upload.files)
+        for file in upload.files:
+            with files[file.name].open("rb") as stream:
+                stream.seek(file.done)
+                while piece := stream.read(upload.piece):
+                    self.send(calls.add_piece(upload.id, file.name, stream.tell() - len(piece), piece))
+                    done += len(piece)
+                    told(done, total)
+        return self.send(calls.finish_upload(upload.id))
 
     def submit_trial(self, request: TrialRequest) -> Trial:
         return self.send(calls.submit_trial(request))

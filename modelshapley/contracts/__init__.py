@@ -16,6 +16,7 @@ from modelshapley.contracts.about import (
     WorkerInfo,
 )
 from modelshapley.contracts.base import MAX_UNITS_OFF, Contract, Dtype, Harm, Interval, Modality, Status
+from modelshapley.contracts.estimates import Estimate, Memory, Pace
 from modelshapley.contracts.events import RunEvent, TrialEvent
 from modelshapley.contracts.faithfulness import (
     Agreement,
@@ -31,6 +32,7 @@ from modelshapley.contracts.faithfulness import (
 from modelshapley.contracts.problems import FieldError, Problem
 from modelshapley.contracts.runs import Effort, MapData, MapLink, Measured, Progress, Run, RunPage, RunRequest
 from modelshapley.contracts.trials import Comparison, Group, GroupRequest, Off, Pair, Trial, TrialRequest
+from modelshapley.contracts.uploads import Upload, UploadedFile, UploadFile, UploadRequest
 
 __all__ = [
     "MAX_UNITS_OFF",
@@ -43,6 +45,7 @@ __all__ = [
     "Dtype",
     "Efficiency",
     "Effort",
+    "Estimate",
     "Failure",
     "Faithfulness",
     "FieldError",
@@ -58,10 +61,12 @@ __all__ = [
     "MapData",
     "MapLink",
     "Measured",
+    "Memory",
     "MethodInfo",
     "Modality",
     "ModelInfo",
     "Off",
+    "Pace",
     "Pair",
     "ParameterInfo",
     "Problem",
@@ -76,6 +81,10 @@ __all__ = [
     "Trial",
     "TrialEvent",
     "TrialRequest",
+    "Upload",
+    "UploadFile",
+    "UploadRequest",
+    "UploadedFile",
     "Warm",
     "WarmModel",
     "WarmProbes",

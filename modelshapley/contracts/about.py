@@ -22,9 +22,13 @@ class Health(Contract):
 
 
 class Limits(Contract):
-    """What a server allows. max_body_bytes: of one request; deleted_kept_hours: to bring a run back."""
+    """What a server allows. max_body_bytes: of one request; max_upload_bytes: of an uploaded model, with files of
+    names like upload_files; deleted_kept_hours: time to bring a deleted run back.
+    """
 
     max_body_bytes: int
+    max_upload_bytes: int
+    upload_files: list[str]
     deleted_kept_hours: float
 
 
