@@ -29,7 +29,7 @@ def open_rooms(settings: Settings) -> Rooms:
     migrate(settings.records_url)
     redis_url = settings.redis_url.get_secret_value()
     records, redis = Records(settings.records_url), connect(redis_url)
-    catalog = Catalog(settings.data, settings.model_roots)
+    catalog = Catalog(settings.data, settings.model_roots, settings.hub)
     return Rooms(
         records=records,
         queues=Queues(redis),

@@ -39,6 +39,9 @@ class Settings(BaseSettings):
         default_factory=list,
         description="folders whose subfolders are `local:` models; default: models in the data directory",
     )
+    hub: bool = Field(
+        default=True, description="whether models of the Hugging Face hub may be named: `hub:OWNER/NAME@REVISION`"
+    )
     dataset_roots: list[Path] = Field(
         default_factory=list,
         description="folders that the data of added tasks are read from; default: datasets in the data directory",

@@ -63,6 +63,7 @@ class Warm:
         """The model, loaded if it is not here or its files have changed. Raises what catalog and load raise."""
         if model_id == SMOLLM2:
             prepare_smollm2(self._catalog.smollm2_folder, log.info)
+        self._catalog.fetch(model_id)
         folder = self._catalog.folder(model_id)
         stamp = folder.stamp()
         if self._stamps.get(model_id) != stamp:

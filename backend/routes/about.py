@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 
 from backend.deps import Here, Rooms
 from modelshapley import __version__
+from modelshapley.catalog import HUB
 from modelshapley.contracts import (
     ArchitectureInfo,
     Failure,
@@ -49,6 +50,7 @@ def limits(here: Here) -> Limits:
         max_upload_bytes=here.settings.max_upload_bytes,
         upload_files=list(NAMES),
         deleted_kept_hours=here.settings.deleted_kept_hours,
+        hub=here.settings.hub,
     )
 
 
@@ -56,6 +58,17 @@ def limits(here: Here) -> Limits:
 def models(here: Here) -> list[ModelInfo]:
     """Models that can be named in a run; those that cannot be used say why."""
     return [here.catalog.describe(model_id) for model_id in here.catalog.ids()]
+
+
+@router.get("/models/hub")
+def hub_model(name: Annotated[str, Query(max_length=200, examples=["OWNER/NAME@main"])], here: Here) -> ModelInfo:
+    """A model of the Hugging Face hub, OWNER/NAME or OWNER/NAME@REVISION, by its config and heads of its files.
+
+    Its `id` names the commit that the revision is now. A worker fetches the weights once they are needed.
+    """
+    model_id = here.catalog.pinned(HUB + name)
+    here.catalog.anatomy(model_id)  # raises where describe would only note it
+    return here.catalog.describe(model_id)
 
 
 @router.get("/architectures")

@@ -38,7 +38,11 @@ async def layout(api: AsyncClient, task: str | None = None, model: str | None = 
         await api.send(client.tasks()),
         await api.send(client.methods()),
     )
-    usable = [model for model in models if model.usable]
+    limits = await api.send(client.limits())
+    if model is not None and model.startswith("hub:") and limits.hub:
+        models = [*models, await api.send(client.hub_model(model.removeprefix("hub:")))]
+        model = models[-1].id
+    usable = [known for known in models if known.usable]
     wanted = next((known for known in tasks if known.id == task), None)
     first = next((known for known in usable if known.id == model), None) or next(
         (known for known in usable if wanted and known.auto_class == wanted.auto_class),
@@ -62,20 +66,13 @@ async def layout(api: AsyncClient, task: str | None = None, model: str | None = 
                 dmc.Select(
                     id="form-model",
                     label="Model",
-                    data=[
-                        {
-                            "value": m.id,
-                            "label": f"{m.title} ({m.id})" if m.usable else f"{m.id}: cannot be used",
-                            "disabled": not m.usable,
-                        }
-                        for m in models
-                    ],
+                    data=form_model.choices(models),
                     value=first.id if first else None,
                     description="; ".join(refused) or None,
                     allowDeselect=False,
                     searchable=True,
                 ),
-                form_model.layout(),
+                form_model.layout(limits.hub),
                 *form_task.layout(tasks, first, first_task),
                 dmc.MultiSelect(
                     id="form-methods",
@@ -159,6 +156,7 @@ def register(app: Dash, api: AsyncClient) -> None:
         )
 
     form_task.register(app)
+    form_model.register(app, api)
 
     @app.callback(
         Output("submitted", "data"),

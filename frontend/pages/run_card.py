@@ -76,7 +76,9 @@ def doing(run: Run, workers: Sequence[WorkerInfo] | None) -> str:
     if workers and run.shards == 1 and run.worker not in [worker.name for worker in workers]:
         return f"worker {run.worker} does not answer; another one goes on from the last checkpoint"
     done = run.progress
-    parts = [words.progress(run).partition(",")[0]]
+    first = words.progress(run).partition(",")[0]
+    fetched = run.model.startswith("hub:") and not done.total
+    parts = ["fetching the model from the hub, where it is not here yet, and loading it" if fetched else first]
     if done.rate is not None:
         parts.append(f"{done.rate:,.3g} a second" if done.rate < 1000 else f"{done.rate:,.0f} a second")
     if done.total and done.done == done.total:

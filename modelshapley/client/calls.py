@@ -47,6 +47,10 @@ def models() -> Call[list[ModelInfo]]:
     return Call("GET", "/models", as_(list[ModelInfo]))
 
 
+def hub_model(name: str) -> Call[ModelInfo]:
+    return Call("GET", "/models/hub", as_(ModelInfo), params={"name": name})
+
+
 def architectures() -> Call[list[ArchitectureInfo]]:
     return Call("GET", "/architectures", as_(list[ArchitectureInfo]))
 

@@ -87,6 +87,10 @@ class Client:
     def models(self) -> list[ModelInfo]:
         return self.send(calls.models())
 
+    def hub_model(self, name: str) -> ModelInfo:
+        """A model of the hub, OWNER/NAME or OWNER/NAME@REVISION; its `id` is pinned to a commit."""
+        return self.send(calls.hub_model(name))
+
     def architectures(self) -> list[ArchitectureInfo]:
         return self.send(calls.architectures())
 

@@ -30,6 +30,7 @@ class Limits(Contract):
     max_upload_bytes: int
     upload_files: list[str]
     deleted_kept_hours: float
+    hub: bool = Field(description="whether models of the Hugging Face hub may be named")
 
 
 class Layout(Contract):
