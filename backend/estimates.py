@@ -39,27 +39,29 @@ def estimate(request: RunRequest, here: Rooms) -> Estimate:
 
 def _pace(request: RunRequest, work: float, here: Rooms) -> Pace | None:
     known = here.records.finished_runs(request.model, REMEMBERED)
-    same = [run for run in known if run.task == request.task]
-    groups: list[tuple[list[Run], Literal["model and task", "model"]]] = [
-        (same, "model and task"),
-        (known, "model"),
-    ]
-    for runs, of in groups:
-        paces = [pace for run in runs if (pace := seconds_a_pass(run)) is not None]
-        if paces and work:
-            fast, slow = (round(work * end, 2) for end in (min(paces), max(paces)))
-            seconds = round(work * median(paces), 2)
-            return Pace(seconds=seconds, between=(fast, slow), runs=len(paces), of=of)
+    same = [(run, rate) for run, rate in known if run.task == request.task]
+    ways: list[tuple[list[tuple[Run, float]], Literal["model and task", "model"]]]
+    ways = [(same, "model and task"), (known, "model")]
+    for runs, of in ways:
+        found = [seconds for run, rate in runs if (seconds := seconds_like(run, rate, work)) is not None]
+        if found and work:
+            between = (round(min(found), 2), round(max(found), 2))
+            return Pace(seconds=round(median(found), 2), between=between, runs=len(found), of=of)
     return None
 
 
-def seconds_a_pass(run: Run) -> float | None:
-    """Seconds that a finished run took for one backward pass over one example; None where it made none."""
+def seconds_like(run: Run, rate: float, work: float) -> float | None:
+    """Seconds of a run of so much work, in passes over one example, if it went like this finished one.
+
+    What that one took besides scoring, to load the model and to measure its intact accuracy, does not grow with
+    the work. rate: examples that it scored a second. None where it made no pass.
+    """
     shapes = UnitShapes.from_dict(run.shapes, run.layout.ragged)
-    work = run.progress.total * cost_of(run.methods, _counts(shapes, run.units)).work
-    if run.started is None or run.finished is None or not work or run.shards > 1:
+    cost = cost_of(run.methods, _counts(shapes, run.units)).work
+    if run.started is None or run.finished is None or not cost:
         return None
-    return (run.finished - run.started).total_seconds() / work
+    besides = (run.finished - run.started).total_seconds() - run.progress.total / rate
+    return work / (rate * cost) + max(besides, 0.0)
 
 
 def _counts(shapes: UnitShapes, units: Sequence[UnitKind]) -> Mapping[UnitKind, int]:

@@ -109,6 +109,15 @@ def method(spec: str, infos: Mapping[str, MethodInfo]) -> str:
     return f"{title} ({settings.replace(',', ', ')})" if settings else title
 
 
+def cost(info: MethodInfo) -> str:
+    """'One backward pass.', '8 backward passes for each kind of unit.'"""
+    if info.cost:
+        return f"{info.cost[0].upper()}{info.cost[1:]}."
+    if info.passes == 0:
+        return "No pass."
+    return "One backward pass." if info.passes == 1 else f"{info.passes} backward passes for each kind of unit."
+
+
 def accuracy(measured: Measured) -> str:
     return f"{percent(measured.accuracy)} ({percent_interval(measured.interval)})"
 

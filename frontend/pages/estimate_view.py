@@ -25,10 +25,10 @@ def view(found: Estimate) -> Any:
                     _fact("Work", work(found)),
                     _fact("Time", time(found.pace, found)),
                     _fact("Memory", memory(found.memory)),
-                    _bar(found.memory),
                 ],
                 className="estimate",
             ),
+            _bar(found.memory),
         ],
         gap="sm",
     )
@@ -63,7 +63,10 @@ def time(pace: Pace | None, found: Estimate) -> str:
     runs = "1 run" if pace.runs == 1 else f"{pace.runs} runs"
     others = "on other tasks, whose examples may be of another length"
     on = "on this task" if pace.of == "model and task" else others
-    return f"About {words.duration(pace.seconds)}{between} on one worker, told by {runs} of this model {on}."
+    return (
+        f"About {words.duration(pace.seconds)}{between} on one worker, from start to end, told by {runs} of this "
+        f"model {on}."
+    )
 
 
 def memory(found: Memory) -> str:

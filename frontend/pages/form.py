@@ -59,7 +59,10 @@ async def layout(api: AsyncClient, task: str | None = None, model: str | None = 
                     data={
                         "models": [model.model_dump(mode="json") for model in models],
                         "tasks": [task.model_dump(mode="json") for task in tasks],
-                        "methods": {method.id: [method.title, method.summary] for method in methods},
+                        "methods": {
+                            method.id: [method.title, f"{method.summary} {words.cost(method)}"]
+                            for method in methods
+                        },
                     },
                 ),
                 dcc.Store(id="submitted"),
@@ -77,7 +80,7 @@ async def layout(api: AsyncClient, task: str | None = None, model: str | None = 
                 dmc.MultiSelect(
                     id="form-methods",
                     label="Methods",
-                    description="One backward pass serves them all.",
+                    description="Methods of one backward pass share it.",
                     data=[{"value": method.id, "label": method.title} for method in methods],
                     value=DEFAULT_METHODS,
                 ),

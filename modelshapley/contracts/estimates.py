@@ -10,10 +10,11 @@ from modelshapley.contracts.base import Contract, Interval
 
 
 class Pace(Contract):
-    """Seconds that a run will take on one worker, as finished runs here tell.
+    """Seconds that a run will take on one worker from start to end, as finished runs here tell.
 
-    seconds: at their median pace; between: at the fastest and at the slowest of them. From start to end, the
-    loading of the model and its intact accuracy included. of: what those runs have in common with this one.
+    seconds: the median, if it went like each of them; between: like the fastest, and like the slowest. of: what
+    those runs have in common with this one. What does not grow with the work is counted apart: loading the model,
+    and its intact accuracy.
     """
 
     seconds: float

@@ -40,21 +40,32 @@ def test_before_anything_was_scored_nothing_is_made_up(api: Client) -> None:
     assert api.runs().total == 0, "an estimate queues nothing"
 
 
+def seconds(api: Client, **change: object) -> float:
+    pace = api.estimate_run(DIGITS.model_copy(update=change)).pace
+    assert pace is not None
+    return pace.seconds
+
+
+def took(api: Client, seed: int) -> float:
+    run = api.wait(api.submit_run(DIGITS.model_copy(update={"limit": 64, "seed": seed})).id)
+    assert run.started is not None
+    assert run.finished is not None
+    return (run.finished - run.started).total_seconds()
+
+
 def test_time_is_told_by_finished_runs_and_grows_with_the_work(api: Client) -> None:
-    runs = [api.wait(api.submit_run(DIGITS.model_copy(update={"limit": 64, "seed": s})).id) for s in (1, 2, 3)]
-    seconds = sorted((run.finished - run.started).total_seconds() for run in runs if run.finished and run.started)
+    first = took(api, 1)
+    same = seconds(api, limit=64)
+    assert same == pytest.approx(first, abs=0.02), "a run like the one that was done takes as long as it did"
+    step = seconds(api, limit=128) - same
+    assert 0 < step < first, "the model is loaded once, however much is scored"
+    assert seconds(api, limit=192) - seconds(api, limit=128) == pytest.approx(step, abs=0.03)
+    assert seconds(api, limit=64, methods=["path-shapley,points=3"]) == pytest.approx(same + 2 * step, abs=0.05)
+    others = [first, took(api, 2), took(api, 3)]
     pace = api.estimate_run(DIGITS.model_copy(update={"limit": 64})).pace
     assert pace is not None
     assert (pace.runs, pace.of) == (3, "model and task")
-    assert pace.seconds == pytest.approx(seconds[1], abs=0.02)
-    assert pace.between == pytest.approx((seconds[0], seconds[2]), abs=0.02)
-    double = api.estimate_run(DIGITS.model_copy(update={"limit": 128})).pace
-    longer = api.estimate_run(DIGITS.model_copy(update={"limit": 64, "methods": ["path-shapley,points=6"]}))
-    assert double is not None
-    assert double.seconds == pytest.approx(2 * pace.seconds, abs=0.03)
-    assert longer.passes == 6
-    assert longer.pace is not None
-    assert longer.pace.seconds == pytest.approx(6 * pace.seconds, abs=0.05)
+    assert (*pace.between, pace.seconds) == pytest.approx((min(others), max(others), sorted(others)[1]), abs=0.05)
     other = api.estimate_run(DIGITS.model_copy(update={"task": "cifar100"}))
     assert other.pace is not None
     assert other.pace.of == "model"

@@ -37,9 +37,13 @@ def test_the_time_tells_its_range_and_what_it_is_told_by() -> None:
         return estimate_view.time(pace, estimate(**more))
 
     pace = Pace(seconds=12.2, between=(9, 20), runs=5, of="model and task")
-    assert told(pace) == "About 12 s (9 s to 20 s) on one worker, told by 5 runs of this model on this task."
+    assert told(pace) == (
+        "About 12 s (9 s to 20 s) on one worker, from start to end, told by 5 runs of this model on this task."
+    )
     one = Pace(seconds=300, between=(300, 300), runs=1, of="model")
-    assert told(one).startswith("About 5 min on one worker, told by 1 run of this model on other tasks")
+    assert told(one).startswith(
+        "About 5 min on one worker, from start to end, told by 1 run of this model on other"
+    )
     assert told(None) == "Not known yet: nothing was scored with this model here."
     assert "Not known" not in told(None, passes=0)
 
