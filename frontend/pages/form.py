@@ -60,8 +60,7 @@ async def layout(api: AsyncClient, task: str | None = None, model: str | None = 
                         "models": [model.model_dump(mode="json") for model in models],
                         "tasks": [task.model_dump(mode="json") for task in tasks],
                         "methods": {
-                            method.id: [method.title, f"{method.summary} {words.cost(method)}"]
-                            for method in methods
+                            info.id: [info.title, f"{info.summary} {words.cost(info)}"] for info in methods
                         },
                     },
                 ),
