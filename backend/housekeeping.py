@@ -6,7 +6,6 @@ import asyncio
 import logging
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy.exc import OperationalError
 from starlette.concurrency import run_in_threadpool
 
 from backend.deps import Rooms
@@ -36,6 +35,6 @@ async def keep_tidy(rooms: Rooms) -> None:
     while True:
         try:
             await run_in_threadpool(tidy, rooms, datetime.now(UTC))
-        except (OperationalError, OSError) as error:
-            log.warning("could not tidy up, and will try again: %s", error)
+        except Exception:  # whatever the database or an object store raises: the next round tries again
+            log.exception("could not tidy up")
         await asyncio.sleep(pause)

@@ -65,7 +65,9 @@ class Uploads:
             upload_id = uuid.uuid4().hex[:12]
             (self._folder / upload_id / "files").mkdir(parents=True)
             plan = _Plan(request=request, created=datetime.now(UTC))
-            (self._folder / upload_id / "upload.json").write_text(plan.model_dump_json(), encoding="utf-8")
+            part = self._folder / upload_id / "upload.part"
+            part.write_text(plan.model_dump_json(), encoding="utf-8")
+            part.rename(part.with_suffix(".json"))
         return self.one(upload_id)
 
     def one(self, upload_id: str) -> Upload:
@@ -96,12 +98,20 @@ class Uploads:
             raise ModelShapleyError(
                 f"{name!r} has {file.size:,} bytes; {len(piece):,} more at {offset:,} would be too many."
             )
-        with self._file(upload_id, name).open("ab") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
-            done = stream.seek(0, 2)
-            if done != offset:
-                raise NotNow(f"{done:,} bytes of {name!r} are here; go on at offset {done}, not {offset}.")
-            stream.write(piece)
+        try:
+            with self._file(upload_id, name).open("ab") as stream:
+                fcntl.flock(stream, fcntl.LOCK_EX)
+                done = stream.seek(0, 2)
+                if done != offset:
+                    raise NotNow(f"{done:,} bytes of {name!r} are here; go on at offset {done}, not {offset}.")
+                stream.write(piece)
+        except FileNotFoundError as error:
+            raise NotFound(f"Upload {upload_id} was dropped this moment.") from error
+        except OSError as error:
+            # What was written of the piece counts: `done` says how far the file is.
+            raise ModelShapleyError(
+                f"The server could not write a piece of {name!r} ({error.strerror}); make room, and go on."
+            ) from error
         return UploadedFile(**file.model_dump(), done=offset + len(piece))
 
     def finish(self, upload_id: str) -> ModelInfo:

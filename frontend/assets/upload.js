@@ -51,10 +51,12 @@
           await new Promise((done) => setTimeout(done, AGAIN_MS));
         }
         // Whether the piece came through before the line broke, only the server knows.
+        const before = file.done;
         now = await ask(`/uploads/${upload.id}`).catch((again) => {
           if (again instanceof TypeError) return now;
           throw again;
         });
+        if (error.status === 409 && now.files.find((f) => f.name === file.name).done === before) throw error;
       }
     }
     return false;

@@ -12,6 +12,7 @@ from httpx_sse import ServerSentEvent, connect_sse
 
 from modelshapley.client import calls
 from modelshapley.client.base import ROOT, Call, headers_of, problem_of, read, unreachable
+from modelshapley.client.uploading import upload_folder
 from modelshapley.contracts import (
     ArchitectureInfo,
     Estimate,
@@ -35,15 +36,12 @@ from modelshapley.contracts import (
     TrialEvent,
     TrialRequest,
     Upload,
-    UploadFile,
-    UploadRequest,
     WorkerInfo,
 )
 from modelshapley.errors import ModelShapleyError
 from modelshapley.tasks.shown import TaskCheck, TaskCheckRequest, TaskInfo
 from modelshapley.tasks.spec import TaskFile
 from modelshapley.units import UnitKind
-from modelshapley.upload_files import files_of
 
 T = TypeVar("T")
 Event = TypeVar("Event", RunEvent, TrialEvent)
@@ -232,23 +230,7 @@ class Client:
         another call goes on where it was. Other files of the folder stay behind. Raises ApiError where the server
         refuses it.
         """
-        files = {file.name: file for file in files_of(folder)}
-        listed = [
-            UploadFile(name=file.name, size=file.stat().st_size, stamp=str(file.stat().st_mtime_ns))
-            for file in files.values()
-        ]
-        if not listed:
-            raise ModelShapleyError(f"{folder} holds no file of a model; it needs config.json and *.safetensors.")
-        upload = self.send(calls.begin_upload(UploadRequest(name=name or folder.resolve().name, files=listed)))
-        done, total = sum(file.done for file in upload.files), sum(file.size for file in upload.files)
-        for file in upload.files:
-            with files[file.name].open("rb") as stream:
-                stream.seek(file.done)
-                while piece := stream.read(upload.piece):
-                    self.send(calls.add_piece(upload.id, file.name, stream.tell() - len(piece), piece))
-                    done += len(piece)
-                    told(done, total)
-        return self.send(calls.finish_upload(upload.id))
+        return upload_folder(self.send, folder, name or folder.resolve().name, told)
 
     def submit_trial(self, request: TrialRequest) -> Trial:
         return self.send(calls.submit_trial(request))

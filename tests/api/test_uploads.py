@@ -143,6 +143,15 @@ def test_pieces_follow_each_other(api: Client, house: Server) -> None:
         assert error.value.problem.status == 404
 
 
+def test_a_folder_that_cannot_be_one_is_refused_before_anything_is_sent(api: Client, tmp_path: Path) -> None:
+    with pytest.raises(ModelShapleyError, match="'my vit' cannot be uploaded"):
+        api.upload_model(copied(tmp_path / "my vit"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ModelShapleyError, match=r"needs config\.json"):
+        api.upload_model(tmp_path / "empty")
+    assert api.uploads() == []
+
+
 def begun_files(begun: Upload, stamp: str) -> list[UploadFile]:
     return [UploadFile(name=file.name, size=file.size, stamp=stamp) for file in begun.files]
 
@@ -240,6 +249,25 @@ def test_a_full_disk_is_said_and_what_others_were_promised_counts(
         uploads.begin(SMALL.model_copy(update={"name": "other"}))
     uploads.drop(first.id)
     assert uploads.begin(SMALL.model_copy(update={"name": "other"})).name == "other"
+
+
+def test_a_disk_that_fills_up_on_the_way_is_said_and_what_is_there_stays(
+    uploads: Uploads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = uploads.begin(SMALL)
+    uploads.add(begun.id, "config.json", 0, b"123")
+
+    class Full:
+        """A file on a full disk."""
+
+        def open(self, _: str) -> None:
+            raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Uploads, "_file", lambda *_: Full())
+        with pytest.raises(ModelShapleyError, match="No space left on device"):
+            uploads.add(begun.id, "config.json", 3, b"45")
+    assert uploads.add(begun.id, "config.json", 3, b"45").done == 5
 
 
 def test_there_is_an_end_to_uploads_at_once(uploads: Uploads) -> None:
