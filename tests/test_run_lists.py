@@ -14,6 +14,8 @@ from backend.records import Records
 from backend.schema import migrate
 from backend.settings import Settings
 from backend.storage import Storage
+from backend.uploads import Uploads
+from modelshapley.catalog import Catalog
 from modelshapley.contracts import Layout, Run, RunRequest, Status
 from modelshapley.errors import NotFound, NotNow
 from modelshapley.units import Deactivation, UnitKind
@@ -133,7 +135,9 @@ def test_tidying_removes_rows_and_files_of_what_is_overdue_and_of_nothing_else(
     for name in ("deleted", "in use"):
         records.delete_run(runs[name].id)
     records.update_checks(runs["in use"].id, Status.RUNNING)
-    rooms = SimpleNamespace(records=records, storage=storage, settings=Settings(deleted_kept_hours=1))
+    uploads = Uploads(Catalog(tmp_path), 1, 1)
+    settings = Settings(deleted_kept_hours=1)
+    rooms = SimpleNamespace(records=records, storage=storage, settings=settings, uploads=uploads)
     tidy(rooms, now() + timedelta(minutes=59))
     assert storage.load_intact(runs["deleted"].id) == b"answers"
     for _ in range(2):
