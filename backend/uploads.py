@@ -7,6 +7,7 @@ upload survives a restart, and several web servers may take its pieces.
 from __future__ import annotations
 
 import fcntl
+import json
 import re
 import shutil
 import uuid
@@ -205,7 +206,16 @@ def _size(file: Path) -> int:
 
 
 def _whole(model: str, folder: Path) -> None:
-    """Raise UnsupportedModel where a header of safetensors does not fit its file."""
+    """Raise UnsupportedModel where a header of safetensors does not fit its file, or the index names others."""
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        try:
+            named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise UnsupportedModel(f"{index.name} of {model!r} is no index of safetensors: {error!r}") from error
+        lacking = sorted(str(name) for name in named if name not in {file.name for file in folder.iterdir()})
+        if lacking:
+            raise UnsupportedModel(f"{index.name} of {model!r} names {lacking[0]!r}, which was not uploaded.")
     for file in sorted(folder.glob("*.safetensors")):
         try:
             with safe_open(file, framework="np"):

@@ -198,6 +198,10 @@ def changed(folder: Path, how: str) -> Path:
         config |= {"model_type": "nonesuch", "architectures": ["NoneSuch"]}
     elif how == "pickle":
         weights.write_bytes(pickle.dumps({"weights": list(range(100))}))
+    elif how.startswith("index"):
+        named = "../../other/model.safetensors" if how == "index-out" else ["no", "map"]
+        index = {"weight_map": {"a": named} if isinstance(named, str) else named}
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     elif how == "short":
         weights.write_bytes(weights.read_bytes()[:-1000])
     (folder / "config.json").write_text("{" if how == "json" else json.dumps(config))
@@ -212,6 +216,8 @@ def changed(folder: Path, how: str) -> Path:
         ("pickle", "cannot be read as safetensors"),
         ("short", "no whole safetensors file"),
         ("family", "nonesuch"),
+        ("index-out", "names '../../other/model.safetensors', which was not uploaded"),
+        ("index-bad", "is no index of safetensors"),
     ],
 )
 def test_what_cannot_be_used_is_refused_with_the_reason_and_can_be_dropped(
