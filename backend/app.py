@@ -13,10 +13,11 @@ from backend.deps import Rooms
 from backend.open_work import open_work
 from backend.queues import REDIS_DOWN, Events, Queues, connect, connect_async
 from backend.records import Records
-from backend.routes import about, details, groups, runs, tasks, trials
+from backend.routes import about, details, groups, runs, tasks, trials, uploads
 from backend.schema import migrate
 from backend.settings import Settings
 from backend.storage import Storage
+from backend.uploads import Uploads
 from modelshapley import __version__
 from modelshapley.catalog import Catalog
 from modelshapley.tasks.catalog import TaskCatalog
@@ -29,14 +30,17 @@ def open_rooms(settings: Settings) -> Rooms:
     migrate(settings.records_url)
     redis_url = settings.redis_url.get_secret_value()
     records, redis = Records(settings.records_url), connect(redis_url)
+    catalog = Catalog(settings.data, settings.model_roots, settings.hub)
     return Rooms(
         records=records,
         queues=Queues(redis),
         events=Events(connect_async(redis_url)),
         storage=Storage(settings.maps_url),
-        catalog=Catalog(settings.data, settings.model_roots),
+        catalog=catalog,
         tasks=TaskCatalog(settings.dataset_folders, records.tasks),
         asked=Asked(redis),
+        settings=settings,
+        uploads=Uploads(catalog, settings.max_upload_bytes, settings.max_body_bytes),
     )
 
 
@@ -51,7 +55,8 @@ def create_api(rooms: Rooms) -> FastAPI:
     api.state.rooms = rooms
     problems.install(api)
     version_1 = APIRouter(prefix="/v1")
-    for router in (about.router, tasks.router, runs.router, trials.router, groups.router, details.router):
+    routers = (about, tasks, runs, trials, groups, details, uploads)
+    for router in (module.router for module in routers):
         version_1.include_router(router)
     api.include_router(version_1)
     return api

@@ -19,13 +19,13 @@ RESERVED = ("checks",)  # a part of the API's paths
 
 
 def check_run(request: RunRequest, catalog: Catalog, tasks: TaskCatalog) -> tuple[RunRequest, Anatomy]:
-    """The request with every method in its one spelling and its kinds of unit named, and the model's anatomy.
+    """The request with its model pinned, each method in its one spelling, its units named; the model's anatomy.
 
     Raises UnknownName, BadParameter, UnsafeModel, UnsupportedModel or TaskMismatch.
     """
-    methods = _spelled_out(request.methods)
-    task, anatomy = tasks.info(request.task), catalog.anatomy(request.model)
-    check_fit(task, request.model, anatomy)
+    methods, model = _spelled_out(request.methods), catalog.pinned(request.model)
+    task, anatomy = tasks.info(request.task), catalog.anatomy(model)
+    check_fit(task, model, anatomy)
     if request.per_class and task.classes is None:
         raise TaskMismatch.no_classes(task.id)
     there = anatomy.shapes.kinds
@@ -34,7 +34,7 @@ def check_run(request: RunRequest, catalog: Catalog, tasks: TaskCatalog) -> tupl
         anatomy.shapes.of(kind)  # raises where the model has none
         for method in methods:
             check_size(method, kind.value, anatomy.shapes.count(kind))
-    return request.model_copy(update={"methods": methods, "units": units}), anatomy
+    return request.model_copy(update={"model": model, "methods": methods, "units": units}), anatomy
 
 
 def check_fit(task: TaskInfo, model: str, anatomy: Anatomy) -> None:

@@ -10,7 +10,9 @@ from fastapi import Depends, Request
 from backend.asked import Asked
 from backend.queues import Events, Queues
 from backend.records import Records
+from backend.settings import Settings
 from backend.storage import Storage
+from backend.uploads import Uploads
 from modelshapley.catalog import Catalog
 from modelshapley.tasks.catalog import TaskCatalog
 
@@ -26,6 +28,8 @@ class Rooms:
     catalog: Catalog
     tasks: TaskCatalog
     asked: Asked
+    settings: Settings
+    uploads: Uploads
 
 
 def _rooms(request: Request) -> Rooms:

@@ -11,6 +11,11 @@ SILENT = timedelta(seconds=60)
 """A shard that has told nothing for so long counts as nobody's until it tells again."""
 
 
+def pace(left: int, seconds: float | None) -> float | None:
+    """Examples a second, at which `left` of them take so many seconds; None where that tells nothing."""
+    return round(left / seconds, 2) if seconds and left else None
+
+
 def seconds_left(shards: Sequence[ShardRow], total: int, now: datetime) -> float | None:
     """Seconds until all `total` examples are done at the pace of the shards in hand; None while nobody knows one.
 

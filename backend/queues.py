@@ -118,6 +118,15 @@ class Queues:
         """Whether a job waits in one of these queues."""
         return any(self._queue(name).count for name in names)
 
+    def lengths(self) -> dict[str, int]:
+        """How many jobs wait, by kind of work: trials of models that some worker keeps loaded are trials, too."""
+        found = dict.fromkeys((TRIALS, RUNS, CHECKS), 0)
+        for queue in Queue.all(connection=self.redis, serializer=SERIALIZER):
+            name = TRIALS if queue.name.startswith(OF_A_MODEL) else queue.name
+            if name in found:
+                found[name] += queue.count
+        return found
+
     def tell_warm(self, worker: str, warm: Warm, dropped: Iterable[str] = ()) -> None:
         """What a worker keeps; told again within LOST_AFTER_S, or it counts as lost.
 

@@ -7,13 +7,16 @@ cancelled whatever a worker still writes.
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import ColumnElement, String, cast, delete, func, or_, select, update
 
 from backend.database import found, new_id, now
+from backend.deleted_runs import DeletedRuns
+from backend.failures import Failures
 from backend.group_records import GroupRecords
-from backend.progress import seconds_left
+from backend.progress import pace, seconds_left
 from backend.tables import OPEN, RunRow, ShardRow
 from backend.task_records import TaskRecords
 from backend.trial_records import TrialRecords
@@ -28,10 +31,11 @@ from modelshapley.contracts import (
     RunRequest,
     Status,
 )
+from modelshapley.errors import NotNow
 from modelshapley.units import UnitKind
 
 
-class Records(TaskRecords, TrialRecords, GroupRecords):
+class Records(TaskRecords, TrialRecords, GroupRecords, DeletedRuns, Failures):
     """Runs, trials, groups and added tasks. Every method is one transaction; safe from threads and processes."""
 
     # -- runs -----------------------------------------------------------------------------------
@@ -63,13 +67,58 @@ class Records(TaskRecords, TrialRecords, GroupRecords):
         with self._session() as session:
             return _run(found(session.get(RunRow, run_id), "run", run_id))
 
-    def runs(self, limit: int, offset: int) -> RunPage:
+    def runs(
+        self, limit: int, offset: int, search: str = "", status: Status | None = None, deleted: bool = False
+    ) -> RunPage:
+        """Runs, newest first: those whose model, task or methods hold every word of `search`, in whatever case.
+
+        deleted: those that were deleted, in the place of those that were not.
+        """
+        wanted: list[ColumnElement[bool]] = [RunRow.deleted.is_not(None) if deleted else RunRow.deleted.is_(None)]
+        if status is not None:
+            wanted.append(RunRow.status == status)
+        told = (RunRow.model, RunRow.task, cast(RunRow.methods, String))
+        for word in search.split():
+            wanted.append(or_(*(column.icontains(word, autoescape=True) for column in told)))
+        newest = select(RunRow).where(*wanted).order_by(RunRow.created.desc(), RunRow.id)
         with self._session() as session:
-            rows = session.scalars(
-                select(RunRow).order_by(RunRow.created.desc(), RunRow.id).limit(limit).offset(offset)
-            )
-            total = session.scalar(select(func.count()).select_from(RunRow)) or 0
+            rows = session.scalars(newest.limit(limit).offset(offset))
+            total = session.scalar(select(func.count()).select_from(RunRow).where(*wanted)) or 0
             return RunPage(items=[_run(row) for row in rows], total=total, limit=limit, offset=offset)
+
+    def delete_run(self, run_id: str) -> Run:
+        """Out of the lists until it is brought back; again changes nothing. Raises NotFound, NotNow (open)."""
+        with self._session() as session:
+            row = found(session.get(RunRow, run_id), "run", run_id)
+            if row.status in OPEN:
+                raise NotNow(
+                    f"Run {run_id} is {row.status}; cancel it before you delete it (DELETE /api/v1/runs/{run_id})."
+                )
+            row.deleted = row.deleted or now()
+            return _run(row)
+
+    def bring_back(self, run_id: str, since: datetime) -> Run:
+        """Undo the deletion of a run. Raises NotFound, and NotNow where it was deleted before `since`."""
+        with self._session() as session:
+            row = found(session.get(RunRow, run_id), "run", run_id)
+            if row.deleted is not None and row.deleted < since:
+                raise NotNow(f"Run {run_id} was deleted too long ago and is being removed; score it again.")
+            row.deleted = None
+            return _run(row)
+
+    def finished_runs(self, model: str, limit: int) -> list[tuple[Run, float]]:
+        """The newest that one worker did, each with the examples a second that it scored, loading not counted.
+
+        Deleted ones too: what they tell of speed stays true.
+        """
+        query = (
+            select(RunRow, ShardRow.rate)
+            .join(ShardRow, ShardRow.run == RunRow.id)
+            .where(RunRow.model == model, RunRow.status == Status.DONE, RunRow.shards == 1, ShardRow.rate > 0)
+        )
+        with self._session() as session:
+            rows = session.execute(query.order_by(RunRow.created.desc()).limit(limit))
+            return [(_run(row), float(rate)) for row, rate in rows if rate]
 
     def unfinished_runs(self) -> list[Run]:
         with self._session() as session:
@@ -186,7 +235,9 @@ def _run(row: RunRow) -> Run:
         faithfulness=row.faithfulness,
         checks=Status(row.checks) if row.checks else None,
         status=Status(row.status),
-        progress=Progress(done=row.done, total=row.total, eta_s=row.eta_s),
+        progress=Progress(
+            done=row.done, total=row.total, eta_s=row.eta_s, rate=pace(row.total - row.done, row.eta_s)
+        ),
         error=row.error,
         maps=links if row.status == Status.DONE else [],
         classes=row.classes or {},
@@ -199,4 +250,5 @@ def _run(row: RunRow) -> Run:
         created=row.created,
         started=row.started,
         finished=row.finished,
+        deleted=row.deleted,
     )

@@ -44,6 +44,9 @@ class Settings(BaseSettings):
         default_factory=list,
         description="folders whose subfolders are `local:` models; default: models in the data directory",
     )
+    hub: bool = Field(
+        default=True, description="whether models of the Hugging Face hub may be named: `hub:OWNER/NAME@REVISION`"
+    )
     dataset_roots: list[Path] = Field(
         default_factory=list,
         description="folders that the data of added tasks are read from; default: datasets in the data directory",
@@ -72,6 +75,14 @@ class Settings(BaseSettings):
     )
     checkpoint_seconds: float = Field(
         default=10.0, gt=0, le=30, description="time between checkpoints of a run or shard, at most 30"
+    )
+
+    max_upload_bytes: int = Field(default=64 * 2**30, ge=1, description="of the files of one uploaded model")
+    upload_kept_hours: float = Field(
+        default=24.0, gt=0, le=24 * 365, description="how long an upload is kept that nothing is added to"
+    )
+    deleted_kept_hours: float = Field(
+        default=24.0, gt=0, le=24 * 365, description="how long a deleted run can be brought back before it is gone"
     )
 
     @model_validator(mode="after")

@@ -49,6 +49,12 @@ class Storage:
             with suppress(FileNotFoundError):  # another worker of the same run was quicker
                 self._files.rm(path)
 
+    def drop_run(self, run_id: str) -> None:
+        """All files of a run, for good; nothing where there are none."""
+        with suppress(FileNotFoundError):
+            self._files.rm(f"{self._root}/runs/{run_id}", recursive=True)
+        self.load_map.cache_clear()
+
     def save_intact(self, run_id: str, answers: bytes) -> None:
         """The intact model's answers to the test examples (modelshapley.intervals)."""
         self._write(self._intact(run_id), answers)

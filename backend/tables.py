@@ -76,6 +76,7 @@ class RunRow(Base):
     created: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
     started: Mapped[datetime | None] = mapped_column(UtcDateTime)
     finished: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    deleted: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)
 
 
 class ShardRow(Base):

@@ -1,4 +1,4 @@
-"""The dashboard: one shell, three pages, and the way between them."""
+"""The dashboard: one shell, its pages, and the way between them."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ import logging
 from typing import Any
 
 import dash_mantine_components as dmc
-from dash import Dash, Input, Output, dcc, html
+from dash import Dash, Input, Output, State, dcc, html, no_update
 from fastapi import FastAPI
 
 from frontend import address, report_route
 from frontend.links import inner, link, serve_under
 from frontend.pages import compare, drawing, states, trust_page
+from frontend.pages import deleted as deleted_page
 from frontend.pages import map as map_page
+from frontend.pages import new as new_page
 from frontend.pages import runs as runs_page
+from frontend.pages import system as system_page
 from frontend.pages import tasks as tasks_page
+from modelshapley import client
 from modelshapley.client import ApiError, AsyncClient
 from modelshapley.errors import ModelShapleyError
 
@@ -61,19 +65,28 @@ def attach(root: FastAPI, api: AsyncClient, path: str = "") -> Dash:
     compare.register(app, api)
     trust_page.register(app, api)
     drawing.register(app)
+    new_page.register(app, api)
+    system_page.register(app, api)
+    deleted_page.register(app, api)
 
     @app.callback(
         Output("page", "children"),
         Output("nav-runs", "className"),
         Output("nav-tasks", "className"),
         Output("nav-compare", "className"),
+        Output("nav-system", "className"),
+        Output("shown", "data"),
         Input("url", "pathname"),
         Input("url", "search"),
+        State("shown", "data"),
     )
-    async def _show(asked: str, search: str) -> tuple[Any, str, str, str]:
+    async def _show(asked: str, search: str | None, shown: list[str] | None) -> Any:
+        now = [asked, search or ""]
+        if now == shown:  # a page that has changed its own address
+            return [no_update] * 6
         path = inner(asked)
-        here = ["here" if path == known else "" for known in ("/", "/tasks", "/compare")]
-        return await _page(api, path, search or ""), here[0], here[1], here[2]
+        here = ["here" if path == known else "" for known in ("/", "/tasks", "/compare", "/system")]
+        return await _page(api, path, search or ""), *here, now
 
     # Dash would do this at the first request for "/"; whoever opened a link to a run before would get
     # a page without scripts. There is no public name for it in Dash 4.4.
@@ -97,6 +110,7 @@ def _shell() -> Any:
                         dcc.Link("Runs", href=link("/"), id="nav-runs"),
                         dcc.Link("Compare", href=link("/compare"), id="nav-compare"),
                         dcc.Link("Tasks", href=link("/tasks"), id="nav-tasks"),
+                        dcc.Link("System", href=link("/system"), id="nav-system"),
                         html.A("API", href=link("/api/docs")),
                     ],
                     gap="xl",
@@ -126,6 +140,7 @@ def _shell() -> Any:
         [
             dcc.Location(id="url", refresh="callback-nav"),
             dcc.Store(id="theme"),
+            dcc.Store(id="shown"),
             header,
             html.Div(id="banner", role="status", hidden=True),
             html.Main(html.Div(id="page", className="shell")),
@@ -142,7 +157,11 @@ def _shell() -> Any:
 async def _page(api: AsyncClient, path: str, search: str) -> Any:
     try:
         if path == "/":
-            return await runs_page.layout(api, search)
+            return await runs_page.layout(search)
+        if path == "/new":
+            return await new_page.layout(api, search)
+        if path == "/system":
+            return system_page.layout()
         if path == "/tasks":
             return await tasks_page.layout(api, search)
         if path == "/compare":
@@ -152,6 +171,9 @@ async def _page(api: AsyncClient, path: str, search: str) -> Any:
             return await trust_page.layout(api, trusted, address.parse(search))
         run_id = address.run_of(path)
         if run_id is not None:
+            run = await api.send(client.run(run_id))
+            if run.deleted is not None:
+                return await deleted_page.layout(api, run)
             return await map_page.layout(api, run_id, address.parse(search))
     except ApiError as error:
         if error.problem.status == 404:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -13,6 +14,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Mount
 
 from backend.app import close_rooms, create_api, open_rooms, requeue_unfinished
+from backend.housekeeping import keep_tidy
 from backend.problems import install_http
 from backend.security import BodyLimit, KeyRequired, LocalNamesOnly
 from backend.settings import Settings
@@ -30,7 +32,9 @@ def create() -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await run_in_threadpool(requeue_unfinished, rooms)
+        tidying = asyncio.create_task(keep_tidy(rooms))
         yield
+        tidying.cancel()
         await client.close()
         await close_rooms(rooms)
 

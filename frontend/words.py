@@ -119,6 +119,15 @@ def method(spec: str, infos: Mapping[str, MethodInfo]) -> str:
     return f"{title} ({settings.replace(',', ', ')})" if settings else title
 
 
+def cost(info: MethodInfo) -> str:
+    """'One backward pass.', '8 backward passes for each kind of unit.'"""
+    if info.cost:
+        return f"{info.cost[0].upper()}{info.cost[1:]}."
+    if info.passes == 0:
+        return "No pass."
+    return "One backward pass." if info.passes == 1 else f"{info.passes} backward passes for each kind of unit."
+
+
 def accuracy(measured: Measured) -> str:
     return f"{percent(measured.accuracy)} ({percent_interval(measured.interval)})"
 
@@ -128,6 +137,17 @@ def examples(task: TaskInfo) -> str:
     if task.probe_examples is None or task.test_examples is None:
         return ""
     return f"{task.probe_examples:,} examples to score on, {task.test_examples:,} held out"
+
+
+def model_name(model: str) -> str:
+    """'demo:digits-vit' -> 'digits-vit'; of a model of the hub, the first figures of its commit."""
+    name, _, revision = model.partition(":")[2].partition("@")
+    return f"{name}@{revision[:8]}" if revision else name
+
+
+def run_title(run: Run) -> str:
+    """'digits-vit on digits'."""
+    return f"{model_name(run.model)} on {run.task}"
 
 
 def progress(run: Run) -> str:

@@ -1,7 +1,8 @@
 """Which models there are and what is in their folders; torch-free, so that the API can ask too.
 
-A model id is ``demo:NAME`` (comes with the project) or ``local:NAME`` (a folder NAME under one of the
-allowed roots). Weights are safetensors or nothing: a folder that holds only pickles is refused.
+A model id is ``demo:NAME`` (comes with the project), ``local:NAME`` (a folder NAME under one of the allowed
+roots) or ``hub:OWNER/NAME@REVISION`` (on the Hugging Face hub, or in its cache). Weights are safetensors or
+nothing: a folder that holds only pickles is refused.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
+from modelshapley import hub
 from modelshapley.anatomy import Anatomy
 from modelshapley.contracts import ModelInfo
 from modelshapley.errors import ModelShapleyError, UnknownName, UnsafeModel, UnsupportedModel
@@ -21,6 +24,8 @@ from modelshapley.families import anatomy_of
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.ckpt", "*.h5", "*.msgpack")
 DIGITS_VIT = "demo:digits-vit"
 SMOLLM2 = "demo:smollm2-135m"
+HUB = "hub:"
+LONGEST_ID = 200
 TITLES = {DIGITS_VIT: "Digits ViT (4 layers)", SMOLLM2: "SmolLM2-135M-Instruct"}
 LONGEST_HEADER = 100_000_000  # what safetensors itself allows
 ASSETS = Path(__file__).parent / "assets"
@@ -34,6 +39,7 @@ class ModelFolder:
     path: Path
     config: dict[str, Any]
     anatomy: Anatomy
+    parameters: int  # numbers in its weights; tied ones count as often as they are saved
 
     def stamp(self) -> tuple[tuple[str, int, int], ...]:
         """Names, sizes and times of the files: equal stamps mean unchanged files, at no reading cost."""
@@ -65,10 +71,7 @@ def inspect_folder(model_id: str, path: Path) -> ModelFolder:
         raise UnsupportedModel(f"config.json of {model_id!r} cannot be read as JSON: {error}") from error
     if not isinstance(config, dict):
         raise UnsupportedModel(f"config.json of {model_id!r} must hold a JSON object.")
-    if "auto_map" in config:
-        raise UnsafeModel(
-            f"{model_id!r} wants to run code of its own (auto_map in config.json); that is never done."
-        )
+    _refuse_code(model_id, config)
     if not any(path.glob("*.safetensors")):
         pickles = sorted(file.name for pattern in PICKLES for file in path.glob(pattern))
         if pickles:
@@ -78,9 +81,17 @@ def inspect_folder(model_id: str, path: Path) -> ModelFolder:
             )
         raise UnsupportedModel(f"{model_id!r} has no *.safetensors file.")
     try:
-        return ModelFolder(model_id, path, config, anatomy_of(config, _tensors(path)))
+        tensors = _tensors(path)
+        return ModelFolder(model_id, path, config, anatomy_of(config, tensors), sum(map(prod, tensors.values())))
     except (ValueError, OSError) as error:
         raise UnsupportedModel(f"The weights of {model_id!r} cannot be read as safetensors: {error}") from error
+
+
+def _refuse_code(model_id: str, config: dict[str, Any]) -> None:
+    if "auto_map" in config:
+        raise UnsafeModel(
+            f"{model_id!r} wants to run code of its own (auto_map in config.json); that is never done."
+        )
 
 
 def _tensors(path: Path) -> dict[str, tuple[int, ...]]:
@@ -97,10 +108,16 @@ def _tensors(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 class Catalog:
-    """Models by id. `data`: the data directory; `roots`: folders whose subfolders are `local:` models."""
+    """Models by id.
 
-    def __init__(self, data: Path, roots: Sequence[Path] = ()) -> None:
+    data: the data directory. roots: folders whose subfolders are `local:` models. hub: whether models of the hub
+    may be named.
+    """
+
+    def __init__(self, data: Path, roots: Sequence[Path] = (), hub: bool = True) -> None:
+        self.hub = hub
         self.data = data
+        self._fetched: set[str] = set()
         self.roots = [root.resolve() for root in (roots or [data / "models"])]
 
     @property
@@ -114,12 +131,67 @@ class Catalog:
 
     def anatomy(self, model_id: str) -> Anatomy:
         """Like ``folder(...).anatomy``, also for a demo model that has not been prepared yet."""
-        if model_id == SMOLLM2 and not (self.smollm2_folder / "config.json").exists():
-            return anatomy_of(json.loads((ASSETS / "smollm2-135m.json").read_text(encoding="utf-8")))
+        if self._unprepared(model_id):
+            return anatomy_of(_smollm2_config())
+        if self._away(model_id):
+            return anatomy_of(*self._remote(model_id))
         return self.folder(model_id).anatomy
 
+    def plan(self, model_id: str) -> tuple[dict[str, Any], int | None]:
+        """Config and number of parameters; None for a demo model that has not been prepared yet."""
+        if self._unprepared(model_id):
+            return _smollm2_config(), None
+        if self._away(model_id):
+            config, tensors = self._remote(model_id)
+            return config, sum(map(prod, tensors.values()))
+        folder = self.folder(model_id)
+        return folder.config, folder.parameters
+
+    def pinned(self, model_id: str) -> str:
+        """The id that will mean the same tomorrow: for a model of the hub, with the commit of its revision now.
+
+        Raises UnsupportedModel.
+        """
+        if not model_id.startswith(HUB):
+            return model_id
+        pinned = HUB + hub.pinned(self._on_hub(model_id))
+        if len(pinned) > LONGEST_ID:
+            raise UnsupportedModel(
+                f"{pinned!r} is longer than {LONGEST_ID} characters; put its folder here instead."
+            )
+        return pinned
+
+    def fetch(self, model_id: str) -> None:
+        """Bring a model of the hub here if it is not yet; nothing for other models. Raises UnsupportedModel."""
+        if model_id.startswith(HUB) and model_id not in self._fetched:
+            hub.model_folder(self._on_hub(model_id))
+            self._fetched.add(model_id)
+
+    def _on_hub(self, model_id: str) -> str:
+        """OWNER/NAME@REVISION of a model of the hub. Raises UnsupportedModel, UnknownName."""
+        if not self.hub:
+            raise UnsupportedModel(
+                f"This server takes no models from the Hugging Face hub (MODELSHAPLEY_HUB), such as {model_id!r}; "
+                "upload it, or name one that is here."
+            )
+        name = model_id.removeprefix(HUB)
+        if not hub.NAME.fullmatch(name):
+            raise UnknownName("model", model_id, [*self.ids(), "hub:OWNER/NAME@REVISION"])
+        return name
+
+    def _away(self, model_id: str) -> bool:
+        return model_id.startswith(HUB) and hub.cached(self._on_hub(model_id)) is None
+
+    def _remote(self, model_id: str) -> tuple[dict[str, Any], dict[str, tuple[int, ...]]]:
+        config, tensors = hub.remote(hub.pinned(self._on_hub(model_id)))
+        _refuse_code(model_id, config)
+        return config, tensors
+
+    def _unprepared(self, model_id: str) -> bool:
+        return model_id == SMOLLM2 and not (self.smollm2_folder / "config.json").exists()
+
     def ids(self) -> list[str]:
-        local = {f"local:{p.name}" for root in self.roots if root.is_dir() for p in root.iterdir() if p.is_dir()}
+        local = {f"local:{p.name}" for root in self.roots if root.is_dir() for p in root.iterdir() if _is_model(p)}
         return [DIGITS_VIT, SMOLLM2, *sorted(local)]
 
     def describe(self, model_id: str) -> ModelInfo:
@@ -144,10 +216,25 @@ class Catalog:
             return ASSETS / "digits-vit"
         if model_id == SMOLLM2:
             return self.smollm2_folder
+        if model_id.startswith(HUB):
+            path = hub.cached(self._on_hub(model_id))
+            if path is None:
+                raise UnsupportedModel(f"{model_id!r} is not on this machine (yet); a worker fetches it.")
+            return path
         scheme, _, name = model_id.partition(":")
-        if scheme == "local" and name and Path(name).name == name and name not in {".", ".."}:
+        if scheme == "local" and name and Path(name).name == name and not name.startswith("."):
             for root in self.roots:
                 path = (root / name).resolve()
                 if path.is_dir() and path.is_relative_to(root):
                     return path
         raise UnknownName("model", model_id, self.ids())
+
+
+def _is_model(path: Path) -> bool:
+    """What begins with a dot is none: models on their way here lie there (backend.uploads)."""
+    return path.is_dir() and not path.name.startswith(".")
+
+
+def _smollm2_config() -> dict[str, Any]:
+    config: dict[str, Any] = json.loads((ASSETS / "smollm2-135m.json").read_text(encoding="utf-8"))
+    return config

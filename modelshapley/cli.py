@@ -179,6 +179,7 @@ def _folder(model: str, data: Path) -> ModelFolder:
         from modelshapley.demo import prepare_smollm2
 
         prepare_smollm2(catalog.smollm2_folder, notes.print)
+    catalog.fetch(model)
     return catalog.folder(model)
 
 

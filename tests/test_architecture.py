@@ -11,6 +11,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 TORCH_FREE = (
     "backend.app",
+    "backend.estimates",
+    "backend.housekeeping",
     "backend.records",
     "backend.queues",
     "frontend.app",
@@ -18,6 +20,8 @@ TORCH_FREE = (
     "modelshapley.client",
     "modelshapley.cli",
     "modelshapley.contracts",
+    "modelshapley.footprint",
+    "modelshapley.hub",
     "modelshapley.importance",
     "modelshapley.intervals",
     "modelshapley.methods",

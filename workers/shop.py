@@ -136,7 +136,7 @@ def open_shop() -> Shop:
         queues=Queues(redis),
         storage=Storage(settings.maps_url),
         warm=Warm(
-            Catalog(settings.data, settings.model_roots),
+            Catalog(settings.data, settings.model_roots, settings.hub),
             pick_device(settings.device),
             settings.dtype,
             settings.model_memory_bytes,

@@ -63,6 +63,7 @@ class Warm:
         """The model, loaded if it is not here or its files have changed. Raises what catalog and load raise."""
         if model_id == SMOLLM2:
             prepare_smollm2(self._catalog.smollm2_folder, log.info)
+        self._catalog.fetch(model_id)
         folder = self._catalog.folder(model_id)
         stamp = folder.stamp()
         if self._stamps.get(model_id) != stamp:
@@ -129,7 +130,13 @@ class Warm:
             for model_id, loaded in self._models.items()
         ]
         return contracts.Warm(
-            models=models, probes=self._states.told(), model_budget=self._budget, probe_budget=self._states.budget
+            models=models,
+            probes=self._states.told(),
+            model_budget=self._budget,
+            probe_budget=self._states.budget,
+            device=self._device,
+            dtype=self._dtype,
+            memory=memory_of(self._device),
         )
 
     def _make_room(self, wanted: str, more: int = 0) -> None:

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
 
-from backend.deps import Here
+from fastapi import APIRouter, Query
+
+from backend.deps import Here, Rooms
 from modelshapley import __version__
-from modelshapley.contracts import ArchitectureInfo, Health, MethodInfo, ModelInfo, WorkerInfo
+from modelshapley.catalog import HUB
+from modelshapley.contracts import (
+    ArchitectureInfo,
+    Failure,
+    Health,
+    Limits,
+    MethodInfo,
+    ModelInfo,
+    QueueInfo,
+    WorkerInfo,
+)
 from modelshapley.families import describe_families
 from modelshapley.methods import METHODS
+from modelshapley.upload_files import NAMES
 
 router = APIRouter(tags=["about"])
 
@@ -28,10 +41,33 @@ def health(here: Here) -> Health:
     )
 
 
+@router.get("/limits")
+def limits(here: Here) -> Limits:
+    """What this server allows, for those who ask people for something."""
+    return Limits(
+        max_body_bytes=here.settings.max_body_bytes,
+        max_upload_bytes=here.settings.max_upload_bytes,
+        upload_files=list(NAMES),
+        deleted_kept_hours=here.settings.deleted_kept_hours,
+        hub=here.settings.hub,
+    )
+
+
 @router.get("/models")
 def models(here: Here) -> list[ModelInfo]:
     """Models that can be named in a run; those that cannot be used say why."""
     return [here.catalog.describe(model_id) for model_id in here.catalog.ids()]
+
+
+@router.get("/models/hub")
+def hub_model(name: Annotated[str, Query(max_length=200, examples=["OWNER/NAME@main"])], here: Here) -> ModelInfo:
+    """A model of the Hugging Face hub, OWNER/NAME or OWNER/NAME@REVISION, by its config and heads of its files.
+
+    Its `id` names the commit that the revision is now. A worker fetches the weights once they are needed.
+    """
+    model_id = here.catalog.pinned(HUB + name)
+    here.catalog.anatomy(model_id)  # raises where describe would only note it
+    return here.catalog.describe(model_id)
 
 
 @router.get("/architectures")
@@ -43,6 +79,26 @@ def architectures() -> list[ArchitectureInfo]:
 @router.get("/methods")
 def methods() -> list[MethodInfo]:
     return list(METHODS.values())
+
+
+@router.get("/queues")
+def queues(here: Here) -> list[QueueInfo]:
+    """How many jobs wait for a worker."""
+    return [QueueInfo(name=name, waiting=waiting) for name, waiting in here.queues.lengths().items()]
+
+
+@router.get("/failures")
+def failures(here: Here, limit: Annotated[int, Query(ge=1, le=200)] = 20) -> list[Failure]:
+    """What failed lately, newest first: runs, trials, and checks of maps."""
+    return [_with_reason(here, failure) for failure in here.records.failures(limit)]
+
+
+def _with_reason(here: Rooms, failure: Failure) -> Failure:
+    """Of a check: what its run's report says."""
+    if failure.kind != "check":
+        return failure
+    report = here.storage.load_report(failure.run)
+    return failure.model_copy(update={"error": (report and report.error) or failure.error})
 
 
 @router.get("/workers")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 from urllib.parse import quote
 
@@ -12,6 +13,7 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 from fastapi.responses import PlainTextResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
+from backend import estimates
 from backend.checks import check_run
 from backend.deps import Here, Rooms
 from backend.later_checks import enqueue_later_check
@@ -19,6 +21,7 @@ from backend.queues import REDIS_DOWN
 from backend.routes.stream import follow
 from modelshapley.contracts import (
     CheckRequest,
+    Estimate,
     Faithfulness,
     Harm,
     MapData,
@@ -53,14 +56,24 @@ def submit(request: RunRequest, here: Here, response: Response) -> Run:
     return run
 
 
+@router.post("/estimate")
+def estimate(request: RunRequest, here: Here) -> Estimate:
+    """What a run will take, without queueing it; what would be refused is refused here, too."""
+    return estimates.estimate(request, here)
+
+
 @router.get("")
 def page(
     here: Here,
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
     offset: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
+    search: Annotated[str, Query(max_length=200, pattern=r"^[^\x00]*$")] = "",
+    status: Annotated[Status | None, Query()] = None,
+    deleted: Annotated[bool, Query()] = False,
 ) -> RunPage:
-    """Runs, newest first."""
-    return here.records.runs(limit, offset)
+    """Runs, newest first. `search`: words that must all be in its model, task or methods; `deleted`: those that
+    were deleted and can be brought back, in the place of the others."""
+    return here.records.runs(limit, offset, search, status, deleted)
 
 
 @router.get("/{run_id}")
@@ -79,6 +92,18 @@ def cancel(run_id: str, here: Here) -> Run:
         raise NotNow(f"Run {run_id} is {run.status.value}; only a queued or running one can be cancelled.")
     here.queues.publish("run", run_id, "status", cancelled)
     return cancelled
+
+
+@router.put("/{run_id}/deleted")
+def delete(run_id: str, here: Here) -> Run:
+    """Delete a run that has ended: it leaves the lists, and is gone for good after a while (`GET /limits`)."""
+    return here.records.delete_run(run_id)
+
+
+@router.delete("/{run_id}/deleted")
+def bring_back(run_id: str, here: Here) -> Run:
+    """Undo the deletion of a run: its maps, trials and report are as they were."""
+    return here.records.bring_back(run_id, datetime.now(UTC) - timedelta(hours=here.settings.deleted_kept_hours))
 
 
 @router.get("/{run_id}/events", response_class=EventSourceResponse)

@@ -27,6 +27,8 @@ def submit(request: TrialRequest, here: Here, response: Response) -> Trial:
     run = here.records.run(request.run)
     if run.status is not Status.DONE:
         raise NotNow(f"Run {run.id} is {run.status.value}; units can be switched off once it is done.")
+    if run.deleted is not None:
+        raise NotNow(f"Run {run.id} was deleted; bring it back first (DELETE /api/v1/runs/{run.id}/deleted).")
     deactivation = _deactivation(request, here)
     deactivation.check(UnitShapes.from_dict(run.shapes, run.layout.ragged))
     here.queues.ping()

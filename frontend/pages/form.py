@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import dash_mantine_components as dmc
-from dash import ALL, Dash, Input, Output, State, dcc, html, no_update
+from dash import Dash, Input, Output, State, dcc, html, no_update
 from pydantic import ValidationError
 
 from frontend import figures, words
 from frontend.links import link
-from frontend.pages import form_task, states
+from frontend.pages import form_model, form_task, states
 from modelshapley import client
 from modelshapley.client import AsyncClient
 from modelshapley.contracts import ModelInfo, RunRequest
@@ -21,20 +21,33 @@ from modelshapley.units import USUAL, UnitKind
 
 DEFAULT_METHODS = ["two-sided", "mean-abs"]
 MAX_EXAMPLES, MAX_SEED = 1_000_000, 2**31 - 1
+FIELDS = [
+    Input("form-model", "value"),
+    Input("form-task", "value"),
+    Input("form-methods", "value"),
+    Input("form-units", "value"),
+    Input("form-limit", "value"),
+    Input("form-seed", "value"),
+]
 DEMO = RunRequest(model="demo:digits-vit", task="digits", methods=DEFAULT_METHODS)
 
 
-async def layout(api: AsyncClient, task: str | None = None) -> Any:
-    """task: the one that is chosen to begin with, where it is known."""
+async def layout(api: AsyncClient, task: str | None = None, model: str | None = None) -> Any:
+    """task, model: those that are chosen to begin with, where they are known."""
     models, tasks, methods = (
         await api.send(client.models()),
         await api.send(client.tasks()),
         await api.send(client.methods()),
     )
-    usable = [model for model in models if model.usable]
+    limits = await api.send(client.limits())
+    if model is not None and model.startswith("hub:") and limits.hub:
+        models = [*models, await api.send(client.hub_model(model.removeprefix("hub:")))]
+        model = models[-1].id
+    usable = [known for known in models if known.usable]
     wanted = next((known for known in tasks if known.id == task), None)
-    first = next(
-        (m for m in usable if wanted and m.auto_class == wanted.auto_class), usable[0] if usable else None
+    first = next((known for known in usable if known.id == model), None) or next(
+        (known for known in usable if wanted and known.auto_class == wanted.auto_class),
+        usable[0] if usable else None,
     )
     fitting = (known.id for known in tasks if first and known.auto_class == first.auto_class)
     first_task = wanted.id if wanted else next(fitting, None)
@@ -42,37 +55,32 @@ async def layout(api: AsyncClient, task: str | None = None) -> Any:
     return dmc.Paper(
         dmc.Stack(
             [
-                dmc.Title("Score a model", order=2, size="h3"),
                 dcc.Store(
                     id="known",
                     data={
                         "models": [model.model_dump(mode="json") for model in models],
                         "tasks": [task.model_dump(mode="json") for task in tasks],
-                        "methods": {method.id: [method.title, method.summary] for method in methods},
+                        "methods": {
+                            info.id: [info.title, f"{info.summary} {words.cost(info)}"] for info in methods
+                        },
                     },
                 ),
                 dcc.Store(id="submitted"),
                 dmc.Select(
                     id="form-model",
                     label="Model",
-                    data=[
-                        {
-                            "value": m.id,
-                            "label": f"{m.title} ({m.id})" if m.usable else f"{m.id}: cannot be used",
-                            "disabled": not m.usable,
-                        }
-                        for m in models
-                    ],
+                    data=form_model.choices(models),
                     value=first.id if first else None,
                     description="; ".join(refused) or None,
                     allowDeselect=False,
                     searchable=True,
                 ),
+                form_model.layout(limits.hub),
                 *form_task.layout(tasks, first, first_task),
                 dmc.MultiSelect(
                     id="form-methods",
                     label="Methods",
-                    description="One backward pass serves them all.",
+                    description="Methods of one backward pass share it.",
                     data=[{"value": method.id, "label": method.title} for method in methods],
                     value=DEFAULT_METHODS,
                 ),
@@ -127,15 +135,6 @@ async def layout(api: AsyncClient, task: str | None = None) -> Any:
 
 
 def register(app: Dash, api: AsyncClient) -> None:
-    fields = [
-        Input("form-model", "value"),
-        Input("form-task", "value"),
-        Input("form-methods", "value"),
-        Input("form-units", "value"),
-        Input("form-limit", "value"),
-        Input("form-seed", "value"),
-    ]
-
     @app.callback(
         Output("form-model", "error"),
         Output("form-task", "error"),
@@ -145,22 +144,12 @@ def register(app: Dash, api: AsyncClient) -> None:
         Output("form-seed", "error"),
         Output("form-submit", "disabled"),
         Output("form-methods-about", "children"),
-        *fields,
+        *FIELDS,
         State("known", "data"),
     )
-    async def _check(
-        model: str, task: str, methods: list[str], units: list[str], limit: Any, seed: Any, known: Any
-    ) -> Any:
-        problems = check(
-            model,
-            task,
-            methods,
-            units,
-            limit,
-            seed,
-            [ModelInfo.model_validate(m) for m in known["models"]],
-            [TaskInfo.model_validate(t) for t in known["tasks"]],
-        )
+    async def _check(*values: Any) -> Any:
+        *fields, known = values
+        problems, methods = problems_of(fields, known), fields[2]
         return (
             *(problems.get(f) for f in ("model", "task", "methods")),
             _unit_error(problems),
@@ -170,53 +159,48 @@ def register(app: Dash, api: AsyncClient) -> None:
         )
 
     form_task.register(app)
+    form_model.register(app, api)
 
     @app.callback(
         Output("submitted", "data"),
         Output("form-answer", "children"),
         Input("form-submit", "n_clicks"),
-        *(State(field.component_id, field.component_property) for field in fields),
+        *(State(field.component_id, field.component_property) for field in FIELDS),
         State("form-per-class", "checked"),
         State("known", "data"),
         prevent_initial_call=True,
         running=[(Output("form-submit", "loading"), True, False)],
     )
-    async def _submit(
-        _: int,
-        model: str,
-        task: str,
-        methods: list[str],
-        units: list[str],
-        limit: int,
-        seed: int,
-        per_class: bool,
-        known: Any,
-    ) -> Any:
+    async def _submit(_: int, *values: Any) -> Any:
+        *fields, per_class, known = values
         # A tick that was set for another task stays, unseen.
-        has_classes = any(t["id"] == task and t["classes"] for t in known["tasks"])
+        has_classes = any(task["id"] == fields[1] and task["classes"] for task in known["tasks"])
         try:
-            request = RunRequest(
-                model=model,
-                task=task,
-                methods=methods,
-                units=[UnitKind(u) for u in units],
-                limit=limit,
-                seed=seed,
-                per_class=per_class and has_classes,
-            )
+            request = request_of(*fields).model_copy(update={"per_class": bool(per_class and has_classes)})
         except ValidationError:
             # The button was quicker than the check, whose words stand beside the fields.
             return no_update, no_update
         return await _send(api, request)
 
-    @app.callback(
-        Output("submitted", "data", allow_duplicate=True),
-        Output("form-answer", "children", allow_duplicate=True),
-        Input({"type": "demo", "at": ALL}, "n_clicks"),
-        prevent_initial_call=True,
+
+def request_of(model: str, task: str, methods: list[str], units: list[str], limit: int, seed: int) -> RunRequest:
+    """What the fields ask for. Raises ValidationError."""
+    return RunRequest(
+        model=model,
+        task=task,
+        methods=methods,
+        units=[UnitKind(unit) for unit in units],
+        limit=limit,
+        seed=seed,
     )
-    async def _submit_demo(clicks: list[int | None]) -> Any:
-        return await _send(api, DEMO) if any(clicks) else (no_update, no_update)
+
+
+def problems_of(fields: Sequence[Any], known: Any) -> dict[str, str]:
+    """What is wrong with the values of FIELDS. known: models and tasks, as the page holds them."""
+    models = [ModelInfo.model_validate(model) for model in known["models"]]
+    tasks = [TaskInfo.model_validate(task) for task in known["tasks"]]
+    model, task, methods, units, limit, seed = fields
+    return check(model, task, methods, units, limit, seed, models, tasks)
 
 
 def check(

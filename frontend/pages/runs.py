@@ -1,110 +1,248 @@
-"""Runs: what has been scored, what is being scored, score something."""
+"""Runs: what has been scored, what is being scored, and the way to score something."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from typing import Any
-from urllib.parse import parse_qs
 
 import dash_mantine_components as dmc
-from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
+from dash import ALL, ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html, no_update
 
-from frontend import figures, words
+from frontend import figures, run_filter, words
 from frontend.links import link
 from frontend.pages import form, states
+from frontend.pages.run_card import act_id, card
+from frontend.run_filter import DELETED, STATUSES, RunFilter
 from modelshapley import client
 from modelshapley.client import AsyncClient
-from modelshapley.contracts import Run, RunPage, Status
+from modelshapley.contracts import Run, RunPage, Status, WorkerInfo
 from modelshapley.errors import ModelShapleyError
 from modelshapley.units import UnitKind
 
 PAGE_SIZE = 20
 BUSY_MS, IDLE_MS = 1000, 5000
 PICTURES_KEPT = 200
-COLOURS = {
-    Status.QUEUED: "gray",
-    Status.RUNNING: "blue",
-    Status.DONE: "teal",
-    Status.FAILED: "red",
-    Status.CANCELLED: "gray",
-}
+HIDDEN = {"display": "none"}
 
 
-async def layout(api: AsyncClient, search: str = "") -> Any:
-    """List on the left, form on the right; `?task=NAME` chooses a task in it."""
-    task = parse_qs(search.removeprefix("?")).get("task", [None])[-1]
+async def layout(search: str = "") -> Any:
+    """The whole page but the list, which comes by itself; `search`: the query part of the address."""
+    shown = run_filter.parse(search)
+    return html.Section(
+        [
+            html.Div(
+                [
+                    dmc.Title("Runs", order=1, size="h2"),
+                    dcc.Link("Score a model", href=link("/new"), className="button-link"),
+                ],
+                className="page-head",
+            ),
+            html.P(
+                "Each run scores the neurons, heads and layers of one model on one task. "
+                "Open one to see which parts carry the task, and switch them off.",
+                className="quiet",
+            ),
+            _filter(shown),
+            dcc.Interval(id="runs-tick", interval=BUSY_MS),
+            dcc.Store(id="runs-seen"),
+            dcc.Store(id="runs-acted"),
+            dcc.Store(id="runs-filter", data={"search": shown.search, "status": shown.status, "page": shown.page}),
+            html.Div(id="runs-problem", role="alert"),
+            html.Div(id="runs-told", role="status"),
+            html.Div(_skeleton(), id="runs-list"),
+            dmc.Pagination(  # its arrows have no names for screen readers; the numbers have
+                id="runs-page", total=shown.page, value=shown.page, mt="md", withControls=False, style=HIDDEN
+            ),
+        ],
+        className="runs",
+    )
+
+
+def _filter(shown: RunFilter) -> Any:
+    names = {"": "All", DELETED: "deleted"} | {status.value: words.STATUS_WORDS[status] for status in Status}
     return html.Div(
         [
-            html.Section(
-                [
-                    dmc.Title("Runs", order=1, size="h2", mb="xs"),
-                    html.P(
-                        "Each run scores the neurons, heads and layers of one model on one task. "
-                        "Open one to see which parts carry the task, and switch them off.",
-                        className="quiet",
-                    ),
-                    dcc.Interval(id="runs-tick", interval=BUSY_MS),
-                    dcc.Store(id="runs-seen"),
-                    html.Div(id="runs-problem"),
-                    html.Div(_skeleton(), id="runs-list"),
-                    dmc.Pagination(  # its arrows have no names for screen readers; the numbers have
-                        id="runs-page", total=1, value=1, mt="md", withControls=False, style={"display": "none"}
-                    ),
-                ]
+            dmc.TextInput(
+                id="runs-search",
+                value=shown.search,
+                placeholder="Model, task or method",
+                debounce=250,
+                inputProps={"maxLength": run_filter.LONGEST},
+                className="runs-search",
+                **{"aria-label": "Search runs by model, task or method"},
             ),
-            html.Aside(await form.layout(api, task)),
+            dmc.SegmentedControl(
+                id="runs-status",
+                value=shown.status,
+                data=[{"value": status, "label": names[status].capitalize()} for status in STATUSES],
+                size="xs",
+                **{"aria-label": "Show runs that are"},
+            ),
+            html.Span(id="runs-count", className="quiet", role="status"),
         ],
-        className="runs-grid",
+        className="runs-filter",
     )
 
 
 def register(app: Dash, api: AsyncClient) -> None:
-    form.register(app, api)
     pictures: dict[str, str] = {}
+
+    app.clientside_callback(
+        ClientsideFunction("runs", "filter"),
+        Output("runs-filter", "data"),
+        Output("runs-page", "value"),
+        Input("runs-search", "value"),
+        Input("runs-status", "value"),
+        Input("runs-page", "value"),
+        State("runs-filter", "data"),
+    )
 
     @app.callback(
         Output("runs-list", "children"),
         Output("runs-seen", "data"),
+        Output("runs-count", "children"),
         Output("runs-page", "total"),
         Output("runs-page", "style"),
         Output("runs-tick", "interval"),
         Output("runs-problem", "children"),
         Input("runs-tick", "n_intervals"),
-        Input("runs-page", "value"),
-        Input("submitted", "data"),
-        Input({"type": "cancel", "run": ALL}, "n_clicks"),
+        Input("runs-filter", "data"),
+        Input("runs-acted", "data"),
         State("runs-seen", "data"),
     )
-    async def _refresh(_: int, number: int, __: Any, ___: list[int | None], seen: str | None) -> Any:
-        unchanged = [no_update] * 5
+    async def _refresh(_: int, chosen: dict[str, Any], __: Any, seen: str | None) -> Any:
+        wanted = run_filter.of(**chosen)
+        unchanged = [no_update] * 6
         try:
-            # A button that has just been drawn fires too; only one that was clicked carries a number.
-            if isinstance(ctx.triggered_id, dict) and ctx.triggered[0]["value"]:
-                await api.send(client.cancel_run(ctx.triggered_id["run"]))
-            page = await api.send(client.runs(PAGE_SIZE, (number - 1) * PAGE_SIZE))
+            asked: Any = wanted.asked()
+            page = await api.send(client.runs(PAGE_SIZE, (wanted.page - 1) * PAGE_SIZE, **asked))
         except ModelShapleyError as error:
-            return *unchanged, states.failure(error)
-        now = page.model_dump_json() + "".join(words.ago(run.created) for run in page.items)
+            # Runs that were shown stay; their numbers are those of before.
+            return [] if seen is None else no_update, *unchanged[1:], states.trying_again(error)
+        workers, problem = await _workers(api, page)
+        now = _digest(wanted, page, workers)
         if now == seen:
-            return *unchanged, None
+            return *unchanged, problem
         pages = -(-page.total // PAGE_SIZE)
-        style = {} if pages > 1 else {"display": "none"}
+        style = {} if pages > 1 else HIDDEN
         tick = IDLE_MS if all(run.status.ended for run in page.items) else BUSY_MS
-        return await _list(api, page, pictures), now, max(1, pages), style, tick, None
+        count = "" if wanted.everything and not page.total else f"{page.total:,} run{'s' * (page.total != 1)}"
+        return await _list(api, page, wanted, workers, pictures), now, count, max(1, pages), style, tick, problem
+
+    @app.callback(
+        Output("runs-acted", "data"),
+        Output("runs-told", "children"),
+        Input({"type": "run-act", "act": ALL, "run": ALL}, "n_clicks"),
+        Input({"type": "demo", "at": ALL}, "n_clicks"),
+        prevent_initial_call=True,
+    )
+    async def _act(_: list[int | None], __: list[int | None]) -> Any:
+        # A button that has just been drawn fires too; only one that was clicked carries a number.
+        if not isinstance(ctx.triggered_id, dict) or not ctx.triggered[0]["value"]:
+            return no_update, no_update
+        try:
+            told = await _done(api, ctx.triggered_id)
+        except ModelShapleyError as error:
+            return no_update, states.failure(error)
+        return {"act": ctx.triggered_id, "clicks": ctx.triggered[0]["value"]}, told
+
+
+async def _workers(api: AsyncClient, page: RunPage) -> tuple[list[WorkerInfo] | None, Any]:
+    """Who is there to do the open runs, and what to say where nobody can tell."""
+    if all(run.status.ended for run in page.items):
+        return None, None
+    try:
+        return await api.send(client.workers()), None
+    except ModelShapleyError as error:
+        return None, states.trying_again(error)
+
+
+def _digest(wanted: RunFilter, page: RunPage, workers: Sequence[WorkerInfo] | None) -> str:
+    """Equal for lists that look alike."""
+    crew = [(worker.name, worker.current is None) for worker in workers or ()]
+    moments = [words.ago(run.deleted or run.created) for run in page.items]
+    return hashlib.sha256(f"{wanted}{page.model_dump_json()}{moments}{workers is None}{crew}".encode()).hexdigest()
+
+
+async def _done(api: AsyncClient, button: dict[str, str]) -> Any:
+    """Do what a button says; what to tell about it."""
+    if button["type"] == "demo":
+        await api.send(client.submit_run(form.DEMO))
+        return None
+    run_id = button["run"]
+    if button["act"] == "cancel":
+        await api.send(client.cancel_run(run_id))
+        return None
+    if button["act"] == "again":
+        run = await api.send(client.run(run_id))
+        again = await api.send(client.submit_run(run.request()))
+        return _notice(
+            [f"{words.run_title(run)} is queued again. ", dcc.Link("Watch it", href=link(f"/runs/{again.id}"))]
+        )
+    if button["act"] == "delete":
+        run = await api.send(client.delete_run(run_id))
+        # The button that had the focus is gone with its card; the way back takes it.
+        undo = html.Button("Undo", id=act_id("undo", run_id), className="plain-button", autoFocus=True)
+        return _notice([f"{words.run_title(run)} was deleted. ", undo])
+    run = await api.send(client.bring_back_run(run_id))
+    return _notice([f"{words.run_title(run)} is back. ", dcc.Link("Open it", href=link(f"/runs/{run_id}"))])
+
+
+def _notice(told: list[Any]) -> Any:
+    return html.Div(told, className="notice")
 
 
 def _skeleton() -> Any:
     return dmc.Stack([dmc.Skeleton(h=104, radius="md") for _ in range(2)], gap="sm")
 
 
-async def _list(api: AsyncClient, page: RunPage, pictures: dict[str, str]) -> Any:
+async def _list(
+    api: AsyncClient,
+    page: RunPage,
+    wanted: RunFilter,
+    workers: Sequence[WorkerInfo] | None,
+    pictures: dict[str, str],
+) -> Any:
     if not page.total:
+        return _nothing(wanted)
+    if not page.items:
+        return states.state(
+            f"There is no page {wanted.page}",
+            f"{page.total} runs fill fewer pages.",
+            dcc.Link("To the first page", href=link("/")),
+            order=2,
+        )
+    cards = [card(run, await _picture(api, run, pictures), workers) for run in page.items]
+    return dmc.Stack(cards, gap="sm")
+
+
+def _nothing(wanted: RunFilter) -> Any:
+    if wanted.everything:
         return states.state(
             "Nothing scored yet",
             "Score the demo model: a small image classifier, done in seconds.",
             dmc.Button("Score the demo model", id={"type": "demo", "at": "empty"}),
             order=2,
         )
-    return dmc.Stack([_card(run, await _picture(api, run, pictures)) for run in page.items], gap="sm")
+    return states.state("No such runs", nothing_words(wanted), dcc.Link("Show all runs", href=link("/")), order=2)
+
+
+def nothing_words(wanted: RunFilter) -> str:
+    """'No failed run has “vit” in its model, task or methods.'"""
+    kinds = {
+        "": "run",
+        DELETED: "deleted run",
+        Status.QUEUED: "waiting run",
+        Status.RUNNING: "run that is being scored",
+        Status.DONE: "finished run",
+        Status.FAILED: "failed run",
+        Status.CANCELLED: "cancelled run",
+    }
+    kind = kinds[wanted.status]
+    if not wanted.search:
+        return f"There is no {kind}."
+    return f"No {kind} has “{wanted.search}” in its model, task or methods."
 
 
 async def _picture(api: AsyncClient, run: Run, pictures: dict[str, str]) -> str | None:
@@ -121,61 +259,3 @@ async def _picture(api: AsyncClient, run: Run, pictures: dict[str, str]) -> str 
         if len(pictures) > PICTURES_KEPT:
             del pictures[next(iter(pictures))]
     return pictures[run.id]
-
-
-def _card(run: Run, picture: str | None) -> Any:
-    href = link(f"/runs/{run.id}")
-    seen = (
-        html.Img(src=picture, alt="Importance by layer (rows); stronger colour: the task needs it more")
-        if picture
-        else dmc.Text("no map" if run.status.ended else "…", c="dimmed", size="sm")
-    )
-    title = dcc.Link(f"{run.model.partition(':')[2]} on {run.task}", href=href, className="title")
-    badge = dmc.Badge(words.STATUS_WORDS[run.status], color=COLOURS[run.status], variant="light", size="sm")
-    lines: list[Any] = [
-        dmc.Group([title, badge], gap="sm"),
-        html.Div(
-            f"{', '.join(run.methods)} · {', '.join(run.units)} · {words.ago(run.created)}", className="quiet"
-        ),
-    ]
-    if run.error:
-        lines.append(dmc.Text(run.error, c="red", size="sm", mt=4))
-    if not run.status.ended:
-        lines += _progress(run)
-    return dmc.Paper(
-        html.Div(
-            [
-                html.Div(seen, className="run-picture"),
-                html.Div(lines),
-                html.Div(_side(run, href), className="run-side"),
-            ],
-            className="run-card",
-        ),
-        withBorder=True,
-        p="md",
-        radius="md",
-        id=f"run-{run.id}",
-    )
-
-
-def _progress(run: Run) -> list[Any]:
-    share = 100 * run.progress.done / run.progress.total if run.progress.total else 0
-    return [
-        dmc.Progress(value=share, size="sm", mt=8, **{"aria-label": "share of the probe examples scored"}),
-        dmc.Text(words.progress(run), size="sm", c="dimmed", mt=2),
-    ]
-
-
-def _side(run: Run, href: str) -> list[Any]:
-    if run.status is Status.DONE and run.intact is not None:
-        return [
-            html.Div(words.percent(run.intact.accuracy), className="run-figure"),
-            html.Div("intact accuracy", className="quiet"),
-            html.Div(f"{words.percent_interval(run.intact.interval)}, n {run.intact.n}", className="quiet"),
-            dcc.Link("Open the map", href=href),
-        ]
-    if not run.status.ended:
-        label = {"aria-label": f"Cancel {run.model} on {run.task}"}
-        cancel = dmc.Button("Cancel", id={"type": "cancel", "run": run.id}, variant="default", size="xs", **label)
-        return [cancel]
-    return []

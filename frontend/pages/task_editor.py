@@ -202,7 +202,7 @@ def register(app: Dash, api: AsyncClient) -> None:
         except ModelShapleyError as error:
             refused = _refusal(error, clicks)
             return no_update, None if refused else states.failure(error), no_update, refused, False
-        told = [f"Added: {info.title}. ", dcc.Link("Score a model on it", href=link(f"/?task={info.id}"))]
+        told = [f"Added: {info.title}. ", dcc.Link("Score a model on it", href=link(f"/new?task={info.id}"))]
         return f"{info.id} {clicks}", dmc.Alert(told, color="teal", variant="light", mt="md"), None, None, False
 
     @app.callback(

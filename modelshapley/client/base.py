@@ -38,16 +38,14 @@ class Call(Generic[T]):
     read: Callable[[httpx.Response], T]
     params: dict[str, Any] = field(default_factory=dict)
     body: Any = None
-    content: tuple[str, str] | None = None
+    content: tuple[str | bytes, str] | None = None
 
     def request(self, http: httpx.Client | httpx.AsyncClient) -> httpx.Request:
         given = {key: value for key, value in self.params.items() if value is not None}
         if self.content is not None:
-            text, kind = self.content
+            data, kind = self.content
             headers = {"Content-Type": kind}
-            return http.build_request(
-                self.method, ROOT + self.path, params=given, content=text.encode(), headers=headers
-            )
+            return http.build_request(self.method, ROOT + self.path, params=given, content=data, headers=headers)
         return http.build_request(self.method, ROOT + self.path, params=given, json=self.body)
 
 

@@ -8,19 +8,27 @@ from modelshapley.client.base import Call, as_
 from modelshapley.contracts import (
     ArchitectureInfo,
     CheckRequest,
+    Estimate,
+    Failure,
     Faithfulness,
     Group,
     GroupRequest,
     Harm,
     Health,
+    Limits,
     MapData,
     MethodInfo,
     ModelInfo,
+    QueueInfo,
     Run,
     RunPage,
     RunRequest,
+    Status,
     Trial,
     TrialRequest,
+    Upload,
+    UploadedFile,
+    UploadRequest,
     WorkerInfo,
 )
 from modelshapley.tasks.details import TrialDetails, UnitExamples, UnitExamplesRequest
@@ -35,8 +43,16 @@ def health() -> Call[Health]:
     return Call("GET", "/health", as_(Health))
 
 
+def limits() -> Call[Limits]:
+    return Call("GET", "/limits", as_(Limits))
+
+
 def models() -> Call[list[ModelInfo]]:
     return Call("GET", "/models", as_(list[ModelInfo]))
+
+
+def hub_model(name: str) -> Call[ModelInfo]:
+    return Call("GET", "/models/hub", as_(ModelInfo), params={"name": name})
 
 
 def architectures() -> Call[list[ArchitectureInfo]]:
@@ -84,12 +100,27 @@ def workers() -> Call[list[WorkerInfo]]:
     return Call("GET", "/workers", as_(list[WorkerInfo]))
 
 
+def queues() -> Call[list[QueueInfo]]:
+    return Call("GET", "/queues", as_(list[QueueInfo]))
+
+
+def failures(limit: int = 20) -> Call[list[Failure]]:
+    return Call("GET", "/failures", as_(list[Failure]), params={"limit": limit})
+
+
 def submit_run(request: RunRequest) -> Call[Run]:
     return Call("POST", "/runs", as_(Run), body=request.model_dump(mode="json", exclude_unset=True))
 
 
-def runs(limit: int = 20, offset: int = 0) -> Call[RunPage]:
-    return Call("GET", "/runs", as_(RunPage), params={"limit": limit, "offset": offset})
+def estimate_run(request: RunRequest) -> Call[Estimate]:
+    return Call("POST", "/runs/estimate", as_(Estimate), body=request.model_dump(mode="json", exclude_unset=True))
+
+
+def runs(
+    limit: int = 20, offset: int = 0, search: str = "", status: Status | None = None, deleted: bool = False
+) -> Call[RunPage]:
+    params = {"limit": limit, "offset": offset, "search": search or None, "status": status}
+    return Call("GET", "/runs", as_(RunPage), params=params | {"deleted": deleted or None})
 
 
 def run(run_id: str) -> Call[Run]:
@@ -98,6 +129,14 @@ def run(run_id: str) -> Call[Run]:
 
 def cancel_run(run_id: str) -> Call[Run]:
     return Call("DELETE", f"/runs/{run_id}", as_(Run))
+
+
+def delete_run(run_id: str) -> Call[Run]:
+    return Call("PUT", f"/runs/{run_id}/deleted", as_(Run))
+
+
+def bring_back_run(run_id: str) -> Call[Run]:
+    return Call("DELETE", f"/runs/{run_id}/deleted", as_(Run))
 
 
 def importance_map(
@@ -165,6 +204,31 @@ def add_group(request: GroupRequest) -> Call[Group]:
 
 def drop_group(group_id: str) -> Call[None]:
     return Call("DELETE", f"/groups/{group_id}", lambda _: None)
+
+
+def begin_upload(request: UploadRequest) -> Call[Upload]:
+    return Call("POST", "/uploads", as_(Upload), body=request.model_dump(mode="json"))
+
+
+def uploads() -> Call[list[Upload]]:
+    return Call("GET", "/uploads", as_(list[Upload]))
+
+
+def upload(upload_id: str) -> Call[Upload]:
+    return Call("GET", f"/uploads/{upload_id}", as_(Upload))
+
+
+def add_piece(upload_id: str, name: str, offset: int, piece: bytes) -> Call[UploadedFile]:
+    path, content = f"/uploads/{upload_id}/files/{name}", (piece, "application/octet-stream")
+    return Call("PUT", path, as_(UploadedFile), params={"offset": offset}, content=content)
+
+
+def finish_upload(upload_id: str) -> Call[ModelInfo]:
+    return Call("POST", f"/uploads/{upload_id}/finish", as_(ModelInfo))
+
+
+def drop_upload(upload_id: str) -> Call[None]:
+    return Call("DELETE", f"/uploads/{upload_id}", lambda _: None)
 
 
 def submit_trial(request: TrialRequest) -> Call[Trial]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, Self, TypeVar
 from urllib.parse import quote
@@ -13,23 +13,30 @@ from httpx_sse import ServerSentEvent, connect_sse
 
 from modelshapley.client import calls
 from modelshapley.client.base import ROOT, Call, headers_of, problem_of, read, unreachable
+from modelshapley.client.uploading import upload_folder
 from modelshapley.contracts import (
     ArchitectureInfo,
+    Estimate,
+    Failure,
     Faithfulness,
     Group,
     GroupRequest,
     Harm,
     Health,
+    Limits,
     MapData,
     MethodInfo,
     ModelInfo,
+    QueueInfo,
     Run,
     RunEvent,
     RunPage,
     RunRequest,
+    Status,
     Trial,
     TrialEvent,
     TrialRequest,
+    Upload,
     WorkerInfo,
 )
 from modelshapley.errors import ModelShapleyError
@@ -74,8 +81,16 @@ class Client:
     def health(self) -> Health:
         return self.send(calls.health())
 
+    def limits(self) -> Limits:
+        """What the server allows."""
+        return self.send(calls.limits())
+
     def models(self) -> list[ModelInfo]:
         return self.send(calls.models())
+
+    def hub_model(self, name: str) -> ModelInfo:
+        """A model of the hub, OWNER/NAME or OWNER/NAME@REVISION; its `id` is pinned to a commit."""
+        return self.send(calls.hub_model(name))
 
     def architectures(self) -> list[ArchitectureInfo]:
         return self.send(calls.architectures())
@@ -116,17 +131,44 @@ class Client:
     def workers(self) -> list[WorkerInfo]:
         return self.send(calls.workers())
 
+    def queues(self) -> list[QueueInfo]:
+        """How many jobs wait."""
+        return self.send(calls.queues())
+
+    def failures(self, limit: int = 20) -> list[Failure]:
+        """What failed lately, newest first."""
+        return self.send(calls.failures(limit))
+
     def submit_run(self, request: RunRequest) -> Run:
         return self.send(calls.submit_run(request))
 
-    def runs(self, limit: int = 20, offset: int = 0) -> RunPage:
-        return self.send(calls.runs(limit, offset))
+    def estimate_run(self, request: RunRequest) -> Estimate:
+        """What a run would take, without queueing it."""
+        return self.send(calls.estimate_run(request))
+
+    def runs(
+        self,
+        limit: int = 20,
+        offset: int = 0,
+        search: str = "",
+        status: Status | None = None,
+        deleted: bool = False,
+    ) -> RunPage:
+        """`search`: words that must be in model, task or methods; `deleted`: those that can be brought back."""
+        return self.send(calls.runs(limit, offset, search, status, deleted))
 
     def run(self, run_id: str) -> Run:
         return self.send(calls.run(run_id))
 
     def cancel_run(self, run_id: str) -> Run:
         return self.send(calls.cancel_run(run_id))
+
+    def delete_run(self, run_id: str) -> Run:
+        """Out of the lists; :meth:`bring_back_run` undoes it for as long as `limits` says."""
+        return self.send(calls.delete_run(run_id))
+
+    def bring_back_run(self, run_id: str) -> Run:
+        return self.send(calls.bring_back_run(run_id))
 
     def importance_map(
         self,
@@ -204,6 +246,24 @@ class Client:
 
     def drop_group(self, group_id: str) -> None:
         self.send(calls.drop_group(group_id))
+
+    def uploads(self) -> list[Upload]:
+        """Models on their way to the server."""
+        return self.send(calls.uploads())
+
+    def drop_upload(self, upload_id: str) -> None:
+        self.send(calls.drop_upload(upload_id))
+
+    def upload_model(
+        self, folder: Path, name: str | None = None, told: Callable[[int, int], None] = lambda done, total: None
+    ) -> ModelInfo:
+        """Send a folder of config.json, safetensors and tokenizer files; it becomes `local:<name>`.
+
+        name: the folder's own by default. told: is called with the bytes that are there, and all. After it broke,
+        another call goes on where it was. Other files of the folder stay behind. Raises ApiError where the server
+        refuses it.
+        """
+        return upload_folder(self.send, folder, name or folder.resolve().name, told)
 
     def submit_trial(self, request: TrialRequest) -> Trial:
         return self.send(calls.submit_trial(request))

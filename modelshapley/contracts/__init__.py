@@ -2,17 +2,21 @@
 
 from modelshapley.contracts.about import (
     ArchitectureInfo,
+    Failure,
     Health,
     Layout,
+    Limits,
     MethodInfo,
     ModelInfo,
     ParameterInfo,
+    QueueInfo,
     Warm,
     WarmModel,
     WarmProbes,
     WorkerInfo,
 )
 from modelshapley.contracts.base import MAX_UNITS_OFF, Contract, Dtype, Harm, Interval, Modality, Status
+from modelshapley.contracts.estimates import Estimate, Memory, Pace
 from modelshapley.contracts.events import RunEvent, TrialEvent
 from modelshapley.contracts.faithfulness import (
     Agreement,
@@ -29,6 +33,7 @@ from modelshapley.contracts.faithfulness import (
 from modelshapley.contracts.problems import FieldError, Problem
 from modelshapley.contracts.runs import Effort, MapData, MapLink, Measured, Progress, Run, RunPage, RunRequest
 from modelshapley.contracts.trials import Comparison, Group, GroupRequest, Off, Pair, Trial, TrialRequest
+from modelshapley.contracts.uploads import Upload, UploadedFile, UploadFile, UploadRequest
 
 __all__ = [
     "MAX_UNITS_OFF",
@@ -42,6 +47,8 @@ __all__ = [
     "Dtype",
     "Efficiency",
     "Effort",
+    "Estimate",
+    "Failure",
     "Faithfulness",
     "FieldError",
     "Group",
@@ -52,17 +59,21 @@ __all__ = [
     "Interval",
     "KindFaithfulness",
     "Layout",
+    "Limits",
     "MapData",
     "MapLink",
     "Measured",
+    "Memory",
     "MethodInfo",
     "Modality",
     "ModelInfo",
     "Off",
+    "Pace",
     "Pair",
     "ParameterInfo",
     "Problem",
     "Progress",
+    "QueueInfo",
     "RandomCurve",
     "Run",
     "RunEvent",
@@ -72,6 +83,10 @@ __all__ = [
     "Trial",
     "TrialEvent",
     "TrialRequest",
+    "Upload",
+    "UploadFile",
+    "UploadRequest",
+    "UploadedFile",
     "Warm",
     "WarmModel",
     "WarmProbes",

@@ -21,6 +21,18 @@ class Health(Contract):
     version: str
 
 
+class Limits(Contract):
+    """What a server allows. max_body_bytes: of one request; max_upload_bytes: of an uploaded model, with files of
+    names like upload_files; deleted_kept_hours: time to bring a deleted run back.
+    """
+
+    max_body_bytes: int
+    max_upload_bytes: int
+    upload_files: list[str]
+    deleted_kept_hours: float
+    hub: bool = Field(description="whether models of the Hugging Face hub may be named")
+
+
 class Layout(Contract):
     """What a model's shapes leave open.
 
@@ -118,12 +130,15 @@ class WarmProbes(Contract):
 
 
 class Warm(Contract):
-    """What a worker keeps between jobs, and how much it may keep; bytes."""
+    """What a worker keeps between jobs, and how much it may keep; bytes. memory: of its whole device."""
 
     models: list[WarmModel] = []
     probes: list[WarmProbes] = []
     model_budget: int
     probe_budget: int
+    device: str | None = Field(default=None, examples=["cpu", "cuda"])
+    dtype: str | None = Field(default=None, description="of the weights it loads")
+    memory: int | None = None
 
 
 class WorkerInfo(Contract):
@@ -139,3 +154,22 @@ class WorkerInfo(Contract):
     host: str | None = None
     last_heartbeat: datetime | None = None
     warm: Warm | None = Field(default=None, description="what it keeps; null before it has told")
+
+
+class QueueInfo(Contract):
+    """Jobs that wait for a worker; a run in shards is one for each."""
+
+    name: Literal["trials", "runs", "checks"]
+    waiting: int
+
+
+class Failure(Contract):
+    """id: of the run or trial that failed, of a check of maps, its run's. at: when that ended."""
+
+    kind: Literal["run", "trial", "check"]
+    id: str
+    run: str
+    model: str
+    task: str
+    error: str
+    at: datetime

@@ -63,6 +63,7 @@ class Progress(Contract):
     done: NonNegativeInt
     total: NonNegativeInt
     eta_s: float | None = None
+    rate: float | None = Field(default=None, description="examples a second, over all shards in hand")
 
 
 class MapLink(Contract):
@@ -118,6 +119,11 @@ class Run(Contract):
     created: datetime
     started: datetime | None = None
     finished: datetime | None = None
+    deleted: datetime | None = Field(default=None, description="when it was deleted; it can be brought back")
+
+    def request(self) -> RunRequest:
+        """What was asked for, to ask for it again."""
+        return RunRequest.model_validate(self.model_dump(include=set(RunRequest.model_fields)))
 
 
 class RunPage(Contract):

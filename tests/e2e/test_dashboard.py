@@ -68,6 +68,7 @@ def test_submit_wait_click_a_head_and_read_the_accuracy(page: Page, start_server
     server = start_server()
     page.goto(server.url)
     expect(page.get_by_text("Nothing scored yet")).to_be_visible()
+    page.get_by_role("link", name="Score a model").click()
     page.get_by_role("button", name="Score", exact=True).click()
     page.get_by_role("link", name="Watch it").click()
     expect_map(page, timeout=60_000)
@@ -193,7 +194,7 @@ def test_hovering_tells_unit_score_error_and_rank(
 
 
 def test_the_form_is_checked_as_it_is_filled_in(page: Page, server: Server, digits_run: Run) -> None:
-    page.goto(server.url)
+    page.goto(f"{server.url}/new")
     button = page.get_by_role("button", name="Score", exact=True)
     expect(button).to_be_enabled()
     page.locator("#form-limit").fill("0")

@@ -219,7 +219,7 @@ def test_a_run_per_class_tells_what_was_left_out(page: Page, house: Server) -> N
     (folder / "1.png").write_bytes(b"no picture")
     with Client(house.url) as api:
         api.add_task(SHADES)
-    page.goto(f"{house.url}/?task=shades")
+    page.goto(f"{house.url}/new?task=shades")
     expect(page.locator("#form-task")).to_have_value("shades")
     page.locator("#form-model").click()
     page.get_by_role("option", name="local:vit").click()
