@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import dash_mantine_components as dmc
 from dash import dcc, html
 
-from frontend import words
+from frontend import address, words
 from frontend.links import link
+from frontend.verdict import Verdict
 from modelshapley.contracts import Run, Status, WorkerInfo
+from modelshapley.units import UnitKind
 
 COLOURS = {
     Status.QUEUED: "gray",
@@ -22,7 +25,16 @@ COLOURS = {
 START_ONE = "modelshapley worker"
 
 
-def card(run: Run, picture: str | None, workers: Sequence[WorkerInfo] | None) -> Any:
+@dataclass(frozen=True)
+class Trust:
+    """What was found of the first method's map of one kind of unit, for the card."""
+
+    verdict: Verdict
+    method: str
+    unit: UnitKind
+
+
+def card(run: Run, picture: str | None, workers: Sequence[WorkerInfo] | None, trust: Trust | None = None) -> Any:
     """workers: those that are alive; None where nobody knows."""
     seen = (
         html.Img(src=picture, alt="Importance by layer (rows); stronger colour: the task needs it more")
@@ -33,7 +45,7 @@ def card(run: Run, picture: str | None, workers: Sequence[WorkerInfo] | None) ->
         html.Div(
             [
                 html.Div(seen, className="run-picture"),
-                html.Div(_told(run, workers), className="run-words"),
+                html.Div(_told(run, workers, trust), className="run-words"),
                 html.Div(_side(run), className="run-side"),
             ],
             className="run-card",
@@ -45,7 +57,7 @@ def card(run: Run, picture: str | None, workers: Sequence[WorkerInfo] | None) ->
     )
 
 
-def _told(run: Run, workers: Sequence[WorkerInfo] | None) -> list[Any]:
+def _told(run: Run, workers: Sequence[WorkerInfo] | None, trust: Trust | None) -> list[Any]:
     title = dcc.Link(words.run_title(run), href=link(f"/runs/{run.id}"), className="title")
     badge = dmc.Badge(words.STATUS_WORDS[run.status], color=COLOURS[run.status], variant="light", size="sm")
     when = f"deleted {words.ago(run.deleted)}" if run.deleted else words.ago(run.created)
@@ -55,7 +67,26 @@ def _told(run: Run, workers: Sequence[WorkerInfo] | None) -> list[Any]:
         told.append(dmc.Text(run.error, c="red", size="sm", mt=4))
     if not run.status.ended:
         told += _progress(run, workers)
+    if trust is not None:
+        told.append(_mark(run, trust))
     return told
+
+
+def _mark(run: Run, trust: Trust) -> Any:
+    """How far its map may be believed: a shape and a word, and the way to the reasons."""
+    mark = trust.verdict.mark
+    return html.Div(
+        [
+            f"Map of {words.PLURALS[trust.unit]}: ",
+            dcc.Link(
+                f"{mark.shape} {mark.value}",
+                href=address.trust(run.id, trust.method, trust.unit),
+                className=f"mark-{mark.name.lower()}",
+                title=trust.verdict.sentence,
+            ),
+        ],
+        className="run-mark",
+    )
 
 
 def _progress(run: Run, workers: Sequence[WorkerInfo] | None) -> list[Any]:

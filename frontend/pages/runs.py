@@ -12,8 +12,9 @@ from dash import ALL, ClientsideFunction, Dash, Input, Output, State, ctx, dcc, 
 from frontend import figures, run_filter, words
 from frontend.links import link
 from frontend.pages import form, states
-from frontend.pages.run_card import act_id, card
+from frontend.pages.run_card import Trust, act_id, card
 from frontend.run_filter import DELETED, STATUSES, RunFilter
+from frontend.verdict import verdict
 from modelshapley import client
 from modelshapley.client import AsyncClient
 from modelshapley.contracts import Run, RunPage, Status, WorkerInfo
@@ -87,6 +88,7 @@ def _filter(shown: RunFilter) -> Any:
 
 def register(app: Dash, api: AsyncClient) -> None:
     pictures: dict[str, str] = {}
+    trusts: dict[str, Trust] = {}
 
     app.clientside_callback(
         ClientsideFunction("runs", "filter"),
@@ -128,7 +130,8 @@ def register(app: Dash, api: AsyncClient) -> None:
         style = {} if pages > 1 else HIDDEN
         tick = IDLE_MS if all(run.status.ended for run in page.items) else BUSY_MS
         count = "" if wanted.everything and not page.total else f"{page.total:,} run{'s' * (page.total != 1)}"
-        return await _list(api, page, wanted, workers, pictures), now, count, max(1, pages), style, tick, problem
+        shown = await _list(api, page, wanted, workers, pictures, trusts)
+        return shown, now, count, max(1, pages), style, tick, problem
 
     @app.callback(
         Output("runs-acted", "data"),
@@ -203,6 +206,7 @@ async def _list(
     wanted: RunFilter,
     workers: Sequence[WorkerInfo] | None,
     pictures: dict[str, str],
+    trusts: dict[str, Trust],
 ) -> Any:
     if not page.total:
         return _nothing(wanted)
@@ -213,7 +217,10 @@ async def _list(
             dcc.Link("To the first page", href=link("/")),
             order=2,
         )
-    cards = [card(run, await _picture(api, run, pictures), workers) for run in page.items]
+    cards = [
+        card(run, await _picture(api, run, pictures), workers, await _trust(api, run, trusts))
+        for run in page.items
+    ]
     return dmc.Stack(cards, gap="sm")
 
 
@@ -243,6 +250,26 @@ def nothing_words(wanted: RunFilter) -> str:
     if not wanted.search:
         return f"There is no {kind}."
     return f"No {kind} has “{wanted.search}” in its model, task or methods."
+
+
+async def _trust(api: AsyncClient, run: Run, trusts: dict[str, Trust]) -> Trust | None:
+    """The verdict on the first method's map of heads (or what there is); kept once its check has ended."""
+    if run.status is not Status.DONE or run.checks is None:
+        return None
+    key = f"{run.id} {run.checks.value}"
+    if key in trusts:
+        return trusts[key]
+    kind = next(k for k in (UnitKind.HEAD, *UnitKind) if k in run.units)
+    try:
+        report = await api.send(client.faithfulness(run.id))
+    except ModelShapleyError:
+        return None  # as for the picture
+    found = Trust(verdict(report, run.methods[0], kind), run.methods[0], kind)
+    if run.checks.ended:
+        trusts[key] = found
+        if len(trusts) > PICTURES_KEPT:
+            del trusts[next(iter(trusts))]
+    return found
 
 
 async def _picture(api: AsyncClient, run: Run, pictures: dict[str, str]) -> str | None:
