@@ -27,7 +27,9 @@ class Kept(Generic[Answer]):
 
     def found(self, identifier: str) -> Answer:
         """Raises NotFound."""
-        return self._kind.model_validate_json(read(self._redis, self._key(identifier), self._noun))
+        return self._kind.model_validate_json(
+            read(self._redis, self._key(identifier), f"{self._noun} {identifier!r}")
+        )
 
     def _key(self, identifier: str) -> str:
         return f"modelshapley:kept:{self._kind.__name__}:{identifier}"
@@ -37,7 +39,7 @@ class TaskChecks(Kept[TaskCheck]):
     """Looks at tasks before a run; what was asked is no part of the answer, and kept beside it."""
 
     def __init__(self, redis: Redis) -> None:
-        super().__init__(redis, "check of a task", TaskCheck)
+        super().__init__(redis, "check", TaskCheck)
 
     def ask(self, identifier: str, request: TaskCheckRequest) -> TaskCheck:
         self._redis.set(self._asked(identifier), request.model_dump_json(exclude_unset=True), ex=KEPT_S)
@@ -47,7 +49,9 @@ class TaskChecks(Kept[TaskCheck]):
 
     def request(self, identifier: str) -> TaskCheckRequest:
         """What was asked. Raises NotFound."""
-        return TaskCheckRequest.model_validate_json(read(self._redis, self._asked(identifier), self._noun))
+        return TaskCheckRequest.model_validate_json(
+            read(self._redis, self._asked(identifier), f"{self._noun} {identifier!r}")
+        )
 
     def _asked(self, identifier: str) -> str:
         return f"{self._key(identifier)}:request"
@@ -66,5 +70,5 @@ def read(redis: Redis, key: str, noun: str) -> bytes:
     """Raises NotFound."""
     data: bytes | None = redis.get(key)  # type: ignore[assignment]  # the client is not asynchronous
     if data is None:
-        raise NotFound(f"There is no such {noun} (any more): it is kept for an hour; ask again.")
+        raise NotFound(f"There is no {noun} (any more): it is kept for an hour; ask again.")
     return data
