@@ -5,7 +5,7 @@ the real ones. For each, medians:
 `first_paint_ms`: from the start of a warm navigation until the heatmap is drawn;
 `wire_kb`: what such a load brings over the wire, compressed;
 `zoom_ms`: from a press on a button of the zoom until the new cells are drawn;
-`toggle_to_paint_ms`: from a click on a cell until its mark is painted;
+`toggle_to_paint_ms`: from a click on a cell until its mark is painted; `toggles_lost`: clicks that never were;
 `heap_ratio`: the page's JavaScript heap after 200 toggles by that after 50, both after a collection;
 `js_mb`: all scripts of a cold load, not compressed.
 """
@@ -120,15 +120,18 @@ def zoom_ms(page: Page, button: str) -> float:
     return float(page.evaluate(script, button))
 
 
-def toggle_ms(page: Page, place: int) -> float:
-    """A click of the mouse on a head; the marks' canvas counts its cells as it is painted."""
+def toggle_ms(page: Page, place: int) -> float | None:
+    """A click of the mouse on a head; the marks' canvas counts its cells as it is painted. None: it never was."""
     watch = """() => {
         const canvas = document.getElementById('marks'), before = canvas.dataset.cells;
         window.toggled = new Promise(done => {
             window.addEventListener('mousedown', () => {
                 const began = performance.now();
-                const look = () => canvas.dataset.cells !== before
-                    ? done(performance.now() - began) : requestAnimationFrame(look);
+                const look = () => {
+                    const now = performance.now();
+                    if (canvas.dataset.cells !== before) done(now - began);
+                    else now - began > 3000 ? done(null) : requestAnimationFrame(look);
+                };
                 look();
             }, { once: true, capture: true });
         });
@@ -138,7 +141,8 @@ def toggle_ms(page: Page, place: int) -> float:
     }"""
     left, width, top, _ = page.evaluate(watch)
     page.mouse.click(left + width * ((place * 7 % 31) + 0.5) / 31, top + 5 + 16 * (place // 31 % 20))
-    return float(page.evaluate("() => window.toggled"))
+    found: float | None = page.evaluate("() => window.toggled")
+    return found
 
 
 def heap(cdp: CDPSession) -> float:
@@ -173,7 +177,8 @@ def measure(page: Page, cdp: CDPSession, url: str) -> dict[str, Any]:
         "first_paint_ms": round(statistics.median(paints)),
         "wire_kb": round(statistics.median(warm)),
         "zoom_ms": round(statistics.median(zooms)),
-        "toggle_to_paint_ms": round(statistics.median(toggles), 1),
+        "toggle_to_paint_ms": round(statistics.median(t for t in toggles if t is not None), 1),
+        "toggles_lost": sum(t is None for t in toggles),
         "heap_ratio": round(heaps[TOGGLES] / heaps[50], 2),
         "heap_mb": round(heaps[TOGGLES] / 1e6),
         "js_mb": round(scripts / 1e6, 2),

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,8 +62,8 @@ class Server:
 StartServer = Callable[..., Server]
 
 
-@pytest.fixture(scope="session")
-def start_server(tmp_path_factory: pytest.TempPathFactory, prepared_data: Path) -> Iterator[StartServer]:
+@contextmanager
+def starting(tmp_path_factory: pytest.TempPathFactory, prepared_data: Path) -> Iterator[StartServer]:
     """A function that starts `modelshapley up` on a free port; what it started is stopped at the end."""
     started: list[Server] = []
 
@@ -87,16 +88,28 @@ def start_server(tmp_path_factory: pytest.TempPathFactory, prepared_data: Path) 
         started.append(server)
         return server
 
-    yield start
-    for server in started:
-        if server.process.poll() is None:
-            server.stop()
+    try:
+        yield start
+    finally:
+        alive = [server.process for server in started if server.process.poll() is None]
+        for process in alive:  # all at once: a worker ends what it has in hand first
+            process.terminate()
+        for process in alive:
+            process.wait(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def start_server(tmp_path_factory: pytest.TempPathFactory, prepared_data: Path) -> Iterator[StartServer]:
+    """Servers of one file of tests: each takes half a gigabyte, so that not all files' can stay."""
+    with starting(tmp_path_factory, prepared_data) as start:
+        yield start
 
 
 @pytest.fixture(scope="session")
-def server(start_server: StartServer) -> Server:
+def server(tmp_path_factory: pytest.TempPathFactory, prepared_data: Path) -> Iterator[Server]:
     """One server with one worker, shared by the tests that only use it."""
-    return start_server()
+    with starting(tmp_path_factory, prepared_data) as start:
+        yield start()
 
 
 @pytest.fixture(scope="session")

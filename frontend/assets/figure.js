@@ -222,11 +222,14 @@
     frame.addEventListener("blur", () => { cursor = null; MS.paint(); });
   }
 
-  /* Draw the map, or draw it anew. The library of figures may still be on its way. */
-  MS.render = function (figure, tries = 0) {
+  /* Draw the map, or draw it anew. The library of figures may still be on its way; of several figures that wait for
+     it the newest is drawn. */
+  let waiting = null;
+  MS.render = function (figure) {
+    clearTimeout(waiting);
     const graph = document.querySelector("#map > div");
     if (!window.Plotly || !graph) {
-      if (tries < 600) requestAnimationFrame(() => MS.render(figure, tries + 1));
+      waiting = setTimeout(() => MS.render(figure), 30);
       return;
     }
     const fresh = !graph._fullLayout;
