@@ -17,7 +17,7 @@ from tests.conftest import Server, StartServer
 
 CELL = """([panel, row, column]) => {
   const graph = document.querySelector('#map .js-plotly-plot'), layout = graph._fullLayout;
-  graph.scrollIntoView({ block: 'nearest' });
+  graph.scrollIntoView({ block: 'center' });  // clear of the bar that stays
   const n = panel ? String(panel + 1) : '', x = layout['xaxis' + n], y = layout['yaxis' + n];
   const box = graph.getBoundingClientRect();
   return [box.left + x._offset + x.l2p(column), box.top + y._offset + y.l2p(row)];
