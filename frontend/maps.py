@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+from frontend.map_files import fetched
 from frontend.planes import Plane
-from modelshapley import client
 from modelshapley.client import AsyncClient
 from modelshapley.importance import ImportanceMap
 from modelshapley.units import UnitKind
@@ -24,9 +24,7 @@ class Maps:
         """label: of one class of examples. Raises ModelShapleyError."""
         key = (run_id, method, kind, label)
         if key not in self._held:
-            # As safetensors: 2 million units as JSON would take seconds to write and read.
-            data = await self._api.send(client.map_file(run_id, method, kind, "safetensors", label))
-            self._held[key] = plane(run_id, ImportanceMap.from_bytes(data), kind)
+            self._held[key] = plane(run_id, await fetched(self._api, *key), kind)
         self._held.move_to_end(key)
         while len(self._held) > 1 and sum(held.scores.nbytes * 3 for held in self._held.values()) > KEPT_BYTES:
             self._held.popitem(last=False)

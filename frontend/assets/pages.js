@@ -1,6 +1,5 @@
 /* Client-side callbacks of the pages Trust and Compare. */
 (function () {
-  const MS = (window.modelShapley = window.modelShapley || {});
   const dc = (window.dash_clientside = window.dash_clientside || {});
 
   /* The address bar holds what is seen; the page itself stays as it is. */
@@ -10,7 +9,6 @@
   }
 
   dc.pages = {
-    plain: (figure, _theme) => MS.draw(figure),
     hold: (query) => (query ? hold(query) : dc.no_update),
     trustAddress: (method, unit) => hold(`?method=${encodeURIComponent(method)}&unit=${unit}`),
   };

@@ -25,7 +25,7 @@ def graph(name: str, figure: dict[str, Any], words: str) -> Any:
 
 def register(app: Dash) -> None:
     app.clientside_callback(
-        ClientsideFunction("pages", "plain"),
+        ClientsideFunction("page", "plain"),
         Output({"type": "graph", "name": MATCH}, "figure"),
         Input({"type": "figure", "name": MATCH}, "data"),
         Input("theme", "data"),
