@@ -2,8 +2,9 @@
 
 Maps are made up (random scores), of 80 layers x 28,672 neurons and 126 x 53,248; server, page and browser are
 the real ones. For each, medians:
-`first_paint_ms`: from the start of a warm navigation until the heatmap is drawn;
-`wire_kb`: what such a load brings over the wire, compressed;
+`first_paint_ms`: from the start of a navigation until the heatmap is drawn, the browser knowing this map;
+`first_look_ms`: the same for colours that nobody has asked for yet, so that the server draws them;
+`wire_kb`: what a first visit brings over the wire beside scripts, compressed; `again_kb`: what the next ones do;
 `zoom_ms`: from a press on a button of the zoom until the new cells are drawn;
 `toggle_to_paint_ms`: from a click on a cell until its mark is painted; `toggles_lost`: clicks that never were;
 `heap_ratio`: the page's JavaScript heap after 200 toggles by that after 50, both after a collection;
@@ -34,7 +35,8 @@ from modelshapley.importance import ImportanceMap
 from modelshapley.units import UnitKind
 
 SHAPES = {"80 x 28672": (80, 64, 28_672), "126 x 53248": (126, 128, 53_248)}
-LOADS, TOGGLES = 7, 200
+LOADS, TOGGLES = 9, 200
+LOOKS = ["share", "percentile", "log", "share,log"]
 DRAWN = "document.querySelector('#map .heatmaplayer image') && document.getElementById('marks').dataset.cells"
 ARGUMENTS = [
     "--no-sandbox",
@@ -82,7 +84,7 @@ class Wire:
     """Bytes that come over the wire, and the size of scripts."""
 
     def __init__(self, cdp: CDPSession) -> None:
-        self.bytes = self.script_bytes = 0
+        self.bytes = self.wire_of_scripts = self.script_bytes = 0
         self._scripts: set[str] = set()
         cdp.on("Network.responseReceived", self._received)
         cdp.on("Network.dataReceived", self._data)
@@ -99,6 +101,8 @@ class Wire:
 
     def _finished(self, event: dict[str, Any]) -> None:
         self.bytes += int(event["encodedDataLength"])
+        if event["requestId"] in self._scripts:
+            self.wire_of_scripts += int(event["encodedDataLength"])
 
 
 def paint_ms(page: Page, url: str) -> float:
@@ -156,13 +160,19 @@ def measure(page: Page, cdp: CDPSession, url: str) -> dict[str, Any]:
     cold = Wire(cdp)
     paint_ms(page, url)
     page.wait_for_timeout(3000)
-    scripts = cold.script_bytes
+    scripts, first_visit = cold.script_bytes, (cold.bytes - cold.wire_of_scripts) / 1000
     warm, paints = [], []
     for _ in range(LOADS):
         before = cold.bytes
         paints.append(paint_ms(page, url))
         page.wait_for_timeout(1500)
         warm.append((cold.bytes - before) / 1000)
+    looks = []
+    for look in LOOKS:
+        looks.append(paint_ms(page, f"{url}?look={look}"))
+        page.wait_for_timeout(1500)
+    paint_ms(page, url)
+    page.wait_for_timeout(1500)
     zooms = []
     for button in ["zoom-in", "zoom-in", "zoom-in", "zoom-right", "zoom-in", "zoom-all"] * 2:
         zooms.append(zoom_ms(page, button))
@@ -175,7 +185,9 @@ def measure(page: Page, cdp: CDPSession, url: str) -> dict[str, Any]:
             heaps[number] = heap(cdp)
     return {
         "first_paint_ms": round(statistics.median(paints)),
-        "wire_kb": round(statistics.median(warm)),
+        "first_look_ms": round(statistics.median(looks)),
+        "wire_kb": round(first_visit),
+        "again_kb": round(statistics.median(warm)),
         "zoom_ms": round(statistics.median(zooms)),
         "toggle_to_paint_ms": round(statistics.median(t for t in toggles if t is not None), 1),
         "toggles_lost": sum(t is None for t in toggles),

@@ -15,6 +15,8 @@ from frontend.display import PLAIN, Display
 from frontend.display import parse as parse_display
 from frontend.display import write as write_display
 from frontend.links import link
+from modelshapley.contracts import Run
+from modelshapley.methods import reading_of
 from modelshapley.units import OFF, Deactivation, Treatment, UnitKind
 
 TRUST_PATH = re.compile(r"^/runs/([0-9A-Za-z_-]{1,64})/trust/?$")
@@ -93,6 +95,16 @@ def parse(search: str) -> View:
         display = PLAIN
         unclear.append(f"look={_clipped(str(error))}")
     return View(query.get("method"), kind, off, tuple(unclear), treatment, display, query.get("class"))
+
+
+def shown(run: Run, view: View) -> View:
+    """The map that `view` is of: its method and class, or those shown where it names none or one there is not."""
+    known = view.method is not None and reading_of(view.method, run.methods) is not None
+    return View(
+        method=view.method if known else run.methods[0],
+        display=view.display,
+        label=view.label if view.label in run.classes else None,
+    )
 
 
 def write(run: str, view: View) -> str:

@@ -9,8 +9,9 @@ import dash_mantine_components as dmc
 from dash import Dash, Input, Output, State, dcc, html, no_update
 from fastapi import FastAPI
 
-from frontend import address, report_route
+from frontend import address, figure_route, report_route
 from frontend.links import inner, link, serve_under
+from frontend.maps import Maps
 from frontend.pages import compare, drawing, states, trust_page
 from frontend.pages import deleted as deleted_page
 from frontend.pages import map as map_page
@@ -45,7 +46,9 @@ def attach(root: FastAPI, api: AsyncClient, path: str = "") -> Dash:
     path: what browsers ask for it under, '/lab/shapley', say.
     """
     serve_under(path)
+    maps = Maps(api)
     report_route.register(root, api)
+    figure_route.register(root, api, maps)
     app = Dash(
         __name__,
         server=root,
@@ -60,14 +63,14 @@ def attach(root: FastAPI, api: AsyncClient, path: str = "") -> Dash:
     )
     app.layout = _shell
     runs_page.register(app, api)
-    map_page.register(app, api)
+    map_page.register(app, api, maps)
     tasks_page.register(app, api)
     compare.register(app, api)
     trust_page.register(app, api)
     drawing.register(app)
     new_page.register(app, api)
     system_page.register(app, api)
-    deleted_page.register(app, api)
+    deleted_page.register(app, api, maps)
 
     @app.callback(
         Output("page", "children"),
@@ -86,7 +89,7 @@ def attach(root: FastAPI, api: AsyncClient, path: str = "") -> Dash:
             return [no_update] * 6
         path = inner(asked)
         here = ["here" if path == known else "" for known in ("/", "/tasks", "/compare", "/system")]
-        return await _page(api, path, search or ""), *here, now
+        return await _page(api, maps, path, search or ""), *here, now
 
     # Dash would do this at the first request for "/"; whoever opened a link to a run before would get
     # a page without scripts. There is no public name for it in Dash 4.4.
@@ -154,7 +157,7 @@ def _shell() -> Any:
     )
 
 
-async def _page(api: AsyncClient, path: str, search: str) -> Any:
+async def _page(api: AsyncClient, maps: Maps, path: str, search: str) -> Any:
     try:
         if path == "/":
             return await runs_page.layout(search)
@@ -174,7 +177,7 @@ async def _page(api: AsyncClient, path: str, search: str) -> Any:
             run = await api.send(client.run(run_id))
             if run.deleted is not None:
                 return await deleted_page.layout(api, run)
-            return await map_page.layout(api, run_id, address.parse(search))
+            return await map_page.layout(api, maps, run_id, address.parse(search))
     except ApiError as error:
         if error.problem.status == 404:
             return states.state("No such run", error.problem.detail, dcc.Link("See the runs", href=link("/")))

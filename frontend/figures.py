@@ -49,12 +49,12 @@ def map_figure(
         if kind in maps
     ]
     layers = panels[0].scores.shape[0]
-    row = min(48, max(15, 560 // layers))
+    row = row_height(layers)
     signed = next(iter(maps.values())).signed
     domains = _domains(panels)
     traces: list[dict[str, Any]] = []
     layout: dict[str, Any] = {
-        "height": row * layers + 118,
+        "height": height(layers),
         "margin": {"l": 46, "r": 26, "t": 34, "b": 84},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
@@ -84,14 +84,33 @@ def map_figure(
     return {"data": traces, "layout": layout}
 
 
-def window_of(found: Shown, window: tuple[int, int], display: Display) -> dict[str, Any]:
-    """A part of a panel, seen closer: what replaces its heatmap's cells, and what its meta then says of them."""
+def row_height(layers: int) -> int:
+    return min(48, max(15, 560 // layers))
+
+
+def height(layers: int) -> int:
+    """Of a map, in pixels."""
+    return row_height(layers) * layers + 118
+
+
+def limits(found: Shown, display: Display) -> tuple[float, float]:
+    """The ends of a panel's colour bar."""
+    painted = colours(panel(found, display=display), found.signed)
+    return painted.low, painted.high
+
+
+def window_of(
+    found: Shown, window: tuple[int, int], display: Display, within: tuple[float, float]
+) -> dict[str, Any]:
+    """A part of a panel, seen closer: what replaces its heatmap's cells, and what its meta then says of them.
+
+    within: the whole panel's :func:`limits`.
+    """
     shown = panel(found, display=display, window=window)
-    painted = colours(panel(found, display=display), found.signed)  # on the whole panel's scale
     z = colours(shown, found.signed).z
     if z is not shown.scores:
-        z = np.clip(z, painted.low, painted.high)
-    return {"cells": _cells(shown, z), "edges": shown.edges}
+        z = np.clip(z, *within)
+    return {"kind": shown.kind.value, "cells": _cells(shown, z), "edges": shown.edges}
 
 
 def _meta(shown: Panel, suffix: str, layers: int) -> dict[str, Any]:

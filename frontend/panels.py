@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from frontend.display import PLAIN, Display
-from frontend.planes import Array, Plane, ranks
+from frontend.planes import Array, Plane, counted, magnitude, ranks
 from modelshapley.contracts import MapData
 from modelshapley.importance import by_projection, spans_of
 from modelshapley.units import UnitKind
@@ -82,19 +82,18 @@ def panel(
     scores, errors = np.asarray(data.scores, dtype=float), np.asarray(data.standard_errors, dtype=float)
     layers, width = scores.shape
     rank = data.ranks if isinstance(data, Plane) else ranks(scores)
-    there = np.isfinite(scores).sum(1).tolist()
-    values = _values(scores, rank, sum(there), display)
+    there = data.counts if isinstance(data, Plane) else counted(scores)
     order = np.argsort(-scores, axis=1, kind="stable") if display.ordered and scores.size <= SORTABLE else None
     start, stop = window or (0, width)
     step = -(-(stop - start) // (columns or columns_for(layers)))
     edges = [*range(start, stop, step), stop]
-    sizes = np.nan_to_num(np.abs(scores), nan=-1)
-    if order is not None:
-        sizes = np.take_along_axis(sizes, order, 1)
-    chosen = np.stack([a + sizes[:, a:b].argmax(1) for a, b in pairwise(edges)], axis=1)
+    seen = scores[:, start:stop] if order is None else np.take_along_axis(scores, order[:, start:stop], 1)
+    sizes = np.nan_to_num(np.abs(seen), nan=-1)
+    chosen = np.stack([a + sizes[:, a - start : b - start].argmax(1) for a, b in pairwise(edges)], axis=1)
     best = chosen if order is None else np.take_along_axis(order, chosen, 1)
     drawn, spread, places = (np.take_along_axis(array, best, 1) for array in (scores, errors, rank))
-    said = drawn if values is scores else np.take_along_axis(values, best, 1)
+    total = data.total if isinstance(data, Plane) else magnitude(scores)
+    said = _values(drawn, places, sum(there), total, display)
     counts = there if len(set(there)) > 1 else None
     return Panel(data.unit, display, drawn, spread, said, best, places, edges, sum(there), width, counts, order)
 
@@ -110,7 +109,7 @@ def rows_panel(data: Shown, projections: Sequence[Mapping[str, int]], display: D
     spans = [[maps.get(name, (0, 0)) for name in names] for maps in found]
     sizes = np.array([[stop - start for start, stop in row] for row in spans])
     edges, rank = list(range(len(names) + 1)), ranks(means)
-    values = _values(means, rank, int(np.isfinite(means).sum()), display)
+    values = _values(means, rank, int(np.isfinite(means).sum()), magnitude(means), display)
     return Panel(
         data.unit,
         display,
@@ -127,12 +126,12 @@ def rows_panel(data: Shown, projections: Sequence[Mapping[str, int]], display: D
     )
 
 
-def _values(scores: Array, rank: npt.NDArray[np.int64], units: int, display: Display) -> Array:
-    """What the colour says: scores, percents of their magnitudes' sum, or percents of units ranked no higher."""
+def _values(scores: Array, rank: npt.NDArray[np.int64], units: int, total: float, display: Display) -> Array:
+    """What the colour says: scores, percents of all magnitudes' `total`, or percents of units ranked no higher."""
     if display.colour == "percentile":
         return np.where(np.isfinite(scores), 100 * (units - rank + 1) / units, np.nan)
     if display.colour == "share":
-        return 100 * scores / (np.nansum(np.abs(scores)) or 1.0)
+        return 100 * scores / (total or 1.0)
     return scores
 
 

@@ -35,7 +35,22 @@ class Plane:
     @cached_property
     def total(self) -> float:
         """Sum of all magnitudes, what shares are shares of."""
-        return float(np.nansum(np.abs(self.scores)))
+        return magnitude(self.scores)
+
+    @cached_property
+    def counts(self) -> list[int]:
+        return counted(self.scores)
+
+
+def magnitude(scores: Array) -> float:
+    """Sum of the magnitudes of all units there are."""
+    return float(np.nansum(np.abs(scores)))
+
+
+def counted(scores: Array) -> list[int]:
+    """Units of each layer."""
+    found: list[int] = np.isfinite(scores).sum(1).tolist()
+    return found
 
 
 def ranks(scores: Array) -> npt.NDArray[np.int64]:

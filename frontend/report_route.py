@@ -6,10 +6,11 @@ from fastapi import FastAPI, HTTPException
 from fastapi.responses import HTMLResponse
 
 from frontend import address
+from frontend.answers import refused
 from frontend.map_files import MapFiles
 from frontend.report import report
-from modelshapley.client import ApiError, AsyncClient
-from modelshapley.errors import ModelShapleyError, NotFound, NotNow
+from modelshapley.client import AsyncClient
+from modelshapley.errors import ModelShapleyError
 
 
 def register(root: FastAPI, api: AsyncClient) -> None:
@@ -22,10 +23,7 @@ def register(root: FastAPI, api: AsyncClient) -> None:
             raise HTTPException(404, f"There is no run {run_id[:64]!r}.")
         try:
             text = await report(api, files, run_id, method)
-        except ApiError as error:
-            raise HTTPException(error.problem.status, error.problem.detail) from error
         except ModelShapleyError as error:
-            status = 404 if isinstance(error, NotFound) else 409 if isinstance(error, NotNow) else 503
-            raise HTTPException(status, str(error)) from error
+            raise refused(error) from error
         headers = {"Content-Disposition": f'inline; filename="model-shapley-{run_id}.html"'}
         return HTMLResponse(text, headers=headers)

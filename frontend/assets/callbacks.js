@@ -26,8 +26,7 @@
     return { ...shown, how, factor: value };
   }
 
-  function next(source, selection, history, ranked, taken, touched, ticked, shown) {
-    if (source.startsWith("{")) return ticked.reduce((now, [kind, unit]) => MS.toggle(now, kind, [unit]), selection);
+  function next(source, selection, history, ranked, taken, touched, shown) {
     if (source === "undo.n_clicks") return history.length ? history[history.length - 1] : null;
     if (source === "reset.n_clicks") return MS.empty();
     if (source === "ranked.data" && ranked) {
@@ -45,25 +44,20 @@
     return null;
   }
 
+  /* As frontend/display.py writes it. */
+  const lookOf = (colour, log, ordered) =>
+    [colour === "score" ? "" : colour, log ? "log" : "", ordered ? "sorted" : ""].filter(Boolean).join(",");
+
   dc.page = {
-    select(undo, reset, ranked, taken, touched, how, factor, offset, checked, selection, history, ids) {
+    select(undo, reset, ranked, taken, touched, how, factor, offset, selection, history) {
       const stay = dc.no_update;
       const source = triggered();
       const shown = { how, factor, offset };
-      const boxes = (now) => {
-        const off = Object.fromEntries(MS.KINDS.map((k) => [k, new Set((now[k] || []).map((u) => u.join(".")))]));
-        return ids.map((id) => off[id.kind].has(id.unit));
-      };
-      // Dash takes its time over a box that is set to what it is.
       const controls = (now) => {
         const wanted = controlsOf(now, shown);
-        const moved = Object.keys(shown).map((name) => (wanted[name] === shown[name] ? stay : wanted[name]));
-        return [boxes(now).map((box, i) => (box === checked[i] ? stay : box)), ...moved];
+        return Object.keys(shown).map((name) => (wanted[name] === shown[name] ? stay : wanted[name]));
       };
-      // A fresh table fires too, with every box as it should be: only boxes that differ were ticked by hand.
-      const before = boxes(selection);
-      const ticked = ids.filter((_, i) => checked[i] !== before[i]).map((id) => [id.kind, id.unit.split(".").map(Number)]);
-      const wanted = next(source, selection, history, ranked, taken, touched, ticked, shown);
+      const wanted = next(source, selection, history, ranked, taken, touched, shown);
       if (!wanted || MS.same(wanted, selection)) return [stay, stay, ...controls(selection)];
       // A share of the ranking is remembered only while nothing else is off.
       const alone = wanted.ranked && MS.KINDS.every((k) => k === wanted.ranked.unit || !wanted[k].length);
@@ -73,19 +67,19 @@
       return [wanted, past, ...controls(wanted)];
     },
 
-    render(figure, _theme) {
-      if (figure) MS.render(MS.draw(figure));
-      return dc.no_update;
-    },
-
-    closer(answer) {
-      MS.closer(answer);
+    look(method, colour, log, ordered, label, _theme) {
+      if (method) MS.look({ method, look: lookOf(colour, log, ordered), class: label || "" });
       return dc.no_update;
     },
 
     zoom(..._clicks) {
       const button = triggered().split(".")[0];
       if (button) MS.zoom(button.replace("zoom-", ""));
+      return dc.no_update;
+    },
+
+    table(top, selection) {
+      if (top) MS.table(top, selection);
       return dc.no_update;
     },
 
@@ -106,11 +100,11 @@
       const off = ranked ? [ranked.which, ranked.fraction, ranked.unit, ranked.method].join(":") : MS.text(selection);
       const done = MS.treatmentText(selection), words = MS.treatmentWords(selection);
       const fits = off.length < 20000;
-      const look = [colour === "score" ? "" : colour, log ? "log" : "", ordered ? "sorted" : ""].filter(Boolean);
+      const look = lookOf(colour, log, ordered);
       const query =
         `?method=${encodeURIComponent(method)}&unit=${unit}` +
         (off && fits ? `&off=${off}` : "") + (done && (fits || !off) ? `&do=${done}` : "") +
-        (look.length ? `&look=${look.join(",")}` : "") + (label ? `&class=${encodeURIComponent(label)}` : "");
+        (look ? `&look=${look}` : "") + (label ? `&class=${encodeURIComponent(label)}` : "");
       window.history.replaceState(window.history.state, "", window.location.pathname + query);
       return [
         count ? parts.join(" · ") + (done ? `, ${words}` : "") : done ? "No units chosen" : "Nothing is switched off",

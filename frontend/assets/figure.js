@@ -6,7 +6,8 @@
 
   /* frontend.figures.packed: a list of typed rows. */
   function rowsOf({ type, data, columns }) {
-    const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+    const text = atob(data), bytes = new Uint8Array(text.length);
+    for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
     const all = new ARRAYS[type](bytes.buffer);
     const rows = [];
     for (let at = 0; at < all.length; at += +columns) rows.push(all.subarray(at, at + +columns));
@@ -48,50 +49,69 @@
   };
   const axisOf = (panel) => panel.axis.replace("x", "xaxis");
 
-  /* -- a closer look: a panel's window of places, asked for once the axis has moved --------------------- */
+  /* -- a closer look: a panel's window of places, asked for when the axis moves ------------------------- */
 
-  let looked = null;
+  let looked = null; // {kind, range, start, stop}: what was asked for last
+  let arrived = true; // whether its cells are drawn
+  const PATIENCE_MS = 120;
 
-  function windowOf(graph, panel) {
-    const [a, b] = graph._fullLayout[axisOf(panel)].range;
-    return { kind: panel.kind, start: Math.max(0, Math.floor(a + 0.5)), stop: Math.min(panel.width, Math.ceil(b + 0.5)) };
+  function windowOf(panel, [a, b]) {
+    const start = Math.max(0, Math.floor(a + 0.5)), stop = Math.min(panel.width, Math.ceil(b + 0.5));
+    return { kind: panel.kind, range: [a, b], start, stop };
   }
 
+  /* Where a panel is, or is about to be. */
+  const rangeOf = (graph, panel) =>
+    looked && !arrived && looked.kind === panel.kind ? looked.range : graph._fullLayout[axisOf(panel)].range;
+
+  /* Go to a range of a panel, and draw it once, with its exact cells. Those that let wait for themselves are drawn
+     when they come; until then the coarse ones are. An answer that a newer question has overtaken is dropped. */
+  async function goTo(graph, panel, range) {
+    const mine = (looked = windowOf(panel, range));
+    arrived = false;
+    const to = { [`${axisOf(panel)}.range`]: range };
+    const coarse = setTimeout(() => window.Plotly.relayout(graph, to), PATIENCE_MS);
+    const answer = await MS.closer(mine);
+    if (looked !== mine || !graph.isConnected) return clearTimeout(coarse);
+    clearTimeout(coarse);
+    arrived = true;
+    if (!answer) return window.Plotly.relayout(graph, to);
+    const meta = MS.meta();
+    const index = meta.panels.findIndex((p) => p.kind === panel.kind);
+    const { z, customdata, x0, dx } = cellsOf(answer.cells);
+    const panels = meta.panels.map((p, i) => (i === index ? { ...p, edges: answer.edges } : p));
+    cursor = null;
+    const cells = { z: [z], customdata: [customdata], x0: [x0], dx: [dx] };
+    await window.Plotly.update(graph, cells, { ...to, meta: { ...meta, panels } }, [2 * index]);
+    graph.dataset.window = `${panel.kind}:${mine.start}-${mine.stop}`;
+  }
+
+  /* A hand that drags the axis. */
   function moved(graph, change) {
     const keys = Object.keys(change);
-    for (const panel of graph._fullLayout.meta.panels) {
+    for (const panel of MS.meta().panels) {
       if (!panel.zoomable || !keys.some((key) => key.startsWith(axisOf(panel) + "."))) continue;
-      looked = { ...windowOf(graph, panel), at: performance.now() };
-      set("window", looked);
+      const range = [...graph._fullLayout[axisOf(panel)].range];
+      const there = looked && looked.kind === panel.kind && String(looked.range) === String(range);
+      if (!there) goTo(graph, panel, range);
     }
   }
 
-  /* The server's cells for a window; an answer that a newer question has overtaken is dropped. */
-  MS.closer = function (answer) {
-    const graph = MS.plot();
-    if (!graph || !graph._fullLayout || !answer || !looked || answer.at !== looked.at) return;
-    const meta = graph._fullLayout.meta;
-    const index = meta.panels.findIndex((panel) => panel.kind === answer.kind);
-    const { z, customdata, x0, dx } = cellsOf(answer.cells);
-    const panels = meta.panels.map((panel, i) => (i === index ? { ...panel, edges: answer.edges } : panel));
-    cursor = null;
-    window.Plotly.update(
-      graph, { z: [z], customdata: [customdata], x0: [x0], dx: [dx] }, { meta: { ...meta, panels } }, [2 * index]
-    ).then(() => (graph.dataset.window = `${answer.kind}:${answer.edges[0]}-${answer.edges[answer.edges.length - 1]}`));
-  };
-
   /* After the map has been drawn anew (another method, another theme): the same window of it. */
-  const again = () => looked && set("window", (looked = { ...looked, at: performance.now() }));
+  function again(graph) {
+    const panel = looked && MS.meta().panels.find((p) => p.kind === looked.kind);
+    if (panel) goTo(graph, panel, looked.range);
+  }
 
   function zoomTo(graph, panel, start, stop) {
     const wide = Math.min(panel.width, Math.max(20, stop - start));
     const from = Math.min(Math.max(-0.5, start), panel.width - 0.5 - wide);
-    window.Plotly.relayout(graph, { [`${axisOf(panel)}.range`]: [from, from + wide] });
+    goTo(graph, panel, [from, from + wide]);
   }
 
   /* factor below 1: closer. about: the place that stays where it is; the middle if there is none. */
   function zoomBy(graph, panel, factor, about) {
-    const [a, b] = graph._fullLayout[axisOf(panel)].range;
+    const [a, b] = rangeOf(graph, panel);
     const fixed = about === undefined ? (a + b) / 2 : about;
     zoomTo(graph, panel, fixed - (fixed - a) * factor, fixed + (b - fixed) * factor);
   }
@@ -100,7 +120,7 @@
     const graph = MS.plot(), meta = MS.meta();
     const panel = meta && meta.panels.find((p) => p.zoomable);
     if (!panel) return;
-    const [a, b] = graph._fullLayout[axisOf(panel)].range;
+    const [a, b] = rangeOf(graph, panel);
     if (what === "all") return zoomTo(graph, panel, -0.5, panel.width - 0.5);
     if (what === "left" || what === "right") {
       const by = (b - a) * (what === "left" ? -0.5 : 0.5);
@@ -121,7 +141,7 @@
       event.preventDefault();
       const turn = event.deltaY || event.deltaX;
       if (!event.shiftKey) return zoomBy(graph, panel, turn > 0 ? 1.35 : 1 / 1.35, axis.p2d(x - axis._offset));
-      const [a, b] = axis.range;
+      const [a, b] = rangeOf(graph, panel);
       return zoomTo(graph, panel, a + Math.sign(turn) * (b - a) * 0.15, b + Math.sign(turn) * (b - a) * 0.15);
     }
   }
@@ -189,6 +209,8 @@
     set("touched", { kind, units, add, at: performance.now() });
   }
 
+  MS.touch = touch;
+
   function clicked(click) {
     const cell = MS.cellOf(click, MS.meta());
     if (!cell) return;
@@ -235,7 +257,7 @@
     const fresh = !graph._fullLayout;
     cursor = null;
     if (fresh) looked = null;
-    window.Plotly.react(graph, figure.data, figure.layout, CONFIG).then(() => (fresh ? MS.paint() : again()));
+    window.Plotly.react(graph, figure.data, figure.layout, CONFIG).then(() => (fresh ? MS.paint() : again(graph)));
     if (fresh) listen(graph);
   };
 

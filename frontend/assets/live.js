@@ -2,8 +2,7 @@
 (function () {
   const MS = (window.modelShapley = window.modelShapley || {});
   const set = (id, props) => window.dash_clientside.set_props(id, props);
-  const root = () => document.querySelector("meta[name=root-path]").content;
-  const api = (path) => root() + "api/v1" + path;
+  const { api } = MS;
   const AGAIN_MS = 1500;
   const SILENCE_MS = 20000;
   const BURST_MS = 150;

@@ -117,6 +117,7 @@
   MS.mark = function (selection) {
     held = selection;
     paint();
+    MS.tick(selection);
   };
 
   /* What has just been touched is marked in the same frame; the page's own callback follows, and marks the same. */

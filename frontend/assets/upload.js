@@ -1,16 +1,9 @@
 /* Upload a model: its files in pieces, one after the other; what broke goes on where it was. The form is built here,
    since a page of Dash has no field for files that says its name. */
 (function () {
-  const root = () => document.querySelector("meta[name=root-path]").content;
-  const api = (path) => root() + "api/v1" + path;
+  const { api, make } = window.modelShapley;
   const AGAIN_MS = 2000;
   const SETTLED_MS = 1500;
-
-  function make(tag, props, ...children) {
-    const node = Object.assign(document.createElement(tag), props);
-    node.append(...children);
-    return node;
-  }
 
   class Refused extends Error {}
 

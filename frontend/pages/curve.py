@@ -21,8 +21,11 @@ def layout() -> Any:
             html.Summary("Accuracy by share"),
             dcc.Store(id="curve-points", data=[]),
             dcc.Store(id="curve-figure"),
-            dcc.Graph(id="curve-graph", config={"displayModeBar": False}, style={"height": 170}),
-            html.Div(id="curve-words", className="quiet"),
+            html.Div(
+                dcc.Graph(id="curve-graph", config={"displayModeBar": False}, style={"height": 170}),
+                style={"minHeight": 170},
+            ),
+            html.Div(id="curve-words", className="quiet", style={"minHeight": 40}),
         ],
         id="curve",
         className="section",

@@ -10,6 +10,7 @@ from dash import Dash, Input, Output, State, dcc, html, no_update
 
 from frontend import words
 from frontend.address import parse
+from frontend.maps import Maps
 from frontend.pages import map as map_page
 from frontend.pages import states
 from modelshapley import client
@@ -36,7 +37,7 @@ async def layout(api: AsyncClient, run: Run) -> Any:
     )
 
 
-def register(app: Dash, api: AsyncClient) -> None:
+def register(app: Dash, api: AsyncClient, maps: Maps) -> None:
     @app.callback(
         Output("page", "children", allow_duplicate=True),
         Output("deleted-problem", "children"),
@@ -50,6 +51,6 @@ def register(app: Dash, api: AsyncClient) -> None:
             return no_update, no_update
         try:
             await api.send(client.bring_back_run(run_id))
-            return await map_page.layout(api, run_id, parse(search or "")), no_update
+            return await map_page.layout(api, maps, run_id, parse(search or "")), no_update
         except ModelShapleyError as error:
             return no_update, states.failure(error)

@@ -6,14 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import dash_mantine_components as dmc
-from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
+from dash import ClientsideFunction, Dash, Input, Output, dcc, html
 
-from frontend import figures
 from frontend.display import Display
-from frontend.maps import Maps
 from frontend.panels import MOST, SORTABLE
 from modelshapley.contracts import Run
-from modelshapley.errors import ModelShapleyError
 from modelshapley.units import UnitKind
 
 COLOURS = [("score", "Score"), ("share", "Share of total"), ("percentile", "Percentile")]
@@ -76,32 +73,10 @@ def layout(run: Run, display: Display, label: str | None) -> Any:
 
 
 def stores() -> Sequence[Any]:
-    return [dcc.Store(id="window"), dcc.Store(id="closer"), dcc.Store(id="touched"), dcc.Store(id="focus")]
+    return [dcc.Store(id="touched"), dcc.Store(id="focus")]
 
 
-def register(app: Dash, maps: Maps) -> None:
-    @app.callback(
-        Output("closer", "data"),
-        Input("window", "data"),
-        State("reading", "data"),
-        *(State(known.component_id, known.component_property) for known in INPUTS),
-        State("run", "data"),
-        prevent_initial_call=True,
-    )
-    async def _closer(
-        window: Any, method: str, colour: str, log: bool, ordered: bool, label: str, data: Any
-    ) -> Any:
-        try:
-            found = await maps.get(data["id"], method, UnitKind(window["kind"]), label or None)
-        except ModelShapleyError:
-            return no_update  # the coarse cells stay; what is wrong is said where the map is drawn
-        width = found.scores.shape[1]
-        start = max(0, min(width - 1, int(window["start"])))
-        stop = max(start + 1, min(width, int(window["stop"])))
-        cells = figures.window_of(found, (start, stop), of(colour, log, ordered))
-        return cells | {"kind": window["kind"], "at": window["at"]}
-
-    app.clientside_callback(ClientsideFunction("page", "closer"), Output("closer", "id"), Input("closer", "data"))
+def register(app: Dash) -> None:
     app.clientside_callback(
         ClientsideFunction("page", "zoom"),
         Output("zoom-in", "title"),

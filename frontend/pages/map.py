@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
+import math
 from typing import Any
 
 import dash_mantine_components as dmc
-from dash import ALL, ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
+from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
 
 from frontend import figures, words
-from frontend.address import Ranked, View, parse
+from frontend.address import Ranked, View, parse, shown
+from frontend.display import Display
 from frontend.maps import Maps
 from frontend.pages import (
     behind,
@@ -34,11 +35,11 @@ from modelshapley.methods import reading_of
 from modelshapley.units import Deactivation, UnitKind, UnitShapes
 
 
-async def layout(api: AsyncClient, run_id: str, view: View) -> Any:
+async def layout(api: AsyncClient, maps: Maps, run_id: str, view: View) -> Any:
     """The page of a run: its map when it is done, what is going on before. Raises ModelShapleyError."""
     run = await api.send(client.run(run_id))
     if run.status is Status.DONE:
-        return await _done(api, run, view)
+        return await _done(api, maps, run, view)
     return html.Div(
         [
             dcc.Interval(id="run-tick", interval=700, disabled=run.status.ended),
@@ -48,8 +49,7 @@ async def layout(api: AsyncClient, run_id: str, view: View) -> Any:
     )
 
 
-def register(app: Dash, api: AsyncClient) -> None:
-    maps = Maps(api)
+def register(app: Dash, api: AsyncClient, maps: Maps) -> None:
     tray.register(app, api, maps)
 
     @app.callback(
@@ -66,38 +66,25 @@ def register(app: Dash, api: AsyncClient) -> None:
         try:
             run = await api.send(client.run(data["id"]))
             if run.status is Status.DONE:
-                return await _done(api, run, parse(search or "")), no_update
+                return await _done(api, maps, run, parse(search or "")), no_update
         except ModelShapleyError as error:
             return no_update, states.failure(error)
         return no_update, parts.unfinished(run)
 
     @app.callback(
-        Output("figure", "data"),
         Output("quantity", "children"),
         Output("downloads", "children"),
         Output("explanation", "children"),
         Input("reading", "data"),
         *looks.INPUTS,
         State("run", "data"),
+        prevent_initial_call=True,
     )
-    async def _draw(method: str, colour: str, log: bool, ordered: bool, label: str, data: Any) -> Any:
-        run, display = Run.model_validate(data), looks.of(colour, log, ordered)
-        try:
-            found = {kind: await maps.get(run.id, method, kind, label or None) for kind in run.units}
-            infos = {info.id: info for info in await api.send(client.methods())}
-        except ModelShapleyError as error:
-            return no_update, states.failure(error), None, None
-        any_map = next(iter(found.values()))
-        # Millions of units are ranked here, at first: other people's clicks go on meanwhile.
-        figure = await asyncio.to_thread(figures.map_figure, found, run.layout, display)
-        return (
-            figure,
-            parts.quantity(any_map, display),
-            parts.downloads(run, method, label),
-            parts.explanation(infos[method.partition(",")[0]], any_map.provenance),
-        )
+    async def _words(method: str, colour: str, log: bool, ordered: bool, label: str, data: Any) -> Any:
+        return await _told(api, maps, Run.model_validate(data), method, label, looks.of(colour, log, ordered))
 
-    for part in (looks, top, counts):
+    looks.register(app)
+    for part in (top, counts):
         part.register(app, maps)
     unit_panel.register(app, api, maps)
     weighing.register(app)
@@ -110,7 +97,6 @@ def register(app: Dash, api: AsyncClient) -> None:
         ClientsideFunction("page", "select"),
         Output("selection", "data"),
         Output("history", "data"),
-        Output({"type": "off", "kind": ALL, "unit": ALL}, "checked"),
         Output("how", "value"),
         Output("factor", "value"),
         Output("offset", "value"),
@@ -122,16 +108,15 @@ def register(app: Dash, api: AsyncClient) -> None:
         Input("how", "value"),
         Input("factor", "value"),
         Input("offset", "value"),
-        Input({"type": "off", "kind": ALL, "unit": ALL}, "checked"),
         State("selection", "data"),
         State("history", "data"),
-        State({"type": "off", "kind": ALL, "unit": ALL}, "id"),
         prevent_initial_call=True,
     )
     app.clientside_callback(
-        ClientsideFunction("page", "render"),
+        ClientsideFunction("page", "look"),
         Output("map", "className"),
-        Input("figure", "data"),
+        Input("reading", "data"),
+        *looks.INPUTS,
         Input("theme", "data"),
     )
     app.clientside_callback(
@@ -139,14 +124,31 @@ def register(app: Dash, api: AsyncClient) -> None:
     )
 
 
-async def _done(api: AsyncClient, run: Run, view: View) -> Any:
-    read = reading_of(view.method, run.methods) if view.method else None
+async def _told(
+    api: AsyncClient, maps: Maps, run: Run, method: str, label: str | None, display: Display
+) -> tuple[Any, Any, Any]:
+    """What the colours mean, what can be downloaded, and how it is computed."""
+    smallest = min(run.units, key=lambda kind: math.prod(run.shapes[kind]))
+    try:
+        found = await maps.get(run.id, method, smallest, label or None)
+        infos = {info.id: info for info in await api.send(client.methods())}
+    except ModelShapleyError as error:
+        return states.failure(error), None, None
+    return (
+        parts.quantity(found, display),
+        parts.downloads(run, method, label or ""),
+        parts.explanation(infos[method.partition(",")[0]], found.provenance),
+    )
+
+
+async def _done(api: AsyncClient, maps: Maps, run: Run, view: View) -> Any:
+    seen = shown(run, view)
+    read = reading_of(str(seen.method), run.methods)
     method = read.computed if read else run.methods[0]
-    shown = view.method if read and view.method else method
     kinds = [kind for kind in figures.PANELS if kind in run.units]
     unit = view.unit if view.unit in kinds else next(k for k in (UnitKind.HEAD, *kinds) if k in kinds)
-    label = view.label if view.label in run.classes else None
-    selection, notice = await _selection(api, run, view)
+    selection, notice = await _selection(maps, run, view)
+    quantity, downloads, explanation = await _told(api, maps, run, str(seen.method), seen.label, seen.display)
     notices = [*_left_out(run, view), *filter(None, [notice])]
     assert run.intact is not None  # a run is done only after its intact accuracy has been measured
     infos = {info.id: info for info in await api.send(client.methods())}
@@ -154,8 +156,7 @@ async def _done(api: AsyncClient, run: Run, view: View) -> Any:
     return html.Div(
         [
             dcc.Store(id="run", data=run.model_dump(mode="json")),
-            dcc.Store(id="figure"),
-            dcc.Store(id="reading", data=shown),
+            dcc.Store(id="reading", data=seen.method),
             dcc.Store(id="selection", data=selection | {"treatment": vars(view.treatment)}),
             dcc.Store(id="history", data=[]),
             *looks.stores(),
@@ -190,17 +191,17 @@ async def _done(api: AsyncClient, run: Run, view: View) -> Any:
                                             ),
                                         ]
                                     ),
-                                    weighing.layout(shown),
-                                    html.Div(id="downloads", style={"marginLeft": "auto"}),
+                                    weighing.layout(str(seen.method)),
+                                    html.Div(downloads, id="downloads", style={"marginLeft": "auto"}),
                                 ],
                                 align="flex-end",
                             ),
-                            trust.layout(run),
-                            looks.layout(run, view.display, label),
-                            html.Div(id="quantity", className="quiet", style={"marginTop": 10}),
-                            _frame(),
+                            await trust.layout(api, run, str(seen.method), unit),
+                            looks.layout(run, seen.display, seen.label),
+                            html.Div(quantity, id="quantity", className="quiet", style={"marginTop": 10}),
+                            _frame(run.shapes[kinds[0]][0]),
                             unit_panel.layout(),
-                            top.layout(),
+                            top.layout(explanation),
                             counts.layout(),
                             behind.layout(),
                             tried.layout(),
@@ -214,27 +215,23 @@ async def _done(api: AsyncClient, run: Run, view: View) -> Any:
     )
 
 
-def _frame() -> Any:
+def _frame(layers: int) -> Any:
     """The map, what is drawn over it, and the keyboard's way in.
 
     Not a dcc.Graph: Dash walks through every number of a figure it is given, and a big map has 100,000 of them.
     """
-    return dcc.Loading(
-        html.Div(
-            [
-                html.Div(html.Div(), id="map", style={"minHeight": 260}),
-                html.Canvas(id="marks", **{"aria-hidden": "true"}),
-                dmc.VisuallyHidden(html.Div(id="cursor-words", role="status")),
-            ],
-            id="map-frame",
-            className="map-frame",
-            tabIndex=0,
-            role="application",
-            **{"aria-label": f"Map. {looks.KEYS}"},
-        ),
-        delay_show=400,
-        overlay_style={"visibility": "visible", "opacity": 0.5},
-        target_components={"figure": "data"},
+    return html.Div(
+        [
+            html.Div(html.Div(), id="map", style={"minHeight": figures.height(layers)}),
+            html.Canvas(id="marks", **{"aria-hidden": "true"}),
+            html.Div(id="map-problem", role="alert"),
+            dmc.VisuallyHidden(html.Div(id="cursor-words", role="status")),
+        ],
+        id="map-frame",
+        className="map-frame",
+        tabIndex=0,
+        role="application",
+        **{"aria-label": f"Map. {looks.KEYS}"},
     )
 
 
@@ -250,7 +247,7 @@ def _left_out(run: Run, view: View) -> list[str]:
     return sentences
 
 
-async def _selection(api: AsyncClient, run: Run, view: View) -> tuple[dict[str, Any], str | None]:
+async def _selection(maps: Maps, run: Run, view: View) -> tuple[dict[str, Any], str | None]:
     """What the address wants switched off, as the page holds it, and a word about what could not be."""
     off, how = view.off, None
     if isinstance(off, Ranked):
@@ -259,7 +256,7 @@ async def _selection(api: AsyncClient, run: Run, view: View) -> tuple[dict[str, 
                 Deactivation()
             ), f"The link ranks {off.unit.value}s by {off.method}, which this run did not score."
         how = {"which": off.which, "fraction": off.fraction, "unit": off.unit.value, "method": off.method}
-        off = await tray.ranked_units(Maps(api), run.id, off)
+        off = await tray.ranked_units(maps, run.id, off)
     try:
         (off or Deactivation()).check(UnitShapes.from_dict(run.shapes, run.layout.ragged))
     except ModelShapleyError as error:

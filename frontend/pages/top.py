@@ -8,7 +8,7 @@ from typing import Any
 import dash_mantine_components as dmc
 import numpy as np
 import numpy.typing as npt
-from dash import Dash, Input, Output, State, html
+from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html
 
 from frontend import words
 from frontend.maps import Maps
@@ -21,7 +21,7 @@ TOP = 50
 PLACE = re.compile(r"\D*(\d{1,7})?(?:\D+(\d{1,7}))?\s*", re.ASCII)
 
 
-def layout() -> Any:
+def layout(explanation: Any) -> Any:
     return html.Div(
         [
             dmc.Group(
@@ -42,11 +42,13 @@ def layout() -> Any:
                         debounce=250,
                         **{"aria-label": "Find units of a layer, or one unit: 3, or 3.7"},
                     ),
-                    html.Div(id="explanation", style={"marginLeft": "auto"}),
+                    html.Div(explanation, id="explanation", style={"marginLeft": "auto"}),
                 ],
                 mt="md",
                 mb="xs",
             ),
+            dcc.Store(id="top"),
+            html.Div(id="top-words", className="quiet"),
             html.Div(
                 id="top-units",
                 className="top-table",
@@ -60,23 +62,31 @@ def layout() -> Any:
 
 def register(app: Dash, maps: Maps) -> None:
     @app.callback(
-        Output("top-units", "children"),
+        Output("top", "data"),
+        Output("top-words", "children"),
         Input("reading", "data"),
         Input("unit", "value"),
         Input("class", "value"),
         Input("top-search", "value"),
         Input("top-which", "value"),
-        State("selection", "data"),
         State("run", "data"),
     )
-    async def _table(
-        method: str, unit: str, label: str, wanted: str | None, which: str, selection: Any, data: Any
-    ) -> Any:
+    async def _table(method: str, unit: str, label: str, wanted: str | None, which: str, data: Any) -> Any:
         try:
             found = await maps.get(data["id"], method, UnitKind(unit), label or None)
         except ModelShapleyError as error:
-            return states.failure(error)
-        return table(found, {".".join(map(str, u)) for u in selection[unit]}, wanted or "", which)
+            return {"kind": unit, "rows": []}, states.failure(error)
+        rows = table(found, wanted or "", which)
+        nothing = f"No {words.PLURALS[found.unit]} at {wanted!r}. Type a layer, 3, or a unit of one, 3.7."
+        return {"kind": unit, "rows": rows}, None if rows else nothing
+
+    app.clientside_callback(
+        ClientsideFunction("page", "table"),
+        Output("top-units", "title"),
+        Input("top", "data"),
+        State("selection", "data"),
+        prevent_initial_call=True,
+    )
 
 
 def places(found: Plane, wanted: str, which: str) -> npt.NDArray[np.int64]:
@@ -102,53 +112,21 @@ def places(found: Plane, wanted: str, which: str) -> npt.NDArray[np.int64]:
     return chosen
 
 
-def table(found: Plane, off: set[str], wanted: str = "", which: str = "most") -> Any:
-    """Rank, unit, score with error, share of all magnitude, and a switch, of the units of :func:`places`."""
-    chosen = places(found, wanted, which)
-    if not len(chosen):
-        return html.Div(
-            f"No {words.PLURALS[found.unit]} at {wanted!r}. Type a layer, 3, or a unit of one, 3.7.",
-            className="quiet",
-        )
-    titles = [
-        ("Rank", "number"),
-        ("Unit", ""),
-        ("Score ± standard error", "number"),
-        ("Share", "number"),
-        (dmc.VisuallyHidden("Score as a bar"), ""),
-        ("Off", ""),
-    ]
-    head = dmc.TableTr([dmc.TableTh(title, className=css) for title, css in titles])
-    rows = [_row(found, off, *divmod(flat, found.scores.shape[1])) for flat in chosen.tolist()]
-    return dmc.Table([dmc.TableThead(head), dmc.TableTbody(rows)], highlightOnHover=True, verticalSpacing=4)
-
-
-def _row(found: Plane, off: set[str], row: int, column: int) -> Any:
-    unit: Unit = (row,) if found.unit is UnitKind.LAYER else (row, column)
-    name, key = unit_name(found.unit, unit), ".".join(map(str, unit))
-    value, error = float(found.scores[row, column]), float(found.standard_errors[row, column])
+def table(found: Plane, wanted: str = "", which: str = "most") -> list[dict[str, Any]]:
+    """What assets/table.js writes of the units of :func:`places`; `bar` in pixels."""
     largest = float(np.nanmax(np.abs(found.scores))) or 1.0
-    tell = html.Button(
-        name,
-        className="plain-button",
-        title="Read what it does",
-        **{"data-kind": found.unit.value, "data-unit": key},
-    )
-    switch = dmc.Checkbox(
-        id={"type": "off", "kind": found.unit.value, "unit": key},
-        checked=key in off,
-        size="xs",
-        color="pink",
-        **{"aria-label": f"Switch {name} off"},
-    )
-    bar = html.Div(className="share-bar", style={"width": f"{90 * abs(value) / largest:.0f}px"})
-    return dmc.TableTr(
-        [
-            dmc.TableTd(f"{found.ranks[row, column]:,}", className="number"),
-            dmc.TableTd(tell),
-            dmc.TableTd(f"{words.score(value)} ± {words.score(error)}", className="number"),
-            dmc.TableTd(words.share(abs(value) / (found.total or 1.0)), className="number"),
-            dmc.TableTd(bar),
-            dmc.TableTd(switch),
-        ]
-    )
+    width = found.scores.shape[1]
+    return [_row(found, largest, *divmod(flat, width)) for flat in places(found, wanted, which).tolist()]
+
+
+def _row(found: Plane, largest: float, row: int, column: int) -> dict[str, Any]:
+    unit: Unit = (row,) if found.unit is UnitKind.LAYER else (row, column)
+    value, error = float(found.scores[row, column]), float(found.standard_errors[row, column])
+    return {
+        "unit": ".".join(map(str, unit)),
+        "name": unit_name(found.unit, unit),
+        "rank": f"{found.ranks[row, column]:,}",
+        "score": f"{words.score(value)} ± {words.score(error)}",
+        "share": words.share(abs(value) / (found.total or 1.0)),
+        "bar": round(90 * abs(value) / largest),
+    }

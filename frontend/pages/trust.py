@@ -19,10 +19,11 @@ from modelshapley.units import UnitKind
 TICK_MS = 2000
 
 
-def layout(run: Run) -> Any:
+async def layout(api: AsyncClient, run: Run, method: str, unit: UnitKind) -> Any:
+    said, _ = await _told(api, run, method, unit)
     return html.Div(
         [
-            html.Div(id="trust", className="quiet", role="status", style={"marginTop": 6}),
+            html.Div(said, id="trust", className="quiet", role="status", style={"marginTop": 6}),
             dcc.Interval(id="trust-tick", interval=TICK_MS, disabled=run.checks is None or run.checks.ended),
         ]
     )
@@ -36,17 +37,22 @@ def register(app: Dash, api: AsyncClient) -> None:
         Input("unit", "value"),
         Input("trust-tick", "n_intervals"),
         State("run", "data"),
+        prevent_initial_call=True,
     )
     async def _tell(method: str, unit: str, _: int, data: Any) -> Any:
-        run = Run.model_validate(data)
-        if run.checks is None:  # scored before there were reports
-            return _see(run.id, method, UnitKind(unit), "Trust: not checked yet. "), True
-        try:
-            report = await api.send(client.faithfulness(run.id))
-        except ModelShapleyError as error:
-            return states.failure(error), True
-        read = reading_of(method, run.methods)
-        return line(report, read.computed if read else method, method, UnitKind(unit)), report.status.ended
+        return await _told(api, Run.model_validate(data), method, UnitKind(unit))
+
+
+async def _told(api: AsyncClient, run: Run, method: str, unit: UnitKind) -> tuple[Any, bool]:
+    """The line, and whether nothing more will come."""
+    if run.checks is None:  # scored before there were reports
+        return _see(run.id, method, unit, "Trust: not checked yet. "), True
+    try:
+        report = await api.send(client.faithfulness(run.id))
+    except ModelShapleyError as error:
+        return states.failure(error), True
+    read = reading_of(method, run.methods)
+    return line(report, read.computed if read else method, method, unit), report.status.ended
 
 
 def line(report: Faithfulness, computed: str, shown: str, unit: UnitKind) -> Any:

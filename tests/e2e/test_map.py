@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
@@ -207,3 +208,31 @@ def test_everything_unfolded_is_accessible(page: Page, server: Server, classes_r
     expect(page.locator("#counts-words")).to_contain_text("score at least")
     page.wait_for_timeout(500)
     assert_accessible(page)
+
+
+def test_figures_are_kept_by_the_browser_and_refused_in_words(server: Server, digits_run: Run) -> None:
+    address = f"{server.url}/runs/{digits_run.id}/figure"
+    with httpx.Client() as browser:
+        first = browser.get(address, params={"method": "two-sided", "look": "percentile"})
+        assert first.json()["of"] == {"method": "two-sided", "look": "percentile", "class": ""}
+        known = {"If-None-Match": first.headers["ETag"]}
+        assert browser.get(address, params={"look": "percentile"}, headers=known).status_code == 304
+        assert browser.get(address, params={"look": "share"}, headers=known).status_code == 200
+        part = browser.get(address, params={"window": "neuron:3-9"}).json()
+        assert (part["kind"], part["edges"]) == ("neuron", list(range(3, 10)))
+        wrong = browser.get(address, params={"window": "row:3-9"})
+        assert (wrong.status_code, "'row:3-9' is no part" in wrong.json()["detail"]) == (422, True)
+        nothing = f"{server.url}/runs/nothing/figure"
+        assert browser.get(nothing).status_code == 404
+        assert browser.get(nothing, params={"early": 1}).status_code == 204
+
+
+def test_a_map_that_does_not_come_is_said_and_asked_for_again(page: Page, server: Server, digits_run: Run) -> None:
+    page.allowed += ["status of 503"]
+    page.route("**/figure?*", lambda route: route.fulfill(status=503, json={"detail": "The queue is away."}))
+    page.goto(f"{server.url}/runs/{digits_run.id}")
+    expect(page.locator("#map-problem")).to_contain_text("The map could not be drawn. The queue is away.")
+    page.unroute("**/figure?*")
+    page.get_by_role("button", name="Try again").click()
+    expect_map(page)
+    expect(page.locator("#map-problem")).to_be_empty()

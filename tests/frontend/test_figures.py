@@ -231,7 +231,7 @@ def test_a_closer_look_shows_exact_cells_on_the_whole_panels_scale() -> None:
     whole = panels.panel(data)
     assert whole.pooled
     assert whole.scores.size <= panels.CELLS
-    seen = figures.window_of(data, (1_000, 1_400), Display())
+    seen = figures.window_of(data, (1_000, 1_400), Display(), figures.limits(data, Display()))
     assert seen["edges"] == list(range(1_000, 1_401))
     low, high, _ = panels.colour_range(whole.values, signed=False)
     assert unpacked(seen["cells"]["z"]) == pytest.approx(np.clip(scores[:, 1_000:1_400], low, high), rel=1e-4)

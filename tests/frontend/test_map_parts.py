@@ -80,9 +80,17 @@ def test_units_are_found_by_layer_or_by_place(wanted: str, meant: list[int]) -> 
     assert top.places(RAGGED, wanted, "most").tolist() == meant
 
 
-def test_what_cannot_be_found_says_what_can() -> None:
-    assert "Type a layer" in text_of(top.table(RAGGED, set(), "0.2"))
-    assert "head 1.1" in text_of(top.table(RAGGED, set(), "1.1"))
+def test_the_table_tells_what_the_map_holds() -> None:
+    assert top.table(RAGGED, "0.2") == []
+    (row,) = top.table(RAGGED, "1.1")
+    assert row == {
+        "unit": "1.1",
+        "name": "head 1.1",
+        "rank": "1",
+        "score": "0.500 ± 0.500",
+        "share": "33.3 %",
+        "bar": 90,
+    }
 
 
 def a_trial(off: Off, n: int, status: Status = Status.DONE) -> Trial:
