@@ -7,7 +7,9 @@
   /* frontend.figures.packed: a list of typed rows. */
   function rowsOf({ type, data, columns }) {
     const text = atob(data), bytes = new Uint8Array(text.length);
-    for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+    const size = ARRAYS[type].BYTES_PER_ELEMENT;
+    for (let plane = 0, i = 0; plane < size; plane++)
+      for (let at = plane; at < bytes.length; at += size) bytes[at] = text.charCodeAt(i++);
     const all = new ARRAYS[type](bytes.buffer);
     const rows = [];
     for (let at = 0; at < all.length; at += +columns) rows.push(all.subarray(at, at + +columns));

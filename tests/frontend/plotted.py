@@ -13,9 +13,9 @@ def heatmaps(figure: dict) -> list[dict]:
 
 def unpacked(spec: dict) -> np.ndarray:
     """As assets/figure.js reads what is packed."""
-    return np.frombuffer(base64.b64decode(spec["data"]), dtype="<" + spec["type"]).reshape(
-        -1, int(spec["columns"])
-    )
+    dtype = np.dtype("<" + spec["type"])
+    planes = np.frombuffer(base64.b64decode(spec["data"]), dtype=np.uint8).reshape(dtype.itemsize, -1)
+    return planes.T.copy().view(dtype).reshape(-1, int(spec["columns"]))
 
 
 def plotted(figure: dict) -> dict:
