@@ -70,7 +70,7 @@ def attach(root: FastAPI, api: AsyncClient, path: str = "") -> Dash:
     drawing.register(app)
     new_page.register(app, api)
     system_page.register(app, api)
-    deleted_page.register(app, api, maps)
+    deleted_page.register(app, api, lambda path, search: _page(api, maps, inner(path), search))
 
     @app.callback(
         Output("page", "children"),
@@ -170,14 +170,12 @@ async def _page(api: AsyncClient, maps: Maps, path: str, search: str) -> Any:
         if path == "/compare":
             return await compare.layout(api, search)
         trusted = address.trusted_run_of(path)
-        if trusted is not None:
-            return await trust_page.layout(api, trusted, address.parse(search))
-        run_id = address.run_of(path)
+        run_id = trusted or address.run_of(path)
         if run_id is not None:
-            run = await api.send(client.run(run_id))
+            run, view = await api.send(client.run(run_id)), address.parse(search)
             if run.deleted is not None:
                 return await deleted_page.layout(api, run)
-            return await map_page.layout(api, maps, run_id, address.parse(search))
+            return await (trust_page.layout(api, run, view) if trusted else map_page.layout(api, maps, run, view))
     except ApiError as error:
         if error.problem.status == 404:
             return states.state("No such run", error.problem.detail, dcc.Link("See the runs", href=link("/")))

@@ -46,6 +46,7 @@ def render(found: Contents) -> str:
         tag(
             "p", f"Run {run.id} · report made {_moment(found.made)} by Model Shapley {__version__}", class_="quiet"
         ),
+        _deleted(run),
         _intact(run),
         _verdicts(found),
         _provenance(found),
@@ -64,6 +65,12 @@ def _style() -> str:
 
 def _moment(moment: datetime) -> str:
     return moment.strftime("%d %b %Y, %H:%M UTC")
+
+
+def _deleted(run: Run) -> Markup | None:
+    if run.deleted is None:
+        return None
+    return tag("p", f"This run was deleted {_moment(run.deleted)}; the server keeps it for a while only.")
 
 
 def _intact(run: Run) -> Markup:

@@ -3,6 +3,7 @@
   const MS = (window.modelShapley = window.modelShapley || {});
   const root = () => document.querySelector("meta[name=root-path]").content;
 
+  MS.root = root;
   MS.api = (path) => root() + "api/v1" + path;
 
   /* An element with properties (`dataset` too) and children. */

@@ -1,7 +1,7 @@
 /* Upload a model: its files in pieces, one after the other; what broke goes on where it was. The form is built here,
    since a page of Dash has no field for files that says its name. */
 (function () {
-  const { api, make } = window.modelShapley;
+  const { api, make, root } = window.modelShapley;
   const AGAIN_MS = 2000;
   const SETTLED_MS = 1500;
 

@@ -48,6 +48,7 @@ async def layout(api: AsyncClient, search: str) -> Any:
     infos = {info.id: info for info in await api.send(client.methods())}
     notices = [
         *missing,
+        *(_gone(run) for run in runs if run.deleted is not None and run.id in (a.run, b.run)),
         *(f"The link says {part!r}, which cannot be understood and is left out." for part in wanted.unclear),
         *(said for given, used in ((wanted.a, a), (wanted.b, b)) for said in _other(given, used, runs)),
     ]
@@ -115,6 +116,14 @@ def _older(total: int) -> Any:
         return None
     return html.P(
         f"The newest {LISTED} of {total:,} runs can be chosen; older ones by their address.", className="quiet"
+    )
+
+
+def _gone(run: Run) -> str:
+    assert run.deleted is not None
+    return (
+        f"Run {run.id} ({words.run_title(run)}) was deleted {words.ago(run.deleted)}; unless its own page brings "
+        "it back, its maps go for good."
     )
 
 

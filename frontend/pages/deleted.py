@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -9,14 +10,13 @@ import dash_mantine_components as dmc
 from dash import Dash, Input, Output, State, dcc, html, no_update
 
 from frontend import words
-from frontend.address import parse
-from frontend.maps import Maps
-from frontend.pages import map as map_page
 from frontend.pages import states
 from modelshapley import client
 from modelshapley.client import AsyncClient
 from modelshapley.contracts import Run
 from modelshapley.errors import ModelShapleyError
+
+Page = Callable[[str, str], Awaitable[Any]]
 
 
 async def layout(api: AsyncClient, run: Run) -> Any:
@@ -37,20 +37,23 @@ async def layout(api: AsyncClient, run: Run) -> Any:
     )
 
 
-def register(app: Dash, api: AsyncClient, maps: Maps) -> None:
+def register(app: Dash, api: AsyncClient, page: Page) -> None:
+    """page: what is shown at a path and query."""
+
     @app.callback(
         Output("page", "children", allow_duplicate=True),
         Output("deleted-problem", "children"),
         Input("deleted-undo", "n_clicks"),
         State("deleted-run", "data"),
+        State("url", "pathname"),
         State("url", "search"),
         prevent_initial_call=True,
     )
-    async def _undo(clicks: int | None, run_id: str, search: str | None) -> Any:
+    async def _undo(clicks: int | None, run_id: str, path: str, search: str | None) -> Any:
         if not clicks:
             return no_update, no_update
         try:
             await api.send(client.bring_back_run(run_id))
-            return await map_page.layout(api, maps, run_id, parse(search or "")), no_update
         except ModelShapleyError as error:
             return no_update, states.failure(error)
+        return await page(path, search or ""), no_update

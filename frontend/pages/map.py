@@ -35,9 +35,8 @@ from modelshapley.methods import reading_of
 from modelshapley.units import Deactivation, UnitKind, UnitShapes
 
 
-async def layout(api: AsyncClient, maps: Maps, run_id: str, view: View) -> Any:
+async def layout(api: AsyncClient, maps: Maps, run: Run, view: View) -> Any:
     """The page of a run: its map when it is done, what is going on before. Raises ModelShapleyError."""
-    run = await api.send(client.run(run_id))
     if run.status is Status.DONE:
         return await _done(api, maps, run, view)
     return html.Div(

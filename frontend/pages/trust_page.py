@@ -23,9 +23,8 @@ TICK_MS = 1500
 TRIALS = 100
 
 
-async def layout(api: AsyncClient, run_id: str, view: View) -> Any:
+async def layout(api: AsyncClient, run: Run, view: View) -> Any:
     """The page of a finished run. Raises ModelShapleyError."""
-    run = await api.send(client.run(run_id))
     if run.status is not Status.DONE:
         title = f"{run.model.partition(':')[2]} on {run.task}"
         sentence = f"{words.progress(run).capitalize()}: its maps can be checked once the run is done."

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import Page, Route, expect
 
@@ -95,9 +96,18 @@ def test_delete_and_undo(page: Page, house: Server, api: Client, scored: dict[st
     card(page, run).get_by_role("link", name="digits-vit on digits").click()
     expect(page.get_by_role("heading", name="This run was deleted")).to_be_visible()
     assert_accessible(page)
+    page.goto(f"{house.url}/compare?a={run.id}:mean-abs&b={run.id}:mean-abs")
+    expect(page.get_by_role("alert")).to_contain_text(f"Run {run.id} (digits-vit on digits) was deleted just now")
+    report = httpx.get(f"{house.url}/runs/{run.id}/report")
+    assert "This run was deleted" in report.text
+    page.goto(f"{house.url}/runs/{run.id}/trust")
+    expect(page.get_by_role("heading", name="This run was deleted")).to_be_visible()
     page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_role("heading", name="May this map be believed?")).to_be_visible()
+    page.goto(f"{house.url}/runs/{run.id}")
     expect_map(page)
     assert api.run(run.id) == run
+    assert "This run was deleted" not in httpx.get(f"{house.url}/runs/{run.id}/report").text
 
 
 def test_a_cancelled_run_is_tried_again(page: Page, house: Server, api: Client, scored: dict[str, Run]) -> None:
