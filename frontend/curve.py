@@ -18,19 +18,23 @@ def remembered(
     """The points so far with what a trial measured of a share of the ranking; a newer one replaces its equal."""
     assert trial.interval is not None
     point = {
+        "run": trial.run,
         **{name: ranked[name] for name in ("method", "unit", "which", "fraction")},
         "accuracy": trial.accuracy,
         "interval": list(trial.interval),
         "n": trial.n,
     }
-    equal = ("method", "unit", "which", "fraction")
+    equal = ("run", "method", "unit", "which", "fraction")
     others = [dict(p) for p in points if any(p[name] != point[name] for name in equal)]
     return [*others, point][-MOST_POINTS:]
 
 
-def of(points: Sequence[Mapping[str, Any]], method: str, unit: str, which: str) -> list[Mapping[str, Any]]:
-    """Those of one ranking, by share."""
-    found = [p for p in points if (p["method"], p["unit"], p["which"]) == (method, unit, which)]
+def of(
+    points: Sequence[Mapping[str, Any]], run: str, method: str, unit: str, which: str
+) -> list[Mapping[str, Any]]:
+    """Those of one ranking of one run, by share."""
+    ranking = (run, method, unit, which)
+    found = [p for p in points if (p["run"], p["method"], p["unit"], p["which"]) == ranking]
     return sorted(found, key=lambda p: p["fraction"])
 
 

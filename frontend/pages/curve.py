@@ -19,7 +19,7 @@ def layout() -> Any:
     return html.Details(
         [
             html.Summary("Accuracy by share"),
-            dcc.Store(id="curve-points", data=[]),
+            dcc.Store(id="curve-points", storage_type="session"),
             dcc.Store(id="curve-figure"),
             html.Div(
                 dcc.Graph(id="curve-graph", config={"displayModeBar": False}, style={"height": 170}),
@@ -49,7 +49,7 @@ def register(app: Dash, api: AsyncClient) -> None:
         mine = trial.treatment == OFF and trial.off.deactivation().key() == chosen(selection).key()
         if trial.status is not Status.DONE or trial.accuracy is None or not mine:
             return no_update
-        return curve.remembered(points, ranked, trial)
+        return curve.remembered(points or [], ranked, trial)
 
     @app.callback(
         Output("curve-figure", "data"),
@@ -65,7 +65,7 @@ def register(app: Dash, api: AsyncClient) -> None:
         run = Run.model_validate(data)
         assert run.intact is not None
         ranked = (selection or {}).get("ranked")
-        tried = curve.of(points, method, unit, which)
+        tried = curve.of(points or [], run.id, method, unit, which)
         checked = await _checked(api, run, method, unit, which)
         now = ranked["fraction"] if ranked and ranked["method"] == method and ranked["unit"] == unit else None
         return curve.figure(tried, checked, run.intact, now), curve.sentence(tried, checked)

@@ -206,7 +206,7 @@ async def _done(api: AsyncClient, maps: Maps, run: Run, view: View) -> Any:
                             tried.layout(),
                         ]
                     ),
-                    tray.layout(run, view.treatment),
+                    tray.layout(run, view.treatment, selection.get("ranked")),
                 ],
                 className="map-grid",
             ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import dash_mantine_components as dmc
@@ -21,11 +22,12 @@ from modelshapley.errors import ModelShapleyError
 from modelshapley.units import Deactivation, Treatment, UnitKind, UnitShapes, extreme_units
 
 PRECISIONS = {"all": "Measure all", "0.05": "Stop at ±5 pts", "0.02": "Stop at ±2 pts", "0.01": "Stop at ±1 pts"}
+SHARE = 0.2  # that the slider offers at first
 VERBS = {"off": "Switch off", "scale": "Scale", "mean": "Hold at their mean", "offset": "Offset"}
 
 
-def layout(run: Run, treated: Treatment) -> Any:
-    """The tray of a finished run; it starts at the intact accuracy."""
+def layout(run: Run, treated: Treatment, ranked: Mapping[str, Any] | None) -> Any:
+    """The tray of a finished run; it starts at the intact accuracy. ranked: the share that a link switches off."""
     assert run.intact is not None
     figures = [
         dmc.Title("Accuracy", order=2, size="h4"),
@@ -51,7 +53,7 @@ def layout(run: Run, treated: Treatment) -> Any:
         [
             *stores,
             dmc.Paper(
-                html.Div([html.Div(figures), html.Div(_controls(treated))], className="tray-body"),
+                html.Div([html.Div(figures), html.Div(_controls(treated, ranked or {}))], className="tray-body"),
                 withBorder=True,
                 p="md",
                 radius="md",
@@ -62,7 +64,8 @@ def layout(run: Run, treated: Treatment) -> Any:
     )
 
 
-def _controls(treated: Treatment) -> list[Any]:
+def _controls(treated: Treatment, ranked: Mapping[str, Any]) -> list[Any]:
+    which, share = ranked.get("which", "least"), round(100 * ranked.get("fraction", SHARE))
     buttons = [
         dmc.Button("Undo", id="undo", variant="default", size="compact-sm", disabled=True),
         dmc.Button("Reset", id="reset", variant="default", size="compact-sm", disabled=True),
@@ -81,7 +84,7 @@ def _controls(treated: Treatment) -> list[Any]:
             [
                 dmc.Text("Choose the", size="sm"),
                 dmc.SegmentedControl(
-                    id="which", data=["least", "most"], value="least", size="xs", **{"aria-label": "least or most"}
+                    id="which", data=["least", "most"], value=which, size="xs", **{"aria-label": "least or most"}
                 ),
                 dmc.Text("important", size="sm"),
             ],
@@ -90,7 +93,7 @@ def _controls(treated: Treatment) -> list[Any]:
         html.Div(
             dmc.Slider(
                 id="share",
-                value=20,
+                value=share,
                 min=0,
                 max=100,
                 step=1,

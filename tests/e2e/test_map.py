@@ -176,6 +176,8 @@ def test_the_curve_fills_in_as_the_slider_moves(page: Page, server: Server, digi
     expect(page.locator("#tray-off")).to_have_text("66 neurons")
     measured(page)
     expect(page.locator("#curve-words")).to_contain_text(re.compile(r"tried here \([2-9]|tried here \(\d\d"))
+    page.reload()
+    expect(page.locator("#curve-words")).to_contain_text(re.compile(r"tried here \([2-9]|tried here \(\d\d"))
     page.locator("#which").get_by_text("most").click()
     expect(page).to_have_url(re.compile("off=most:0.41:neuron:two-sided"))
 
