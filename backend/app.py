@@ -10,6 +10,7 @@ from fastapi_offline import FastAPIOffline
 from backend import problems
 from backend.asked import Asked
 from backend.deps import Rooms
+from backend.fetches import Fetches
 from backend.open_work import open_work
 from backend.queues import REDIS_DOWN, Events, Queues, connect, connect_async
 from backend.records import Records
@@ -39,6 +40,7 @@ def open_rooms(settings: Settings) -> Rooms:
         catalog=catalog,
         tasks=TaskCatalog(settings.dataset_folders, records.tasks),
         asked=Asked(redis),
+        fetches=Fetches(redis),
         settings=settings,
         uploads=Uploads(catalog, settings.max_upload_bytes, settings.max_body_bytes),
     )

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from backend.asked import Asked
+from backend.fetches import Fetches
 from backend.queues import Events, Queues
 from backend.records import Records
 from backend.settings import Settings
@@ -28,6 +29,7 @@ class Rooms:
     catalog: Catalog
     tasks: TaskCatalog
     asked: Asked
+    fetches: Fetches
     settings: Settings
     uploads: Uploads
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from math import floor, isfinite, log10
 
-from modelshapley.contracts import Interval, Measured, MethodInfo, Run, Status
+from modelshapley.contracts import Fetching, Interval, Measured, MethodInfo, Run, Status
 from modelshapley.tasks.shown import TaskInfo
 from modelshapley.units import OFF, Treatment, UnitKind
 
@@ -150,11 +150,28 @@ def run_title(run: Run) -> str:
     return f"{model_name(run.model)} on {run.task}"
 
 
+def fetching(found: Fetching) -> str:
+    """'fetching the model, 1.2 of 3.4 GB, 2 min left'."""
+    left = "" if found.eta_s is None else f", {duration(found.eta_s)} left"
+    unit = next(
+        unit for unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if found.total >= unit[0] or unit[0] == 1e3
+    )
+    return f"fetching the model, {found.done / unit[0]:.1f} of {found.total / unit[0]:.1f} {unit[1]}{left}"
+
+
+def share_done(run: Run) -> float:
+    """Percent of what a run is doing now: fetching its model, or scoring."""
+    now = run.fetching or run.progress
+    return 100 * now.done / now.total if now.total else 0.0
+
+
 def progress(run: Run) -> str:
     """What a run is doing: '96 of 288 examples, 4 s left'."""
     done = run.progress
     if run.status is Status.QUEUED:
         return "waiting for a worker"
+    if run.fetching is not None:
+        return fetching(run.fetching)
     if done.total == 0:
         return "loading the model"
     left = "" if done.eta_s is None or done.done == done.total else f", {duration(done.eta_s)} left"

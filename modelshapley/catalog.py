@@ -161,10 +161,13 @@ class Catalog:
             )
         return pinned
 
-    def fetch(self, model_id: str) -> None:
-        """Bring a model of the hub here if it is not yet; nothing for other models. Raises UnsupportedModel."""
+    def fetch(self, model_id: str, tell: hub.Tell = lambda done, total: None) -> None:
+        """Bring a model of the hub here if it is not yet; nothing for other models. Raises UnsupportedModel.
+
+        tell: of the bytes that have come, of how many; from any thread.
+        """
         if model_id.startswith(HUB) and model_id not in self._fetched:
-            hub.model_folder(self._on_hub(model_id))
+            hub.model_folder(self._on_hub(model_id), tell)
             self._fetched.add(model_id)
 
     def _on_hub(self, model_id: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from huggingface_hub import HfApi, constants, hf_hub_url, snapshot_download
 from huggingface_hub.errors import NotASafetensorsRepoError
 from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # public by its documentation
+from tqdm import tqdm
 
 from modelshapley.errors import UnsafeModel, UnsupportedModel
 
@@ -23,6 +25,7 @@ COMMIT = re.compile(r"[0-9a-f]{40}", re.ASCII)
 FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 LARGEST_CONFIG = 4 * 2**20
 TROUBLES = (OSError, ValueError, httpx.HTTPError)
+Tell = Callable[[int, int], None]
 
 
 def reachable() -> bool:
@@ -36,11 +39,11 @@ def reachable() -> bool:
     return True
 
 
-def model_folder(name: str) -> Path:
+def model_folder(name: str, tell: Tell = lambda done, total: None) -> Path:
     """The folder of a model of the hub, OWNER/NAME or OWNER/NAME@REVISION, fetched unless it is in the cache.
 
-    Only safetensors and texts are fetched, at the top of the repository. Raises UnsupportedModel where it cannot
-    be had.
+    Only safetensors and texts are fetched, at the top of the repository. tell: called now and then with the bytes
+    that have come, of how many; from other threads. Raises UnsupportedModel where it cannot be had.
     """
     repository, _, revision = name.partition("@")
     try:
@@ -50,6 +53,7 @@ def model_folder(name: str) -> Path:
             allow_patterns=FILES,
             ignore_patterns=["*/*"],
             local_files_only=not reachable(),
+            tqdm_class=_telling(tell),
         )
     except TROUBLES as error:
         raise UnsupportedModel(
@@ -57,6 +61,25 @@ def model_folder(name: str) -> Path:
             f"{_reason(error)} Give the path of a folder that holds its config.json and safetensors."
         ) from error
     return Path(found)
+
+
+def _telling(tell: Tell) -> type[Any]:
+    """A progress bar that draws nothing. The library has two that count bytes: received, and written."""
+    bars: list[Silent] = []
+
+    class Silent(tqdm):  # type: ignore[misc]  # tqdm is untyped
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **{**kwargs, "disable": True})
+            self.came = kwargs.get("initial", 0)
+            if kwargs.get("unit") == "B":
+                bars.append(self)
+
+        def update(self, n: float | None = 1) -> None:
+            self.came += n or 0
+            if self in bars:
+                tell(int(max(bar.came for bar in bars)), int(max(bar.total or 0 for bar in bars)))
+
+    return Silent
 
 
 def pinned(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,8 +17,11 @@ COMMIT = "c0ffee" + "0" * 34
 
 
 @contextmanager
-def fake_hub(name: str, folder: Path) -> Iterator[tuple[str, list[str]]]:
-    """Its address, and what was asked of it: 'GET /path bytes=0-9'. The branch main and the tag v1 are COMMIT."""
+def fake_hub(name: str, folder: Path, pieces: int = 1) -> Iterator[tuple[str, list[str]]]:
+    """Its address, and what was asked of it: 'GET /path bytes=0-9'. The branch main and the tag v1 are COMMIT.
+
+    pieces: in how many a file is sent, a tenth of a second apart.
+    """
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -78,7 +82,10 @@ def fake_hub(name: str, folder: Path) -> Iterator[tuple[str, list[str]]]:
                 self.send_header(key, value)
             self.end_headers()
             if self.command != "HEAD":
-                self.wfile.write(data)
+                step = max(1, -(-len(data) // pieces))
+                for start in range(0, len(data), step):
+                    self.wfile.write(data[start : start + step])
+                    time.sleep(0.1 if pieces > 1 else 0)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 
 from backend.asked import Asked
+from backend.fetches import Fetches
 from backend.open_work import open_work
 from backend.queues import Queues, connect_patiently
 from backend.records import Records
@@ -143,6 +144,7 @@ def open_shop() -> Shop:
             settings.trial_memory_bytes,
             turns.give_way,
             turns.tell,
+            Fetches(redis).tell,
         ),
         tasks=WarmTasks(settings.dataset_folders, records.tasks),
         asked=Asked(redis),

@@ -46,6 +46,7 @@ class Warm:
         trial_memory: int = 0,
         pause: Callable[[], None] = lambda: None,
         changed: Callable[[], None] = lambda: None,
+        fetching: Callable[[str, int, int], None] = lambda model_id, done, total: None,
     ) -> None:
         self._catalog = catalog
         self._device = device
@@ -57,13 +58,13 @@ class Warm:
         self._activations: dict[Key, Activations] = {}
         self._states = WarmStates(trial_memory)
         self._users: Counter[str] = Counter()
-        self._pause, self._changed = pause, changed
+        self._pause, self._changed, self._fetching = pause, changed, fetching
 
     def model(self, model_id: str) -> LoadedModel:
         """The model, loaded if it is not here or its files have changed. Raises what catalog and load raise."""
         if model_id == SMOLLM2:
             prepare_smollm2(self._catalog.smollm2_folder, log.info)
-        self._catalog.fetch(model_id)
+        self._catalog.fetch(model_id, lambda done, total: self._fetching(model_id, done, total))
         folder = self._catalog.folder(model_id)
         stamp = folder.stamp()
         if self._stamps.get(model_id) != stamp:

@@ -73,12 +73,13 @@ def page(
 ) -> RunPage:
     """Runs, newest first. `search`: words that must all be in its model, task or methods; `deleted`: those that
     were deleted and can be brought back, in the place of the others."""
-    return here.records.runs(limit, offset, search, status, deleted)
+    found = here.records.runs(limit, offset, search, status, deleted)
+    return found.model_copy(update={"items": [here.fetches.seen(run) for run in found.items]})
 
 
 @router.get("/{run_id}")
 def one(run_id: str, here: Here) -> Run:
-    return here.records.run(run_id)
+    return here.fetches.seen(here.records.run(run_id))
 
 
 @router.delete("/{run_id}")

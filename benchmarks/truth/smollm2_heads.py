@@ -2,39 +2,31 @@
 
     python -m benchmarks.truth.smollm2_heads --minutes 60 [--threads 1]
 
-Goes on where it was stopped; every finished pair of permutations is kept at once. The game: minus the mean loss on
-the first 16 probe questions of seed 0. Truncated: see TRUNCATION and modelshapley/permutations.py.
+Goes on where it was stopped; every finished pair of permutations is kept at once. The game: see
+benchmarks.truth.keeping. Truncated: see TRUNCATION and modelshapley/permutations.py.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
-from benchmarks.common import DATA
-from modelshapley.catalog import SMOLLM2, Catalog
-from modelshapley.demo import prepare_smollm2
+from benchmarks.truth import keeping
 from modelshapley.game import Game
 from modelshapley.models import LoadedModel
-from modelshapley.models import load as load_model
 from modelshapley.permutations import Estimate, antithetic_pair, spread_order
-from modelshapley.tasks.base import Split
 from modelshapley.tasks.prefix_tree import log_likelihoods
 from modelshapley.tasks.world_capitals import Question, WorldCapitals, sequel
 from modelshapley.units import UnitKind
 
-KEPT = Path(__file__).with_suffix(".safetensors")
-SUMMARY = Path(__file__).with_suffix(".json")
-EXAMPLES = 16
+SCRIPT = Path(__file__)
+EXAMPLES = keeping.EXAMPLES
 TRUNCATION = 0.1
 
 
@@ -50,16 +42,11 @@ class Together(WorldCapitals):
 
 def kept() -> Estimate:
     """The pairs so far."""
-    rows = load_file(KEPT)["pairs"] if KEPT.exists() else np.zeros((0, 270), np.float32)
-    return Estimate(rows.astype(np.float64))
+    return keeping.kept(SCRIPT, 270)
 
 
 def game() -> Game:
-    catalog = Catalog(DATA)
-    prepare_smollm2(catalog.smollm2_folder)
-    task = Together()
-    examples = task.examples(Split.PROBE)[:EXAMPLES]
-    return Game(load_model(catalog.folder(SMOLLM2)), task, UnitKind.HEAD, examples)
+    return keeping.game(UnitKind.HEAD, Together())
 
 
 def main() -> None:
@@ -76,23 +63,8 @@ def main() -> None:
     while time.monotonic() < ends:
         row = antithetic_pair(heads.walk, spread_order(heads.players, len(pairs)), empty, TRUNCATION)
         pairs = np.vstack([pairs, row])
-        save_file({"pairs": pairs.astype(np.float32)}, KEPT)
-        estimate = Estimate(pairs)
-        summary = {
-            "command": "python -m benchmarks.truth.smollm2_heads",
-            "date": datetime.now(UTC).date().isoformat(),
-            "model": SMOLLM2,
-            "revision": heads.loaded.revision,
-            "task_fingerprint": heads.task.fingerprint(0),
-            "examples": EXAMPLES,
-            "truncation": TRUNCATION,
-            "permutations": 2 * len(pairs),
-            "u_all": everything,
-            "u_none": empty,
-            "split_half": round(estimate.split_half(), 4),
-            "reliability": round(estimate.reliability(), 4),
-        }
-        SUMMARY.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        about = {"truncation": TRUNCATION, "permutations": 2 * len(pairs), "u_all": everything, "u_none": empty}
+        summary = keeping.keep(SCRIPT, heads, Estimate(pairs), **about)
         print(f"{len(pairs)} pairs, split-half {summary['split_half']}", flush=True)
 
 

@@ -46,8 +46,7 @@ def unfinished(run: Run) -> Any:
         return states.state(title, run.error or "It failed.", back)
     if run.status is Status.CANCELLED:
         return states.state(title, "This run was cancelled before it was done.", back)
-    share = 100 * run.progress.done / run.progress.total if run.progress.total else 0
-    bar = dmc.Progress(value=share, w=360, **{"aria-label": "share of the probe examples scored"})
+    bar = dmc.Progress(value=words.share_done(run), w=360, **{"aria-label": "share that is done"})
     return states.state(title, f"Its map appears here by itself: {words.progress(run)}.", bar)
 
 

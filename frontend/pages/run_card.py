@@ -90,12 +90,11 @@ def _mark(run: Run, trust: Trust) -> Any:
 
 
 def _progress(run: Run, workers: Sequence[WorkerInfo] | None) -> list[Any]:
-    share = 100 * run.progress.done / run.progress.total if run.progress.total else 0
     if workers is not None and not workers:
         way_out = ["No worker is listening, so this waits. Start one: ", html.Code(START_ONE)]
         return [html.Div(way_out, className="run-doing")]
     return [
-        dmc.Progress(value=share, size="sm", mt=8, **{"aria-label": "share of the probe examples scored"}),
+        dmc.Progress(value=words.share_done(run), size="sm", mt=8, **{"aria-label": "share that is done"}),
         html.Div(doing(run, workers), className="run-doing"),
     ]
 
@@ -108,9 +107,7 @@ def doing(run: Run, workers: Sequence[WorkerInfo] | None) -> str:
     if workers and run.shards == 1 and run.worker not in [worker.name for worker in workers]:
         return f"worker {run.worker} does not answer; another one goes on from the last checkpoint"
     done = run.progress
-    first = words.progress(run).partition(",")[0]
-    fetched = run.model.startswith("hub:") and not done.total
-    parts = ["fetching the model from the hub, where it is not here yet, and loading it" if fetched else first]
+    parts = [words.progress(run) if run.fetching else words.progress(run).partition(",")[0]]
     if done.rate is not None:
         parts.append(f"{done.rate:,.3g} a second" if done.rate < 1000 else f"{done.rate:,.0f} a second")
     if done.total and done.done == done.total:

@@ -31,7 +31,17 @@ from modelshapley.contracts.faithfulness import (
     Which,
 )
 from modelshapley.contracts.problems import FieldError, Problem
-from modelshapley.contracts.runs import Effort, MapData, MapLink, Measured, Progress, Run, RunPage, RunRequest
+from modelshapley.contracts.runs import (
+    Effort,
+    Fetching,
+    MapData,
+    MapLink,
+    Measured,
+    Progress,
+    Run,
+    RunPage,
+    RunRequest,
+)
 from modelshapley.contracts.trials import Comparison, Group, GroupRequest, Off, Pair, Trial, TrialRequest
 from modelshapley.contracts.uploads import Upload, UploadedFile, UploadFile, UploadRequest
 
@@ -50,6 +60,7 @@ __all__ = [
     "Estimate",
     "Failure",
     "Faithfulness",
+    "Fetching",
     "FieldError",
     "Group",
     "GroupRequest",

@@ -81,6 +81,15 @@ class Measured(Contract):
     n: int
 
 
+class Fetching(Contract):
+    """Bytes of a model that have come from the hub."""
+
+    done: int
+    total: int = Field(description="of all its files; grows while their sizes are still being asked for")
+    rate: float | None = Field(default=None, description="bytes a second")
+    eta_s: float | None = None
+
+
 class Run(Contract):
     id: str
     model: str
@@ -93,6 +102,9 @@ class Run(Contract):
     per_class: bool = False
     status: Status
     progress: Progress
+    fetching: Fetching | None = Field(
+        default=None, description="how much of its model has come from the hub, while it is on its way"
+    )
     error: str | None = None
     maps: list[MapLink] = []
     classes: dict[str, int] = Field(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,6 +73,26 @@ def test_a_model_is_looked_at_pinned_fetched_and_scored(
             with pytest.raises(ApiError, match=words) as error:
                 api.hub_model(name)
             assert error.value.problem.status == 422
+
+
+def test_how_much_has_come_is_told(start_server: StartServer, repository: Path, tmp_path: Path) -> None:
+    large = tmp_path / "large"
+    shutil.copytree(repository, large)
+    (large / "vocabulary.txt").write_bytes(b"0" * 60_000_000)  # the library tells of every ten million bytes
+    whole = sum(file.stat().st_size for file in large.iterdir() if file.suffix != ".bin")
+    with fake_hub("some-one/digits", large, pieces=20) as (address, _):
+        server = start_server(HF_ENDPOINT=address, HF_HOME=str(tmp_path), HF_HUB_OFFLINE="0")
+        with Client(server.url) as api:
+            queued, seen = api.submit_run(REQUEST).id, []
+            while not (run := api.run(queued)).status.ended:
+                seen += [run.fetching] if run.fetching else []
+                assert [found.fetching is None for found in api.runs().items if found.id != queued] == []
+                time.sleep(0.05)
+            assert (run.status, run.fetching) == (Status.DONE, None), run.error
+    done = [found.done for found in seen if found.total == whole]
+    assert 0 < done[0] < done[-1] < whole
+    assert done == sorted(done)
+    assert any(found.eta_s for found in seen)
 
 
 def test_without_the_hub_what_is_in_the_cache_is_scored_and_the_rest_is_refused(

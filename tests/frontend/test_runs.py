@@ -72,9 +72,12 @@ def test_what_is_asked_of_the_api() -> None:
         ),
         (changed(progress={"done": 0, "total": 0}), [WORKER], "loading the model · worker box-17"),
         (
-            changed(model="hub:a/b@main", progress={"done": 0, "total": 0}),
+            changed(
+                progress={"done": 0, "total": 0},
+                fetching={"done": 1.2e9, "total": 3.4e9, "rate": 1e7, "eta_s": 220.0},
+            ),
             [WORKER],
-            "fetching the model from the hub",
+            "fetching the model, 1.2 of 3.4 GB, 4 min left · worker box-17",
         ),
         (changed(status="queued"), [WORKER], "waiting: every worker has something in hand"),
         (changed(status="queued"), [WORKER.model_copy(update={"current": None})], "waiting for a worker"),
