@@ -14,7 +14,6 @@ the real ones. For each, medians:
 from __future__ import annotations
 
 import argparse
-import shutil
 import statistics
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from backend.records import Records
 from backend.schema import migrate
 from backend.settings import Settings
 from backend.storage import Storage
+from benchmarks.browser import QUIET, chromium
 from benchmarks.common import report
 from benchmarks.live_service import service
 from modelshapley.contracts import Layout, Measured, RunRequest, Status
@@ -38,16 +38,6 @@ SHAPES = {"80 x 28672": (80, 64, 28_672), "126 x 53248": (126, 128, 53_248)}
 LOADS, TOGGLES = 9, 200
 LOOKS = ["share", "percentile", "log", "share,log"]
 DRAWN = "document.querySelector('#map .heatmaplayer image') && document.getElementById('marks').dataset.cells"
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--js-flags=--expose-gc",
-]
 
 
 def made_up(data: Path, layers: int, heads: int, neurons: int) -> str:
@@ -202,15 +192,15 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     parser.add_argument("--only", choices=list(SHAPES), help="measure one of the shapes")
     arguments = parser.parse_args()
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if chromium is None:
+    path = chromium()
+    if path is None:
         sys.exit("No Chromium on this machine; `make tools` installs Debian's.")
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder)
         runs = {name: made_up(data, *shape) for name, shape in SHAPES.items() if arguments.only in (None, name)}
         with service(data) as (url, _), sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+            browser = playwright.chromium.launch(executable_path=path, args=[*QUIET, "--js-flags=--expose-gc"])
             for name, run in runs.items():
                 context = browser.new_context(viewport={"width": 1440, "height": 900})
                 page = context.new_page()

@@ -21,6 +21,7 @@ from shapiq.approximator import PermutationSamplingSV
 from benchmarks.common import report
 from benchmarks.fidelity import DEFAULT, SEVERAL, kept_truth, passes, say
 from benchmarks.truth import smollm2_heads
+from benchmarks.truth.keeping import Measured
 from modelshapley.compare import rank_correlation
 from modelshapley.game import Game
 from modelshapley.methods import load_method
@@ -45,24 +46,17 @@ def ours(game: Game, truth: np.ndarray) -> dict[str, dict[str, float]]:
 
 
 class Peer:
-    """The sampler, stopped after ever more permutations; a coalition that it has seen is not measured again."""
+    """The sampler, stopped after ever more permutations."""
 
     def __init__(self, game: Game, seed: int) -> None:
         self._game, self._seed = game, seed
-        self._values: dict[bytes, float] = {}
-
-    def __call__(self, coalitions: np.ndarray) -> np.ndarray:
-        rows = np.atleast_2d(coalitions).astype(bool)
-        for on in rows:
-            if on.tobytes() not in self._values:
-                self._values[on.tobytes()] = self._game.value(on)
-        return np.array([self._values[on.tobytes()] for on in rows])
+        self._measured = Measured(game)
 
     def after(self, permutations: int) -> tuple[np.ndarray, int]:
         """Shapley values after so many permutations, and the forward passes it took."""
         sampler = PermutationSamplingSV(self._game.players, random_state=self._seed)
         budget = 2 + permutations * (self._game.players - 1)
-        found = sampler.approximate(budget, self, batch_size=1)
+        found = sampler.approximate(budget, self._measured, batch_size=1)
         return np.array([found[(player,)] for player in range(self._game.players)]), budget
 
 

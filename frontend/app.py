@@ -47,7 +47,7 @@ def attach(root: FastAPI, api: AsyncClient, path: str = "") -> Dash:
     """
     serve_under(path)
     maps = Maps(api)
-    report_route.register(root, api)
+    report_route.register(root, api, maps)
     figure_route.register(root, api, maps)
     app = Dash(
         __name__,
@@ -65,7 +65,7 @@ def attach(root: FastAPI, api: AsyncClient, path: str = "") -> Dash:
     runs_page.register(app, api)
     map_page.register(app, api, maps)
     tasks_page.register(app, api)
-    compare.register(app, api)
+    compare.register(app, api, maps)
     trust_page.register(app, api)
     drawing.register(app)
     new_page.register(app, api)

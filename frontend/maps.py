@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
+from dataclasses import replace
 
-from frontend.map_files import fetched
 from frontend.planes import Plane
+from modelshapley import client
 from modelshapley.client import AsyncClient
 from modelshapley.importance import ImportanceMap
 from modelshapley.units import UnitKind
@@ -18,15 +20,27 @@ class Maps:
 
     def __init__(self, api: AsyncClient) -> None:
         self._api = api
-        self._held: OrderedDict[tuple[str, str, UnitKind, str | None], Plane] = OrderedDict()
+        self._held: OrderedDict[tuple[str, str, UnitKind, str | None], tuple[ImportanceMap, Plane]] = OrderedDict()
 
     async def get(self, run_id: str, method: str, kind: UnitKind, label: str | None = None) -> Plane:
-        """label: of one class of examples. Raises ModelShapleyError."""
+        """One kind of unit as pages work on it; label: of one class of examples. Raises ModelShapleyError."""
+        return (await self._both(run_id, method, kind, label))[1]
+
+    async def whole(self, run_id: str, method: str, kind: UnitKind, label: str | None = None) -> ImportanceMap:
+        """The map itself, of one kind of unit, without help and harm apart. Raises ModelShapleyError."""
+        return (await self._both(run_id, method, kind, label))[0]
+
+    async def _both(
+        self, run_id: str, method: str, kind: UnitKind, label: str | None
+    ) -> tuple[ImportanceMap, Plane]:
         key = (run_id, method, kind, label)
         if key not in self._held:
-            self._held[key] = plane(run_id, await fetched(self._api, *key), kind)
+            # As safetensors: 2 million units as JSON would take seconds to write and read.
+            data = await self._api.send(client.map_file(run_id, method, kind, "safetensors", label))
+            found = replace(await asyncio.to_thread(ImportanceMap.from_bytes, data), sides={})
+            self._held[key] = found, plane(run_id, found, kind)
         self._held.move_to_end(key)
-        while len(self._held) > 1 and sum(held.scores.nbytes * 3 for held in self._held.values()) > KEPT_BYTES:
+        while len(self._held) > 1 and sum(held.scores.nbytes * 3 for _, held in self._held.values()) > KEPT_BYTES:
             self._held.popitem(last=False)
         return self._held[key]
 

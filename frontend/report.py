@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from frontend import report_kind, svg, words
-from frontend.map_files import MapFiles
+from frontend.maps import Maps
 from frontend.markup import Markup, joined, table, tag
 from frontend.report_contents import Contents, gather
 from frontend.verdict import entry_of, interval_of_rho, verdict
@@ -23,9 +23,9 @@ from modelshapley.contracts import Faithfulness, Run
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
-async def report(api: AsyncClient, files: MapFiles, run_id: str, method: str | None = None) -> str:
+async def report(api: AsyncClient, maps: Maps, run_id: str, method: str | None = None) -> str:
     """The file. Raises NotFound, NotNow, ApiError."""
-    return await asyncio.to_thread(render, await gather(api, files, run_id, method))
+    return await asyncio.to_thread(render, await gather(api, maps, run_id, method))
 
 
 def render(found: Contents) -> str:

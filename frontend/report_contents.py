@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from frontend import figures
-from frontend.map_files import MapFiles
+from frontend.maps import Maps
 from modelshapley import client
 from modelshapley.client import ApiError, AsyncClient
 from modelshapley.contracts import Faithfulness, MethodInfo, Run, Status, Trial
@@ -33,7 +33,7 @@ class Contents:
     made: datetime
 
 
-async def gather(api: AsyncClient, files: MapFiles, run_id: str, method: str | None) -> Contents:
+async def gather(api: AsyncClient, maps: Maps, run_id: str, method: str | None) -> Contents:
     """method: None for the run's first. Raises NotFound, NotNow, ApiError."""
     run = await api.send(client.run(run_id))
     if run.status is not Status.DONE:
@@ -49,7 +49,7 @@ async def gather(api: AsyncClient, files: MapFiles, run_id: str, method: str | N
         method=shown,
         computed=read.computed,
         infos={info.id: info for info in await api.send(client.methods())},
-        maps={kind: await files.get(run_id, shown, kind) for kind in kinds},
+        maps={kind: await maps.whole(run_id, shown, kind) for kind in kinds},
         faithfulness=await _faithfulness(api, run),
         trials=[trial for trial in trials if trial.status is Status.DONE][:TRIALS],
         made=datetime.now(UTC),

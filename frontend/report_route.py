@@ -7,22 +7,21 @@ from fastapi.responses import HTMLResponse
 
 from frontend import address
 from frontend.answers import refused
-from frontend.map_files import MapFiles
+from frontend.maps import Maps
 from frontend.report import report
 from modelshapley.client import AsyncClient
 from modelshapley.errors import ModelShapleyError
 
 
-def register(root: FastAPI, api: AsyncClient) -> None:
+def register(root: FastAPI, api: AsyncClient, maps: Maps) -> None:
     """Before Dash, whose own route answers every other address."""
-    files = MapFiles(api)
 
     @root.get("/runs/{run_id}/report", response_class=HTMLResponse)
     async def _report(run_id: str, method: str | None = None) -> HTMLResponse:
         if address.run_of(f"/runs/{run_id}") is None:
             raise HTTPException(404, f"There is no run {run_id[:64]!r}.")
         try:
-            text = await report(api, files, run_id, method)
+            text = await report(api, maps, run_id, method)
         except ModelShapleyError as error:
             raise refused(error) from error
         headers = {"Content-Disposition": f'inline; filename="model-shapley-{run_id}.html"'}

@@ -31,6 +31,21 @@ def game(kind: UnitKind, task: WorldCapitals) -> Game:
     return Game(load_model(catalog.folder(SMOLLM2)), task, kind, examples)
 
 
+class Measured:
+    """The game as shapiq asks it; a coalition that was measured before is not measured again."""
+
+    def __init__(self, game: Game) -> None:
+        self._game = game
+        self._values: dict[bytes, float] = {}
+
+    def __call__(self, coalitions: np.ndarray) -> np.ndarray:
+        rows = np.atleast_2d(coalitions).astype(bool)
+        for on in rows:
+            if on.tobytes() not in self._values:
+                self._values[on.tobytes()] = self._game.value(on)
+        return np.array([self._values[on.tobytes()] for on in rows])
+
+
 def kept(script: Path, players: int) -> Estimate:
     """What there is so far: rows of (players,) values, each an estimate of its own."""
     file = script.with_suffix(".safetensors")

@@ -20,27 +20,11 @@ from shapiq.approximator import SVARMIQ
 
 from benchmarks.truth import keeping
 from benchmarks.truth.smollm2_heads import Together
-from modelshapley.game import Game
 from modelshapley.permutations import Estimate
 from modelshapley.units import UnitKind
 
 SCRIPT = Path(__file__)
 PASSES = 600
-
-
-class Measured:
-    """The game as shapiq asks it; a coalition that was measured before is not measured again."""
-
-    def __init__(self, game: Game) -> None:
-        self._game = game
-        self._values: dict[bytes, float] = {}
-
-    def __call__(self, coalitions: np.ndarray) -> np.ndarray:
-        rows = np.atleast_2d(coalitions).astype(bool)
-        for on in rows:
-            if on.tobytes() not in self._values:
-                self._values[on.tobytes()] = self._game.value(on)
-        return np.array([self._values[on.tobytes()] for on in rows])
 
 
 def kept() -> Estimate:
@@ -55,7 +39,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     layers = keeping.game(UnitKind.LAYER, Together())
-    measured = Measured(layers)
+    measured = keeping.Measured(layers)
     empty, everything = (float(measured(np.full(layers.players, on))[0]) for on in (False, True))
     ends = time.monotonic() + 60 * options.minutes
     rounds = kept().pairs

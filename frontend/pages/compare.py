@@ -11,7 +11,7 @@ from dash import MATCH, ClientsideFunction, Dash, Input, Output, State, dcc, htm
 
 from frontend import figures, pair, words
 from frontend.links import link
-from frontend.map_files import MapFiles
+from frontend.maps import Maps
 from frontend.pages import compare_view, states
 from frontend.pair import TOPS, Choice, Side
 from modelshapley import client
@@ -245,8 +245,7 @@ def _classes(run: Run) -> list[dict[str, str]]:
     return [every, *({"value": label, "label": f"{label} (n {n})"} for label, n in run.classes.items())]
 
 
-def register(app: Dash, api: AsyncClient) -> None:
-    files = MapFiles(api)
+def register(app: Dash, api: AsyncClient, maps: Maps) -> None:
 
     @app.callback(
         Output({"type": "compare-method", "side": MATCH}, "data"),
@@ -296,10 +295,10 @@ def register(app: Dash, api: AsyncClient) -> None:
             kind = next((known for known in kinds if known.value == unit), None) or _first(kinds)
             if kind is None:
                 return _no_kind(*runs), [], "", None, None
-            maps = [await files.get(c.run, c.method, kind, c.label) for c in choices]
+            found = [await maps.whole(c.run, c.method, kind, c.label) for c in choices]
         except ModelShapleyError as error:
             return no_update, no_update, no_update, no_update, states.failure(error)
-        a, b = (Side(run, c, found) for run, c, found in zip(runs, choices, maps, strict=True))
+        a, b = (Side(*parts) for parts in zip(runs, choices, found, strict=True))
         share = min(TOPS, key=lambda known: abs(known - top))
         # Sorting millions of scores takes a second, which others should not have to wait for.
         body = await asyncio.to_thread(compare_view.view, a, b, kind, share)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, Self, TypeVar
+from typing import Literal, Protocol, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -51,6 +51,23 @@ DEFAULT_URL = "http://127.0.0.1:8050"
 RECONNECT_S = 1.0
 POLL_S = 0.5
 FORMS: tuple[calls.Form, ...] = ("csv", "parquet", "safetensors")
+
+
+class _Ending(Protocol):
+    @property
+    def status(self) -> Status: ...
+
+
+Answer = TypeVar("Answer", bound=_Ending)
+
+
+def until_ended(ask: Callable[[], Answer], found: Answer | None = None) -> Answer:
+    """Ask again and again until the status has ended. found: what is known already."""
+    found = ask() if found is None else found
+    while not found.status.ended:
+        time.sleep(POLL_S)
+        found = ask()
+    return found
 
 
 class Client:
@@ -121,9 +138,7 @@ class Client:
 
     def wait_check(self, check_id: str) -> TaskCheck:
         """Block until the check of a task has ended, and return what it found."""
-        while not (check := self.task_check(check_id)).status.ended:
-            time.sleep(POLL_S)
-        return check
+        return until_ended(lambda: self.task_check(check_id))
 
     def methods(self) -> list[MethodInfo]:
         return self.send(calls.methods())
@@ -213,9 +228,7 @@ class Client:
 
     def checked(self, run_id: str) -> Faithfulness:
         """Block until the maps of a finished run have been checked."""
-        while not (report := self.faithfulness(run_id)).status.ended:
-            time.sleep(POLL_S)
-        return report
+        return until_ended(lambda: self.faithfulness(run_id))
 
     def run_trials(self, run_id: str, limit: int = 100, alone: str | None = None) -> list[Trial]:
         """What was tried on a run, newest first, whoever did; `alone`: of a unit by itself, 'head:1.4'."""
@@ -223,19 +236,13 @@ class Client:
 
     def details(self, trial_id: str) -> TrialDetails:
         """Block until the classes and flipped examples behind a finished trial are known."""
-        found = self.send(calls.look_behind(trial_id))
-        while not found.status.ended:
-            time.sleep(POLL_S)
-            found = self.send(calls.trial_details(trial_id))
-        return found
+        asked = self.send(calls.look_behind(trial_id))
+        return until_ended(lambda: self.send(calls.trial_details(trial_id)), asked)
 
     def unit_examples(self, run_id: str, kind: UnitKind, unit: Sequence[int]) -> UnitExamples:
         """Block until the scored examples are known on which a unit does most."""
-        found = self.send(calls.look_at_unit(run_id, UnitExamplesRequest(kind=kind, unit=list(unit))))
-        while not found.status.ended:
-            time.sleep(POLL_S)
-            found = self.send(calls.unit_examples(run_id, found.id))
-        return found
+        asked = self.send(calls.look_at_unit(run_id, UnitExamplesRequest(kind=kind, unit=list(unit))))
+        return until_ended(lambda: self.send(calls.unit_examples(run_id, asked.id)), asked)
 
     def groups(self, model: str) -> list[Group]:
         """Units of a model that were saved under a name."""
