@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 from benchmarks.common import DATA
 from modelshapley.catalog import SMOLLM2, Catalog
 from modelshapley.demo import prepare_smollm2
-from modelshapley.game import Game
+from modelshapley.game import Game, Utility
 from modelshapley.models import load as load_model
 from modelshapley.permutations import Estimate
 from modelshapley.tasks.base import Split
@@ -23,12 +23,15 @@ from modelshapley.units import UnitKind
 EXAMPLES = 16
 
 
-def game(kind: UnitKind, task: WorldCapitals) -> Game:
-    """Minus the mean loss on the first EXAMPLES probe questions of seed 0; players: SmolLM2's units of a kind."""
+def game(kind: UnitKind, task: WorldCapitals, utility: Utility = "loss") -> Game:
+    """Minus the mean loss, or the share of right answers, on the first EXAMPLES probe questions of seed 0.
+
+    Players are SmolLM2's units of a kind.
+    """
     catalog = Catalog(DATA)
     prepare_smollm2(catalog.smollm2_folder)
     examples: list[Question] = task.examples(Split.PROBE)[:EXAMPLES]
-    return Game(load_model(catalog.folder(SMOLLM2)), task, kind, examples)
+    return Game(load_model(catalog.folder(SMOLLM2)), task, kind, examples, utility)
 
 
 class Measured:
@@ -46,26 +49,26 @@ class Measured:
         return np.array([self._values[on.tobytes()] for on in rows])
 
 
-def kept(script: Path, players: int) -> Estimate:
-    """What there is so far: rows of (players,) values, each an estimate of its own."""
-    file = script.with_suffix(".safetensors")
+def kept(file: Path, players: int) -> Estimate:
+    """What there is so far in a .safetensors file: rows of (players,) values, each an estimate of its own."""
     rows = load_file(file)["pairs"] if file.exists() else np.zeros((0, players), np.float32)
     return Estimate(rows.astype(np.float64))
 
 
-def keep(script: Path, of: Game, estimate: Estimate, **about: Any) -> dict[str, Any]:
-    """Write the rows and a summary; the summary."""
-    save_file({"pairs": estimate.pairs.astype(np.float32)}, script.with_suffix(".safetensors"))
+def keep(file: Path, command: str, of: Game, estimate: Estimate, **about: Any) -> dict[str, Any]:
+    """Write the rows and, beside them, a summary, which is returned."""
+    save_file({"pairs": estimate.pairs.astype(np.float32)}, file)
     summary = {
-        "command": f"python -m benchmarks.truth.{script.stem}",
+        "command": f"python -m {command}",
         "date": datetime.now(UTC).date().isoformat(),
         "model": SMOLLM2,
         "revision": of.loaded.revision,
         "task_fingerprint": of.task.fingerprint(0),
         "examples": EXAMPLES,
+        "utility": of.utility,
         **about,
         "split_half": round(estimate.split_half(), 4),
         "reliability": round(estimate.reliability(), 4),
     }
-    script.with_suffix(".json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    file.with_suffix(".json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     return summary

@@ -25,7 +25,8 @@ from modelshapley.tasks.prefix_tree import log_likelihoods
 from modelshapley.tasks.world_capitals import Question, WorldCapitals, sequel
 from modelshapley.units import UnitKind
 
-SCRIPT = Path(__file__)
+KEPT = Path(__file__).with_suffix(".safetensors")
+COMMAND = "benchmarks.truth.smollm2_heads"
 EXAMPLES = keeping.EXAMPLES
 TRUNCATION = 0.1
 
@@ -42,7 +43,7 @@ class Together(WorldCapitals):
 
 def kept() -> Estimate:
     """The pairs so far."""
-    return keeping.kept(SCRIPT, 270)
+    return keeping.kept(KEPT, 270)
 
 
 def game() -> Game:
@@ -64,7 +65,7 @@ def main() -> None:
         row = antithetic_pair(heads.walk, spread_order(heads.players, len(pairs)), empty, TRUNCATION)
         pairs = np.vstack([pairs, row])
         about = {"truncation": TRUNCATION, "permutations": 2 * len(pairs), "u_all": everything, "u_none": empty}
-        summary = keeping.keep(SCRIPT, heads, Estimate(pairs), **about)
+        summary = keeping.keep(KEPT, COMMAND, heads, Estimate(pairs), **about)
         print(f"{len(pairs)} pairs, split-half {summary['split_half']}", flush=True)
 
 
