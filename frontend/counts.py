@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from frontend import words
+from frontend.drawn import BASE
 from frontend.planes import Plane
 
 BINS = 60
@@ -80,11 +81,7 @@ def figure(found: Plane, threshold: float) -> dict[str, Any]:
         "layout": {
             "height": max(240, min(420, 60 + 12 * len(layers))),
             "margin": {"l": 46, "r": 16, "t": 8, "b": 48},
-            "paper_bgcolor": "rgba(0,0,0,0)",
-            "plot_bgcolor": "rgba(0,0,0,0)",
-            "font": {"size": 12},
-            "showlegend": False,
-            "dragmode": False,
+            **BASE,
             "bargap": 0.15,
             "xaxis": {**axis, "domain": [0, 0.42], "rangemode": "tozero", "fixedrange": True, "tickformat": ",d"}
             | {"title": {"text": f"{words.PLURALS[found.unit]} that reach the threshold", "standoff": 6}},

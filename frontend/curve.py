@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from frontend import words
+from frontend.drawn import BASE
 from modelshapley.contracts import CurvePoint, Measured, Trial
 
 BLUE, QUIET, NOW = "#3b82d6", "#8b95a5", "#e8347f"
@@ -54,11 +55,7 @@ def figure(
         "layout": {
             "height": 170,
             "margin": {"l": 40, "r": 24, "t": 6, "b": 36},
-            "paper_bgcolor": "rgba(0,0,0,0)",
-            "plot_bgcolor": "rgba(0,0,0,0)",
-            "font": {"size": 12},
-            "showlegend": False,
-            "dragmode": False,
+            **BASE,
             "xaxis": {
                 "range": [-2, 102],
                 "dtick": 25,

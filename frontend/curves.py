@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from frontend import words
+from frontend.drawn import BASE
 from frontend.verdict import reach
 from modelshapley.contracts import Curve, Interval, RandomCurve
 from modelshapley.units import UnitKind
@@ -83,12 +84,10 @@ def figure(curve: Curve, chance: RandomCurve | None, unit: UnitKind) -> dict[str
         "layout": {
             "height": 300,
             "margin": {"l": 52, "r": 12, "t": 30, "b": 46},
-            "paper_bgcolor": "rgba(0,0,0,0)",
-            "plot_bgcolor": "rgba(0,0,0,0)",
-            "font": {"size": 12},
-            "dragmode": False,
+            **BASE,
             "hovermode": "closest",
             "hoverlabel": {"align": "left"},
+            "showlegend": True,
             "legend": {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "traceorder": "reversed"},
             "xaxis": {
                 "title": {"text": f"{curve.which} important {words.PLURALS[unit]} off, %", "standoff": 6},

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from frontend.display import PLAIN, Display
+from frontend.drawn import BASE, SEE_THROUGH
 from frontend.panels import Colours, Panel, Shown, colour_range, colours, panel, rows_panel
 from frontend.planes import Array
 from frontend.words import PLURALS
@@ -56,17 +57,14 @@ def map_figure(
     layout: dict[str, Any] = {
         "height": height(layers),
         "margin": {"l": 46, "r": 26, "t": 34, "b": 84},
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"size": 12},
+        **BASE,
         "dragmode": "select",
         "selectdirection": "d",
         "clickmode": "event",
-        "showlegend": False,
         "hoverlabel": {"align": "left"},
         "uirevision": "same",
         "annotations": [],
-        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": "#8b95a5", "activecolor": "#3b82d6"},
+        "modebar": {"bgcolor": SEE_THROUGH, "color": "#8b95a5", "activecolor": "#3b82d6"},
         "meta": {
             "panels": [],
             "scales": DIVERGING if signed and display.colour != "percentile" else SEQUENTIAL,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from frontend import figures, words
+from frontend.drawn import BASE
 from frontend.pair import Side
 from frontend.planes import Array, Plane
 from modelshapley.compare import Places, Tops, shares
@@ -108,12 +109,10 @@ def _layout() -> dict[str, Any]:
     return {
         "height": 520,
         "margin": {"l": 58, "r": 12, "t": 30, "b": 50},
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"size": 12},
-        "dragmode": False,
+        **BASE,
         "hovermode": "closest",
         "hoverlabel": {"align": "left"},
+        "showlegend": True,
         "legend": {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"},
         "xaxis": {"title": {"text": "share in A, %", "standoff": 6}, "zeroline": False},
         "yaxis": {"title": {"text": "share in B, %", "standoff": 4}, "zeroline": False},

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from frontend import words
+from frontend.drawn import BASE
 from modelshapley.compare import rank_correlation
 from modelshapley.contracts import Interval, Status, Trial
 
@@ -67,11 +68,7 @@ def figure(found: Sequence[Point], quantity: str, current: str | None) -> dict[s
         "layout": {
             "height": 300,
             "margin": {"l": 58, "r": 12, "t": 8, "b": 58},
-            "paper_bgcolor": "rgba(0,0,0,0)",
-            "plot_bgcolor": "rgba(0,0,0,0)",
-            "font": {"size": 12},
-            "showlegend": False,
-            "dragmode": False,
+            **BASE,
             "hoverlabel": {"align": "left"},
             "xaxis": {"title": {"text": f"sum of scores: {_wrapped(quantity)}", "standoff": 8}, "zeroline": True},
             "yaxis": {"title": {"text": "measured change, pts", "standoff": 4}, "zeroline": True},
