@@ -11,7 +11,7 @@ from dash import dcc, html
 
 from frontend import address, words
 from frontend.links import link
-from frontend.verdict import Verdict
+from frontend.verdict import Mark, Verdict
 from modelshapley.contracts import Run, Status, WorkerInfo
 from modelshapley.units import UnitKind
 
@@ -75,11 +75,12 @@ def _told(run: Run, workers: Sequence[WorkerInfo] | None, trust: Trust | None) -
 def _mark(run: Run, trust: Trust) -> Any:
     """How far its map may be believed: a shape and a word, and the way to the reasons."""
     mark = trust.verdict.mark
+    waits = mark is Mark.UNCHECKED and run.checks is not None and not run.checks.ended
     return html.Div(
         [
             f"Map of {words.PLURALS[trust.unit]}: ",
             dcc.Link(
-                f"{mark.shape} {mark.value}",
+                "is being checked" if waits else f"{mark.shape} {mark.value}",
                 href=address.trust(run.id, trust.method, trust.unit),
                 className=f"mark-{mark.name.lower()}",
                 title=trust.verdict.sentence,

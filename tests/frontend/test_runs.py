@@ -11,7 +11,9 @@ from frontend import run_filter
 from frontend.pages import run_card
 from frontend.pages.runs import nothing_words
 from frontend.run_filter import RunFilter
+from frontend.verdict import Mark, Verdict
 from modelshapley.contracts import Progress, Run, Status, WorkerInfo
+from modelshapley.units import UnitKind
 from tests.frontend.test_system_view import text
 
 RUN = Run(
@@ -103,6 +105,14 @@ def test_without_workers_the_way_out_is_named() -> None:
 def test_what_can_be_done_with_a_run(values: dict[str, Any], buttons: list[str]) -> None:
     actions = run_card._actions(changed(**values))
     assert [text(action) for action in actions] == buttons
+
+
+@pytest.mark.parametrize(
+    ("checks", "words"), [("running", "is being checked"), ("done", "? not checked"), (None, "? not checked")]
+)
+def test_a_map_that_is_being_checked_is_not_called_unchecked(checks: str | None, words: str) -> None:
+    trust = run_card.Trust(Verdict(Mark.UNCHECKED, "Nothing was measured."), "mean-abs", UnitKind.HEAD)
+    assert f"Map of heads:  {words}" in text(run_card.card(changed(status="done", checks=checks), None, [], trust))
 
 
 def test_asking_again_asks_for_the_same() -> None:
