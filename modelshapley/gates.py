@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,14 @@ if TYPE_CHECKING:
 
 Factors = Mapping[UnitKind, npt.NDArray[np.floating]]
 Change = Callable[[Tensor, Tensor | None], Tensor]
+
+
+_EACH: ContextVar[bool] = ContextVar("examples have gates of their own", default=False)
+
+
+def examples_differ() -> bool:
+    """Whether each example of a pass has gates of its own now (:func:`gated_each`): all must stay in it."""
+    return _EACH.get()
 
 
 @contextmanager
@@ -81,6 +90,7 @@ def treated(
 def gated_each(model: nn.Module, anatomy: Anatomy, kind: UnitKind, gates: Tensor) -> Iterator[None]:
     """The same with gates of its own for each example of the forward pass: (examples, layers, units a layer)."""
     with ExitStack() as stack:
+        stack.callback(_EACH.reset, _EACH.set(True))
         for layer in range(anatomy.shapes.layers):
             for site in anatomy.sites(kind, layer):
                 here = gates[:, layer, site.first : site.first + site.count]

@@ -79,12 +79,13 @@ def in_passes(
 ) -> npt.NDArray[Any]:
     """``work(loaded, examples)``, (examples, ...), in passes of examples of like size; their order is kept.
 
-    through: runs each pass, told the places of its examples.
+    work: `task.correct`, or another of the task's. through: runs each pass, told the places of its examples.
     """
+    tokens = task.answer_tokens if work == task.correct else task.pass_tokens
     sizes = [task.size(loaded, example) for example in examples]
     parts = [
         (places, through(tuple(places), partial(work, loaded, [examples[p] for p in places])).cpu().numpy())
-        for places in groups(sizes, len(examples), task.pass_tokens)
+        for places in groups(sizes, len(examples), tokens)
     ]
     whole = np.empty((len(examples), *parts[0][1].shape[1:]), dtype=parts[0][1].dtype)
     for places, values in parts:

@@ -30,7 +30,8 @@ class Task(ABC, Generic[Example]):
     """One task. Stateless apart from its data; models are passed in.
 
     `probe_batch`: examples of one forward pass at most, when scoring. `test_chunk`: examples after which a trial
-    tells how it stands. `pass_tokens`: how many tokens, by :meth:`size`, one pass should not exceed.
+    tells how it stands. `pass_tokens`: how many tokens, by :meth:`size`, one pass should not exceed;
+    `answer_tokens`: one pass of :meth:`correct`.
     `single_pass`: whether :meth:`correct` is one forward pass, whatever is switched off, over inputs that hang on
     nothing but its examples; only then may a trial start in the middle of it.
     """
@@ -39,6 +40,7 @@ class Task(ABC, Generic[Example]):
     probe_batch: int = 32
     test_chunk: int = 64
     pass_tokens: int = 2048
+    answer_tokens: int = 2048
     single_pass: bool = False
 
     @abstractmethod

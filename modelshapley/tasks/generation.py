@@ -44,6 +44,7 @@ class Generation(DataTask[Asked, GenerationTask]):
 
     probe_batch = 16
     test_chunk = 32
+    answer_tokens = 2**15  # a step writes one token of each: it is the weights that take time, not the texts
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)

@@ -7,7 +7,11 @@ from typing import Any
 
 import torch
 
+from modelshapley.gates import examples_differ
 from modelshapley.models import LoadedModel
+from modelshapley.tasks.decoding import quick_attention
+
+LEFT = 0.75
 
 
 def greedy(
@@ -19,7 +23,8 @@ def greedy(
     """The likeliest token behind each prompt, again and again; without the token that ends a text.
 
     most: new tokens of each text. complete: told all new tokens of a text, whether it may end there. Left-padded,
-    with a cache of keys and values. All rows stay to the end, so that gates may differ from row to row.
+    with a cache of keys and values. Texts that have ended leave the pass once they are a quarter of it, but where
+    each has gates of its own.
 
     transformers' `generate` has one limit for all rows, and a text would depend on the longest prompt beside it.
     """
@@ -33,26 +38,33 @@ def greedy(
     written: list[list[int]] = [[] for _ in prompts]
     going = [limit > 0 for limit in most]
     cache: Any = None
-    while any(going):
-        found: Any = loaded.model(
-            input_ids=ids.to(loaded.device),
-            attention_mask=mask,
-            position_ids=places,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        cache = found.past_key_values
-        for row, token in enumerate(found.logits[:, -1].argmax(-1).tolist()):
-            if not going[row]:
-                continue
-            if token not in ends:
-                written[row].append(token)
-            going[row] = token not in ends and len(written[row]) < most[row] and not complete(written[row])
-        # A text that has ended is given any token, at the place where it stopped: it is not read any more.
-        ids = torch.tensor([[tokens[-1] if tokens else 0] for tokens in written])
-        mask = torch.cat([mask, mask.new_ones((len(prompts), 1))], dim=-1)
-        places = places[:, -1:] + torch.tensor([[int(on)] for on in going], device=places.device)
+    texts = list(range(len(prompts)))  # which text each row of the pass is
+    with quick_attention(loaded.model):
+        while any(going):
+            found: Any = loaded.model(
+                input_ids=ids.to(loaded.device),
+                attention_mask=mask,
+                position_ids=places,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+            cache = found.past_key_values
+            for text, token in zip(texts, found.logits[:, -1].argmax(-1).tolist(), strict=True):
+                if not going[text]:
+                    continue
+                if token not in ends:
+                    written[text].append(token)
+                going[text] = token not in ends and len(written[text]) < most[text] and not complete(written[text])
+            # A text that has ended and stays gets any token, where it stopped: it is not read any more.
+            places = places[:, -1:] + torch.tensor([[int(going[text])] for text in texts], device=places.device)
+            rows = [row for row, text in enumerate(texts) if going[text]]
+            if rows and len(rows) <= LEFT * len(texts) and not examples_differ():
+                kept = torch.tensor(rows, device=loaded.device)
+                cache.batch_select_indices(kept)
+                mask, places, texts = mask[kept], places[kept], [texts[row] for row in rows]
+            ids = torch.tensor([[written[text][-1] if written[text] else 0] for text in texts])
+            mask = torch.cat([mask, mask.new_ones((len(texts), 1))], dim=-1)
     return written
 
 
