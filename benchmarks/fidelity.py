@@ -8,7 +8,7 @@ examples, `corrected` for the truth's reliability; `least` and `most`, accuracy 
 over the splits; `most`: of the first), and the areas under them; `worse_than_default`: p of an exact McNemar
 test, one-sided, that the default keeps accuracy better over all splits and fractions of `least`, with
 `difference` in accuracy (positive: the default keeps more). The truth of SmolLM2's 270 heads is the kept one
-(benchmarks/truth); others are sampled until reliable.
+(benchmarks/truth), and so is that of its 30 layers, whose utility is accuracy; others are sampled until reliable.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from benchmarks.common import DATA, report
-from benchmarks.truth import smollm2_heads
+from benchmarks.truth import smollm2_heads, smollm2_layers
 from modelshapley.catalog import DIGITS_VIT, SMOLLM2, Catalog
 from modelshapley.compare import rank_correlation
 from modelshapley.demo import prepare_smollm2
@@ -182,6 +182,12 @@ def kept_truth() -> Truth:
     return Truth(kept.values.reshape(30, 9), kept.reliability(), f"{2 * len(kept.pairs)} permutations, kept")
 
 
+def kept_layers() -> Truth:
+    kept = smollm2_layers.kept("accuracy")
+    sampled = f"{smollm2_layers.PASSES * len(kept.pairs)} coalitions, kept"
+    return Truth(kept.values, kept.reliability(), sampled)
+
+
 def say(words: str) -> None:
     print(words, file=sys.stderr, flush=True)
 
@@ -196,7 +202,6 @@ def main() -> None:
     parser.add_argument(
         "--parts", nargs="+", choices=PARTS, default=PARTS, help="agreement on heads, on layers; curves"
     )
-    parser.add_argument("--layer-pairs", type=int, default=16, help="most pairs of orders an example for layers")
     parser.add_argument("--all-fractions", action="store_true", help="the curves' eight fractions, not three")
     options = parser.parse_args()
     fractions = FRACTIONS if options.all_fractions else (0.2, 0.4, 0.6)
@@ -215,7 +220,7 @@ def main() -> None:
         if "heads" in options.parts:
             llm.agree(HEAD, methods, smollm2_heads.EXAMPLES, kept_truth())
         if "layers" in options.parts:
-            llm.agree(LAYER, methods, 64, llm.sampled(LAYER, 64, 2, options.layer_pairs))
+            llm.agree(LAYER, methods, smollm2_layers.EXAMPLES, kept_layers())
         if "curves" in options.parts:
             llm.curves(range(options.splits), fractions, (HEAD, NEURON))
         results[llm.name] = llm.results

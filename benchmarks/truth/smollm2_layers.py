@@ -25,6 +25,7 @@ from modelshapley.game import Utility
 from modelshapley.permutations import Estimate
 from modelshapley.units import UnitKind
 
+EXAMPLES = keeping.EXAMPLES
 PASSES = 600
 
 
