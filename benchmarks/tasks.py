@@ -81,7 +81,7 @@ def one_by_one(loaded: LoadedModel, task: Generation, examples: Sequence[Asked])
 
 def together(loaded: LoadedModel, task: Generation, examples: Sequence[Asked]) -> list[str]:
     written = [""] * len(examples)
-    for places in groups([task.size(loaded, e) for e in examples], len(examples), task.pass_tokens):
+    for places in groups([task.size(loaded, e) for e in examples], len(examples), task.answer_tokens):
         for place, words in zip(places, task.write(loaded, [examples[p] for p in places]), strict=True):
             written[place] = words
     return written
