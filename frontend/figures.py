@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from math import isfinite
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
 
 from frontend.display import PLAIN, Display
 from frontend.drawn import BASE, SEE_THROUGH
-from frontend.panels import Colours, Panel, Shown, colour_range, colours, panel, rows_panel
+from frontend.panels import Colours, Panel, Shown, colours, panel, rows_panel
 from frontend.planes import Array
 from frontend.words import PLURALS
-from modelshapley.contracts import Layout, MapData
+from modelshapley.contracts import Layout
 from modelshapley.units import UnitKind
 
 PANELS = (UnitKind.LAYER, UnitKind.ROW, UnitKind.HEAD, UnitKind.EXPERT, UnitKind.NEURON)
@@ -298,20 +296,3 @@ def _title(shown: Panel, domain: tuple[float, float]) -> dict[str, Any]:
         "yshift": 8,
         "showarrow": False,
     }
-
-
-def thumbnail(data: MapData) -> str:
-    """A picture of a map, at most about 150 x 120, as an SVG data address; stronger ink is more important."""
-    shown = panel(data, columns=32)
-    _, high, _ = colour_range(shown.scores, data.signed)
-    layers, columns = shown.scores.shape
-    width, height = (max(3, min(24, room // count)) for room, count in ((150, columns), (120, layers)))
-    cells = "".join(
-        f'<rect x="{c * width}" y="{r * height}" width="{width - 1}" height="{height - 1}" '
-        f'fill="#3b82d6" fill-opacity="{0.07 + 0.93 * min(1.0, abs(shown.scores[r, c]) / high):.2f}"/>'
-        for r in range(layers)
-        for c in range(columns)
-        if isfinite(shown.scores[r, c])
-    )
-    size = f'width="{columns * width}" height="{layers * height}"'
-    return "data:image/svg+xml," + quote(f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{cells}</svg>')

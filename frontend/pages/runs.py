@@ -9,11 +9,12 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import ALL, ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html, no_update
 
-from frontend import figures, run_filter, words
+from frontend import run_filter, words
 from frontend.links import link
 from frontend.pages import form, states
 from frontend.pages.run_card import Trust, act_id, card
 from frontend.run_filter import DELETED, STATUSES, RunFilter
+from frontend.thumbnail import thumbnail
 from frontend.verdict import verdict
 from modelshapley import client
 from modelshapley.client import AsyncClient
@@ -282,7 +283,7 @@ async def _picture(api: AsyncClient, run: Run, pictures: dict[str, str]) -> str 
             data = await api.send(client.importance_map(run.id, run.methods[0], kind, columns=32))
         except ModelShapleyError:
             return None  # the list must not fail for want of a picture; the run's page says what is wrong
-        pictures[run.id] = figures.thumbnail(data)
+        pictures[run.id] = thumbnail(data)
         if len(pictures) > PICTURES_KEPT:
             del pictures[next(iter(pictures))]
     return pictures[run.id]

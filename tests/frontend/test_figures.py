@@ -12,6 +12,7 @@ import pytest
 
 from frontend import figures, panels
 from frontend.display import Display
+from frontend.thumbnail import thumbnail
 from modelshapley.contracts import Layout, MapData
 from modelshapley.units import UnitKind
 from tests.frontend.plotted import heatmaps, plotted, unpacked
@@ -144,7 +145,7 @@ def test_a_panel_can_be_selected_by_a_box(maps: dict[UnitKind, MapData]) -> None
 
 def test_a_thumbnail_is_darkest_where_the_map_is_highest() -> None:
     data = a_map(UnitKind.HEAD, (4, 4))
-    picture = unquote(figures.thumbnail(data).removeprefix("data:image/svg+xml,"))
+    picture = unquote(thumbnail(data).removeprefix("data:image/svg+xml,"))
     opacities = [float(text) for text in re.findall(r'fill-opacity="([\d.]+)"', picture)]
     assert len(opacities) == 16
     assert int(np.argmax(opacities)) == int(np.argmax(data.scores))
@@ -173,7 +174,7 @@ def test_a_place_without_a_unit_is_drawn_as_a_gap() -> None:
     assert figure["layout"]["meta"]["panels"][0]["counts"] == [2, 4]
     assert "up to 4 a layer" in figure["layout"]["annotations"][0]["text"]
     assert "of 6" in heatmaps(figure)[0]["hovertemplate"]
-    assert unquote(figures.thumbnail(data.model_copy(update={"scores": scores}))).count("<rect") == 6
+    assert unquote(thumbnail(data.model_copy(update={"scores": scores}))).count("<rect") == 6
 
 
 # -- looks ---------------------------------------------------------------------------------------
