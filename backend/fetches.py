@@ -35,6 +35,7 @@ class Fetches:
         fetching = Fetching(done=done, total=total, rate=rate, eta_s=left)
         try:
             if done >= total > 0:
+                self._began.pop(model_id, None)
                 self._redis.delete(_key(model_id))
             else:
                 self._redis.set(_key(model_id), fetching.model_dump_json(), ex=KEPT_S)
