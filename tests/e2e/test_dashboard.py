@@ -72,6 +72,7 @@ def test_submit_wait_click_a_head_and_read_the_accuracy(page: Page, start_server
     page.get_by_role("button", name="Score", exact=True).click()
     page.get_by_role("link", name="Watch it").click()
     expect_map(page, timeout=60_000)
+    expect(page.locator("#top-units tbody tr").first).to_be_visible()
     expect(page.locator("#accuracy")).to_have_text(re.compile(r"^9\d\.\d %$"))
     before = page.inner_text("#accuracy")
     run_id = re.search(r"/runs/(\w+)", page.url)[1]
