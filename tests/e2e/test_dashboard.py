@@ -76,6 +76,9 @@ def test_submit_wait_click_a_head_and_read_the_accuracy(page: Page, start_server
     expect(page.locator("#accuracy")).to_have_text(re.compile(r"^9\d\.\d %$"))
     before = page.inner_text("#accuracy")
     run_id = re.search(r"/runs/(\w+)", page.url)[1]
+    page.reload()
+    expect_map(page)
+    expect(page.locator("#top-units tbody tr").first).to_be_visible()
     for row in range(2):
         click_cell(page, HEADS, row, 0)
     expect(page.locator("#tray-off")).to_have_text("2 heads")
