@@ -23,7 +23,7 @@ from frontend.maps import Maps
 from modelshapley import client
 from modelshapley.client import AsyncClient
 from modelshapley.contracts import Run, Status
-from modelshapley.errors import ModelShapleyError
+from modelshapley.errors import ModelShapleyError, NotNow
 from modelshapley.units import UnitKind
 
 STARTED = secrets.token_hex(8)
@@ -80,10 +80,8 @@ def register(root: FastAPI, api: AsyncClient, maps: Maps) -> None:
             raise HTTPException(404, f"There is no run {run_id[:64]!r}.")
         try:
             run = await api.send(client.run(run_id))
-            if early and (run.status is not Status.DONE or run.deleted is not None):
-                return Response(status_code=204)
             if run.status is not Status.DONE or run.deleted is not None:
-                raise HTTPException(409, f"Run {run_id} has no map: it is {_state(run)}.")
+                raise NotNow(f"Run {run_id} has no map: it is {_state(run)}.")
             view = shown(run, parse(request.url.query))
             tag = _tag(run_id, view, window)
             headers = {"ETag": tag, "Cache-Control": "private, no-cache"}

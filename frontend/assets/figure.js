@@ -231,6 +231,7 @@
   const CONFIG = {
     displaylogo: false,
     responsive: true,
+    doubleClickDelay: 1, // Plotly takes a second click soon after for one more at the first's place
     modeBarButtonsToRemove: ["lasso2d", "autoScale2d", "toImage"],
   };
 

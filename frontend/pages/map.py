@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import dash_mantine_components as dmc
@@ -29,7 +30,7 @@ from frontend.pages import (
 from frontend.selection import held
 from modelshapley import client
 from modelshapley.client import AsyncClient
-from modelshapley.contracts import Run, Status
+from modelshapley.contracts import MethodInfo, Run, Status
 from modelshapley.errors import ModelShapleyError
 from modelshapley.methods import reading_of
 from modelshapley.units import Deactivation, UnitKind, UnitShapes
@@ -80,7 +81,12 @@ def register(app: Dash, api: AsyncClient, maps: Maps) -> None:
         prevent_initial_call=True,
     )
     async def _words(method: str, colour: str, log: bool, ordered: bool, label: str, data: Any) -> Any:
-        return await _told(api, maps, Run.model_validate(data), method, label, looks.of(colour, log, ordered))
+        try:
+            infos = await _infos(api)
+        except ModelShapleyError as error:
+            return states.failure(error), None, None
+        run, display = Run.model_validate(data), looks.of(colour, log, ordered)
+        return await _told(maps, infos, run, method, label, display)
 
     looks.register(app)
     for part in (top, counts):
@@ -123,14 +129,17 @@ def register(app: Dash, api: AsyncClient, maps: Maps) -> None:
     )
 
 
+async def _infos(api: AsyncClient) -> dict[str, MethodInfo]:
+    return {info.id: info for info in await api.send(client.methods())}
+
+
 async def _told(
-    api: AsyncClient, maps: Maps, run: Run, method: str, label: str | None, display: Display
+    maps: Maps, infos: Mapping[str, MethodInfo], run: Run, method: str, label: str | None, display: Display
 ) -> tuple[Any, Any, Any]:
     """What the colours mean, what can be downloaded, and how it is computed."""
     smallest = min(run.units, key=lambda kind: math.prod(run.shapes[kind]))
     try:
         found = await maps.get(run.id, method, smallest, label or None)
-        infos = {info.id: info for info in await api.send(client.methods())}
     except ModelShapleyError as error:
         return states.failure(error), None, None
     return (
@@ -147,10 +156,10 @@ async def _done(api: AsyncClient, maps: Maps, run: Run, view: View) -> Any:
     kinds = [kind for kind in figures.PANELS if kind in run.units]
     unit = view.unit if view.unit in kinds else next(k for k in (UnitKind.HEAD, *kinds) if k in kinds)
     selection, notice = await _selection(maps, run, view)
-    quantity, downloads, explanation = await _told(api, maps, run, str(seen.method), seen.label, seen.display)
+    infos = await _infos(api)
+    quantity, downloads, explanation = await _told(maps, infos, run, str(seen.method), seen.label, seen.display)
     notices = [*_left_out(run, view), *filter(None, [notice])]
     assert run.intact is not None  # a run is done only after its intact accuracy has been measured
-    infos = {info.id: info for info in await api.send(client.methods())}
     titles = [{"value": m, "label": words.method(m, infos)} for m in run.methods]
     return html.Div(
         [
