@@ -41,6 +41,7 @@ def expect_map(page: Page, timeout: float = 30_000) -> None:
 
 
 def click_cell(page: Page, panel: int, row: int, column: int) -> None:
+    page.wait_for_timeout(500)  # a second click soon after the first is taken for one more at its place
     page.mouse.click(*page.evaluate(CELL, [panel, row, column]))
 
 
