@@ -213,8 +213,23 @@
 
   MS.touch = touch;
 
-  function clicked(click) {
-    const cell = MS.cellOf(click, MS.meta());
+  /* The panel and cell under the pointer; null beside the cells, and where there is no unit. Plotly's own points of a
+     click are those of its last look at the pointer, which may be the cell before. */
+  function cellUnder(graph, event) {
+    const box = graph.getBoundingClientRect();
+    for (const panel of MS.meta().panels) {
+      const x = graph._fullLayout[axisOf(panel)], y = graph._fullLayout[panel.axis.replace("x", "yaxis")];
+      const across = event.clientX - box.left - x._offset, down = event.clientY - box.top - y._offset;
+      if (across < 0 || across > x._length || down < 0 || down > y._length) continue;
+      const row = within(Math.round(y.p2d(down)), panel.layers);
+      const column = within(MS.columnAt(panel, x.p2d(across)), panel.edges.length - 1);
+      return MS.unitsOfCell(panel, row, column).length ? { panel, row, column } : null;
+    }
+    return null;
+  }
+
+  function clicked(graph, event) {
+    const cell = cellUnder(graph, event);
     if (!cell) return;
     const { panel, row, column } = cell;
     touch(panel.kind, MS.unitsOfCell(panel, row, column));
@@ -231,7 +246,6 @@
   const CONFIG = {
     displaylogo: false,
     responsive: true,
-    doubleClickDelay: 1, // Plotly takes a second click soon after for one more at the first's place
     modeBarButtonsToRemove: ["lasso2d", "autoScale2d", "toImage"],
   };
 
@@ -239,7 +253,7 @@
     graph.on("plotly_afterplot", MS.paint);
     graph.on("plotly_relayouting", MS.clearMarks);
     graph.on("plotly_relayout", (change) => moved(graph, change));
-    graph.on("plotly_click", clicked);
+    graph.on("plotly_click", ({ event }) => clicked(graph, event));
     graph.on("plotly_selected", (box) => boxed(graph, box));
     graph.addEventListener("wheel", wheel, { passive: false });
     const frame = graph.closest(".map-frame");

@@ -64,14 +64,6 @@
     return fromSets(sets, selection.treatment);
   }
 
-  /* The panel and cell of a click, as Plotly tells it; null beside the cells. */
-  function cellOf(click, meta) {
-    const point = click.points.find((p) => p.z !== undefined && p.z !== null);
-    if (!point) return null;
-    const panel = meta.panels[(point.curveNumber - (point.curveNumber % 2)) / 2];
-    return { panel, row: Math.round(point.y), column: columnAt(panel, point.x) };
-  }
-
   /* {kind, units} of a box, as Plotly tells it. */
   function unitsOfBox(box, meta) {
     const range = box.range || {};
@@ -153,7 +145,7 @@
   const same = (a, b) => text(a) === text(b) && treatmentText(a) === treatmentText(b);
   const count = (selection) => KINDS.reduce((n, kind) => n + (selection[kind] || []).length, 0);
   window.modelShapley = Object.assign(window.modelShapley || {}, {
-    empty, toggle, add, cellOf, unitsOfBox, draw, text, treatmentText, treatmentWords, same, count, spanOf, columnOf, columnAt,
+    empty, toggle, add, unitsOfBox, draw, text, treatmentText, treatmentWords, same, count, spanOf, columnOf, columnAt,
     unitsOfCell, KINDS, OFF,
   });
 })();

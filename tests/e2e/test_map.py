@@ -212,6 +212,16 @@ def test_everything_unfolded_is_accessible(page: Page, server: Server, classes_r
     assert_accessible(page)
 
 
+def test_quick_clicks_are_of_the_cells_that_they_are_on(page: Page, server: Server, digits_run: Run) -> None:
+    open_map(page, server, digits_run)
+    for row in range(4):
+        for column in range(3):
+            click_cell(page, HEADS, row, column)
+            page.wait_for_timeout(40)
+    expect(page.locator("#tray-off")).to_have_text("12 heads")
+    expect(page).to_have_url(re.compile(r"off=head:0\.0-2,1\.0-2,2\.0-2,3\.0-2$"))
+
+
 def test_figures_are_kept_by_the_browser_and_refused_in_words(server: Server, digits_run: Run) -> None:
     address = f"{server.url}/runs/{digits_run.id}/figure"
     with httpx.Client() as browser:
