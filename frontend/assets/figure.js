@@ -74,8 +74,8 @@
     const to = { [`${axisOf(panel)}.range`]: range };
     const coarse = setTimeout(() => window.Plotly.relayout(graph, to), PATIENCE_MS);
     const answer = await MS.closer(mine);
-    if (looked !== mine || !graph.isConnected) return clearTimeout(coarse);
     clearTimeout(coarse);
+    if (looked !== mine || !graph.isConnected) return;
     arrived = true;
     if (!answer) return window.Plotly.relayout(graph, to);
     const meta = MS.meta();

@@ -17,7 +17,7 @@
 
   /* The figure that this address will want. What goes wrong is told by the question that the page then asks itself. */
   let early = isMap() ? ask(`${location.search.replace(/^\?/, "")}&early=1`).catch(() => null) : null;
-  let earlyAt = location.pathname;
+  const earlyAt = location.pathname;
 
   let wanted = null; // {of, at} of the newest question
   let here = null; // {of, at, figure} of what was drawn last
@@ -44,10 +44,11 @@
   MS.look = async function (of) {
     const mine = (wanted = { of, at: location.pathname });
     const fresh = !document.querySelector("#map > .js-plotly-plot");
-    if (here && here.at === mine.at && same(here.of, of) && !fresh) return MS.render(MS.draw(here.figure));
+    const known = here && here.at === mine.at && same(here.of, of);
+    if (known && !fresh) return MS.render(MS.draw(here.figure));
     busy(true);
     try {
-      const figure = here && here.at === mine.at && same(here.of, of) ? here.figure : await figureOf(of);
+      const figure = known ? here.figure : await figureOf(of);
       if (wanted !== mine || location.pathname !== mine.at) return;
       here = { ...mine, figure };
       tell(null);

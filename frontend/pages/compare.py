@@ -246,7 +246,6 @@ def _classes(run: Run) -> list[dict[str, str]]:
 
 
 def register(app: Dash, api: AsyncClient, maps: Maps) -> None:
-
     @app.callback(
         Output({"type": "compare-method", "side": MATCH}, "data"),
         Output({"type": "compare-method", "side": MATCH}, "value"),
