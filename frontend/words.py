@@ -9,6 +9,7 @@ from math import floor, isfinite, log10
 from modelshapley.contracts import Fetching, Interval, Measured, MethodInfo, Run, Status
 from modelshapley.tasks.shown import TaskInfo
 from modelshapley.units import OFF, Treatment, UnitKind
+from modelshapley.words import bytes_in_words
 
 MINUS = "\u2212"
 PLURALS = {
@@ -151,12 +152,9 @@ def run_title(run: Run) -> str:
 
 
 def fetching(found: Fetching) -> str:
-    """'fetching the model, 1.2 of 3.4 GB, 2 min left'."""
+    """'fetching the model, 1.2 GiB of 3.4 GiB, 2 min left'."""
     left = "" if found.eta_s is None else f", {duration(found.eta_s)} left"
-    unit = next(
-        unit for unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if found.total >= unit[0] or unit[0] == 1e3
-    )
-    return f"fetching the model, {found.done / unit[0]:.1f} of {found.total / unit[0]:.1f} {unit[1]}{left}"
+    return f"fetching the model, {bytes_in_words(found.done)} of {bytes_in_words(found.total)}{left}"
 
 
 def share_done(run: Run) -> float:

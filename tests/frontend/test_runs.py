@@ -79,7 +79,7 @@ def test_what_is_asked_of_the_api() -> None:
                 fetching={"done": 1.2e9, "total": 3.4e9, "rate": 1e7, "eta_s": 220.0},
             ),
             [WORKER],
-            "fetching the model, 1.2 of 3.4 GB, 4 min left · worker box-17",
+            "fetching the model, 1.1 GiB of 3.2 GiB, 4 min left · worker box-17",
         ),
         (changed(status="queued"), [WORKER], "waiting: every worker has something in hand"),
         (changed(status="queued"), [WORKER.model_copy(update={"current": None})], "waiting for a worker"),
