@@ -8,8 +8,8 @@ from typing import Self
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from modelshapley.addresses import is_loopback
 from modelshapley.contracts import Dtype
+from modelshapley.server.addresses import is_loopback
 
 
 class Settings(BaseSettings):
@@ -19,9 +19,7 @@ class Settings(BaseSettings):
 
     data: Path = Field(default=Path(".data"), description="directory for the database, maps, models and Redis")
     host: str = Field(default="127.0.0.1", description="address the web server listens on")
-    port: int = Field(
-        default=8050, ge=0, le=65535, description="port the web server listens on; 0 takes a free one"
-    )
+    port: int = Field(default=8050, ge=0, le=65535, description="port the web server listens on; 0 takes a free one")
     root_path: str = Field(
         default="",
         pattern=r"^(/[A-Za-z0-9._~-]+)*$",
@@ -58,9 +56,7 @@ class Settings(BaseSettings):
         "model over all CUDA devices",
     )
     dtype: Dtype = Field(default="float32", description="of weights and activations")
-    threads: int | None = Field(
-        default=None, ge=1, description="CPU threads of a worker; default: torch's own choice"
-    )
+    threads: int | None = Field(default=None, ge=1, description="CPU threads of a worker; default: torch's own choice")
     model_memory_bytes: int | None = Field(
         default=None,
         ge=0,

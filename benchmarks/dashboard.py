@@ -23,15 +23,15 @@ from typing import Any
 import numpy as np
 from playwright.sync_api import CDPSession, Page, sync_playwright
 
-from backend.records import Records
-from backend.schema import migrate
 from backend.settings import Settings
-from backend.storage import Storage
+from backend.store.files import Storage
+from backend.store.records import Records
+from backend.store.schema import migrate
 from benchmarks.browser import QUIET, chromium
 from benchmarks.common import report
 from benchmarks.live_service import service
 from modelshapley.contracts import Layout, Measured, RunRequest, Status
-from modelshapley.importance import ImportanceMap
+from modelshapley.maps.importance import ImportanceMap
 from modelshapley.units import UnitKind
 
 SHAPES = {"80 x 28672": (80, 64, 28_672), "126 x 53248": (126, 128, 53_248)}

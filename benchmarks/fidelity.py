@@ -25,19 +25,19 @@ from scipy.stats import binomtest
 
 from benchmarks.common import DATA, report
 from benchmarks.truth import smollm2_heads, smollm2_layers
-from modelshapley.catalog import DIGITS_VIT, SMOLLM2, Catalog
-from modelshapley.compare import rank_correlation
-from modelshapley.demo import prepare_smollm2
-from modelshapley.faithfulness import FRACTIONS, area
-from modelshapley.importance import ImportanceMap
-from modelshapley.intervals import Bools
+from modelshapley.evaluation.faithfulness import FRACTIONS, area
+from modelshapley.evaluation.intervals import Bools
+from modelshapley.evaluation.sampling import stepped_up
+from modelshapley.evaluation.trials import all_answers
+from modelshapley.maps.compare import rank_correlation
+from modelshapley.maps.importance import ImportanceMap
 from modelshapley.methods import harm_of, load_method, with_harm
-from modelshapley.models import LoadedModel, load
-from modelshapley.permutations import stepped_up
-from modelshapley.scoring import Scoring, add_up
+from modelshapley.models.catalog import DIGITS_VIT, SMOLLM2, Catalog
+from modelshapley.models.demo import prepare_smollm2
+from modelshapley.models.loading import LoadedModel, load
+from modelshapley.scoring.job import Scoring, add_up
 from modelshapley.tasks import load_task
 from modelshapley.tasks.base import Task
-from modelshapley.trials import all_answers
 from modelshapley.units import Deactivation, UnitKind, extreme_units
 
 DEFAULT = "two-sided"
@@ -195,9 +195,7 @@ def say(words: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="the only form there is")
-    parser.add_argument(
-        "--models", nargs="+", choices=["digits-vit", "smollm2"], default=["digits-vit", "smollm2"]
-    )
+    parser.add_argument("--models", nargs="+", choices=["digits-vit", "smollm2"], default=["digits-vit", "smollm2"])
     parser.add_argument("--splits", type=int, default=3)
     parser.add_argument(
         "--parts", nargs="+", choices=PARTS, default=PARTS, help="agreement on heads, on layers; curves"

@@ -36,20 +36,20 @@ import torch
 from benchmarks.common import DATA, report
 from benchmarks.live_service import measure_service
 from benchmarks.plain import plain_answers, plain_log_likelihoods, sequels_of
-from modelshapley.catalog import DIGITS_VIT, SMOLLM2, Catalog
-from modelshapley.demo import prepare_smollm2
-from modelshapley.gates import treated
-from modelshapley.models import LoadedModel, load
-from modelshapley.states import States, logits_of, refusal
+from modelshapley.contracts.task_file import parse
+from modelshapley.evaluation.hidden_states import HiddenStateCache, logits_of, refusal
+from modelshapley.evaluation.trials import all_answers
+from modelshapley.interventions.gates import treated
+from modelshapley.interventions.weights import zeroed_weights
+from modelshapley.models.catalog import DIGITS_VIT, SMOLLM2, Catalog
+from modelshapley.models.demo import prepare_smollm2
+from modelshapley.models.loading import LoadedModel, load
 from modelshapley.tasks import TaskCatalog, load_task
 from modelshapley.tasks.base import Split, Task
 from modelshapley.tasks.batching import groups
-from modelshapley.tasks.multiple_choice import MultipleChoice
-from modelshapley.tasks.prefix_tree import log_likelihoods
-from modelshapley.tasks.spec import parse
-from modelshapley.trials import all_answers
+from modelshapley.tasks.kinds.multiple_choice import MultipleChoice
+from modelshapley.tasks.language.prefix_tree import log_likelihoods
 from modelshapley.units import Deactivation, UnitKind
-from modelshapley.weights import zeroed_weights
 
 BUDGET = 2 * 2**30
 WITHIN = 1e-4
@@ -92,7 +92,9 @@ def random_units(loaded: LoadedModel, rng: np.random.Generator, count: int, lowe
     return Deactivation.of(off)
 
 
-def differences(loaded: LoadedModel, task: Task[Any], states: States, offs: Sequence[Deactivation]) -> list[float]:
+def differences(
+    loaded: LoadedModel, task: Task[Any], states: HiddenStateCache, offs: Sequence[Deactivation]
+) -> list[float]:
     """Of each deactivation the largest difference of a logit; infinite where a prediction differs."""
     found = []
     for off in offs:
@@ -112,7 +114,11 @@ def seconds(work: Callable[[], Any]) -> float:
 
 
 def speedups(
-    loaded: LoadedModel, task: Task[Any], states: States, offs: Sequence[Deactivation], plain: float | None
+    loaded: LoadedModel,
+    task: Task[Any],
+    states: HiddenStateCache,
+    offs: Sequence[Deactivation],
+    plain: float | None,
 ) -> tuple[float, float | None]:
     """(against our own full evaluation, against a plain loop that takes `plain` seconds), medians over `offs`."""
     ours, theirs = [], []
@@ -141,7 +147,7 @@ def measure(loaded: LoadedModel, plan: Plan) -> dict[str, Any]:
     started = time.perf_counter()
     refused = refusal(loaded, task, chosen)
     tried = time.perf_counter() - started
-    states = States(len(chosen), BUDGET, refused)
+    states = HiddenStateCache(len(chosen), BUDGET, refused)
     all_answers(loaded, task, NOTHING, states=states)
     layers = loaded.anatomy.shapes.layers
     found = differences(

@@ -22,10 +22,10 @@ from benchmarks.common import report
 from benchmarks.fidelity import DEFAULT, SEVERAL, kept_truth, passes, say
 from benchmarks.truth import smollm2_heads
 from benchmarks.truth.keeping import Measured
-from modelshapley.compare import rank_correlation
-from modelshapley.game import Game
+from modelshapley.evaluation.game import Game
+from modelshapley.maps.compare import rank_correlation
 from modelshapley.methods import load_method
-from modelshapley.scoring import Scoring, score
+from modelshapley.scoring.job import Scoring, score
 from modelshapley.tasks import load_task
 from modelshapley.units import UnitKind
 

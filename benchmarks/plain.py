@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modelshapley.models import LoadedModel
+from modelshapley.models.loading import LoadedModel
 from modelshapley.tasks.base import Task
 from modelshapley.tasks.batching import groups
-from modelshapley.tasks.multiple_choice import MultipleChoice
-from modelshapley.tasks.prefix_tree import Sequel
-from modelshapley.tasks.world_capitals import WorldCapitals
+from modelshapley.tasks.builtin.world_capitals import WorldCapitals
+from modelshapley.tasks.kinds.multiple_choice import MultipleChoice
+from modelshapley.tasks.language.prefix_tree import Sequel
 
 Rows = list[list[Sequel]]
 

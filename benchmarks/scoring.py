@@ -29,13 +29,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.common import report
-from modelshapley.families import anatomy_of
+from modelshapley.architectures.families import anatomy_of
+from modelshapley.contracts.tasks import TaskInfo
 from modelshapley.methods import METHODS, load_method
-from modelshapley.models import LoadedModel
-from modelshapley.scoring import Scoring
-from modelshapley.sums import Sums
+from modelshapley.models.loading import LoadedModel
+from modelshapley.scoring.accumulator import ScoreAccumulator
+from modelshapley.scoring.job import Scoring
 from modelshapley.tasks.base import Split, Task
-from modelshapley.tasks.shown import TaskInfo
 from modelshapley.units import UnitKind
 
 KINDS = (UnitKind.NEURON, UnitKind.HEAD, UnitKind.LAYER)
@@ -104,17 +104,13 @@ class Bench:
 
     def floor(self) -> None:
         block = self.loaded.model.get_submodule(self.loaded.anatomy.layers[0].block)
-        handle = block.register_forward_pre_hook(
-            lambda _, args: (args[0].detach().requires_grad_(True), *args[1:])
-        )
+        handle = block.register_forward_pre_hook(lambda _, args: (args[0].detach().requires_grad_(True), *args[1:]))
         self.losses().sum().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         handle.remove()
 
     def scoring(self, methods: Sequence[str] = (DEFAULT,)) -> None:
-        scoring = Scoring(
-            self.loaded, self.task, [load_method(m) for m in methods], KINDS, limit=self.task.probe_batch
-        )
-        sums = Sums(scoring.plan())
+        scoring = Scoring(self.loaded, self.task, [load_method(m) for m in methods], KINDS, limit=self.task.probe_batch)
+        sums = ScoreAccumulator(scoring.plan())
         for _ in scoring.steps(sums):
             pass
         scoring.maps(sums)

@@ -22,15 +22,15 @@ import numpy as np
 import torch
 
 from benchmarks.common import DATA, report
-from modelshapley.catalog import SMOLLM2, Catalog
-from modelshapley.demo import prepare_smollm2
-from modelshapley.models import LoadedModel, load
+from modelshapley.evaluation.trials import in_passes
+from modelshapley.models.catalog import SMOLLM2, Catalog
+from modelshapley.models.demo import prepare_smollm2
+from modelshapley.models.loading import LoadedModel, load
 from modelshapley.tasks import TaskCatalog
 from modelshapley.tasks.base import Split
 from modelshapley.tasks.batching import groups
-from modelshapley.tasks.generation import Asked, Generation
-from modelshapley.tasks.text import context
-from modelshapley.trials import in_passes
+from modelshapley.tasks.kinds.generation import Asked, Generation
+from modelshapley.tasks.language.text import context
 
 
 def seconds(work: Callable[[], Any]) -> tuple[float, Any]:

@@ -22,14 +22,14 @@ from typing import Any
 import torch
 
 from benchmarks.common import DATA, report
-from modelshapley.catalog import DIGITS_VIT, SMOLLM2, Catalog
 from modelshapley.client import Client
 from modelshapley.contracts import Off, RunRequest, TrialRequest
-from modelshapley.demo import prepare_smollm2
-from modelshapley.models import load
+from modelshapley.interventions.weights import zeroed_weights
+from modelshapley.models.catalog import DIGITS_VIT, SMOLLM2, Catalog
+from modelshapley.models.demo import prepare_smollm2
+from modelshapley.models.loading import load
 from modelshapley.tasks import load_task
 from modelshapley.tasks.base import Split
-from modelshapley.weights import zeroed_weights
 
 
 def through_the_api(api: Client, model: str, task: str, offs: list[Off]) -> tuple[float, float]:

@@ -9,16 +9,19 @@ import dash_mantine_components as dmc
 from dash import Dash, Input, Output, State, dcc, html, no_update
 from fastapi import FastAPI
 
-from frontend import address, figure_route, report_route
+from frontend import address, figure_route
 from frontend.links import inner, link, serve_under
-from frontend.maps import Maps
-from frontend.pages import compare, drawing, states, trust_page
-from frontend.pages import deleted as deleted_page
-from frontend.pages import map as map_page
-from frontend.pages import new as new_page
-from frontend.pages import runs as runs_page
-from frontend.pages import system as system_page
-from frontend.pages import tasks as tasks_page
+from frontend.map_cache import Maps
+from frontend.pages.compare import page as compare_page
+from frontend.pages.map import page as map_page
+from frontend.pages.runs import deleted as deleted_page
+from frontend.pages.runs import page as runs_page
+from frontend.pages.shared import drawing, empty_states
+from frontend.pages.submit import page as submit_page
+from frontend.pages.system import page as system_page
+from frontend.pages.tasks import page as tasks_page
+from frontend.pages.trust import page as trust_page
+from frontend.report import route
 from modelshapley import client
 from modelshapley.client import ApiError, AsyncClient
 from modelshapley.errors import ModelShapleyError
@@ -47,7 +50,7 @@ def attach(root: FastAPI, api: AsyncClient, path: str = "") -> Dash:
     """
     serve_under(path)
     maps = Maps(api)
-    report_route.register(root, api, maps)
+    route.register(root, api, maps)
     figure_route.register(root, api, maps)
     app = Dash(
         __name__,
@@ -65,10 +68,10 @@ def attach(root: FastAPI, api: AsyncClient, path: str = "") -> Dash:
     runs_page.register(app, api)
     map_page.register(app, api, maps)
     tasks_page.register(app, api)
-    compare.register(app, api, maps)
+    compare_page.register(app, api, maps)
     trust_page.register(app, api)
     drawing.register(app)
-    new_page.register(app, api)
+    submit_page.register(app, api)
     system_page.register(app, api)
     deleted_page.register(app, api, lambda path, search: _page(api, maps, inner(path), search))
 
@@ -162,13 +165,13 @@ async def _page(api: AsyncClient, maps: Maps, path: str, search: str) -> Any:
         if path == "/":
             return await runs_page.layout(search)
         if path == "/new":
-            return await new_page.layout(api, search)
+            return await submit_page.layout(api, search)
         if path == "/system":
             return system_page.layout()
         if path == "/tasks":
             return await tasks_page.layout(api, search)
         if path == "/compare":
-            return await compare.layout(api, search)
+            return await compare_page.layout(api, search)
         trusted = address.trusted_run_of(path)
         run_id = trusted or address.run_of(path)
         if run_id is not None:
@@ -178,8 +181,8 @@ async def _page(api: AsyncClient, maps: Maps, path: str, search: str) -> Any:
             return await (trust_page.layout(api, run, view) if trusted else map_page.layout(api, maps, run, view))
     except ApiError as error:
         if error.problem.status == 404:
-            return states.state("No such run", error.problem.detail, dcc.Link("See the runs", href=link("/")))
-        return states.failure(error)
+            return empty_states.state("No such run", error.problem.detail, dcc.Link("See the runs", href=link("/")))
+        return empty_states.failure(error)
     except ModelShapleyError as error:
-        return states.failure(error)
-    return states.not_found(path)
+        return empty_states.failure(error)
+    return empty_states.not_found(path)

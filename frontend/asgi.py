@@ -13,11 +13,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Mount
 
-from backend.app import close_rooms, create_api, open_rooms, requeue_unfinished
-from backend.housekeeping import keep_tidy
-from backend.problems import install_http
-from backend.security import BodyLimit, KeyRequired, LocalNamesOnly
 from backend.settings import Settings
+from backend.web.app import close_services, create_api, open_services, requeue_unfinished
+from backend.web.housekeeping import keep_tidy
+from backend.web.problems import install_http
+from backend.web.security import BodyLimit, KeyRequired, LocalNamesOnly
 from frontend.app import attach
 from frontend.under_path import UnderPath
 from modelshapley.client import AsyncClient
@@ -26,17 +26,17 @@ from modelshapley.client import AsyncClient
 def create() -> FastAPI:
     """The whole web server; settings come from the environment."""
     settings = Settings()
-    rooms = open_rooms(settings)
-    api = create_api(rooms)
+    services = open_services(settings)
+    api = create_api(services)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await run_in_threadpool(requeue_unfinished, rooms)
-        tidying = asyncio.create_task(keep_tidy(rooms))
+        await run_in_threadpool(requeue_unfinished, services)
+        tidying = asyncio.create_task(keep_tidy(services))
         yield
         tidying.cancel()
         await client.close()
-        await close_rooms(rooms)
+        await close_services(services)
 
     root = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     install_http(root)

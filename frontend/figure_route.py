@@ -16,14 +16,15 @@ from typing import Any
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import Response
 
-from frontend import address, display, figures
+from frontend import address, display
 from frontend.address import View, parse, shown
-from frontend.answers import refused
-from frontend.maps import Maps
+from frontend.figures import heatmaps
+from frontend.map_cache import Maps
+from frontend.responses import refused
 from modelshapley import client
 from modelshapley.client import AsyncClient
 from modelshapley.contracts import Run, Status
-from modelshapley.errors import ModelShapleyError, NotNow
+from modelshapley.errors import Conflict, ModelShapleyError
 from modelshapley.units import UnitKind
 
 STARTED = secrets.token_hex(8)
@@ -47,7 +48,7 @@ class Drawings:
         if key not in self._figures:
             found = {kind: await self._maps.get(run.id, view.method, kind, view.label) for kind in run.units}
             # Millions of units are ranked here, at first: other people's clicks go on meanwhile.
-            figure = await asyncio.to_thread(figures.map_figure, found, run.layout, view.display)
+            figure = await asyncio.to_thread(heatmaps.map_figure, found, run.layout, view.display)
             of = {"method": view.method, "look": display.write(view.display), "class": view.label or ""}
             _keep(self._figures, key, json.dumps({"of": of, "figure": figure}).encode())
         return self._figures[key]
@@ -58,11 +59,11 @@ class Drawings:
         found = await self._maps.get(run.id, view.method, kind, view.label)
         key = (run.id, view, kind)
         if key not in self._limits:
-            _keep(self._limits, key, await asyncio.to_thread(figures.limits, found, view.display))
+            _keep(self._limits, key, await asyncio.to_thread(heatmaps.limits, found, view.display))
         width = found.scores.shape[1]
         first = max(0, min(width - 1, start))
         window = (first, max(first + 1, min(width, stop)))
-        cells = await asyncio.to_thread(figures.window_of, found, window, view.display, self._limits[key])
+        cells = await asyncio.to_thread(heatmaps.window_of, found, window, view.display, self._limits[key])
         return json.dumps(cells).encode()
 
 
@@ -81,7 +82,7 @@ def register(root: FastAPI, api: AsyncClient, maps: Maps) -> None:
         try:
             run = await api.send(client.run(run_id))
             if run.status is not Status.DONE or run.deleted is not None:
-                raise NotNow(f"Run {run_id} has no map: it is {_state(run)}.")
+                raise Conflict(f"Run {run_id} has no map: it is {_state(run)}.")
             view = shown(run, parse(request.url.query))
             tag = _tag(run_id, view, window)
             headers = {"ETag": tag, "Cache-Control": "private, no-cache"}

@@ -57,9 +57,7 @@ class TaskMismatch(ModelShapleyError):
 
     @classmethod
     def no_classes(cls, task: str) -> TaskMismatch:
-        return cls(
-            f"The examples of task {task!r} have no classes, so it gives no map per class; leave per_class out."
-        )
+        return cls(f"The examples of task {task!r} have no classes, so it gives no map per class; leave per_class out.")
 
 
 class BadTask(ModelShapleyError):
@@ -95,5 +93,5 @@ class NotFound(ModelShapleyError):
     """A run, trial or map that does not exist."""
 
 
-class NotNow(ModelShapleyError):
+class Conflict(ModelShapleyError):
     """A request that the thing's present state does not allow."""

@@ -19,10 +19,10 @@ import torch
 from torch.nn import functional
 from transformers import ViTConfig, ViTForImageClassification
 
-from modelshapley.families import anatomy_of
-from modelshapley.models import LoadedModel
-from modelshapley.tasks.digits import Digit, Digits, split_digits
-from modelshapley.trials import all_answers
+from modelshapley.architectures.families import anatomy_of
+from modelshapley.evaluation.trials import all_answers
+from modelshapley.models.loading import LoadedModel
+from modelshapley.tasks.builtin.digits import Digit, Digits, split_digits
 from modelshapley.units import Deactivation, UnitKind
 
 MLP_SCALE = 6.0

@@ -13,20 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from modelshapley.catalog import DIGITS_VIT, SMOLLM2, Catalog
 from modelshapley.client import Client
 from modelshapley.contracts import Run, RunRequest
-from modelshapley.demo import prepare_smollm2
-from modelshapley.models import LoadedModel, load
+from modelshapley.models.catalog import DIGITS_VIT, SMOLLM2, Catalog
+from modelshapley.models.demo import prepare_smollm2
+from modelshapley.models.loading import LoadedModel, load
 
 ROOT = Path(__file__).parent.parent
 TEST_DATA = Path(os.environ.get("MODELSHAPLEY_TEST_DATA", ROOT / ".data" / "test"))
 DIGITS_RUN = RunRequest(
     model=DIGITS_VIT, task="digits", methods=["two-sided", "model-shapley", "path-shapley,points=2", "random"]
 )
-CAPITALS_RUN = RunRequest(
-    model=SMOLLM2, task="world-capitals", methods=["two-sided", "mean-abs"], faithfulness="none"
-)
+CAPITALS_RUN = RunRequest(model=SMOLLM2, task="world-capitals", methods=["two-sided", "mean-abs"], faithfulness="none")
 
 
 @pytest.fixture(scope="session")

@@ -53,9 +53,7 @@ def test_least_and_most() -> None:
     assert extreme_units(scores, UnitKind.HEAD, "most", 0.25).of_kind(UnitKind.HEAD) == ((0, 0),)
     assert len(extreme_units(scores, UnitKind.HEAD, "most", 0.0)) == 0
     assert len(extreme_units(scores, UnitKind.HEAD, "most", 1.0)) == 4
-    assert extreme_units(np.array([1.0, 1.0, 1.0]), UnitKind.LAYER, "most", 0.34).of_kind(UnitKind.LAYER) == (
-        (0,),
-    )
+    assert extreme_units(np.array([1.0, 1.0, 1.0]), UnitKind.LAYER, "most", 0.34).of_kind(UnitKind.LAYER) == ((0,),)
 
 
 @given(st.floats(0, 1), st.integers(1, 200))

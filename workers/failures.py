@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from backend.queues import REDIS_DOWN
+from backend.queue.queues import REDIS_DOWN
 from modelshapley.errors import ModelShapleyError
 
 log = logging.getLogger(__name__)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from workers import checking, details, jobs, task_checks, trial_jobs
-from workers.shop import open_shop
+from workers import check_jobs, example_jobs, run_jobs, task_jobs, trial_jobs
+from workers.context import get_context
 from workers.worker import WarmWorker
 
 log = logging.getLogger(__name__)
@@ -15,12 +15,12 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     for chatty in ("rq.worker", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    shop = open_shop()
+    context = get_context()
     # Imported now, so that no first job waits for torch.
-    modules = ", ".join(module.__name__ for module in (jobs, trial_jobs, checking, task_checks, details))
-    log.info("worker %s: jobs from %s", shop.name, modules)
-    worker = WarmWorker(shop.queues, shop.name, shop.warm.told, shop.open_work)
-    shop.turns.server = worker
+    modules = ", ".join(module.__name__ for module in (run_jobs, trial_jobs, check_jobs, task_jobs, example_jobs))
+    log.info("worker %s: jobs from %s", context.name, modules)
+    worker = WarmWorker(context.queues, context.name, context.warm.snapshot, context.pending_jobs)
+    context.turns.server = worker
     worker.work(logging_level="WARNING")
 
 

@@ -13,15 +13,15 @@ from typing import Any
 import torch
 
 from modelshapley import contracts
-from modelshapley.activations import Activations, activations_of
-from modelshapley.catalog import SMOLLM2, Catalog, ModelFolder
 from modelshapley.contracts import Dtype, WarmModel
-from modelshapley.demo import prepare_smollm2
-from modelshapley.intervals import Outcomes, unpack
-from modelshapley.models import LoadedModel, load
-from modelshapley.states import States
+from modelshapley.evaluation.activations import Activations, activations_of
+from modelshapley.evaluation.hidden_states import HiddenStateCache
+from modelshapley.evaluation.intervals import Outcomes, unpack
+from modelshapley.evaluation.trials import answers
+from modelshapley.models.catalog import SMOLLM2, Catalog, ModelFolder
+from modelshapley.models.demo import prepare_smollm2
+from modelshapley.models.loading import LoadedModel, load
 from modelshapley.tasks.base import Task
-from modelshapley.trials import answers
 from modelshapley.units import Deactivation
 from workers.warm_states import WarmStates
 
@@ -114,11 +114,11 @@ class Warm:
             self._activations[key] = activations_of(loaded, task, seed, pause=self._pause)
         return self._activations[key]
 
-    def states(self, loaded: LoadedModel, task: Task[Any], seed: int) -> States:
+    def states(self, loaded: LoadedModel, task: Task[Any], seed: int) -> HiddenStateCache:
         """What is kept of passes over the task's test examples, for trials."""
         return self._states.of(loaded, task, seed)
 
-    def told(self) -> contracts.Warm:
+    def snapshot(self) -> contracts.Warm:
         """What is kept now, for people."""
         models = [
             WarmModel(
@@ -132,7 +132,7 @@ class Warm:
         ]
         return contracts.Warm(
             models=models,
-            probes=self._states.told(),
+            probes=self._states.snapshot(),
             model_budget=self._budget,
             probe_budget=self._states.budget,
             device=self._device,

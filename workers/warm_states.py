@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any
 
 from modelshapley.contracts import WarmProbes
-from modelshapley.models import LoadedModel
-from modelshapley.states import States, refusal
+from modelshapley.evaluation.hidden_states import HiddenStateCache, refusal
+from modelshapley.models.loading import LoadedModel
 from modelshapley.tasks.base import Split, Task
 
 Key = tuple[str, str, str, int]
@@ -22,25 +22,23 @@ class WarmStates:
 
     def __init__(self, budget: int) -> None:
         self.budget = budget
-        self._known: OrderedDict[Key, States] = OrderedDict()
+        self._known: OrderedDict[Key, HiddenStateCache] = OrderedDict()
         self._tasks: dict[Key, str] = {}
 
-    def told(self) -> list[WarmProbes]:
+    def snapshot(self) -> list[WarmProbes]:
         """What is kept now, for people; the one used last at the end."""
         return [
-            WarmProbes(
-                model=key[0], task=self._tasks[key], seed=key[3], bytes=states.bytes, refused=states.refused
-            )
+            WarmProbes(model=key[0], task=self._tasks[key], seed=key[3], bytes=states.bytes, refused=states.refused)
             for key, states in self._known.items()
         ]
 
-    def of(self, loaded: LoadedModel, task: Task[Any], seed: int) -> States:
+    def of(self, loaded: LoadedModel, task: Task[Any], seed: int) -> HiddenStateCache:
         """Those of the task's test examples; whether there can be any is tried out at the first call."""
         key = (loaded.id, loaded.revision, task.fingerprint(seed), seed)
         if key not in self._known:
             examples = task.select(loaded, Split.TEST, seed)
             refused = refusal(loaded, task, examples) if self.budget else "MODELSHAPLEY_TRIAL_MEMORY_BYTES is 0"
-            self._known[key] = States(len(examples), self.budget, refused, partial(self._make_room, key))
+            self._known[key] = HiddenStateCache(len(examples), self.budget, refused, partial(self._make_room, key))
             self._tasks[key] = task.info.id
         self._known.move_to_end(key)
         return self._known[key]

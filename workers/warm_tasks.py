@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from modelshapley.contracts.task_file import TaskFile
 from modelshapley.tasks.base import Task
 from modelshapley.tasks.catalog import TaskCatalog
 from modelshapley.tasks.data import folders_of
-from modelshapley.tasks.spec import TaskFile
 
 Stamp = tuple[tuple[str, int, int], ...]
 

@@ -14,7 +14,7 @@ from rq.executions import Execution
 from rq.job import Job
 from rq.worker import WorkerStatus
 
-from backend.queues import (
+from backend.queue.queues import (
     CHECKS,
     HEARTBEAT_S,
     LOST_AFTER_S,
@@ -35,7 +35,7 @@ class WarmWorker(SimpleWorker):
 
     RQ's own takes a killed worker's job for alive until the job's time limit; here a thread beats every
     HEARTBEAT_S while a job runs, and a job silent for LOST_AFTER_S is given to another worker. warm: tells what
-    the worker keeps; open_work: all jobs that the records wait for, with what queues each.
+    the worker keeps; pending_jobs: all jobs that the records wait for, with what queues each.
     """
 
     def __init__(
@@ -43,9 +43,9 @@ class WarmWorker(SimpleWorker):
         queues: Queues,
         name: str,
         warm: Callable[[], Warm],
-        open_work: Callable[[], Mapping[str, Callable[[], None]]],
+        pending_jobs: Callable[[], Mapping[str, Callable[[], None]]],
     ) -> None:
-        self._served, self._warm, self._open_work = queues, warm, open_work
+        self._served, self._warm, self._open_work = queues, warm, pending_jobs
         self._lost: set[str] = set()
         self._told = warm()
         super().__init__(
@@ -104,9 +104,9 @@ class WarmWorker(SimpleWorker):
         execution = self.prepare_execution(job)
         with self._pulse(job, execution):
             self.perform_job(job, queue, execution)
-        self.tell()
+        self.publish_state()
 
-    def tell(self) -> None:
+    def publish_state(self) -> None:
         """Tell the world anew what this worker keeps; from the thread of the jobs only."""
         before, self._told = self._told, self._warm()
         dropped = {kept.model for kept in before.models} - {kept.model for kept in self._told.models}

@@ -11,13 +11,13 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from benchmarks.common import DATA
-from modelshapley.catalog import SMOLLM2, Catalog
-from modelshapley.demo import prepare_smollm2
-from modelshapley.game import Game, Utility
-from modelshapley.models import load as load_model
-from modelshapley.permutations import Estimate
+from modelshapley.evaluation.game import Game, Utility
+from modelshapley.evaluation.sampling import Estimate
+from modelshapley.models.catalog import SMOLLM2, Catalog
+from modelshapley.models.demo import prepare_smollm2
+from modelshapley.models.loading import load as load_model
 from modelshapley.tasks.base import Split
-from modelshapley.tasks.world_capitals import Question, WorldCapitals
+from modelshapley.tasks.builtin.world_capitals import Question, WorldCapitals
 from modelshapley.units import UnitKind
 
 EXAMPLES = 16

@@ -3,7 +3,7 @@
     python -m benchmarks.truth.smollm2_heads --minutes 60 [--threads 1]
 
 Goes on where it was stopped; every finished pair of permutations is kept at once. The game: see
-benchmarks.truth.keeping. Truncated: see TRUNCATION and modelshapley/permutations.py.
+benchmarks.truth.keeping. Truncated: see TRUNCATION and modelshapley/evaluation/sampling.py.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.truth import keeping
-from modelshapley.game import Game
-from modelshapley.models import LoadedModel
-from modelshapley.permutations import Estimate, antithetic_pair, spread_order
-from modelshapley.tasks.prefix_tree import log_likelihoods
-from modelshapley.tasks.world_capitals import Question, WorldCapitals, sequel
+from modelshapley.evaluation.game import Game
+from modelshapley.evaluation.sampling import Estimate, antithetic_pair, spread_order
+from modelshapley.models.loading import LoadedModel
+from modelshapley.tasks.builtin.world_capitals import Question, WorldCapitals, sequel
+from modelshapley.tasks.language.prefix_tree import log_likelihoods
 from modelshapley.units import UnitKind
 
 KEPT = Path(__file__).with_suffix(".safetensors")

@@ -21,8 +21,8 @@ from shapiq.approximator import SVARMIQ
 
 from benchmarks.truth import keeping
 from benchmarks.truth.smollm2_heads import Together
-from modelshapley.game import Utility
-from modelshapley.permutations import Estimate
+from modelshapley.evaluation.game import Utility
+from modelshapley.evaluation.sampling import Estimate
 from modelshapley.units import UnitKind
 
 EXAMPLES = keeping.EXAMPLES

@@ -67,15 +67,11 @@ def problem_of(response: httpx.Response) -> ApiError:
     try:
         return ApiError(Problem.model_validate_json(response.content))
     except ValidationError:
-        return ApiError(
-            Problem(title="Unexpected answer", status=response.status_code, detail=response.text[:200])
-        )
+        return ApiError(Problem(title="Unexpected answer", status=response.status_code, detail=response.text[:200]))
 
 
 def unreachable(base_url: httpx.URL, error: httpx.TransportError) -> ApiUnreachable:
-    return ApiUnreachable(
-        f"No answer from {base_url} ({error or type(error).__name__}). Is `modelshapley up` running?"
-    )
+    return ApiUnreachable(f"No answer from {base_url} ({error or type(error).__name__}). Is `modelshapley up` running?")
 
 
 def headers_of(api_key: str | None) -> dict[str, str]:

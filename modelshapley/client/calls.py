@@ -31,9 +31,9 @@ from modelshapley.contracts import (
     UploadRequest,
     WorkerInfo,
 )
-from modelshapley.tasks.details import TrialDetails, UnitExamples, UnitExamplesRequest
-from modelshapley.tasks.shown import TaskCheck, TaskCheckRequest, TaskInfo
-from modelshapley.tasks.spec import TaskFile
+from modelshapley.contracts.examples import TrialDetails, UnitExamples, UnitExamplesRequest
+from modelshapley.contracts.task_file import TaskFile
+from modelshapley.contracts.tasks import TaskCheck, TaskCheckRequest, TaskInfo
 from modelshapley.units import UnitKind
 
 Form = Literal["csv", "safetensors", "parquet"]

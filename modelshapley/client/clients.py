@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 from httpx_sse import ServerSentEvent, connect_sse
 
-from modelshapley.client import calls
+import modelshapley.client.calls as calls
 from modelshapley.client.base import ROOT, Call, headers_of, problem_of, read, unreachable
 from modelshapley.client.uploading import upload_folder
 from modelshapley.contracts import (
@@ -39,10 +39,10 @@ from modelshapley.contracts import (
     Upload,
     WorkerInfo,
 )
+from modelshapley.contracts.examples import TrialDetails, UnitExamples, UnitExamplesRequest
+from modelshapley.contracts.task_file import TaskFile
+from modelshapley.contracts.tasks import TaskCheck, TaskCheckRequest, TaskInfo
 from modelshapley.errors import ModelShapleyError
-from modelshapley.tasks.details import TrialDetails, UnitExamples, UnitExamplesRequest
-from modelshapley.tasks.shown import TaskCheck, TaskCheckRequest, TaskInfo
-from modelshapley.tasks.spec import TaskFile
 from modelshapley.units import UnitKind
 
 T = TypeVar("T")
@@ -198,9 +198,7 @@ class Client:
         """`label`: of one class of examples, a label in the run's `classes`."""
         return self.send(calls.importance_map(run_id, method, unit, columns, harm, pool, label))
 
-    def save_map(
-        self, run_id: str, method: str, unit: UnitKind | str, file: Path, label: str | None = None
-    ) -> None:
+    def save_map(self, run_id: str, method: str, unit: UnitKind | str, file: Path, label: str | None = None) -> None:
         """Write a map, or that of the class `label`, as .csv, .parquet or .safetensors, by the file's suffix."""
         form = next((known for known in FORMS if file.suffix == f".{known}"), None)
         if form is None:

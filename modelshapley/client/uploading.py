@@ -8,11 +8,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from modelshapley.client import calls
+import modelshapley.client.calls as calls
 from modelshapley.client.base import Call
 from modelshapley.contracts import ModelInfo, UploadFile, UploadRequest
 from modelshapley.errors import ModelShapleyError
-from modelshapley.upload_files import files_of
+from modelshapley.models.upload_files import files_of
 
 
 def upload_folder(

@@ -50,9 +50,7 @@ class ArchitectureInfo(Contract):
     model_type: str = Field(description="as in config.json", examples=["llama"])
     title: str
     modality: Modality
-    classes: list[str] = Field(
-        description="what the checkpoint's class name may end with", examples=[["ForCausalLM"]]
-    )
+    classes: list[str] = Field(description="what the checkpoint's class name may end with", examples=[["ForCausalLM"]])
     units: list[UnitKind]
 
 

@@ -86,9 +86,7 @@ class KindFaithfulness(Contract):
     most: Curve | None = None
     agreement: Agreement | None = None
     efficiency: Efficiency | None = Field(default=None, description="null for scores that are not meant to sum up")
-    harm: HarmChoice | None = Field(
-        default=None, description="null for methods that do not keep help and harm apart"
-    )
+    harm: HarmChoice | None = Field(default=None, description="null for methods that do not keep help and harm apart")
 
 
 class RandomCurve(Contract):

@@ -124,9 +124,7 @@ class Run(Contract):
         examples=[["3 rows left out: no answer found (train.jsonl, row 17, row 40, row 213)"]],
     )
     faithfulness: Effort = "none"
-    checks: Status | None = Field(
-        default=None, description="how far its maps are checked; null before they are there"
-    )
+    checks: Status | None = Field(default=None, description="how far its maps are checked; null before they are there")
     worker: str | None = Field(default=None, description="the last that took it, or a shard of it, in hand")
     created: datetime
     started: datetime | None = None

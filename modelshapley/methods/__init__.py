@@ -24,26 +24,26 @@ __all__ = [
 ]
 
 _CLASSES = {
-    "two-sided": "two_sided.TwoSided",
-    "mean-abs": "mean_abs.MeanAbs",
-    "fisher-diagonal": "fisher_diagonal.FisherDiagonal",
-    "model-shapley": "model_shapley.ModelShapley",
-    "model-shapley-paper": "model_shapley_paper.ModelShapleyPaper",
-    "path-shapley": "path_shapley.PathShapley",
-    "coalition-shapley": "coalition_shapley.CoalitionShapley",
-    "permutation-shapley": "permutation_shapley.PermutationShapley",
-    "gradient-trace": "gradient_trace.GradientTrace",
-    "gradient": "gradient.Gradient",
-    "wanda": "wanda.Wanda",
-    "activation": "activation.Activation",
-    "magnitude": "magnitude.Magnitude",
-    "random": "random.Random",
+    "two-sided": "gradients.two_sided.TwoSided",
+    "mean-abs": "gradients.mean_abs.MeanAbs",
+    "fisher-diagonal": "gradients.fisher_diagonal.FisherDiagonal",
+    "model-shapley": "gradients.model_shapley.ModelShapley",
+    "model-shapley-paper": "gradients.model_shapley_paper.ModelShapleyPaper",
+    "path-shapley": "coalitions.path_shapley.PathShapley",
+    "coalition-shapley": "coalitions.coalition_shapley.CoalitionShapley",
+    "permutation-shapley": "coalitions.permutation_shapley.PermutationShapley",
+    "gradient-trace": "gradients.gradient_trace.GradientTrace",
+    "gradient": "gradients.gradient.Gradient",
+    "wanda": "baselines.wanda.Wanda",
+    "activation": "baselines.activation.Activation",
+    "magnitude": "baselines.magnitude.Magnitude",
+    "random": "baselines.random.Random",
 }
 
 
 def load_method(spec: str) -> Method:
     """The method of a spec such as `path-shapley,points=4`. Raises UnknownName or BadParameter."""
     info, parameters = parse_method(spec)
-    module, _, name = _CLASSES[info.id].partition(".")
+    module, _, name = _CLASSES[info.id].rpartition(".")
     method: Method = getattr(import_module(f"{__name__}.{module}"), name)(**parameters)
     return method

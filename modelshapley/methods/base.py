@@ -13,7 +13,7 @@ from torch import Tensor
 
 from modelshapley.contracts import MethodInfo
 from modelshapley.methods.specs import Value, canonical
-from modelshapley.signals import Signals
+from modelshapley.signals.observe import Signals
 from modelshapley.units import UnitKind
 
 Array = npt.NDArray[np.float64]
@@ -23,9 +23,9 @@ Utility = Literal["loss", "accuracy"]
 
 @dataclass
 class Moments:
-    """Sums over examples of one statistic and of its square, (layers, units a layer) in float64.
+    """ScoreAccumulator over examples of one statistic and of its square, (layers, units a layer) in float64.
 
-    Sums commute, so batches and shards can come in any split and order.
+    ScoreAccumulator commute, so batches and shards can come in any split and order.
     """
 
     n: int

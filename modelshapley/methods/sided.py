@@ -7,14 +7,14 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from modelshapley.importance import Sides, weigh
+from modelshapley.maps.importance import Sides, weigh
 from modelshapley.methods.base import Batch, Method, Moments, Reading, Scores
 
 
 class SidedMethod(Method):
     """A per-example value phi_b, summed on two sides: E[max(phi_b, 0)], the help, and E[max(-phi_b, 0)], the harm.
 
-    The reading `harm` turns them into a score; see :func:`modelshapley.importance.weigh`.
+    The reading `harm` turns them into a score; see :func:`modelshapley.maps.importance.weigh`.
     """
 
     @abstractmethod

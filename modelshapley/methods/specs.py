@@ -26,9 +26,7 @@ def parse_method(spec: str) -> tuple[MethodInfo, dict[str, Value]]:
     for setting in settings:
         name, _, text = setting.partition("=")
         if name not in known:
-            raise BadParameter(
-                f"Method {method_id!r} has no parameter {name!r}. It has: {', '.join(known) or 'none'}."
-            )
+            raise BadParameter(f"Method {method_id!r} has no parameter {name!r}. It has: {', '.join(known) or 'none'}.")
         values[name] = _value(method_id, known[name], text)
     return info, values
 

@@ -11,10 +11,10 @@ from typing import Any, Generic, TypeVar
 
 from torch import Tensor
 
+from modelshapley.contracts.tasks import BadRows, ExampleShown, TaskInfo
 from modelshapley.errors import TaskMismatch
-from modelshapley.models import LoadedModel
-from modelshapley.tasks.prefix_tree import Scored
-from modelshapley.tasks.shown import BadRows, ExampleShown, TaskInfo
+from modelshapley.models.loading import LoadedModel
+from modelshapley.tasks.language.prefix_tree import Scored
 
 Example = TypeVar("Example")
 
@@ -50,9 +50,7 @@ class Task(ABC, Generic[Example]):
         Probe and test never share an example under the same seed.
         """
 
-    def select(
-        self, loaded: LoadedModel, split: Split, seed: int = 0, limit: int | None = None
-    ) -> Sequence[Example]:
+    def select(self, loaded: LoadedModel, split: Split, seed: int = 0, limit: int | None = None) -> Sequence[Example]:
         """The first `limit` examples of a split, as this model is given them.
 
         Raises BadData where one cannot be given to it (too long, say) and the task does not leave such ones out.
@@ -87,7 +85,7 @@ class Task(ABC, Generic[Example]):
         one pass or several.
         """
 
-    def said(self, loaded: LoadedModel, examples: Sequence[Example]) -> Sequence[str | None]:
+    def predicted_text(self, loaded: LoadedModel, examples: Sequence[Example]) -> Sequence[str | None]:
         """What the model answers to each example, in words; None where answers are none. Rows as in `losses`."""
         return [None] * len(examples)
 

@@ -8,22 +8,22 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelshapley.contracts.task_file import TaskFile
+from modelshapley.contracts.tasks import TaskInfo
 from modelshapley.errors import UnknownName
 from modelshapley.tasks.infos import TASKS, built_in_files, info_of
-from modelshapley.tasks.shown import TaskInfo
-from modelshapley.tasks.spec import TaskFile
 
 if TYPE_CHECKING:
     from modelshapley.tasks.base import Task
 
 CLASSES = {
-    "digits": "digits.Digits",
-    "world-capitals": "world_capitals.WorldCapitals",
-    "image-classification": "image_classification.ImageClassification",
-    "text-classification": "text_classification.TextClassification",
-    "multiple-choice": "multiple_choice.MultipleChoice",
-    "generation": "generation.Generation",
-    "language-modelling": "language_modelling.LanguageModelling",
+    "digits": "builtin.digits.Digits",
+    "world-capitals": "builtin.world_capitals.WorldCapitals",
+    "image-classification": "kinds.image_classification.ImageClassification",
+    "text-classification": "kinds.text_classification.TextClassification",
+    "multiple-choice": "kinds.multiple_choice.MultipleChoice",
+    "generation": "kinds.generation.Generation",
+    "language-modelling": "kinds.language_modelling.LanguageModelling",
 }
 KEPT = 4  # tasks whose examples stay in memory
 
@@ -84,5 +84,5 @@ class TaskCatalog:
 
 
 def _class(name: str) -> Any:
-    module, _, class_name = CLASSES[name].partition(".")
+    module, _, class_name = CLASSES[name].rpartition(".")
     return getattr(import_module(f"modelshapley.tasks.{module}"), class_name)

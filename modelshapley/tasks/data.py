@@ -13,9 +13,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from modelshapley.contracts.task_file import ALSO, WHOLE, Source
 from modelshapley.errors import BadData
-from modelshapley.hub import reachable
-from modelshapley.tasks.spec import ALSO, WHOLE, Source
+from modelshapley.models.hub import reachable
 
 TABLES = (".jsonl", ".json", ".csv", ".parquet", ".txt")
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -252,9 +252,7 @@ def _pictures(folder: Path) -> Table:
     """A row for each picture; its label is the name of the folder that it lies in, None where it lies in none."""
     files = _files(folder, PICTURES)
     if not files:
-        raise BadData(
-            f"{folder} holds neither tables ({', '.join(TABLES)}) nor pictures in folders named by class."
-        )
+        raise BadData(f"{folder} holds neither tables ({', '.join(TABLES)}) nor pictures in folders named by class.")
     paths = [file.relative_to(folder) for file in files]
     rows = [{"image": path.as_posix(), "label": path.parts[0] if len(path.parts) > 1 else None} for path in paths]
     return Table(rows, lambda index: rows[index]["image"] or "", _digest(files, folder), base=folder)
@@ -283,9 +281,7 @@ def _parquet(files: Sequence[Path], base: Path) -> Table:
     try:
         if not any(read_metadata(file).num_rows for file in files):
             return Table([], str, _digest(files, base), base=base)
-        found = datasets.load_dataset(
-            "parquet", split="train", data_files=[glob.escape(str(file)) for file in files]
-        )
+        found = datasets.load_dataset("parquet", split="train", data_files=[glob.escape(str(file)) for file in files])
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise BadData(f"{base} cannot be read: {_reason(error)}") from error
     return _of_dataset(found, base.name, _digest(files, base), base)

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from modelshapley.tasks.spec import (
+from modelshapley.contracts.task_file import (
     GenerationTask,
     ImageClassificationTask,
     LanguageModellingTask,
@@ -45,9 +45,7 @@ def as_markdown(rows: Described) -> str:
 
 
 def _rows(model: type[BaseModel], without: set[str]) -> Described:
-    return [
-        (name, _default(field), _words(field)) for name, field in model.model_fields.items() if name not in without
-    ]
+    return [(name, _default(field), _words(field)) for name, field in model.model_fields.items() if name not in without]
 
 
 def _words(field: FieldInfo) -> str:

@@ -7,8 +7,8 @@ from importlib import resources
 from typing import Any
 
 from modelshapley.contracts import Modality
-from modelshapley.tasks.shown import TaskInfo
-from modelshapley.tasks.spec import Source, TaskFile, parse_text
+from modelshapley.contracts.task_file import Source, TaskFile, parse_text
+from modelshapley.contracts.tasks import TaskInfo
 
 DIGITS = TaskInfo(
     id="digits",

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
+from modelshapley.contracts.task_file import _Labelled
+from modelshapley.contracts.tasks import Labels
 from modelshapley.errors import TaskMismatch
-from modelshapley.models import LoadedModel
+from modelshapley.models.loading import LoadedModel
 from modelshapley.tasks.data import BadRow, Row, Table, short
-from modelshapley.tasks.shown import Labels
-from modelshapley.tasks.spec import _Labelled
 
 SHOWN = 12
 NUMBER = re.compile(r"-?\d{1,5}")  # of a class; longer ones are ids or the like
@@ -25,9 +25,7 @@ def class_names(spec: _Labelled, tables: Sequence[Table]) -> list[str]:
     named = [table.names[spec.label] for table in tables if spec.label in table.names]
     if named:
         return named[0] if all(one == named[0] for one in named) else sorted(set(chain(*named)))
-    values = {
-        str(value) for table in tables for value in table.column(spec.label) if _is_class(value) and value != ""
-    }
+    values = {str(value) for table in tables for value in table.column(spec.label) if _is_class(value) and value != ""}
     if all(NUMBER.fullmatch(value) for value in values):
         return [str(number) for number in range(max(map(int, values), default=-1) + 1)]
     return sorted(values)

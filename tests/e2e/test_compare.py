@@ -48,15 +48,11 @@ def test_choose_two_methods_read_what_differs_and_switch_it_off(
         np.array(api.importance_map(digits_run.id, method, "neuron").scores).reshape(-1)
         for method in ("two-sided", "random", "path-shapley,points=2")
     ]
-    expect(page.locator("#rho")).to_have_text(
-        f"ρ {spearmanr(scores[0], scores[1]).statistic:.2f}".replace("-", "−")
-    )
+    expect(page.locator("#rho")).to_have_text(f"ρ {spearmanr(scores[0], scores[1]).statistic:.2f}".replace("-", "−"))
     expect(page.locator("#apart")).to_have_count(0)
     page.get_by_role("textbox", name="Method of B").click()
     page.get_by_role("option", name="Path Shapley (points=2)").click()
-    expect(page.locator("#rho")).to_have_text(
-        f"ρ {spearmanr(scores[0], scores[2]).statistic:.2f}".replace("-", "−")
-    )
+    expect(page.locator("#rho")).to_have_text(f"ρ {spearmanr(scores[0], scores[2]).statistic:.2f}".replace("-", "−"))
     expect(page).to_have_url(re.compile(r"b=\w+:path-shapley,points%3D2&unit=neuron&top=5$"))
     page.get_by_role("slider").focus()
     page.keyboard.press("ArrowRight")
@@ -113,9 +109,7 @@ def test_nothing_to_compare_yet(page: Page, start_server: StartServer) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_is_accessible_and_fits(
-    page: Page, server: Server, digits_run: Run, other_run: Run, scheme: str
-) -> None:
+def test_it_is_accessible_and_fits(page: Page, server: Server, digits_run: Run, other_run: Run, scheme: str) -> None:
     page.emulate_media(color_scheme=scheme)
     for width in (1440, 1024):
         page.set_viewport_size({"width": width, "height": 700})

@@ -180,9 +180,7 @@ def test_the_harm_slider_reads_the_same_map_anew(page: Page, server: Server, dig
     expect(page.locator("#quantity")).to_contain_text("negative: better")
 
 
-def test_hovering_tells_unit_score_error_and_rank(
-    page: Page, server: Server, api: Client, digits_run: Run
-) -> None:
+def test_hovering_tells_unit_score_error_and_rank(page: Page, server: Server, api: Client, digits_run: Run) -> None:
     open_map(page, server, digits_run)
     data = api.importance_map(digits_run.id, "two-sided", "head")
     flat = sorted((score for row in data.scores for score in row), reverse=True)

@@ -12,13 +12,13 @@ import httpx
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from modelshapley.catalog import ASSETS
 from modelshapley.client import Client
 from modelshapley.contracts import Run, RunRequest
-from modelshapley.redis_server import RedisServer
+from modelshapley.models.catalog import ASSETS
+from modelshapley.server.redis_server import RedisServer
 from tests.conftest import Server, StartServer
 from tests.e2e.test_dashboard import assert_accessible, expect_map
-from tests.fake_hub import COMMIT, fake_hub
+from tests.support.fake_hub import COMMIT, fake_hub
 
 QUICK = RunRequest(model="demo:digits-vit", task="digits", methods=["mean-abs"], limit=8, faithfulness="none")
 
@@ -130,9 +130,7 @@ def test_without_a_worker_a_run_says_how_to_start_one(page: Page, start_server: 
     with Client(server.url) as api:
         run = api.submit_run(QUICK)
     page.goto(server.url)
-    expect(card(page, run)).to_contain_text(
-        "No worker is listening, so this waits. Start one: modelshapley worker"
-    )
+    expect(card(page, run)).to_contain_text("No worker is listening, so this waits. Start one: modelshapley worker")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -265,9 +263,7 @@ def test_a_model_is_uploaded_after_a_cut_and_scored(page: Page, start_server: St
     page.get_by_text("Upload a model").click()
     page.get_by_label("Folder of the model").set_input_files(folder)
     page.get_by_role("button", name="Upload", exact=True).click()
-    expect(page.locator("#upload-problem")).to_have_text(
-        "There is a model local:my-vit already; choose another name."
-    )
+    expect(page.locator("#upload-problem")).to_have_text("There is a model local:my-vit already; choose another name.")
 
 
 def test_an_upload_that_is_no_model_says_why_and_is_dropped(

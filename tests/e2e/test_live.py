@@ -14,9 +14,9 @@ from playwright.sync_api import Locator, Page, expect
 
 from modelshapley.client import Client
 from modelshapley.contracts import Off, Run, Status
-from modelshapley.models import LoadedModel
+from modelshapley.evaluation.trials import all_answers
+from modelshapley.models.loading import LoadedModel
 from modelshapley.tasks import load_task
-from modelshapley.trials import all_answers
 from modelshapley.units import Treatment
 from tests.conftest import CAPITALS_RUN, DIGITS_RUN, Server, StartServer
 from tests.e2e.test_dashboard import (
@@ -137,9 +137,7 @@ def test_an_early_stop_and_the_rest_of_it(page: Page, server: Server, digits_run
     expect(page.get_by_role("button", name="Measure all")).to_be_hidden()
 
 
-def test_other_tabs_and_people_see_what_was_tried_and_may_take_it(
-    page: Page, server: Server, digits_run: Run
-) -> None:
+def test_other_tabs_and_people_see_what_was_tried_and_may_take_it(page: Page, server: Server, digits_run: Run) -> None:
     others = [page.context.new_page(), page.context.browser.new_context().new_page()]
     for other in others:
         open_map(other, server, digits_run)
@@ -234,9 +232,7 @@ def test_a_lost_worker_is_told_and_the_figure_is_right(
 
 
 @pytest.mark.timeout(240)
-def test_a_click_while_the_server_is_away_is_measured_once_it_is_back(
-    page: Page, start_server: StartServer
-) -> None:
+def test_a_click_while_the_server_is_away_is_measured_once_it_is_back(page: Page, start_server: StartServer) -> None:
     page.allowed += [*AWAY, "ERR_INCOMPLETE_CHUNKED_ENCODING", "WebSocket", "Callback error"]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -11,9 +11,9 @@ from playwright.sync_api import Browser, Page, expect
 
 from modelshapley.client import ApiError, Client
 from modelshapley.contracts import Off, Run, RunRequest, TrialRequest
+from tests.cli.test_cli import run
 from tests.conftest import Server, StartServer
 from tests.e2e.test_dashboard import assert_accessible, open_map
-from tests.test_cli import run
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -35,9 +35,7 @@ def test_the_file_opens_with_the_network_refused(
     page.on("pageerror", lambda error: said.append(str(error)))
     page.goto(file.as_uri())
     expect(page.get_by_role("heading", level=1)).to_have_text("digits-vit on digits")
-    expect(page.get_by_role("region", name=re.compile("newest trial"))).to_contain_text(
-        f"{100 * trial.accuracy:.1f} %"
-    )
+    expect(page.get_by_role("region", name=re.compile("newest trial"))).to_contain_text(f"{100 * trial.accuracy:.1f} %")
     expect(page.locator("svg.map")).to_have_count(3)
     expect(page.locator("svg.curve")).to_have_count(6)
     assert_accessible(page)

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from modelshapley.catalog import ASSETS
 from modelshapley.client import Client
+from modelshapley.models.catalog import ASSETS
 from tests.conftest import Server, StartServer
 from tests.e2e.test_dashboard import assert_accessible
 
@@ -96,7 +96,7 @@ def test_mistakes_are_told_beside_their_fields(page: Page, house: Server) -> Non
     aside = page.locator("aside")
     expect(aside.get_by_text("Fill this in.")).to_have_count(2)
     expect(field(page, "Name")).to_be_focused()
-    field(page, "Name").fill("Sums")
+    field(page, "Name").fill("ScoreAccumulator")
     expect(aside.get_by_text("Lower-case letters, digits and hyphens, at most 63")).to_be_visible()
     field(page, "Name").fill("sums")
     field(page, "File or folder").fill("../records.sqlite")

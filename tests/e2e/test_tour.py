@@ -48,9 +48,7 @@ def test_pictures_for_the_tour(
     page.locator("#top-units button[data-unit]").first.click()
     page.locator("#look-at-unit").click()
     expect(page.locator("#unit-examples .flip").first).to_be_visible(timeout=20_000)
-    page.evaluate(
-        "document.getElementById('unit-panel').scrollIntoView({block: 'start'}); window.scrollBy(0, -80)"
-    )
+    page.evaluate("document.getElementById('unit-panel').scrollIntoView({block: 'start'}); window.scrollBy(0, -80)")
     take("tour-unit")
     page.goto(f"{server.url}/compare?a={digits_run.id}:two-sided&b={digits_run.id}:random&unit=head&top=20")
     expect(page.get_by_text("Do they order alike?")).to_be_visible()

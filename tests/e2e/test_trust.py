@@ -7,9 +7,9 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from frontend.verdict import verdict
 from modelshapley.client import Client
 from modelshapley.contracts import Run, RunRequest
+from modelshapley.evaluation.verdict import verdict
 from modelshapley.units import UnitKind
 from tests.conftest import Server, StartServer
 from tests.e2e.test_dashboard import assert_accessible, open_map

@@ -110,9 +110,7 @@ def test_what_is_done_to_units_is_written_and_read_the_same(how: Treatment) -> N
     assert ("do=" in written) == (how != OFF)
 
 
-@pytest.mark.parametrize(
-    "text", ["scale:7", "scale:nan", "scale:", "halve:0.5", "offset:much", "mean:1", "x" * 70]
-)
+@pytest.mark.parametrize("text", ["scale:7", "scale:nan", "scale:", "halve:0.5", "offset:much", "mean:1", "x" * 70])
 def test_an_unclear_treatment_is_named_and_nothing_is_switched_off(text: str) -> None:
     found = address.parse(f"?off=head:0.1&do={text}")
     assert (found.off, found.treatment) == (None, OFF)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frontend.pages.tray import trial_request
+from frontend.pages.map.tray import trial_request
 from frontend.selection import chosen, combine, held
 from modelshapley.contracts import Off
 from modelshapley.units import Deactivation, Treatment, UnitKind

@@ -102,9 +102,7 @@ def test_gsm8k_is_not_complete_while_digits_may_follow(text: str) -> None:
     assert not GSM8K.complete(text)
 
 
-@pytest.mark.parametrize(
-    "text", ["#### 18\n", "#### 18 ", "#### 18. ", "#### 18.\n", "#### 1,800 apples", "#### 5%"]
-)
+@pytest.mark.parametrize("text", ["#### 18\n", "#### 18 ", "#### 18. ", "#### 18.\n", "#### 1,800 apples", "#### 5%"])
 def test_gsm8k_is_complete_behind_the_number(text: str) -> None:
     assert GSM8K.complete(text)
 

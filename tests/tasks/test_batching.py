@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelshapley.importance import ImportanceMap
+from modelshapley.evaluation.trials import in_passes
+from modelshapley.maps.importance import ImportanceMap
 from modelshapley.methods import load_method
-from modelshapley.models import LoadedModel
-from modelshapley.scoring import Scoring, add_up, score
-from modelshapley.sums import Sums
+from modelshapley.models.loading import LoadedModel
+from modelshapley.scoring.accumulator import ScoreAccumulator
+from modelshapley.scoring.job import Scoring, add_up, score
 from modelshapley.tasks.base import Split
 from modelshapley.tasks.batching import WINDOW, cuts, groups, reach, together
-from modelshapley.trials import in_passes
 from modelshapley.units import UnitKind
-from tests.tasks.made import ASK, jsonl, model, task, tokenizer
-from tests.toys import LLAMA
+from tests.support.task_data import ASK, jsonl, model, task, tokenizer
+from tests.support.toys import LLAMA
 
 SIZES = st.lists(st.integers(1, 40), max_size=60)
 
@@ -120,11 +120,11 @@ def test_batches_of_any_size_give_the_map_of_batches_of_one(root: Path, batch: i
 
 def test_shards_of_batches_by_tokens_add_up_to_the_whole(root: Path) -> None:
     job = scoring(root, 16, 60)
-    whole, merged = add_up(job), Sums(job.plan())
+    whole, merged = add_up(job), ScoreAccumulator(job.plan())
     parts = [job.shard(number, 4) for number in range(1, 5)]
     assert [place for part in parts for place in part] == list(range(17))
     for part in parts:
-        shard = Sums(job.plan())
+        shard = ScoreAccumulator(job.plan())
         for _ in job.steps(shard, part):
             pass
         merged.merge(shard)

@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 import torch
 
+from modelshapley.contracts.task_file import parse
 from modelshapley.errors import TaskMismatch, UnknownName
 from modelshapley.methods import load_method
-from modelshapley.models import LoadedModel
-from modelshapley.scoring import Scoring, add_up, score
+from modelshapley.models.loading import LoadedModel
+from modelshapley.scoring.job import Scoring, add_up, score
 from modelshapley.tasks.base import Split
 from modelshapley.tasks.catalog import TaskCatalog
 from modelshapley.tasks.infos import built_in_files
-from modelshapley.tasks.spec import parse
 from modelshapley.units import UnitKind
 from tests.conftest import ROOT
-from tests.tasks.made import model, picture, tokenizer
+from tests.support.task_data import model, picture, tokenizer
+from tests.support.toys import LLAMA
 from tests.tasks.test_kinds import image_model
-from tests.toys import LLAMA
 
 SHARED = ROOT.parent / "shared" / "data"
 GROUPS = built_in_files()["mmlu"].groups

@@ -15,14 +15,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modelshapley.contracts.task_file import Source
 from modelshapley.errors import BadData
 from modelshapley.tasks.base import Split
 from modelshapley.tasks.catalog import TaskCatalog
 from modelshapley.tasks.data import BadRow, Table, read_split
-from modelshapley.tasks.image_classification import Picture
-from modelshapley.tasks.spec import Source
-from tests.tasks.made import ASK, asked, jsonl, model, picture, task, tokenizer
-from tests.toys import LLAMA, VIT, tiny
+from modelshapley.tasks.kinds.image_classification import Picture
+from tests.support.task_data import ASK, asked, jsonl, model, picture, task, tokenizer
+from tests.support.toys import LLAMA, VIT, tiny
 
 ROWS = asked(4)
 ONE_FILE = {"probe": {"split": "all", "share": 0.5}, "test": {"split": "all", "share": 0.5}}
@@ -62,9 +62,7 @@ WRITERS = [write_jsonl, write_json, write_csv, write_parquet]
 @pytest.mark.parametrize(
     "place", ["train", "data/train", "train/part", "train-00000-of-00001", "data/train-0", "training"]
 )
-def test_a_split_is_found_in_every_format_and_place(
-    tmp_path: Path, write: Callable[[Path], None], place: str
-) -> None:
+def test_a_split_is_found_in_every_format_and_place(tmp_path: Path, write: Callable[[Path], None], place: str) -> None:
     file = tmp_path / place
     file.parent.mkdir(parents=True, exist_ok=True)
     write(file)
@@ -300,9 +298,7 @@ def test_a_missing_column_is_told_with_those_that_are_there(
 
 
 def test_an_answer_that_no_rule_finds(tmp_path: Path) -> None:
-    jsonl(
-        tmp_path / "a.jsonl", [{"question": "q", "answer": f"so #### {i}" if i else "so it is"} for i in range(4)]
-    )
+    jsonl(tmp_path / "a.jsonl", [{"question": "q", "answer": f"so #### {i}" if i else "so it is"} for i in range(4)])
     made = task(tmp_path, source={"path": "a.jsonl"}, rule="gsm8k", on_bad="skip", **NEARLY_ALL)
     assert len(made.examples(Split.PROBE)) == 3
     (left_out,) = made.left_out(None, Split.PROBE)
@@ -426,9 +422,7 @@ def test_without_the_hub_the_error_says_within_seconds_which_file_would_do(tmp_p
     assert not datasets.config.HF_HUB_OFFLINE
 
 
-def test_a_folder_of_a_hub_datasets_name_is_not_taken_for_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_of_a_hub_datasets_name_is_not_taken_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     jsonl(tmp_path / "no-such-owner-here" / "data" / "train.jsonl", ROWS)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BadData, match="Hugging Face hub"):

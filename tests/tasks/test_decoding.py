@@ -6,11 +6,11 @@ import pytest
 import torch
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from modelshapley.gates import gated_each
-from modelshapley.tasks.decoding import NAME, attend, quick_attention
-from modelshapley.tasks.greedy import greedy
+from modelshapley.interventions.gates import gated_each
+from modelshapley.tasks.language.decoding import NAME, attend, quick_attention
+from modelshapley.tasks.language.greedy import greedy
 from modelshapley.units import UnitKind
-from tests.toys import CONFIGS, LLAMA, tiny
+from tests.support.toys import CONFIGS, LLAMA, tiny
 
 PROMPTS = [[1, 2, 3], [4], [5, 6], [7, 8, 9, 10], [11]]
 MOST = [2, 3, 4, 30, 30]

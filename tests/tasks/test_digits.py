@@ -10,15 +10,15 @@ import pytest
 import torch
 from torch.nn import functional
 
-from modelshapley.catalog import ASSETS
 from modelshapley.errors import TaskMismatch
-from modelshapley.models import LoadedModel
+from modelshapley.evaluation.trials import all_answers
+from modelshapley.models.catalog import ASSETS
+from modelshapley.models.loading import LoadedModel
 from modelshapley.tasks import load_task
 from modelshapley.tasks.base import Split
-from modelshapley.tasks.digits import split_digits
-from modelshapley.trials import all_answers
+from modelshapley.tasks.builtin.digits import split_digits
 from modelshapley.units import Deactivation
-from tests.toys import VIT, tiny
+from tests.support.toys import VIT, tiny
 
 TASK = load_task("digits")
 

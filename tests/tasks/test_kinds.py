@@ -16,14 +16,14 @@ import transformers
 from torch.nn import functional
 
 from modelshapley.errors import BadData, TaskMismatch
-from modelshapley.gates import gated, gated_each
-from modelshapley.models import LoadedModel
+from modelshapley.interventions.gates import gated, gated_each
+from modelshapley.models.loading import LoadedModel
 from modelshapley.tasks.answers import AnswerRule
 from modelshapley.tasks.base import Split
-from modelshapley.tasks.image_classification import Picture
+from modelshapley.tasks.kinds.image_classification import Picture
 from modelshapley.units import UnitKind
-from tests.tasks.made import TEXTS, jsonl, model, picture, task, tokenizer
-from tests.toys import CONFIGS, VIT, tiny
+from tests.support.task_data import TEXTS, jsonl, model, picture, task, tokenizer
+from tests.support.toys import CONFIGS, VIT, tiny
 
 TOKENIZERS: dict[str, dict[str, Any]] = {
     "bytes": {},
@@ -234,9 +234,7 @@ CLASSIFIERS = {
 def test_text_classification(tmp_path: Path, config: str, pairs: bool) -> None:
     names = ["input_ids", "token_type_ids", "attention_mask"]
     told_types = config in ("bert", "distilbert")  # DistilBERT's may tell them; the model knows none
-    words = tokenizer(
-        bos=config != "gpt2", eos=config != "gpt2", model_input_names=names if told_types else names[::2]
-    )
+    words = tokenizer(bos=config != "gpt2", eos=config != "gpt2", model_input_names=names if told_types else names[::2])
     loaded = model(CONFIGS[config], words, architectures=[CLASSIFIERS[config]], num_labels=3)
     assert loaded.anatomy.auto_class == "AutoModelForSequenceClassification"
     told = [{"text": row["question"], "other": row["answer"], "label": i % 3} for i, row in enumerate(rows())]
@@ -319,9 +317,7 @@ def test_a_model_of_grey_pictures_is_given_grey_ones(tmp_path: Path) -> None:
     loaded = image_model(channels=1)
     loaded = replace(
         loaded,
-        processor=transformers.ViTImageProcessorPil(
-            size={"height": 8, "width": 8}, image_mean=[0.5], image_std=[0.5]
-        ),
+        processor=transformers.ViTImageProcessorPil(size={"height": 8, "width": 8}, image_mean=[0.5], image_std=[0.5]),
     )
     classifying = made(tmp_path, "image-classification", match="index")
     examples = classifying.select(loaded, Split.PROBE)
@@ -415,9 +411,7 @@ def choosing(root: Path) -> tuple[Any, LoadedModel]:
 
 
 def modelling(root: Path) -> tuple[Any, LoadedModel]:
-    return made(root, "language-modelling", text="question", window=12, on_bad="skip"), language_model(
-        "gpt2", "bytes"
-    )
+    return made(root, "language-modelling", text="question", window=12, on_bad="skip"), language_model("gpt2", "bytes")
 
 
 def classifying(root: Path) -> tuple[Any, LoadedModel]:
@@ -454,7 +448,7 @@ def test_each_row_is_under_its_own_gates(
 def test_what_is_said_is_what_is_judged(root: Path, which: Callable[[Path], tuple[Any, LoadedModel]]) -> None:
     made, loaded = which(root)
     examples = made.select(loaded, Split.PROBE)
-    said, correct = made.said(loaded, examples), made.correct(loaded, examples).tolist()
+    said, correct = made.predicted_text(loaded, examples), made.correct(loaded, examples).tolist()
     if which is modelling:
         assert said == [None] * len(examples)
         return

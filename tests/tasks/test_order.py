@@ -11,8 +11,8 @@ import pytest
 
 from modelshapley.tasks import load_task
 from modelshapley.tasks.base import Split
-from tests.tasks.made import ASK, asked, jsonl, model, task, tokenizer
-from tests.toys import CONFIGS
+from tests.support.task_data import ASK, asked, jsonl, model, task, tokenizer
+from tests.support.toys import CONFIGS
 
 SEEDS = range(20)
 

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from modelshapley.tasks.base import Split
-from tests.tasks.made import ASK, asked, jsonl, task
+from tests.support.task_data import ASK, asked, jsonl, task
 
 HALVES: dict[str, Any] = {
     "probe": {"split": "all", "share": 0.2},
@@ -140,9 +140,7 @@ def test_what_a_task_is_called_and_where_it_lies_do_not_change_its_fingerprint(
         {"test": {"split": "all", "share": 0.5}},
     ],
 )
-def test_what_changes_the_examples_or_what_is_right_changes_the_fingerprint(
-    root: Path, fields: dict[str, Any]
-) -> None:
+def test_what_changes_the_examples_or_what_is_right_changes_the_fingerprint(root: Path, fields: dict[str, Any]) -> None:
     assert fingerprint(root, **fields) != fingerprint(root)
 
 
@@ -151,8 +149,6 @@ def test_the_seed_the_content_and_the_field_change_the_fingerprint(root: Path) -
     assert fingerprint(root, run_seed=1) != before
     jsonl(root / "a.jsonl", [*asked(19), {"question": "what is 19?", "answer": "20"}])
     assert fingerprint(root) != before
-    (root / "c.json").write_text(
-        '{"x": [{"question": "a", "answer": "b"}], "y": [{"question": "c", "answer": "d"}]}'
-    )
+    (root / "c.json").write_text('{"x": [{"question": "a", "answer": "b"}], "y": [{"question": "c", "answer": "d"}]}')
     one, other = (fingerprint(root, source={"path": "c.json", "field": field}) for field in "xy")
     assert one != other

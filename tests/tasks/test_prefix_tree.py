@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from modelshapley.gates import gated
-from modelshapley.models import LoadedModel
-from modelshapley.signals import signals_of
-from modelshapley.tasks.prefix_tree import Sequel, log_likelihoods
+from modelshapley.interventions.gates import gated
+from modelshapley.models.loading import LoadedModel
+from modelshapley.signals.observe import signals_of
+from modelshapley.tasks.language.prefix_tree import Sequel, log_likelihoods
 from modelshapley.units import UnitKind
-from tests.toys import CONFIGS, tiny
-from tests.trialling import untouched
+from tests.support.toys import CONFIGS, tiny
+from tests.support.trialling import untouched
 
 CAUSAL = [name for name, config in CONFIGS.items() if tiny(config).anatomy.auto_class == "AutoModelForCausalLM"]
 ROWS = [

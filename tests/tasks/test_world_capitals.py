@@ -8,15 +8,15 @@ from collections import Counter
 import pytest
 import torch
 
-from modelshapley.catalog import ASSETS
 from modelshapley.errors import TaskMismatch
-from modelshapley.models import LoadedModel
+from modelshapley.evaluation.trials import all_answers
+from modelshapley.models.catalog import ASSETS
+from modelshapley.models.loading import LoadedModel
 from modelshapley.tasks import TASKS, load_task
 from modelshapley.tasks.base import Split
-from modelshapley.tasks.world_capitals import questions
-from modelshapley.trials import all_answers
+from modelshapley.tasks.builtin.world_capitals import questions
 from modelshapley.units import Deactivation
-from tests.toys import VIT, tiny
+from tests.support.toys import VIT, tiny
 
 TASK = load_task("world-capitals")
 

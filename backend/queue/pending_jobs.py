@@ -1,0 +1,26 @@
+"""What the records still wait for, and what queues it (again). Web-free, used by workers too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from backend.queue.queues import Queues, job_named
+from backend.store.records import Records
+
+
+def pending_jobs(records: Records, queues: Queues) -> Mapping[str, Callable[[], None]]:
+    """Names of the jobs that do all open runs, checks and trials, each with the call that queues it.
+
+    The calls change nothing for a job that waits or runs already.
+    """
+    jobs: dict[str, Callable[[], None]] = {}
+    for run in records.unfinished_runs():
+        shards = records.unfinished_shards(run) if run.shards > 1 else []
+        queue_run = partial(queues.enqueue_run, run.id, shards)
+        jobs |= {job_named("run", name): queue_run for name in (run.id, *(f"{run.id}-{n}" for n in shards))}
+    for run in records.unchecked_runs():
+        jobs[job_named("check", run.id)] = partial(queues.enqueue_check, run.id)
+    for waiting in records.waiting_trials():
+        jobs[job_named("trial", f"{waiting.trial}-{waiting.turn}")] = partial(queues.enqueue_trial, *waiting)
+    return jobs

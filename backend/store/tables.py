@@ -1,0 +1,146 @@
+"""The database's tables. Changes go through a migration in backend/migrations."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from modelshapley.contracts import Status
+
+OPEN = (Status.QUEUED, Status.RUNNING)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment in UTC, also where the database (SQLite) forgets time zones."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value.astimezone(UTC) if value else None
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class RunRow(Base):
+    __tablename__ = "runs"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    model: Mapped[str] = mapped_column(String(200))
+    task: Mapped[str] = mapped_column(String(200))
+    methods: Mapped[list[str]] = mapped_column(JSON)
+    units: Mapped[list[str]] = mapped_column(JSON)
+    limit: Mapped[int] = mapped_column(Integer)
+    seed: Mapped[int] = mapped_column(Integer)
+    shards: Mapped[int] = mapped_column(Integer, default=1)
+    per_class: Mapped[bool] = mapped_column(Boolean, default=False)
+    faithfulness: Mapped[str] = mapped_column(String(8), server_default="none")
+    checks: Mapped[str | None] = mapped_column(String(16))
+    status: Mapped[str] = mapped_column(String(16), index=True)
+    done: Mapped[int] = mapped_column(Integer, default=0)
+    total: Mapped[int] = mapped_column(Integer, default=0)
+    eta_s: Mapped[float | None] = mapped_column(Float)
+    error: Mapped[str | None] = mapped_column(Text)
+    shapes: Mapped[dict[str, list[int]]] = mapped_column(JSON)
+    layout: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    intact: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    classes: Mapped[dict[str, int] | None] = mapped_column(JSON(none_as_null=True))
+    revision: Mapped[str | None] = mapped_column(String(64))
+    task_fingerprint: Mapped[str | None] = mapped_column(String(64))
+    notes: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
+    worker: Mapped[str | None] = mapped_column(String(64))
+    created: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    started: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    finished: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    deleted: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)
+
+
+class ShardRow(Base):
+    """How far a shard, counted from 1, of a run is: done of size examples, at what pace, and when it told so."""
+
+    __tablename__ = "shards"
+
+    run: Mapped[str] = mapped_column(ForeignKey("runs.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True)
+    done: Mapped[int] = mapped_column(Integer)
+    size: Mapped[int] = mapped_column(Integer)
+    rate: Mapped[float | None] = mapped_column(Float)
+    told: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class TrialRow(Base):
+    """A trial. turn: how often it has given way to other people's; worker: who has it in hand; answers: those to
+    the first n examples (modelshapley.intervals), kept where it gave way and when it is done.
+    """
+
+    __tablename__ = "trials"
+    __table_args__ = (Index("trials_of_run_by_key", "run", "key"), Index("trials_by_key", "key"))
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    run: Mapped[str] = mapped_column(ForeignKey("runs.id"))
+    session: Mapped[str | None] = mapped_column(String(64), index=True)
+    key: Mapped[str] = mapped_column(String(64))
+    off: Mapped[dict[str, Any]] = mapped_column(JSON)
+    treatment: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    half_width: Mapped[float | None] = mapped_column(Float)
+    status: Mapped[str] = mapped_column(String(16), index=True)
+    n: Mapped[int] = mapped_column(Integer, default=0)
+    total: Mapped[int] = mapped_column(Integer, default=0)
+    sequence: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    turn: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    worker: Mapped[str | None] = mapped_column(String(64))
+    restarts: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    answers: Mapped[bytes | None] = mapped_column(LargeBinary)
+    predicted: Mapped[dict[str, float] | None] = mapped_column(JSON(none_as_null=True))
+    recomputed: Mapped[str | None] = mapped_column(Text)
+    result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    error: Mapped[str | None] = mapped_column(Text)
+    created: Mapped[datetime] = mapped_column(UtcDateTime)
+    finished: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class TaskRow(Base):
+    """A task that was added services, as its task file says."""
+
+    __tablename__ = "tasks"
+
+    name: Mapped[str] = mapped_column(String(63), primary_key=True)
+    spec: Mapped[dict[str, Any]] = mapped_column(JSON)
+    created: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class GroupRow(Base):
+    """Units of a model that were saved under a name."""
+
+    __tablename__ = "groups"
+    __table_args__ = (UniqueConstraint("model", "name", name="groups_by_name"),)
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    model: Mapped[str] = mapped_column(String(200))
+    name: Mapped[str] = mapped_column(String(80))
+    off: Mapped[dict[str, Any]] = mapped_column(JSON)
+    created: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -1,0 +1,79 @@
+"""The REST API as one FastAPI application."""
+
+from __future__ import annotations
+
+import logging
+
+from fastapi import APIRouter, FastAPI
+from fastapi_offline import FastAPIOffline
+
+from backend.queue.fetches import Fetches
+from backend.queue.pending_jobs import pending_jobs
+from backend.queue.queues import REDIS_DOWN, Events, Queues, connect, connect_async
+from backend.queue.result_cache import ResultCaches
+from backend.settings import Settings
+from backend.store.files import Storage
+from backend.store.records import Records
+from backend.store.schema import migrate
+from backend.store.uploads import Uploads
+from backend.web import problems
+from backend.web.dependencies import Services
+from backend.web.routes import about, details, groups, runs, tasks, trials, uploads
+from modelshapley import __version__
+from modelshapley.models.catalog import Catalog
+from modelshapley.tasks.catalog import TaskCatalog
+
+log = logging.getLogger(__name__)
+
+
+def open_services(settings: Settings) -> Services:
+    """Connect to everything the API needs; migrates the database."""
+    migrate(settings.records_url)
+    redis_url = settings.redis_url.get_secret_value()
+    records, redis = Records(settings.records_url), connect(redis_url)
+    catalog = Catalog(settings.data, settings.model_roots, settings.hub)
+    return Services(
+        records=records,
+        queues=Queues(redis),
+        events=Events(connect_async(redis_url)),
+        storage=Storage(settings.maps_url),
+        catalog=catalog,
+        tasks=TaskCatalog(settings.dataset_folders, records.tasks),
+        result_caches=ResultCaches(redis),
+        fetches=Fetches(redis),
+        settings=settings,
+        uploads=Uploads(catalog, settings.max_upload_bytes, settings.max_body_bytes),
+    )
+
+
+def create_api(services: Services) -> FastAPI:
+    """The application to be mounted at /api."""
+    # Its reference pages come from this package, too: FastAPI's own load their scripts from elsewhere.
+    api = FastAPIOffline(
+        title="Model Shapley",
+        version=__version__,
+        description="Score the neurons, heads and layers of a transformer, switch them off, watch accuracy move.",
+    )
+    api.state.services = services
+    problems.install(api)
+    version_1 = APIRouter(prefix="/v1")
+    routers = (about, tasks, runs, trials, groups, details, uploads)
+    for router in (module.router for module in routers):
+        version_1.include_router(router)
+    api.include_router(version_1)
+    return api
+
+
+def requeue_unfinished(services: Services) -> None:
+    """Queue again what the records call unfinished but Redis has lost (it was wiped, say)."""
+    try:
+        for queue in pending_jobs(services.records, services.queues).values():
+            queue()
+    except REDIS_DOWN as error:
+        log.warning("Redis does not answer yet, unfinished work is not looked at: %s", error)
+
+
+async def close_services(services: Services) -> None:
+    services.records.close()
+    services.queues.redis.close()
+    await services.events.redis.aclose()

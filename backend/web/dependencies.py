@@ -1,0 +1,42 @@
+"""What routes are given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from backend.queue.fetches import Fetches
+from backend.queue.queues import Events, Queues
+from backend.queue.result_cache import ResultCaches
+from backend.settings import Settings
+from backend.store.files import Storage
+from backend.store.records import Records
+from backend.store.uploads import Uploads
+from modelshapley.models.catalog import Catalog
+from modelshapley.tasks.catalog import TaskCatalog
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything the API holds while it runs."""
+
+    records: Records
+    queues: Queues
+    events: Events
+    storage: Storage
+    catalog: Catalog
+    tasks: TaskCatalog
+    result_caches: ResultCaches
+    fetches: Fetches
+    settings: Settings
+    uploads: Uploads
+
+
+def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+ServicesDep = Annotated[Services, Depends(_services)]

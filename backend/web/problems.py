@@ -1,0 +1,114 @@
+"""Every error as one JSON shape: problem details (RFC 9457). The only place that knows HTTP statuses of errors."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import OperationalError
+from starlette.exceptions import HTTPException
+
+from backend.queue.queues import REDIS_DOWN
+from modelshapley.contracts import FieldError, Problem
+from modelshapley.errors import BadTask, Conflict, ModelShapleyError, NotFound
+from modelshapley.tasks.infos import KINDS
+
+log = logging.getLogger(__name__)
+RETRY_AFTER_S = "2"
+
+
+def problem(
+    status: int, detail: str, errors: Sequence[FieldError] = (), headers: dict[str, str] | None = None
+) -> JSONResponse:
+    body = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, errors=list(errors))
+    return JSONResponse(body.model_dump(), status, headers, media_type="application/problem+json")
+
+
+def install_http(app: FastAPI) -> None:
+    """Map what the framework itself refuses: a path or verb that is not there. For the whole server as well as the
+    API: a path with a line break in it matches no mount, so it never gets to the API."""
+
+    @app.exception_handler(HTTPException)
+    async def _http(request: Request, error: HTTPException) -> JSONResponse:
+        detail = str(error.detail)
+        if error.status_code in (404, 405) and detail == HTTPStatus(error.status_code).phrase:
+            detail = f"There is no {request.method} {request.url.path} here; see /api/docs."
+        return problem(error.status_code, detail, headers=dict(error.headers or {}))
+
+
+def install(app: FastAPI) -> None:
+    """Map every error that a route can end in."""
+
+    @app.exception_handler(NotFound)
+    async def _not_found(_: Request, error: NotFound) -> JSONResponse:
+        return problem(404, str(error))
+
+    @app.exception_handler(Conflict)
+    async def _not_now(_: Request, error: Conflict) -> JSONResponse:
+        return problem(409, str(error))
+
+    @app.exception_handler(BadTask)
+    async def _bad_task(_: Request, error: BadTask) -> JSONResponse:
+        fields = [FieldError(field=field or "body", message=words) for field, words in error.problems]
+        return problem(422, str(error), fields)
+
+    @app.exception_handler(ModelShapleyError)
+    async def _refused(_: Request, error: ModelShapleyError) -> JSONResponse:
+        return problem(422, str(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        fields = [FieldError(field=_where(item["loc"]), message=_message(item)) for item in error.errors()]
+        return problem(
+            422,
+            "The request has values that cannot be used: " + "; ".join(f"{f.field}: {f.message}" for f in fields[:3]),
+            fields,
+        )
+
+    install_http(app)
+
+    async def _redis_down(_: Request, error: Exception) -> JSONResponse:
+        log.warning("Redis does not answer: %s", error)
+        return problem(
+            503,
+            "The queue (Redis) does not answer; try again in a moment.",
+            headers={"Retry-After": RETRY_AFTER_S},
+        )
+
+    for kind in REDIS_DOWN:
+        app.add_exception_handler(kind, _redis_down)
+
+    @app.exception_handler(OperationalError)
+    async def _database_down(_: Request, error: OperationalError) -> JSONResponse:
+        log.error("The database does not answer: %s", error.orig)
+        return problem(
+            503,
+            "The database does not answer; try again in a moment.",
+            headers={"Retry-After": RETRY_AFTER_S},
+        )
+
+    @app.exception_handler(Exception)
+    async def _bug(_: Request, error: Exception) -> JSONResponse:
+        log.error("unexpected error", exc_info=error)
+        return problem(500, "Something went wrong on the server; its log says what.")
+
+
+def _where(location: tuple[Any, ...]) -> str:
+    """A field by its path, without the kind of task that pydantic puts in front of the fields of a task file."""
+    parts = [part for part in location if part != "body"]
+    if len(parts) > 2 and parts[0] == "file" and parts[1] in KINDS:
+        del parts[1]
+    return ".".join(str(part) for part in parts) or "body"
+
+
+def _message(item: dict[str, Any]) -> str:
+    message = str(item["msg"]).removeprefix("Value error, ")
+    given = item.get("input")
+    if isinstance(given, str | int | float) and not isinstance(given, bool) and len(str(given)) <= 60:
+        return f"{message} (not {given!r})"
+    return message

@@ -1,0 +1,119 @@
+"""Tasks: list, add and delete them, and look at one before a run."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+
+from backend.store.database import new_id
+from backend.web.dependencies import ServicesDep
+from backend.web.validation import check_file, check_fit
+from modelshapley.contracts.task_file import LARGEST_FILE, TaskFile, parse, parse_text, to_yaml
+from modelshapley.contracts.tasks import TaskCheck, TaskCheckRequest, TaskInfo
+from modelshapley.errors import BadTask, Conflict, NotFound, UnknownName
+from modelshapley.tasks.infos import KINDS, TASKS, info_of
+
+router = APIRouter(prefix="/tasks", tags=["tasks"])
+YAML = "application/yaml"
+SCHEMAS = [f"#/components/schemas/{''.join(word.title() for word in kind.split('-'))}Task" for kind in KINDS]
+CONTENT = {
+    "application/json": {
+        "schema": {
+            "oneOf": [{"$ref": schema} for schema in SCHEMAS],
+            "discriminator": {"propertyName": "kind", "mapping": dict(zip(KINDS, SCHEMAS, strict=True))},
+        }
+    },
+    YAML: {"schema": {"type": "string", "description": "the same as YAML"}},
+}
+
+
+async def _body(request: Request) -> tuple[str, bytes]:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower(), await request.body()
+
+
+def _task_file(body: Annotated[tuple[str, bytes], Depends(_body)]) -> TaskFile:
+    """In a thread: YAML is slow to read."""
+    kind, data = body
+    if len(data) > LARGEST_FILE:
+        raise BadTask("in the request", [("", f"is larger than {LARGEST_FILE:,} bytes; is it the data?")])
+    try:
+        text = data.decode()
+        file: TaskFile = (
+            parse_text(text, "in the request")
+            if kind in (YAML, "application/x-yaml", "text/yaml")
+            else parse(json.loads(text), "in the request")
+        )
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        words = f"cannot be read as JSON ({error}); send YAML with content-type {YAML}"
+        raise BadTask("in the request", [("", words)]) from None
+    return file
+
+
+@router.get("")
+def every(services: ServicesDep) -> list[TaskInfo]:
+    """Tasks that can be named in a run: those that come with the project, then those added services."""
+    return services.tasks.infos()
+
+
+@router.post("", status_code=201, openapi_extra={"requestBody": {"required": True, "content": CONTENT}})
+def add(file: Annotated[TaskFile, Depends(_task_file)], services: ServicesDep, response: Response) -> TaskInfo:
+    """Add a task by its task file, as JSON or YAML; its data are read when it is checked or run."""
+    check_file(file, services.tasks.roots)
+    if file.name in TASKS:
+        raise Conflict(f"{file.name!r} is a task that comes with the project; choose another name.")
+    services.records.add_task(file)
+    response.headers["Location"] = f"/api/v1/tasks/{file.name}"
+    return info_of(file, own=True)
+
+
+@router.post("/checks", status_code=202)
+def look(request: TaskCheckRequest, services: ServicesDep, response: Response) -> TaskCheck:
+    """Have a worker read a task's data, and show what a run would see; `model` tells how that model reads it."""
+    if request.file is not None:
+        check_file(request.file, services.tasks.roots)
+    info = services.tasks.info(request.task) if request.task is not None else info_of(request.file)
+    if request.model is not None:
+        check_fit(info, request.model, services.catalog.anatomy(request.model))
+    check = services.result_caches.task_checks.open(new_id(), request)
+    services.queues.enqueue_task_check(check.id)
+    response.headers["Location"] = f"/api/v1/tasks/checks/{check.id}"
+    return check
+
+
+@router.get("/checks/{check_id}")
+def found(check_id: str, services: ServicesDep) -> TaskCheck:
+    """What has been found, once `status` is done; kept for an hour."""
+    return services.result_caches.task_checks.get(check_id)
+
+
+@router.get("/{name}")
+def one(name: str, services: ServicesDep) -> TaskInfo:
+    try:
+        return services.tasks.info(name)
+    except UnknownName as error:
+        raise NotFound(str(error)) from None
+
+
+@router.get("/{name}/file", response_model=None, responses={200: {"content": CONTENT}})
+def file_of(
+    info: Annotated[TaskInfo, Depends(one)], services: ServicesDep, format: Literal["json", "yaml"] = "json"
+) -> Response:
+    """The task file, without what is left at its default: to be changed and added under another name."""
+    spec = services.tasks.file(info.id)
+    if spec is None:
+        raise NotFound(f"Task {info.id!r} is made by code and has no task file.")
+    if format == "yaml":
+        return PlainTextResponse(to_yaml(spec), media_type=YAML)
+    data: dict[str, Any] = spec.model_dump(mode="json", exclude_defaults=True)
+    return JSONResponse(data)
+
+
+@router.delete("/{name}", status_code=204)
+def drop(info: Annotated[TaskInfo, Depends(one)], services: ServicesDep) -> None:
+    """Forget an added task that no run uses; its data stay where they are."""
+    if not info.own:
+        raise Conflict(f"Task {info.id!r} comes with the project and cannot be deleted.")
+    services.records.drop_task(info.id)

@@ -1,0 +1,294 @@
+"""Pictures of maps: data in, Plotly figures out. Pure; no Dash, no requests."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from frontend.display import PLAIN, Display
+from frontend.figures.figure_defaults import BASE, SEE_THROUGH
+from frontend.figures.panels import Colours, Panel, Shown, colours, panel, rows_panel
+from frontend.figures.planes import Array
+from modelshapley.contracts import Layout
+from modelshapley.formatting import PLURALS
+from modelshapley.units import UnitKind
+
+PANELS = (UnitKind.LAYER, UnitKind.ROW, UnitKind.HEAD, UnitKind.EXPERT, UnitKind.NEURON)
+# One sequential scale for 'how important', from the page's background to the strongest ink, and one
+# diverging scale, centred at 0, only where the sign matters. Per theme, since the background differs.
+SEQUENTIAL = {
+    "light": ["#f4f6fb", "#cfdcf3", "#93b5e6", "#4f86cf", "#2558a5", "#0d2c66"],
+    "dark": ["#20242c", "#25415f", "#2b6c97", "#3f9cbf", "#7fcbd3", "#e6f7d9"],
+}
+DIVERGING = {
+    "light": ["#8c3b06", "#d98b4a", "#f1ddcc", "#f7f7f7", "#cfdcf3", "#4f86cf", "#0d2c66"],
+    "dark": ["#ffb27a", "#b5622a", "#553220", "#20242c", "#25415f", "#3f9cbf", "#d6f3f7"],
+}
+
+
+def map_figure(
+    maps: Mapping[UnitKind, Shown], layout_of_model: Layout | None = None, display: Display = PLAIN
+) -> dict[str, Any]:
+    """One panel for each kind of unit, side by side; rows are layers, the first on top.
+
+    Two traces a panel: the heatmap, and one that makes it selectable. A heatmap's numbers are packed
+    (:func:`packed`) and unpacked by assets/figure.js. What is off is drawn over it by assets/marks.js, to which
+    `layout.meta` tells what each panel holds.
+    """
+    projections = (layout_of_model or Layout()).projections
+    panels = [
+        rows_panel(maps[kind], projections, display) if kind is UnitKind.ROW else panel(maps[kind], display=display)
+        for kind in PANELS
+        if kind in maps
+    ]
+    layers = panels[0].scores.shape[0]
+    row = row_height(layers)
+    signed = next(iter(maps.values())).signed
+    domains = _domains(panels)
+    traces: list[dict[str, Any]] = []
+    layout: dict[str, Any] = {
+        "height": height(layers),
+        "margin": {"l": 46, "r": 26, "t": 34, "b": 84},
+        **BASE,
+        "dragmode": "select",
+        "selectdirection": "d",
+        "clickmode": "event",
+        "hoverlabel": {"align": "left"},
+        "uirevision": "same",
+        "annotations": [],
+        "modebar": {"bgcolor": SEE_THROUGH, "color": "#8b95a5", "activecolor": "#3b82d6"},
+        "meta": {
+            "panels": [],
+            "scales": DIVERGING if signed and display.colour != "percentile" else SEQUENTIAL,
+        },
+    }
+    for number, (shown, domain) in enumerate(zip(panels, domains, strict=True), start=1):
+        suffix = "" if number == 1 else str(number)
+        painted = colours(shown, signed)
+        traces += [_heatmap(shown, painted, suffix, number), _selectable(suffix)]
+        layout[f"xaxis{suffix}"] = _x_axis(shown, domain, suffix)
+        layout[f"yaxis{suffix}"] = _y_axis(layers, row, suffix)
+        layout[f"coloraxis{suffix}"] = _colour_axis(painted, domain, row * layers)
+        layout["annotations"].append(_title(shown, domain))
+        layout["meta"]["panels"].append(_meta(shown, suffix, layers))
+    return {"data": traces, "layout": layout}
+
+
+def row_height(layers: int) -> int:
+    return min(48, max(15, 560 // layers))
+
+
+def height(layers: int) -> int:
+    """Of a map, in pixels."""
+    return row_height(layers) * layers + 118
+
+
+def limits(found: Shown, display: Display) -> tuple[float, float]:
+    """The ends of a panel's colour bar."""
+    painted = colours(panel(found, display=display), found.signed)
+    return painted.low, painted.high
+
+
+def window_of(found: Shown, window: tuple[int, int], display: Display, within: tuple[float, float]) -> dict[str, Any]:
+    """A part of a panel, seen closer: what replaces its heatmap's cells, and what its meta then says of them.
+
+    within: the whole panel's :func:`limits`.
+    """
+    shown = panel(found, display=display, window=window)
+    z = colours(shown, found.signed).z
+    if z is not shown.scores:
+        z = np.clip(z, *within)
+    return {"kind": shown.kind.value, "cells": _cells(shown, z), "edges": shown.edges}
+
+
+def _meta(shown: Panel, suffix: str, layers: int) -> dict[str, Any]:
+    return {
+        "kind": shown.kind.value,
+        "axis": f"x{suffix}",
+        "edges": shown.edges,
+        "layers": layers,
+        "width": shown.width,
+        "zoomable": shown.zoomable,
+        "counts": shown.counts,
+        "order": None if shown.order is None else packed(shown.order, "u2" if shown.width < 2**16 else "u4"),
+        "spans": shown.spans,
+    }
+
+
+def _domains(panels: list[Panel]) -> list[tuple[float, float]]:
+    """Widths by what there is to show: a layer strip is narrow, heads want square-ish cells, neurons the rest."""
+    wants = [
+        {UnitKind.LAYER: 0.09, UnitKind.NEURON: 0.55}.get(
+            shown.kind, min(0.45, max(0.2, (len(shown.edges) - 1) * 0.026))
+        )
+        for shown in panels
+    ]
+    gap = 0.055
+    scale = (1 - gap * (len(panels) - 1)) / sum(wants)
+    domains, left = [], 0.0
+    for want in wants:
+        domains.append((left, left + want * scale))
+        left += want * scale + gap
+    return domains
+
+
+def _heatmap(shown: Panel, painted: Colours, suffix: str, number: int) -> dict[str, Any]:
+    few = len(shown.edges) < 100
+    # Lines between cells make Plotly draw them one by one, which takes seconds where there are many.
+    lines = shown.scores.size < 20_000
+    return {
+        "type": "heatmap",
+        **_cells(shown, painted.z),
+        "hovertemplate": _hover(shown),
+        "coloraxis": f"coloraxis{suffix}",
+        "xaxis": f"x{suffix}",
+        "yaxis": f"y{suffix}",
+        "xgap": 1 if few else 0,
+        "ygap": 1 if lines else 0,
+        "name": f"panel {number}",
+    }
+
+
+def _cells(shown: Panel, z: Array) -> dict[str, Any]:
+    """Where cells are, their colours, and what hovering over them says: unit, rank, score (None: as z), error."""
+    step = shown.edges[1] - shown.edges[0]
+    found: dict[str, Any] = {
+        "z": packed(z, "f4"),
+        "x0": shown.edges[0] + (step - 1) / 2,
+        "dx": step,
+        "hover": [
+            packed(shown.best, "u4"),
+            packed(shown.rank, "u4"),
+            None if z is shown.scores else packed(shown.scores, "f4"),
+            packed(shown.errors, "f4", bits=7),
+        ],
+    }
+    return found if shown.names is None else found | {"names": shown.names}
+
+
+def _hover(shown: Panel) -> str:
+    """customdata: unit, rank, score, error; of linear maps their name in the place of the rank."""
+    values = {"share": "<br>%{z:.3g} % of the total", "percentile": "<br>no higher: %{z:.1f} % of the units"}
+    told = "" if shown.display.log else values.get(shown.display.colour, "")
+    if shown.names is not None:
+        return (
+            "<b>%{customdata[1]} of layer %{y}</b><br>mean of %{customdata[0]:,} rows %{customdata[2]:.3g} ± "
+            f"%{{customdata[3]:.2g}} at most{told}<extra></extra>"
+        )
+    what = f"{shown.kind.value} %{{y}}" + ("" if shown.kind is UnitKind.LAYER else ".%{customdata[0]}")
+    of_several = "<br><i>the strongest of the units drawn here</i>" if shown.pooled else ""
+    return (
+        f"<b>{what}</b><br>score %{{customdata[2]:.3g}} ± %{{customdata[3]:.2g}}<br>"
+        f"rank %{{customdata[1]:,}} of {shown.units:,}{told}{of_several}<extra></extra>"
+    )
+
+
+def packed(values: npt.NDArray[Any], kind: str, bits: int = 13) -> dict[str, str]:
+    """A (rows, columns) array for assets/figure.js: its bytes in base64, type and shape.
+
+    Floats keep `bits` bits after the first: four significant digits at 13. First bytes of all numbers come first,
+    then all second ones, and so on: those that are alike stand together, and compress.
+    """
+    array = np.ascontiguousarray(values, dtype=f"<{kind}")
+    if kind == "f4":
+        keep = np.uint32(0xFFFFFFFF << (23 - bits) & 0xFFFFFFFF)
+        half = np.uint32(1 << (22 - bits))
+        rounded = (array.view(np.uint32) + half) & keep
+        array = np.where(np.isfinite(array), rounded.view(np.float32), array)
+    planes = array.view(np.uint8).reshape(-1, array.itemsize).T
+    return {"type": kind, "data": base64.b64encode(planes.tobytes()).decode(), "columns": str(array.shape[1])}
+
+
+def _selectable(suffix: str) -> dict[str, Any]:
+    """Plotly offers a box selection only where there is a scatter; this one shows nothing."""
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [None],
+        "y": [None],
+        "xaxis": f"x{suffix}",
+        "yaxis": f"y{suffix}",
+        "hoverinfo": "skip",
+    }
+
+
+def _x_axis(shown: Panel, domain: tuple[float, float], suffix: str) -> dict[str, Any]:
+    axis: dict[str, Any] = {
+        "domain": list(domain),
+        "anchor": f"y{suffix}",
+        "range": [-0.5, shown.width - 0.5],
+        "minallowed": -0.5,
+        "maxallowed": shown.width - 0.5,
+        "fixedrange": not shown.zoomable,
+        "showgrid": False,
+        "zeroline": False,
+        "ticks": "",
+    }
+    if shown.zoomable:  # ticks that follow when it is looked at closer
+        return axis | {"nticks": 7, "tickformat": ",d"}
+    step = 1 if shown.names else max(1, -(-shown.width // 8))
+    positions = [] if shown.kind is UnitKind.LAYER else list(range(0, shown.width, step))
+    texts = [shown.names[p] if shown.names else str(p) for p in positions]
+    return axis | {"tickvals": positions, "ticktext": texts}
+
+
+def _y_axis(layers: int, row: int, suffix: str) -> dict[str, Any]:
+    axis: dict[str, Any] = {
+        "anchor": f"x{suffix}",
+        "range": [layers - 0.5, -0.5],
+        "fixedrange": True,
+        "showgrid": False,
+        "zeroline": False,
+        "ticks": "",
+        "showticklabels": suffix == "",
+        "dtick": 1 if row >= 17 else 5,
+        "tick0": 0,
+    }
+    if suffix == "":
+        return axis | {"title": {"text": "layer", "standoff": 4}}
+    return axis | {"matches": "y"}
+
+
+def _colour_axis(painted: Colours, domain: tuple[float, float], height: int) -> dict[str, Any]:
+    return {
+        "cmin": painted.low,
+        "cmax": painted.high,
+        "colorbar": {
+            "orientation": "h",
+            "x": (domain[0] + domain[1]) / 2,
+            "xanchor": "center",
+            "y": -36 / height,
+            "yanchor": "top",
+            "len": domain[1] - domain[0],
+            "thickness": 9,
+            "outlinewidth": 0,
+            "tickvals": [place for place, _ in painted.ticks],
+            "ticktext": [words for _, words in painted.ticks],
+            "ticklabelposition": "outside bottom",
+        },
+    }
+
+
+def _title(shown: Panel, domain: tuple[float, float]) -> dict[str, Any]:
+    words = PLURALS[shown.kind].capitalize()
+    if shown.names is not None:
+        words += f"  (means of {shown.units:,})"
+    elif shown.counts is not None:
+        words += f"  (up to {max(shown.counts):,} a layer)"
+    elif shown.kind is not UnitKind.LAYER:
+        words += f"  ({shown.width:,} a layer)"
+    return {
+        "text": f"<b>{words}</b>",
+        "x": domain[0],
+        "y": 1,
+        "xref": "paper",
+        "yref": "paper",
+        "xanchor": "left",
+        "yanchor": "bottom",
+        "yshift": 8,
+        "showarrow": False,
+    }

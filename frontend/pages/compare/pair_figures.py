@@ -1,0 +1,133 @@
+"""Pictures of two maps: arrays in, Plotly figures out. Pure; no Dash, no requests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from frontend.figures import heatmaps
+from frontend.figures.figure_defaults import BASE
+from frontend.figures.planes import Array, Plane
+from frontend.pages.compare.pair import Side
+from modelshapley import formatting
+from modelshapley.maps.compare import Places, Tops, shares
+from modelshapley.units import UnitKind, unit_name
+
+MOST_OTHERS = 1500  # points of the scatter that are not important in either map
+MOST_TOP = 500  # of each group that is
+GROUPS = (
+    ("neither", "#8b95a5", "circle", 5),
+    ("both", "#12806a", "diamond", 9),
+    ("A only", "#3b82d6", "triangle-up", 10),
+    ("B only", "#c2500a", "triangle-down", 10),
+)
+
+
+def heatmap(side: Side, unit: UnitKind) -> dict[str, Any]:
+    """One map, as the map page draws it."""
+    found = side.map
+    scores, errors = found.table(unit)
+    return _still(heatmaps.map_figure({unit: _data(unit, scores, errors, found.signed)}, side.run.layout))
+
+
+def difference(a: Side, b: Side, unit: UnitKind) -> dict[str, Any]:
+    """Share of A minus share of B, in points of the total: above 0 the unit weighs more in A."""
+    gap, error = gaps(a, b, unit)
+    figure = _still(heatmaps.map_figure({unit: _data(unit, gap, error, signed=True)}, a.run.layout))
+    name = "%{customdata[1]} of layer %{y}" if unit is UnitKind.ROW else _name(unit)
+    figure["data"][0]["hovertemplate"] = (
+        f"<b>{name}</b><br>A {formatting.MINUS} B %{{z:.3g}} ± %{{customdata[3]:.2g}} points of all<extra></extra>"
+    )
+    return figure
+
+
+def gaps(a: Side, b: Side, unit: UnitKind) -> tuple[Array, Array]:
+    """Share of A minus share of B in points, (layers, columns), and its standard error, as of independent maps."""
+    parts = []
+    for side in (a, b):
+        scores, errors = side.map.table(unit)
+        total = float(np.nansum(np.abs(scores))) or 1.0
+        parts.append((100 * shares(scores), 100 * errors / total))
+    return parts[0][0] - parts[1][0], np.hypot(parts[0][1], parts[1][1])
+
+
+def _name(unit: UnitKind) -> str:
+    return f"{unit.value} %{{y}}" + ("" if unit is UnitKind.LAYER else ".%{customdata[0]}")
+
+
+def _data(unit: UnitKind, scores: Array, errors: Array, signed: bool) -> Plane:
+    """For the figures of maps."""
+    return Plane("", "", unit, list(scores.shape), scores, errors, "", signed, {})
+
+
+def _still(figure: dict[str, Any]) -> dict[str, Any]:
+    """Nothing is switched off here."""
+    figure["layout"] |= {"dragmode": False, "meta": {"scales": figure["layout"]["meta"]["scales"]}}
+    return figure
+
+
+def drawn(found: Places, most: int) -> Places:
+    """The first, or of those without an order a fair sample."""
+    return found if len(found) <= most else np.random.default_rng(0).choice(found, most, replace=False)
+
+
+def scatter(a: Side, b: Side, unit: UnitKind, tops: Tops) -> dict[str, Any]:
+    """x: share of all in A, y: in B, percent; on the line a unit weighs the same in both."""
+    one, other = a.map.scores[unit], b.map.scores[unit]
+    x, y = (100 * shares(scores).reshape(-1) for scores in (one, other))
+    parts = {"both": tops.both, "A only": tops.only_first, "B only": tops.only_second, "neither": tops.neither}
+    traces = []
+    for name, colour, symbol, size in GROUPS:
+        places = drawn(parts[name], MOST_OTHERS) if name == "neither" else parts[name][:MOST_TOP]
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": f"{name} ({len(parts[name]):,})",
+                "x": _short(x[places]),
+                "y": _short(y[places]),
+                "text": names(places, one.shape, unit),
+                "marker": {"color": colour, "symbol": symbol, "size": size, "opacity": 0.8},
+                "hovertemplate": "<b>%{text}</b><br>%{x:.3g} % of A, %{y:.3g} % of B<extra></extra>",
+            }
+        )
+    ends = [float(np.nanmin([np.nanmin(x), np.nanmin(y), 0])), float(np.nanmax([np.nanmax(x), np.nanmax(y)]))]
+    line = {
+        "type": "scatter",
+        "mode": "lines",
+        "x": ends,
+        "y": ends,
+        "line": {"color": "#8b95a5", "width": 1, "dash": "dot"},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+    return {"data": [line, *traces], "layout": _layout()}
+
+
+def _layout() -> dict[str, Any]:
+    return {
+        "height": 520,
+        "margin": {"l": 58, "r": 12, "t": 30, "b": 50},
+        **BASE,
+        "hovermode": "closest",
+        "hoverlabel": {"align": "left"},
+        "showlegend": True,
+        "legend": {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"},
+        "xaxis": {"title": {"text": "share in A, %", "standoff": 6}, "zeroline": False},
+        "yaxis": {"title": {"text": "share in B, %", "standoff": 4}, "zeroline": False},
+    }
+
+
+def places_of(flat: Places, shape: Sequence[int]) -> list[tuple[int, ...]]:
+    """Indices of units, from their places in the flattened array."""
+    return [tuple(index) for index in np.stack(np.unravel_index(flat, shape), axis=1).tolist()]
+
+
+def names(flat: Places, shape: Sequence[int], unit: UnitKind) -> list[str]:
+    return [unit_name(unit, index) for index in places_of(flat, shape)]
+
+
+def _short(values: Array) -> list[float]:
+    return [float(f"{value:.4g}") for value in values.tolist()]

@@ -1,0 +1,136 @@
+"""One unit: its score and rank, what it is to each class, what switching it off alone does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dash_mantine_components as dmc
+import numpy as np
+from dash import Dash, Input, Output, State, html, no_update
+
+from frontend.figures.planes import Plane
+from frontend.map_cache import Maps
+from frontend.pages.map import unit_examples
+from frontend.pages.shared import empty_states
+from modelshapley import client, formatting
+from modelshapley.client import AsyncClient
+from modelshapley.contracts import Run, Status, Trial
+from modelshapley.errors import ModelShapleyError
+from modelshapley.units import OFF, Unit, UnitKind, unit_name
+
+CLASSES = 24
+TRIALS = 50
+HINT = "Click a unit, or press Enter on it, to read what it does."
+
+
+def layout() -> Any:
+    return dmc.Paper(
+        [
+            html.Div(html.Div(HINT, className="quiet"), id="unit-panel", **{"aria-live": "polite"}),
+            unit_examples.layout(),
+        ],
+        withBorder=True,
+        p="sm",
+        radius="md",
+        mt="sm",
+    )
+
+
+def register(app: Dash, api: AsyncClient, maps: Maps) -> None:
+    @app.callback(
+        Output("unit-panel", "children"),
+        Input("focus", "data"),
+        Input("reading", "data"),
+        Input("class", "value"),
+        Input("trial", "data"),
+        State("run", "data"),
+    )
+    async def _tell(focus: Any, method: str, label: str, trial: Any, data: Any) -> Any:
+        if focus is None:
+            return no_update
+        run, kind, unit = Run.model_validate(data), UnitKind(focus["kind"]), tuple(focus["unit"])
+        try:
+            found = await maps.get(run.id, method, kind, label or None)
+            by_class = [(name, await maps.get(run.id, method, kind, name)) for name in list(run.classes)[:CLASSES]]
+            place = f"{kind.value}:{'.'.join(map(str, unit))}"
+            trials = await api.send(client.run_trials(run.id, TRIALS, place))
+        except ModelShapleyError as error:
+            return empty_states.failure(error)
+        return view(found, unit, by_class, widest(trials), len(run.classes))
+
+    @app.callback(
+        Output("taken", "data", allow_duplicate=True),
+        Input("measure-alone", "n_clicks"),
+        State("focus", "data"),
+        prevent_initial_call=True,
+    )
+    async def _alone(clicks: int | None, focus: Any) -> Any:
+        if not clicks:  # it has just been drawn
+            return no_update
+        return {"units": {focus["kind"]: [focus["unit"]]}, "treatment": vars(OFF), "click": clicks}
+
+
+def widest(trials: list[Trial]) -> Trial | None:
+    """The finished trial on most examples."""
+    return max((t for t in trials if t.status is Status.DONE), key=lambda t: t.n, default=None)
+
+
+def view(found: Plane, unit: Unit, by_class: list[tuple[str, Plane]], measured: Trial | None, classes: int) -> Any:
+    """Everything that is known of a unit of a map."""
+    row, column = unit[0], unit[1] if len(unit) > 1 else 0
+    score, error = float(found.scores[row, column]), float(found.standard_errors[row, column])
+    units, rank = int(np.isfinite(found.scores).sum()), int(found.ranks[row, column])
+    facts = [
+        ("Score ± standard error", f"{formatting.score(score)} ± {formatting.score(error)}"),
+        ("Rank", f"{rank:,} of {units:,}"),
+        ("Share of total", formatting.share(abs(score) / (found.total or 1.0))),
+        ("Off alone, measured", _measured(measured)),
+    ]
+    return [
+        dmc.Group(
+            [
+                dmc.Title(unit_name(found.unit, unit).capitalize(), order=2, size="h4"),
+                dmc.Button("Switch off this unit alone", id="measure-alone", size="compact-sm", variant="light"),
+            ],
+            justify="space-between",
+        ),
+        html.Dl([html.Div([html.Dt(name), html.Dd(told)]) for name, told in facts], className="unit-facts"),
+        _classes(by_class, row, column, classes),
+    ]
+
+
+def _measured(trial: Trial | None) -> str:
+    if trial is None or trial.difference is None or trial.difference_interval is None:
+        return "not yet"
+    return (
+        f"{formatting.points(trial.difference)} ({formatting.points_interval(trial.difference_interval)}), n {trial.n}"
+    )
+
+
+def _classes(by_class: list[tuple[str, Plane]], row: int, column: int, classes: int) -> Any:
+    """What the unit scores on each class of examples, the highest first, as bars with numbers."""
+    if not by_class:
+        return None
+    scored = [
+        (name, float(plane.scores[row, column]), float(plane.standard_errors[row, column])) for name, plane in by_class
+    ]
+    scored.sort(key=lambda entry: -entry[1])
+    largest = max(abs(value) for _, value, _ in scored) or 1.0
+    rows = [
+        dmc.TableTr(
+            [
+                dmc.TableTd(name),
+                dmc.TableTd(f"{formatting.score(value)} ± {formatting.score(error)}", className="number"),
+                dmc.TableTd(html.Div(className="share-bar", style={"width": f"{90 * abs(value) / largest:.0f}px"})),
+            ]
+        )
+        for name, value, error in scored
+    ]
+    more = f"The first {len(by_class)} of {classes} classes." if classes > len(by_class) else None
+    return html.Div(
+        [
+            html.Div("By class of examples", className="unit-classes"),
+            dmc.Table(dmc.TableTbody(rows), verticalSpacing=2),
+            html.Div(more, className="quiet") if more else None,
+        ]
+    )

@@ -1,0 +1,99 @@
+"""The task in the submit form: those that fit the model first, and what the chosen one is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+import dash_mantine_components as dmc
+from dash import Dash, Input, Output, State, dcc, html, no_update
+
+from frontend.links import link
+from modelshapley import formatting
+from modelshapley.contracts import ModelInfo
+from modelshapley.contracts.tasks import TaskInfo
+from modelshapley.errors import KINDS_OF_MODEL
+
+HIDDEN = {"display": "none"}
+
+
+def layout(tasks: Sequence[TaskInfo], model: ModelInfo | None, task: str | None) -> list[Any]:
+    chosen = next((info for info in tasks if info.id == task), None)
+    return [
+        dmc.Select(
+            id="form-task",
+            label="Task",
+            data=options(tasks, model.auto_class if model else None),
+            value=task,
+            allowDeselect=False,
+            searchable=True,
+        ),
+        html.Div(about(chosen, model.id if model else None), id="form-task-about", className="quiet"),
+        html.Div(
+            dmc.Checkbox(id="form-per-class", label=per_class(chosen), checked=False),
+            id="form-classes",
+            style={} if chosen and chosen.classes else HIDDEN,
+        ),
+    ]
+
+
+def register(app: Dash) -> None:
+    @app.callback(
+        Output("form-task", "value"),
+        Output("form-task", "data"),
+        Input("form-model", "value"),
+        State("form-task", "value"),
+        State("known", "data"),
+        prevent_initial_call=True,
+    )
+    async def _fitting(model: str, task: str, known: Any) -> Any:
+        auto_class = next((m["auto_class"] for m in known["models"] if m["id"] == model), None)
+        tasks = [TaskInfo.model_validate(t) for t in known["tasks"]]
+        fitting = [t.id for t in tasks if t.auto_class == auto_class]
+        return no_update if task in fitting or not fitting else fitting[0], options(tasks, auto_class)
+
+    @app.callback(
+        Output("form-task-about", "children"),
+        Output("form-per-class", "label"),
+        Output("form-classes", "style"),
+        Input("form-task", "value"),
+        Input("form-model", "value"),
+        State("known", "data"),
+    )
+    async def _tell(task: str | None, model: str | None, known: Any) -> Any:
+        chosen = next((TaskInfo.model_validate(t) for t in known["tasks"] if t["id"] == task), None)
+        return about(chosen, model), per_class(chosen), {} if chosen and chosen.classes else HIDDEN
+
+
+def options(tasks: Sequence[TaskInfo], auto_class: str | None) -> list[dict[str, Any]]:
+    """The tasks in two groups: those for this kind of model, and the others."""
+    fits = [task for task in tasks if task.auto_class == auto_class]
+    others = [task for task in tasks if task.auto_class != auto_class]
+    wanted = KINDS_OF_MODEL.get(str(auto_class), "this model")
+    groups = [(f"For {wanted}", fits), ("For other models", others)]
+    return [
+        {"group": title, "items": [{"value": task.id, "label": task.title} for task in members]}
+        for title, members in groups
+        if members
+    ]
+
+
+def about(task: TaskInfo | None, model: str | None) -> list[Any]:
+    """What a task is, where its data come from, and the way to its preview."""
+    if task is None:
+        return []
+    facts = [
+        formatting.KINDS_OF_TASK[task.kind],
+        f"from {task.source}" if task.source else "",
+        formatting.examples(task),
+    ]
+    query = urlencode({"preview": task.id} | ({"model": model} if model else {}))
+    return [
+        html.Div(task.summary) if task.summary else None,
+        html.Div([" · ".join(filter(None, facts)), ". ", dcc.Link("Preview", href=link(f"/tasks?{query}"))]),
+    ]
+
+
+def per_class(task: TaskInfo | None) -> str:
+    return f"A map of each class, too ({task.classes})" if task and task.classes else "A map of each class, too"

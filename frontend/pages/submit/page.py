@@ -1,0 +1,59 @@
+"""Score a model: which model, on which task, by which methods, and what that will take."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qs
+
+import dash_mantine_components as dmc
+from dash import Dash, Input, Output, State, html
+from pydantic import ValidationError
+
+from frontend.pages.shared import empty_states
+from frontend.pages.submit import estimate_view, form
+from modelshapley import client
+from modelshapley.client import ApiError, AsyncClient
+from modelshapley.errors import ModelShapleyError
+
+WAITS = "Told once the form is filled in."
+
+
+async def layout(api: AsyncClient, search: str = "") -> Any:
+    """`?task=NAME` and `?model=ID` choose what the form begins with. Raises ModelShapleyError."""
+    query = {key: values[-1] for key, values in parse_qs(search.removeprefix("?")).items()}
+    return html.Div(
+        [
+            html.Section(
+                [
+                    dmc.Title("Score a model", order=1, size="h2", mb="xs"),
+                    await form.layout(api, query.get("task"), query.get("model")),
+                ]
+            ),
+            html.Aside(
+                [
+                    dmc.Title("What it will take", order=2, size="h3", mb="sm"),
+                    html.Div(WAITS, id="new-estimate", className="estimate-box", role="status"),
+                ]
+            ),
+        ],
+        className="new-grid",
+    )
+
+
+def register(app: Dash, api: AsyncClient) -> None:
+    form.register(app, api)
+
+    @app.callback(Output("new-estimate", "children"), *form.FIELDS, State("known", "data"), Input("submitted", "data"))
+    async def _estimate(*values: Any) -> Any:
+        *fields, known, _ = values
+        if form.problems_of(fields, known):
+            return html.P(WAITS, className="quiet")
+        try:
+            return estimate_view.view(await api.send(client.estimate_run(form.request_of(*fields))))
+        except ApiError as error:
+            told = error.problem.detail
+        except ModelShapleyError as error:
+            return empty_states.trying_again(error)
+        except ValidationError:  # the form says it at the field
+            return html.P(WAITS, className="quiet")
+        return dmc.Alert(told, color="red", variant="light", title="This cannot be scored")

@@ -1,0 +1,284 @@
+"""Add a task: a form that shows the fields of its kind, or a task file as text."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import dash_mantine_components as dmc
+from dash import ALL, ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html, no_update
+
+from frontend.links import link
+from frontend.pages.shared import empty_states
+from frontend.pages.tasks import task_preview
+from frontend.pages.tasks.task_form import FIELDS, GROUPS, Field, by_field, check, check_text, shown
+from modelshapley import client
+from modelshapley.client import ApiError, AsyncClient
+from modelshapley.contracts.task_file import TaskFile
+from modelshapley.errors import ModelShapleyError
+
+# Two of these that follow each other stand side by side.
+HALF: tuple[str, ...] = (
+    "name",
+    "title",
+    "source.config",
+    "source.revision",
+    "probe.split",
+    "probe.share",
+    "test.split",
+)
+HALF += ("test.share", "rule", "max_new_tokens", "limit", "seed")
+EXAMPLE = """kind: multiple-choice
+name: capitals
+source: {path: capitals.jsonl}
+probe: {split: all, share: 0.5}
+test: {split: all, share: 0.5}
+prompt: The capital of {country} is
+choices_column: cities
+key: capital"""
+HIDDEN = {"display": "none"}
+
+
+def layout() -> Any:
+    form = [
+        dmc.Fieldset(
+            html.Div([_row(field) for field in fields], className="task-fields"), legend=title, variant="unstyled"
+        )
+        for title, fields in GROUPS.items()
+    ]
+    return dmc.Paper(
+        [
+            dmc.Title("Add a task", order=2, size="h3", mb="sm"),
+            dcc.Store(id="task-tried"),
+            dcc.Store(id="task-refused"),
+            dcc.Store(id="task-added"),
+            dmc.Tabs(
+                [
+                    dmc.TabsList([dmc.TabsTab("Form", value="form"), dmc.TabsTab("As a file", value="file")]),
+                    dmc.TabsPanel(dmc.Stack(form, gap="md"), value="form", pt="sm"),
+                    dmc.TabsPanel(_file(), value="file", pt="sm"),
+                ],
+                id="task-tab",
+                value="form",
+            ),
+            html.Div(id="task-whole", role="alert"),
+            html.Div(id="task-answer", role="status"),
+            dmc.Group(
+                [
+                    dmc.Button("Preview", id="task-look", variant="light"),
+                    dmc.Button("Add task", id="task-add"),
+                ],
+                grow=True,
+                mt="md",
+            ),
+        ],
+        withBorder=True,
+        p="lg",
+        radius="md",
+    )
+
+
+def _file() -> Any:
+    return dmc.Stack(
+        [
+            dcc.Upload(
+                html.Div("Drop a task file here, or click to choose one.", className="drop"),
+                id="task-upload",
+                accept=".yaml,.yml,.json",
+                max_size=1_000_000,
+            ),
+            dmc.Textarea(
+                id="task-text",
+                label="Task file",
+                description="YAML or JSON",
+                placeholder=EXAMPLE,
+                autosize=True,
+                minRows=14,
+                maxRows=34,
+                spellCheck=False,
+                styles={"input": {"fontFamily": "var(--mantine-font-family-monospace)", "fontSize": 13}},
+            ),
+        ],
+        gap="sm",
+    )
+
+
+def _row(field: Field) -> Any:
+    values = {name: known.value for name, known in FIELDS.items()}
+    return html.Div(
+        _input(field),
+        id={"type": "task-row", "field": field.name},
+        className="half" if field.name in HALF else "",
+        style={} if field.name in shown(values) else HIDDEN,
+    )
+
+
+def _input(field: Field) -> Any:
+    common = {"id": {"type": "task-field", "field": field.name}, "label": field.label, "value": field.value}
+    if field.help:
+        common["description"] = field.help
+    if field.sort == "choice":
+        data = [{"value": value, "label": label} for value, label in field.choices]
+        return dmc.Select(**common, data=data, allowDeselect=False)
+    if field.sort in ("area", "lines"):
+        return dmc.Textarea(**common, autosize=True, minRows=2, maxRows=12)
+    if field.sort == "percent":
+        return dmc.NumberInput(**common, min=0, max=100, suffix=" %", clampBehavior="none")
+    if field.sort == "number":
+        return dmc.NumberInput(**common, min=0, allowDecimal=False, clampBehavior="none")
+    return dmc.TextInput(**common)
+
+
+def register(app: Dash, api: AsyncClient) -> None:
+    fields = {"type": "task-field", "field": ALL}
+
+    @app.callback(
+        Output({"type": "task-row", "field": ALL}, "style"),
+        Output(fields, "error"),
+        Output("task-whole", "children"),
+        Output("task-text", "error"),
+        Input(fields, "value"),
+        Input("task-text", "value"),
+        Input("task-tab", "value"),
+        Input("task-tried", "data"),
+        Input("task-refused", "data"),
+        State(fields, "id"),
+    )
+    async def _tell(given: list[Any], text: str, tab: str, tried: Any, refused: Any, ids: list[Any]) -> Any:
+        """What is wrong, once somebody has tried; what the server said, until something is changed."""
+        values = _values(given, ids)
+        said = refused["fields"] if refused and "task-refused" in _triggers() else []
+        there = shown(values)
+        styles = [{} if entry["field"] in there else HIDDEN for entry in ids]
+        if tab == "file":
+            lines = check_text(text)[1] if tried else []
+            lines += [f"{field}: {words}" if field else words for field, words in said]
+            return styles, [None] * len(ids), None, _lines(lines)
+        problems = (check(values)[1] if tried else {}) or by_field([tuple(entry) for entry in said], values)
+        return styles, [problems.get(entry["field"]) for entry in ids], _whole(problems), None
+
+    @app.callback(
+        Output("look-subject", "data", allow_duplicate=True),
+        Output("task-tried", "data"),
+        Input("task-look", "n_clicks"),
+        State("task-tab", "value"),
+        State(fields, "value"),
+        State("task-text", "value"),
+        State(fields, "id"),
+        prevent_initial_call=True,
+    )
+    async def _look(clicks: int, tab: str, given: list[Any], text: str, ids: list[Any]) -> Any:
+        spec = _spec(tab, _values(given, ids), text)
+        if spec is None:
+            return no_update, clicks
+        return {"file": json.loads(spec.model_dump_json(exclude_defaults=True)), "click": clicks}, no_update
+
+    @app.callback(
+        Output("task-added", "data"),
+        Output("task-answer", "children"),
+        Output("task-tried", "data", allow_duplicate=True),
+        Output("task-refused", "data", allow_duplicate=True),
+        Output("look-dialog", "opened", allow_duplicate=True),
+        Input("task-add", "n_clicks"),
+        Input("look-add", "n_clicks"),
+        State("task-tab", "value"),
+        State(fields, "value"),
+        State("task-text", "value"),
+        State(fields, "id"),
+        prevent_initial_call=True,
+        running=[(Output("task-add", "loading"), True, False), (Output("look-add", "loading"), True, False)],
+    )
+    async def _add(one: int | None, other: int | None, tab: str, given: list[Any], text: str, ids: list[Any]) -> Any:
+        clicks = f"{one} {other}"
+        spec = _spec(tab, _values(given, ids), text)
+        if spec is None:
+            return no_update, None, clicks, None, False
+        try:
+            info = await api.send(client.add_task(spec))
+        except ModelShapleyError as error:
+            refused = _refusal(error, clicks)
+            return no_update, None if refused else empty_states.failure(error), no_update, refused, False
+        told = [f"Added: {info.title}. ", dcc.Link("Score a model on it", href=link(f"/new?task={info.id}"))]
+        return f"{info.id} {clicks}", dmc.Alert(told, color="teal", variant="light", mt="md"), None, None, False
+
+    @app.callback(
+        Output("task-text", "value"),
+        Output("task-answer", "children", allow_duplicate=True),
+        Input("task-upload", "contents"),
+        State("task-upload", "filename"),
+        prevent_initial_call=True,
+    )
+    async def _dropped(contents: str | None, name: str) -> Any:
+        if contents is None:
+            return no_update, no_update
+        try:
+            return base64.b64decode(contents.partition(",")[2]).decode(), None
+        except (binascii.Error, UnicodeDecodeError):
+            words = f"{name} is no text in UTF-8, so it is no task file. Save it as UTF-8 and drop it again."
+            return no_update, dmc.Alert(words, color="red", variant="light", mt="md")
+
+    @app.callback(
+        Output("task-text", "value", allow_duplicate=True),
+        Output("task-tab", "value"),
+        Output("task-answer", "children", allow_duplicate=True),
+        Input({"type": "base-task", "task": ALL}, "n_clicks"),
+        prevent_initial_call=True,
+    )
+    async def _start_from(_: list[int | None]) -> Any:
+        if not ctx.triggered or not ctx.triggered[0]["value"]:
+            return no_update, no_update, no_update
+        try:
+            return await api.send(client.task_file(ctx.triggered_id["task"])), "file", None
+        except ModelShapleyError as error:
+            return no_update, no_update, empty_states.failure(error)
+
+    app.clientside_callback(
+        ClientsideFunction("tasks", "label"), Output("task-upload", "className"), Input("task-tab", "value")
+    )
+    app.clientside_callback(
+        ClientsideFunction("tasks", "point"),
+        Output("task-whole", "className"),
+        Input("task-tried", "data"),
+        prevent_initial_call=True,
+    )
+    # The editor may be out of sight: under the list on narrow screens.
+    app.clientside_callback(
+        ClientsideFunction("tasks", "reveal"),
+        Output("task-tab", "className"),
+        Input({"type": "base-task", "task": ALL}, "n_clicks"),
+        prevent_initial_call=True,
+    )
+
+
+def _refusal(error: ModelShapleyError, clicks: str) -> dict[str, Any] | None:
+    """What the server says against a task, by field; a name that is taken is told at the name."""
+    if isinstance(error, ApiError) and error.problem.status == 409:
+        return {"fields": [("name", error.problem.detail)], "click": clicks}
+    return task_preview.refusal(error, {"file": {}, "click": clicks})
+
+
+def _triggers() -> set[str]:
+    return {str(entry["prop_id"]).rpartition(".")[0] for entry in ctx.triggered}
+
+
+def _values(given: Sequence[Any], ids: Sequence[dict[str, str]]) -> dict[str, Any]:
+    return {entry["field"]: value for entry, value in zip(ids, given, strict=True)}
+
+
+def _spec(tab: str, values: dict[str, Any], text: str) -> TaskFile | None:
+    return check_text(text)[0] if tab == "file" else check(values)[0]
+
+
+def _lines(lines: Sequence[str]) -> Any:
+    return [html.Span(line, className="line") for line in lines] or None
+
+
+def _whole(problems: dict[str, str]) -> Any:
+    """What belongs to no field that is shown, and that there is something above."""
+    if not problems:
+        return None
+    words = problems.get("") or "Some fields above need another value."
+    return dmc.Text(words, c="red", size="sm", mt="sm")

@@ -1,0 +1,182 @@
+"""What a look at a task found, as the page shows it: contract in, components out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import dash_mantine_components as dmc
+from dash import html
+
+from modelshapley.contracts import Status
+from modelshapley.contracts.tasks import BadRows, ExampleShown, Labels, TaskCheck, Token
+
+MOST_TOKENS = 1500  # of an example that are drawn
+MOST_CLASSES = 12  # that are listed before the rest is folded away
+
+
+def view(check: TaskCheck, workers: int | None) -> Any:
+    """workers: how many listen; None where nobody asked."""
+    if check.status is Status.FAILED:
+        return dmc.Alert(check.error or "It failed.", title="The data could not be read", color="red", variant="light")
+    if check.status is not Status.DONE:
+        return waiting(check.status, workers)
+    parts = [
+        _verdict(check),
+        _facts(check),
+        _labels(check.labels),
+        _bad(check.bad),
+        _examples(check.examples),
+        _classes(check.classes),
+        _identity(check),
+    ]
+    return dmc.Stack([part for part in parts if part is not None], gap="lg")
+
+
+def waiting(status: Status, workers: int | None) -> Any:
+    words = "A worker is reading the data …" if status is Status.RUNNING else "Waiting for a worker …"
+    if status is Status.QUEUED and workers == 0:
+        words = "No worker is listening. Start one with `modelshapley worker`; this preview then goes on by itself."
+    return dmc.Stack([html.Div(words), dmc.Skeleton(h=24, w="60%"), dmc.Skeleton(h=120), dmc.Skeleton(h=120)])
+
+
+def _verdict(check: TaskCheck) -> Any:
+    if not check.problems:
+        return dmc.Alert("Nothing was found that would stop a run.", color="teal", variant="light")
+    return dmc.Alert(
+        html.Ul([html.Li(words) for words in check.problems], className="plain-list"),
+        title="A run would stop at this",
+        color="red",
+        variant="light",
+    )
+
+
+def _facts(check: TaskCheck) -> Any:
+    facts = []
+    if check.info is not None:
+        facts += [
+            (_count(check.info.probe_examples), "examples to score on"),
+            (_count(check.info.test_examples), "held out for accuracy"),
+        ]
+    if check.longest is not None:
+        of = f" of the {check.context:,} it can read" if check.context is not None else ""
+        facts.append((f"{check.longest:,}", f"tokens in the longest example{of}"))
+    return html.Dl(
+        [html.Div([html.Dt(words, className="quiet"), html.Dd(figure)]) for figure, words in facts],
+        className="task-facts",
+    )
+
+
+def _identity(check: TaskCheck) -> Any:
+    if check.fingerprint is None:
+        return None
+    return html.Div(f"Fingerprint {check.fingerprint[:12]}: equal for equal examples.", className="quiet")
+
+
+def _count(number: int | None) -> str:
+    return "unknown" if number is None else f"{number:,}"
+
+
+def _labels(labels: Labels | None) -> Any:
+    if labels is None:
+        return None
+    if not labels.model:
+        return html.Details([html.Summary(f"{len(labels.data)} classes in the data"), _names("In order", labels.data)])
+    lists = html.Div(
+        [_names("In the data", labels.data), _names("Known to the model", labels.model)], className="two-lists"
+    )
+    if labels.problem is None:
+        return html.Details([html.Summary(f"The {len(labels.data)} classes of data and model match"), lists])
+    return html.Section([dmc.Title("The classes do not match", order=3, size="h5"), html.P(labels.problem), lists])
+
+
+def _names(title: str, names: Sequence[str]) -> Any:
+    items = [html.Li(name) for name in names]
+    return html.Div(
+        [
+            html.Div(f"{title} ({len(names)})", className="quiet"),
+            html.Ol(items, start=0, className="names", tabIndex=0, **{"aria-label": title}),
+        ]
+    )
+
+
+def _bad(bad: Sequence[BadRows]) -> Any:
+    if not bad:
+        return None
+    head = dmc.TableTr([dmc.TableTh(title) for title in ("Rows", "Why", "Such as")])
+    rows = [
+        dmc.TableTr(
+            [
+                dmc.TableTd(f"{entry.count:,}", className="number"),
+                dmc.TableTd(entry.reason),
+                dmc.TableTd("; ".join(entry.rows)),
+            ]
+        )
+        for entry in bad
+    ]
+    table = dmc.Table([dmc.TableThead(head), dmc.TableTbody(rows)], verticalSpacing=4)
+    return html.Section([dmc.Title("Rows that cannot be used", order=3, size="h5", mb=4), table])
+
+
+def _examples(examples: Sequence[ExampleShown]) -> Any:
+    if not examples:
+        return None
+    parts: list[Any] = [dmc.Title("The first examples, as the model sees them", order=3, size="h5")]
+    if any(example.tokens for example in examples):
+        sample = html.Mark("like this", className="token loss")
+        parts.append(html.P(["Tokens ", sample, " count in the loss."], className="quiet"))
+    elif any(example.text for example in examples):
+        parts.append(html.P("Choose a model to see its tokens, and which of them count.", className="quiet"))
+    return html.Section([*parts, dmc.Stack([_example(example) for example in examples], gap="sm")])
+
+
+def _example(example: ExampleShown) -> Any:
+    of_class = f" · class {example.label}" if example.label is not None else ""
+    parts: list[Any] = [html.Div(f"{example.row}{of_class}", className="quiet")]
+    if example.image is not None:
+        parts.append(html.Img(src=example.image, alt=f"The picture of {example.row}", className="example-image"))
+    if example.tokens:
+        parts.append(_tokens(example.tokens))
+    elif example.text:
+        parts.append(html.Div(example.text, className="example-text"))
+    if example.choices:
+        parts.append(
+            html.Ul(
+                [
+                    html.Li([choice, " ✓ right"], className="right") if choice == example.right else html.Li(choice)
+                    for choice in example.choices
+                ],
+                className="choices",
+            )
+        )
+    if example.right not in example.choices:
+        parts.append(html.Div([html.B("Right: "), html.Span(example.right, className="example-right")]))
+    return dmc.Paper(parts, withBorder=True, p="sm", radius="md", className="example")
+
+
+def _tokens(tokens: Sequence[Token]) -> Any:
+    drawn = [
+        html.Mark(_visible(token.text), className="token loss")
+        if token.loss
+        else html.Span(_visible(token.text), className="token")
+        for token in tokens[:MOST_TOKENS]
+    ]
+    left = len(tokens) - len(drawn)
+    more = [html.Span(f" … and {left:,} more tokens", className="quiet")] if left else []
+    return html.Div([*drawn, *more], className="tokens")
+
+
+def _visible(text: str) -> str:
+    """Line breaks are seen, and break the line."""
+    return text.replace("\n", "↵\n") or "∅"
+
+
+def _classes(classes: dict[str, int]) -> Any:
+    if not classes:
+        return None
+    listed = [f"{name} {count:,}" for name, count in classes.items()]
+    text = " · ".join(listed[:MOST_CLASSES])
+    rest = " · ".join(listed[MOST_CLASSES:])
+    more = html.Details([html.Summary(f"and {len(listed) - MOST_CLASSES} more"), rest]) if rest else None
+    title = dmc.Title(f"Examples to score on, by class ({len(listed)})", order=3, size="h5")
+    return html.Section([title, html.Div(text), more])

@@ -1,0 +1,17 @@
+"""Errors of the library and of the API as answers of the dashboard's own routes."""
+
+from __future__ import annotations
+
+from fastapi import HTTPException
+
+from modelshapley.client import ApiError
+from modelshapley.errors import Conflict, ModelShapleyError, NotFound
+
+
+def refused(error: ModelShapleyError) -> HTTPException:
+    """The same words, with the status that fits."""
+    if isinstance(error, ApiError):
+        return HTTPException(error.problem.status, error.problem.detail)
+    return HTTPException(
+        404 if isinstance(error, NotFound) else 409 if isinstance(error, Conflict) else 503, str(error)
+    )

@@ -1,0 +1,378 @@
+"""Which architecture family keeps its units where: one readable table at the end, torch-free.
+
+Module paths are those of transformers 5.17; below a block they go on from the block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from modelshapley.architectures.anatomy import Anatomy, Config
+from modelshapley.architectures.stacks import (
+    CAUSAL,
+    CLASSES,
+    HEAD_WIDTH,
+    HEADS,
+    HIDDEN,
+    IMAGES,
+    MASKED,
+    NEURONS,
+    TWO_SIDES,
+    Family,
+    Map,
+    Size,
+    Stack,
+    anatomy_in,
+    head_width,
+    key,
+    number,
+)
+from modelshapley.architectures.structural import Shapes, structural_anatomy
+from modelshapley.contracts import ArchitectureInfo
+from modelshapley.errors import UnsupportedModel
+from modelshapley.units import UnitKind
+
+# -- layouts that several families share --------------------------------------------------------
+
+
+def _one(*parts: tuple[str, str, Size]) -> list[Map]:
+    return [Map(path, {name: size}) for name, path, size in parts]
+
+
+def _heads_wide(c: Config) -> int:
+    return HEADS(c) * HEAD_WIDTH(c)
+
+
+def _keys_wide(c: Config) -> int:
+    return number(c, "num_key_value_heads", "num_attention_heads") * HEAD_WIDTH(c)
+
+
+LLAMA_ATTENTION = _one(
+    ("q", "self_attn.q_proj", _heads_wide),
+    ("k", "self_attn.k_proj", _keys_wide),
+    ("v", "self_attn.v_proj", _keys_wide),
+    ("o", "self_attn.o_proj", HIDDEN),
+)
+LLAMA_MLP = _one(("gate", "mlp.gate_proj", NEURONS), ("up", "mlp.up_proj", NEURONS), ("down", "mlp.down_proj", HIDDEN))
+
+
+def _llama(**others: object) -> Callable[[Config], Sequence[Stack]]:
+    given = {"attention": ("self_attn.o_proj",), "mlp": "mlp.down_proj", "maps": [*LLAMA_ATTENTION, *LLAMA_MLP]}
+    stack = Stack("model.layers.{layer}", **(given | others))  # type: ignore[arg-type]  # fields of Stack
+    return lambda _: [stack]
+
+
+def _phi3() -> Callable[[Config], Sequence[Stack]]:
+    return _llama(
+        maps=[
+            Map("self_attn.qkv_proj", {"q": _heads_wide, "k": _keys_wide, "v": _keys_wide}),
+            Map("self_attn.o_proj", {"o": HIDDEN}),
+            Map("mlp.gate_up_proj", {"gate": NEURONS, "up": NEURONS}),
+            Map("mlp.down_proj", {"down": HIDDEN}),
+        ]
+    )
+
+
+# Gemma normalises what attention and MLP put out before it is added.
+GEMMA_ADDED = ("post_attention_layernorm", "post_feedforward_layernorm")
+
+
+def _mixture(experts: Callable[[Config, int], int]) -> Callable[[Config], Sequence[Stack]]:
+    return _llama(experts=("mlp.experts", experts))
+
+
+def _mixtral_experts(c: Config, layer: int) -> int:
+    return number(c, "num_local_experts")
+
+
+def _qwen_experts(c: Config, layer: int) -> int:
+    sparse = layer not in (c.get("mlp_only_layers") or []) and (layer + 1) % (c.get("decoder_sparse_step") or 1) == 0
+    return number(c, "num_experts", "num_local_experts") if sparse else 0
+
+
+def _vit(prefix: str) -> Callable[[Config], Sequence[Stack]]:
+    stack = Stack(
+        prefix + ".layers.{layer}",
+        ("attention.o_proj",),
+        "mlp.fc2",
+        _one(
+            ("q", "attention.q_proj", HIDDEN),
+            ("k", "attention.k_proj", HIDDEN),
+            ("v", "attention.v_proj", HIDDEN),
+            ("o", "attention.o_proj", HIDDEN),
+            ("up", "mlp.fc1", NEURONS),
+            ("down", "mlp.fc2", HIDDEN),
+        ),
+    )
+    return lambda _: [stack]
+
+
+def _bert_maps(hidden: Size, up: str, down: str) -> list[Map]:
+    return _one(
+        ("q", "attention.self.query", hidden),
+        ("k", "attention.self.key", hidden),
+        ("v", "attention.self.value", hidden),
+        ("o", "attention.output.dense", hidden),
+        ("up", up, NEURONS),
+        ("down", down, hidden),
+    )
+
+
+def _bert(prefix: str) -> Callable[[Config], Sequence[Stack]]:
+    stack = Stack(
+        prefix + ".encoder.layer.{layer}",
+        ("attention.output.dense",),
+        "output.dense",
+        _bert_maps(HIDDEN, "intermediate.dense", "output.dense"),
+        norms=("attention.output.LayerNorm", "output.LayerNorm"),
+    )
+    return lambda _: [stack]
+
+
+def _ratio(hidden: Size) -> Size:
+    def neurons(c: Config) -> int:
+        ratio = c.get("mlp_ratio", 4)
+        if not isinstance(ratio, int | float) or ratio <= 0:
+            raise UnsupportedModel(f"config.json gives mlp_ratio={ratio!r}; a positive number is needed.")
+        return int(hidden(c) * ratio)
+
+    return neurons
+
+
+# -- layouts of one family ----------------------------------------------------------------------
+
+
+def _dinov2(config: Config) -> list[Stack]:
+    swiglu = bool(config.get("use_swiglu_ffn"))
+    dense = _ratio(HIDDEN)
+
+    def neurons(c: Config) -> int:
+        return (int(dense(c) * 2 / 3) + 7) // 8 * 8 if swiglu else dense(c)
+
+    attention = [Map(m.path.replace("self", "attention"), m.parts) for m in _bert_maps(HIDDEN, "", "")[:4]]
+    if swiglu:
+        mlp = [Map("mlp.weights_in", {"gate": neurons, "up": neurons}), Map("mlp.weights_out", {"down": HIDDEN})]
+    else:
+        mlp = _one(("up", "mlp.fc1", neurons), ("down", "mlp.fc2", HIDDEN))
+    return [
+        Stack(
+            "dinov2.encoder.layer.{layer}",
+            ("attention.output.dense",),
+            mlp[-1].path,
+            [*attention, *mlp],
+            neurons=neurons,
+            added=("layer_scale1", "layer_scale2"),
+        )
+    ]
+
+
+def _swin(config: Config) -> list[Stack]:
+    """One stack a stage: each has twice the channels of the one before, and heads of its own."""
+    depths, heads = config.get("depths"), config.get("num_heads")
+    if not (isinstance(depths, list) and isinstance(heads, list) and len(depths) == len(heads) > 0):
+        raise UnsupportedModel(f"config.json of this swin model gives depths={depths!r}, num_heads={heads!r}.")
+    return [
+        _swin_stage(stage, number(config, "embed_dim") * 2**stage, depth, head)
+        for stage, (depth, head) in enumerate(zip(depths, heads, strict=True))
+    ]
+
+
+def _swin_stage(stage: int, hidden: int, depth: int, heads: int) -> Stack:
+    def wide(_: Config) -> int:
+        return hidden
+
+    (vit,) = _vit("")({})
+    neurons = _ratio(wide)
+    sizes = {"mlp.fc1": neurons}
+    return Stack(
+        f"swin.encoder.layers.{stage}.blocks.{{layer}}",
+        vit.attention,
+        vit.mlp,
+        [Map(m.path, {name: sizes.get(m.path, wide) for name in m.parts}) for m in vit.maps],
+        layers=lambda _: depth,
+        heads=lambda _: heads,
+        width=lambda _: hidden // heads,
+        neurons=neurons,
+    )
+
+
+def _distilbert(config: Config) -> list[Stack]:
+    dim, heads = key("dim"), key("n_heads")
+    return [
+        Stack(
+            "distilbert.transformer.layer.{layer}",
+            ("attention.out_lin",),
+            "ffn.lin2",
+            _one(
+                ("q", "attention.q_lin", dim),
+                ("k", "attention.k_lin", dim),
+                ("v", "attention.v_lin", dim),
+                ("o", "attention.out_lin", dim),
+                ("up", "ffn.lin1", key("hidden_dim")),
+                ("down", "ffn.lin2", dim),
+            ),
+            layers=key("n_layers"),
+            heads=heads,
+            width=head_width(dim, heads),
+            neurons=key("hidden_dim"),
+            norms=("sa_layer_norm", "output_layer_norm"),
+        )
+    ]
+
+
+def _gpt2(config: Config) -> list[Stack]:
+    hidden, heads = key("n_embd", "hidden_size"), key("n_head", "num_attention_heads")
+
+    def neurons(c: Config) -> int:
+        return c["n_inner"] if c.get("n_inner") else 4 * hidden(c)
+
+    return [
+        Stack(
+            "transformer.h.{layer}",
+            ("attn.c_proj",),
+            "mlp.c_proj",
+            [
+                Map("attn.c_attn", {"q": hidden, "k": hidden, "v": hidden}),
+                *_one(("o", "attn.c_proj", hidden), ("up", "mlp.c_fc", neurons), ("down", "mlp.c_proj", hidden)),
+            ],
+            layers=key("n_layer", "num_hidden_layers"),
+            heads=heads,
+            width=head_width(hidden, heads),
+            neurons=neurons,
+        )
+    ]
+
+
+def _gpt_neox(config: Config) -> list[Stack]:
+    return [
+        Stack(
+            "gpt_neox.layers.{layer}",
+            ("attention.dense",),
+            "mlp.dense_4h_to_h",
+            [
+                Map("attention.query_key_value", {"q": HIDDEN, "k": HIDDEN, "v": HIDDEN}, groups=HEADS),
+                *_one(
+                    ("o", "attention.dense", HIDDEN),
+                    ("up", "mlp.dense_h_to_4h", NEURONS),
+                    ("down", "mlp.dense_4h_to_h", HIDDEN),
+                ),
+            ],
+        )
+    ]
+
+
+def _t5(config: Config) -> list[Stack]:
+    hidden, heads, neurons = key("d_model"), key("num_heads"), key("d_ff")
+    gated = str(config.get("feed_forward_proj", "relu")).startswith("gated")
+
+    def inner(c: Config) -> int:
+        return heads(c) * number(c, "d_kv")
+
+    def attention(layer: int, name: str, prefix: str = "") -> list[Map]:
+        path = f"layer.{layer}.{name}"
+        return [
+            *_one(*((prefix + part, f"{path}.{part}", inner) for part in "qkv")),
+            Map(f"{path}.o", {prefix + "o": hidden}),
+        ]
+
+    def stack(side: str, layers: Size, attentions: Sequence[str]) -> Stack:
+        maps = [m for n, name in enumerate(attentions) for m in attention(n, name, "cross " if n else "")]
+        mlp = f"layer.{len(attentions)}.DenseReluDense"
+        ups = {"gate": "wi_0", "up": "wi_1"} if gated else {"up": "wi"}
+        return Stack(
+            side + ".block.{layer}",
+            tuple(f"layer.{n}.{name}.o" for n, name in enumerate(attentions)),
+            f"{mlp}.wo",
+            [*maps, *_one(*((n, f"{mlp}.{p}", neurons) for n, p in ups.items()), ("down", f"{mlp}.wo", hidden))],
+            layers=layers,
+            heads=heads,
+            width=key("d_kv"),
+            neurons=neurons,
+        )
+
+    return [
+        stack("encoder", key("num_layers"), ["SelfAttention"]),
+        stack("decoder", key("num_decoder_layers", "num_layers"), ["SelfAttention", "EncDecAttention"]),
+    ]
+
+
+def _bart(config: Config) -> list[Stack]:
+    hidden = key("d_model")
+
+    def stack(side: str, attentions: Sequence[str]) -> Stack:
+        heads, neurons = key(f"{side}_attention_heads"), key(f"{side}_ffn_dim")
+        parts = {"q": "q_proj", "k": "k_proj", "v": "v_proj", "o": "out_proj"}
+        maps = _one(
+            *(
+                ("cross " * n + part, f"{name}.{path}", hidden)
+                for n, name in enumerate(attentions)
+                for part, path in parts.items()
+            ),
+            ("up", "fc1", neurons),
+            ("down", "fc2", hidden),
+        )
+        return Stack(
+            f"model.{side}.layers.{{layer}}",
+            tuple(f"{name}.out_proj" for name in attentions),
+            "fc2",
+            maps,
+            layers=key(f"{side}_layers"),
+            heads=heads,
+            width=head_width(hidden, heads),
+            neurons=neurons,
+            norms=(*(f"{name}_layer_norm" for name in attentions), "final_layer_norm"),
+        )
+
+    return [stack("encoder", ["self_attn"]), stack("decoder", ["self_attn", "encoder_attn"])]
+
+
+FAMILIES: Mapping[str, Family] = {
+    family.model_type: family
+    for family in (
+        Family("vit", "ViT", "image", IMAGES, _vit("vit")),
+        Family("deit", "DeiT", "image", IMAGES, _vit("deit")),
+        Family("dinov2", "DINOv2", "image", IMAGES, _dinov2),
+        Family("swin", "Swin", "image", IMAGES, _swin),
+        Family("bert", "BERT", "text", MASKED, _bert("bert")),
+        Family("roberta", "RoBERTa", "text", MASKED, _bert("roberta")),
+        Family("distilbert", "DistilBERT", "text", MASKED, _distilbert),
+        Family("gpt2", "GPT-2", "text", CAUSAL, _gpt2),
+        Family("gpt_neox", "GPT-NeoX, Pythia", "text", CAUSAL, _gpt_neox),
+        Family("llama", "Llama", "text", CAUSAL, _llama()),
+        Family("mistral", "Mistral", "text", CAUSAL, _llama()),
+        Family("qwen2", "Qwen2, Qwen2.5", "text", CAUSAL, _llama()),
+        Family("qwen3", "Qwen3", "text", CAUSAL, _llama()),
+        Family("gemma2", "Gemma 2", "text", CAUSAL, _llama(added=GEMMA_ADDED)),
+        Family("gemma3_text", "Gemma 3 (text)", "text", CAUSAL, _llama(added=GEMMA_ADDED)),
+        Family("phi3", "Phi-3", "text", CAUSAL, _phi3()),
+        Family("t5", "T5", "text", TWO_SIDES, _t5),
+        Family("bart", "BART", "text", TWO_SIDES, _bart),
+        Family("mixtral", "Mixtral", "text", CAUSAL, _mixture(_mixtral_experts), mixture=True),
+        Family("qwen3_moe", "Qwen3-MoE", "text", CAUSAL, _mixture(_qwen_experts), mixture=True),
+    )
+}
+
+
+def describe_families() -> list[ArchitectureInfo]:
+    """The table for people."""
+    return [
+        ArchitectureInfo(
+            model_type=family.model_type,
+            title=family.title,
+            modality=family.modality,
+            classes=[end for end, auto in CLASSES.items() if auto in family.classes],
+            units=[kind for kind in UnitKind if kind is not UnitKind.EXPERT or family.mixture],
+        )
+        for family in FAMILIES.values()
+    ]
+
+
+def anatomy_of(config: Config, tensors: Shapes | None = None) -> Anatomy:
+    """The anatomy of a model by its config.json; by its tensors' names where its family is not in the table.
+
+    tensors: {name: shape}. Raises UnsupportedModel where neither tells.
+    """
+    family = FAMILIES.get(str(config.get("model_type")))
+    if family is None:
+        return structural_anatomy(config, tensors or {})
+    return anatomy_in(family, config)

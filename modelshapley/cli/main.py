@@ -1,0 +1,38 @@
+"""The command line: which commands there are. Errors are one sentence each, never a traceback."""
+
+from __future__ import annotations
+
+import typer
+
+from modelshapley.cli import measuring, reproduce, server, tasks
+from modelshapley.cli.options import notes
+from modelshapley.errors import ModelShapleyError
+
+COMMANDS = (
+    measuring.evaluate,
+    measuring.score,
+    measuring.verify,
+    measuring.compare,
+    measuring.report,
+    server.up,
+    server.web,
+    server.worker,
+)
+app = typer.Typer(
+    help="Which neurons, heads and layers of a transformer carry a task?",
+    no_args_is_help=True,
+    add_completion=False,
+)
+app.add_typer(tasks.app, name="task")
+app.add_typer(reproduce.app, name="reproduce")
+for command in COMMANDS:
+    app.command()(command)
+
+
+def main() -> None:
+    """Entry point: errors in words, no traceback."""
+    try:
+        app()
+    except ModelShapleyError as error:
+        notes.print(f"[bold red]error[/]: {error}", soft_wrap=True)
+        raise SystemExit(1) from None

@@ -1,0 +1,131 @@
+"""The commands that work without a server: score, evaluate, verify and compare; and a server's report as a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import quote
+
+import typer
+
+from modelshapley.cli.inputs import find_task, model_folder, open_model
+from modelshapley.cli.options import Data, Datasets, Device, Model, Precision, TaskName, progress
+from modelshapley.errors import ModelShapleyError
+from modelshapley.units import USUAL, UnitKind
+
+
+def score(
+    model: Model,
+    task: TaskName,
+    out: Annotated[Path, typer.Option(help="file to write the map to (safetensors)")],
+    method: Annotated[str, typer.Option(help="id of a method, such as path-shapley,points=4")] = "two-sided",
+    units: Annotated[list[UnitKind] | None, typer.Option(help="kinds of unit; repeat for several")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="at most this many probe examples")] = 256,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    per_class: Annotated[
+        bool, typer.Option("--per-class", help="a map of every class, too, in a file of its own")
+    ] = False,
+    datasets: Datasets = None,
+    device: Device = "cpu",
+    dtype: Precision = "float32",
+    data: Data = Path(".data"),
+) -> None:
+    """Score a model on a task and write its importance map. Needs no server."""
+    from modelshapley.methods import load_method
+    from modelshapley.scoring.job import Scoring, add_up
+
+    if not out.absolute().parent.is_dir():
+        raise ModelShapleyError(f"There is no folder {str(out.parent)!r} to write {out.name} to.")
+    loaded_task, loaded_method = find_task(task, data, datasets), load_method(method)
+    loaded = open_model(model, data, device, dtype)
+    loaded_task.check(loaded)
+    kinds = units or [kind for kind in USUAL if kind in loaded.anatomy.shapes.kinds]
+    scoring = Scoring(loaded, loaded_task, [loaded_method], kinds, limit, seed, per_class)
+    with progress(f"{model} on {task} by {method}") as tell:
+        sums = add_up(scoring, tell)
+    for label in (None, *scoring.classes(sums)):
+        (importance_map,) = scoring.maps(sums, label).values()
+        file = out if label is None else out.with_name(f"{out.stem}.{quote(label, safe='')}{out.suffix}")
+        importance_map.save(file)
+        shapes = ", ".join(f"{kind.value}s {scores.shape}" for kind, scores in importance_map.scores.items())
+        typer.echo(f"{file}: {shapes}; n = {importance_map.provenance['n']}")
+
+
+def verify(model: Model, device: Device = "cpu", dtype: Precision = "float32", data: Data = Path(".data")) -> None:
+    """Load a model and check that switching units off equals zeroing their weights."""
+    from modelshapley.models.loading import load
+
+    folder = model_folder(model, data)
+    load(folder, device, dtype)
+    shapes = folder.anatomy.shapes
+    counts = ", ".join(f"{shapes.count(kind):,} {kind.value}s" for kind in shapes.kinds)
+    typer.echo(f"{model}: verified ({folder.anatomy.model_type}; {counts})")
+
+
+def compare(
+    one: Annotated[Path, typer.Argument(help="file of a map")],
+    other: Annotated[Path, typer.Argument(help="file of another")],
+    anyway: Annotated[bool, typer.Option("--anyway", help="also of tasks with different fingerprints")] = False,
+) -> None:
+    """How alike two maps are: rank correlation, and the share of most important units that both have."""
+    from modelshapley.maps.compare import compare_maps, differences
+    from modelshapley.maps.importance import ImportanceMap
+
+    maps = [ImportanceMap.load(file) for file in (one, other)]
+    found = compare_maps(maps[0], maps[1], anyway)
+    for name, (a, b) in differences(maps[0], maps[1]).items():
+        typer.echo(f"{name} differs: {a}, {b}")
+    for like in found:
+        rho = "none (a map is constant)" if like.rho is None else f"{like.rho:.3f}"
+        top = ", ".join(f"{100 * share:.0f} %: {100 * both:.0f} %" for share, both in like.overlap.items())
+        typer.echo(f"{like.units:,} {like.kind.value}s: Spearman {rho}; of the top {top} are shared")
+
+
+def report(
+    run: Annotated[str, typer.Argument(help="id of a finished run")],
+    out: Annotated[Path, typer.Option(help="file to write (HTML)")],
+    method: Annotated[str | None, typer.Option(help="whose maps; left out: the run's first method")] = None,
+    url: Annotated[str, typer.Option(help="of the server")] = "http://127.0.0.1:8050",
+    api_key: Annotated[
+        str | None, typer.Option(envvar="MODELSHAPLEY_API_KEY", help="where the server wants one")
+    ] = None,
+) -> None:
+    """Write a finished run of a server as one HTML file that opens without a server or a network."""
+    from modelshapley.client import Client
+
+    if not out.absolute().parent.is_dir():
+        raise ModelShapleyError(f"There is no folder {str(out.parent)!r} to write {out.name} to.")
+    with Client(url, api_key) as api:
+        api.save_report(run, out, method)
+    typer.echo(f"{out}: {out.stat().st_size:,} bytes")
+
+
+def evaluate(
+    model: Model,
+    task: TaskName,
+    datasets: Datasets = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="at most this many test examples")] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    device: Device = "cpu",
+    dtype: Precision = "float32",
+    data: Data = Path(".data"),
+) -> None:
+    """The accuracy of a model on a task's test part, as its field reports it."""
+    from modelshapley.evaluation.accuracy import evaluate as measure
+    from modelshapley.evaluation.intervals import mean_interval, mean_reach
+    from modelshapley.tasks.base import Split
+    from modelshapley.units import Deactivation
+
+    found_task = find_task(task, data, datasets)
+    loaded = open_model(model, data, device, dtype)
+    found_task.check(loaded)
+    examples = found_task.select(loaded, Split.TEST, seed, limit)
+    with progress(f"{model} on {found_task.info.id}") as tell:
+        found = measure(loaded, found_task, Deactivation(), examples, None, lambda n: tell(n, 2 * len(examples)))
+    low, high = mean_interval(found.outcomes)
+    typer.echo(f"accuracy {100 * found.outcomes.mean():.1f} % [{100 * low:.1f}, {100 * high:.1f}], n {len(examples)}")
+    typer.echo(f"loss {found.losses.mean():.3f} ± {mean_reach(found.losses):.3f} nats")
+    if found.token_shares is not None:
+        typer.echo(f"perplexity {found.perplexity:.3f}; tokens right {100 * found.token_shares.mean():.1f} %")
+    for bad in found_task.left_out(loaded, Split.TEST, seed, limit):
+        typer.echo(f"left out: {bad.count}, {bad.reason} ({'; '.join(bad.rows)})")

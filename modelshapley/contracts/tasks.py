@@ -1,0 +1,110 @@
+"""What is told about tasks: in the API, on the screens and on the command line. Torch-free."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from modelshapley.contracts import Contract, Modality, Status
+from modelshapley.contracts.task_file import TaskSpec
+
+Kind = Literal["image-classification", "text-classification", "multiple-choice", "generation", "language-modelling"]
+
+
+class TaskInfo(Contract):
+    """A probe set and what counts as right."""
+
+    id: str = Field(examples=["world-capitals"])
+    title: str
+    kind: Kind
+    modality: Modality
+    auto_class: str = Field(description="the kind of model it is for", examples=["AutoModelForCausalLM"])
+    summary: str
+    probe_examples: int | None = Field(
+        default=None, description="examples available for scoring; null where only reading the data tells"
+    )
+    test_examples: int | None = Field(
+        default=None, description="held-out examples on which trials measure accuracy; null as above"
+    )
+    classes: str | None = Field(
+        default=None,
+        description="what its examples are of, for a map of each (`per_class`); null where there is nothing",
+        examples=["continents"],
+    )
+    source: str = Field(default="", description="where its data come from, in words")
+    own: bool = Field(default=False, description="added here, by a task file or the form")
+
+
+class TaskCheckRequest(Contract):
+    """Look at a task before a run: one that is known by its name, or a task file that is not added yet.
+
+    model: what is to do the task; without it only the data are read.
+    """
+
+    task: str | None = Field(default=None, max_length=200)
+    file: TaskSpec | None = None
+    model: str | None = Field(default=None, max_length=200)
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.task is None) == (self.file is None):
+            raise ValueError("give either 'task', the name of one that is known, or 'file', a task file")
+        return self
+
+
+class Token(Contract):
+    """A piece of an example as the model reads it. loss: whether it counts in the loss."""
+
+    text: str
+    loss: bool
+
+
+class ExampleShown(Contract):
+    """An example as the model sees it."""
+
+    row: str = Field(description="where it comes from", examples=["train.jsonl, row 17"])
+    tokens: list[Token] = Field(default=[], description="empty for images, and where no model was named")
+    text: str = Field(default="", description="what is asked, before the model's own tokens")
+    image: str | None = Field(default=None, description="the picture as a data URL")
+    choices: list[str] = Field(default=[])
+    right: str = Field(description="what counts as right")
+    label: str | None = Field(default=None, description="its class, for a map of each")
+
+
+class BadRows(Contract):
+    """Rows that cannot be used, all for the same reason."""
+
+    reason: str
+    count: int
+    rows: list[str] = Field(description="the first few")
+
+
+class Labels(Contract):
+    """The classes that the data name and those that the model knows, in order. problem: null where they match."""
+
+    data: list[str]
+    model: list[str]
+    problem: str | None = None
+
+
+class TaskCheck(Contract):
+    """What a task is, read from its data, before a run.
+
+    problems: what would stop a run; empty where it can be scored. longest: tokens of the longest example that was
+    looked at; context: how many the model can read.
+    """
+
+    id: str
+    status: Status
+    error: str | None = None
+    info: TaskInfo | None = None
+    fingerprint: str | None = None
+    classes: dict[str, int] = Field(default={}, description="of the probe examples")
+    examples: list[ExampleShown] = Field(default=[], description="the first three of the probe examples")
+    bad: list[BadRows] = Field(default=[])
+    labels: Labels | None = None
+    longest: int | None = None
+    context: int | None = None
+    problems: list[str] = Field(default=[])

@@ -1,0 +1,100 @@
+"""How good a model is at a task in one state: its accuracy, and the loss that units are scored by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from modelshapley.evaluation.intervals import Outcomes
+from modelshapley.evaluation.trials import in_passes
+from modelshapley.interventions.gates import treated
+from modelshapley.models.loading import LoadedModel
+from modelshapley.models.memory import AdaptiveBatcher
+from modelshapley.tasks.base import Task
+from modelshapley.units import Deactivation
+
+Array = npt.NDArray[np.float64]
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Of each example, in order.
+
+    losses: nats. token_shares: of the reference answer's tokens, how many were the model's likeliest, given those
+    before them, 0 to 1; None for tasks without such answers. tokens: how many they are; 1 without.
+    outcomes: right or wrong, or the share that is right, of the first examples, as many as were asked for.
+    """
+
+    losses: Array
+    tokens: Array
+    token_shares: Array | None
+    outcomes: Outcomes
+
+    @property
+    def perplexity(self) -> float:
+        """exp of the mean loss of a token."""
+        return float(np.exp((self.losses * self.tokens).sum() / self.tokens.sum()))
+
+
+def evaluate(
+    loaded: LoadedModel,
+    task: Task[Any],
+    deactivation: Deactivation,
+    examples: Sequence[Any],
+    answers: int | None = None,
+    on_progress: Progress = lambda done: None,
+) -> Evaluation:
+    """Measure the model with some units off. answers: outcomes of so many examples only, of all by default.
+
+    on_progress: called with the number of forward passes' examples done so far, losses and answers counted alike.
+    Raises UnitOutOfRange, OutOfMemory.
+    """
+    answers = len(examples) if answers is None else min(answers, len(examples))
+    forced = _chunks(loaded, task, deactivation, examples, partial(_forced, task), on_progress)
+    outcomes = (
+        _chunks(loaded, task, deactivation, examples[:answers], task.correct, lambda n: on_progress(len(examples) + n))
+        if answers
+        else np.zeros(0, dtype=bool)
+    )
+    shares = None if np.isnan(forced[:, 2]).any() else forced[:, 2]
+    return Evaluation(forced[:, 0], forced[:, 1], shares, outcomes)
+
+
+def _forced(task: Task[Any], loaded: LoadedModel, examples: Sequence[Any]) -> Tensor:
+    """(examples, 3): loss; tokens that count; share of them that were the likeliest, nan where there are none."""
+    found = task.teacher_forced(loaded, examples)
+    if found is None:
+        losses = task.losses(loaded, examples).double()
+        return torch.stack([losses, torch.ones_like(losses), torch.full_like(losses, float("nan"))], dim=1)
+    assert found.right is not None
+    return torch.stack([-found.mean.double(), found.count.double(), found.right.double() / found.count], dim=1)
+
+
+def _chunks(
+    loaded: LoadedModel,
+    task: Task[Any],
+    deactivation: Deactivation,
+    examples: Sequence[Any],
+    work: Callable[[LoadedModel, Sequence[Any]], Tensor],
+    on_progress: Progress,
+) -> npt.NDArray[Any]:
+    batcher, found, done = AdaptiveBatcher(loaded, task.test_chunk, backward=False), [], 0
+
+    def measure(start: int, size: int) -> npt.NDArray[Any]:
+        with torch.inference_mode(), treated(loaded.model, loaded.anatomy, deactivation):
+            return in_passes(loaded, task, examples[start : start + size], work)
+
+    while done < len(examples):
+        count, chunk = batcher.run(partial(measure, done), len(examples) - done)
+        found.append(chunk)
+        done += count
+        on_progress(done)
+    return np.concatenate(found)

@@ -1,0 +1,185 @@
+"""Switch off, scale, hold or offset units in a live model, and always put it back.
+
+Gates sit on activations, never on weights: a model inside :func:`gated` has its weights untouched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from modelshapley.architectures.anatomy import Anatomy, Site
+from modelshapley.errors import BadTreatment
+from modelshapley.units import Deactivation, UnitKind
+
+if TYPE_CHECKING:
+    from modelshapley.evaluation.activations import Activations
+
+Factors = Mapping[UnitKind, npt.NDArray[np.floating]]
+Change = Callable[[Tensor, Tensor | None], Tensor]
+
+
+_EACH: ContextVar[bool] = ContextVar("examples have gates of their own", default=False)
+
+
+def examples_differ() -> bool:
+    """Whether each example of a pass has gates of its own now (:func:`gated_each`): all must stay in it."""
+    return _EACH.get()
+
+
+@contextmanager
+def gated(model: nn.Module, anatomy: Anatomy, factors: Factors) -> Iterator[None]:
+    """Multiply every unit's activation by its factor while the block runs.
+
+    factors: {kind: array of ``anatomy.shapes.of(kind)``}; 1 leaves a unit as it is, 0 switches it off. Places
+    without a unit may hold anything. Layers whose factors are all 1 are not touched. The hooks are gone
+    afterwards, also after an exception.
+    """
+    with ExitStack() as stack:
+        for kind, array in factors.items():
+            for site, here in _by_site(anatomy, kind, array):
+                if bool((here != 1).any()):
+                    stack.callback(hook(model, site, _scale(site, here)).remove)
+        yield
+
+
+@contextmanager
+def treated(
+    model: nn.Module, anatomy: Anatomy, deactivation: Deactivation, activations: Activations | None = None
+) -> Iterator[None]:
+    """The model with these units treated as the deactivation says (off, unless told otherwise) in the block.
+
+    activations: of the task's probe set, from which means and deviations are taken; 'scale' needs none. Units
+    that lie in one another (a layer, and a row of its output projection) are treated one after the other.
+    Scaling by 1 and offsetting by 0 touch nothing. The hooks are gone afterwards, also after an exception.
+    Raises UnitOutOfRange, and BadTreatment for what cannot be done to these units or lacks the activations.
+    """
+    deactivation.check(anatomy.shapes)
+    how, value = deactivation.treatment.how, deactivation.treatment.value
+    masks = {kind: deactivation.mask(kind, anatomy.shapes) for kind, _ in deactivation.units}
+    if how == "scale":
+        with gated(model, anatomy, {kind: np.where(mask, value, 1.0) for kind, mask in masks.items()}):
+            yield
+        return
+    if activations is None:
+        raise BadTreatment(
+            f"Treating units by {how!r} needs the activations of the task's probe set, which are not given; "
+            "measure them first, with modelshapley.activations.activations_of."
+        )
+    with ExitStack() as stack:
+        for kind, mask in masks.items():
+            for site, here in _by_site(anatomy, kind, mask):
+                if not here.any() or (how == "offset" and value == 0):
+                    continue
+                usual = activations.at(site)
+                change = _hold(site, here, usual.mean) if how == "mean" else _add(site, here, usual.deviation * value)
+                stack.callback(hook(model, site, change).remove)
+        yield
+
+
+@contextmanager
+def gated_each(model: nn.Module, anatomy: Anatomy, kind: UnitKind, gates: Tensor) -> Iterator[None]:
+    """The same with gates of its own for each example of the forward pass: (examples, layers, units a layer)."""
+    with ExitStack() as stack:
+        stack.callback(_EACH.reset, _EACH.set(True))
+        for layer in range(anatomy.shapes.layers):
+            for site in anatomy.sites(kind, layer):
+                here = gates[:, layer, site.first : site.first + site.count]
+                if bool((here != 1).any()):
+                    stack.callback(hook(model, site, _scale_each(site, here)).remove)
+        yield
+
+
+def hook(model: nn.Module, site: Site, change: Change) -> Any:
+    """Pass the activation at `site` through `change`; the handle returned takes it out again.
+
+    change: (activation, index) -> activation; index is None, but for experts it tells which expert each
+    routing weight belongs to (both (tokens, experts a token)).
+    """
+    module = model.get_submodule(site.path)
+    if site.side == "output":
+        return module.register_forward_hook(lambda _, __, output: _first(output, lambda z: change(z, None)))
+    if site.side == "input":
+        return module.register_forward_pre_hook(lambda _, args: (change(args[0], None), *args[1:]))
+
+    def routing(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        states, index, weights, *others = args
+        return (states, index, change(weights, index), *others)
+
+    return module.register_forward_pre_hook(routing)
+
+
+def _by_site(anatomy: Anatomy, kind: UnitKind, array: npt.NDArray[np.generic]) -> Iterator[tuple[Site, Tensor]]:
+    """The sites of a kind, each with its part of an array of ``anatomy.shapes.of(kind)``: (units of the site,)."""
+    if array.shape != anatomy.shapes.of(kind):
+        raise ValueError(f"an array of {kind.value}s has shape {array.shape}, not {anatomy.shapes.of(kind)}")
+    table = array.reshape(anatomy.shapes.table(kind))
+    for layer in range(anatomy.shapes.layers):
+        for site in anatomy.sites(kind, layer):
+            yield site, torch.as_tensor(table[layer, site.first : site.first + site.count])
+
+
+def channels(site: Site, by_unit: Tensor, width: int) -> Tensor:
+    """Factors (..., units) spread over the `width` channels of the site's activation; channels of others get 1."""
+    if not site.spans:
+        return by_unit.repeat_interleave(site.width or width, -1)
+    spread = by_unit.new_ones((*by_unit.shape[:-1], width))
+    start = 0
+    for begin, end in site.spans:
+        spread[..., begin:end] = by_unit[..., start : start + end - begin]
+        start += end - begin
+    return spread
+
+
+def factors_of(site: Site, gates: Tensor, z: Tensor, index: Tensor | None) -> Tensor:
+    """Gates (examples, units of the site) in a shape to multiply z by: (examples or windows, ..., channels).
+
+    index: which expert each routing weight belongs to, where z holds these.
+    """
+    here = gates.to(z)
+    if index is not None:
+        return here.gather(1, index.reshape(len(here), -1)).view_as(z)
+    spread = channels(site, here, z.shape[-1]).repeat_interleave(len(z) // len(here), 0)
+    return spread.view(len(z), *(1,) * (z.dim() - 2), z.shape[-1])
+
+
+def _first(output: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Some modules return a tuple whose first element is the activation."""
+    return (change(output[0]), *output[1:]) if isinstance(output, tuple) else change(output)
+
+
+def _scale(site: Site, factor: Tensor) -> Change:
+    def change(z: Tensor, index: Tensor | None) -> Tensor:
+        here = factor.to(z)
+        return z * (channels(site, here, z.shape[-1]) if index is None else here[index])
+
+    return change
+
+
+def _scale_each(site: Site, gates: Tensor) -> Change:
+    return lambda z, index: z * factors_of(site, gates, z, index)
+
+
+def _hold(site: Site, chosen: Tensor, mean: Tensor) -> Change:
+    """mean, (channels,), in the place of the channels of the chosen units."""
+
+    def change(z: Tensor, _: Tensor | None) -> Tensor:
+        return torch.where(channels(site, ~chosen.to(z.device), z.shape[-1]), z, mean.to(z))
+
+    return change
+
+
+def _add(site: Site, chosen: Tensor, offset: Tensor) -> Change:
+    """offset, (channels,), added to the channels of the chosen units."""
+
+    def change(z: Tensor, _: Tensor | None) -> Tensor:
+        return torch.where(channels(site, ~chosen.to(z.device), z.shape[-1]), z, z + offset.to(z))
+
+    return change

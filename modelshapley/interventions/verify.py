@@ -1,0 +1,155 @@
+"""Is this model's anatomy what we think it is? Checked on every load, before a number is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from modelshapley.architectures.anatomy import Anatomy, Layer, Mlp
+from modelshapley.errors import UnsupportedModel
+from modelshapley.interventions.gates import treated
+from modelshapley.interventions.weights import oriented, zeroed_weights
+from modelshapley.units import Deactivation, Unit, UnitKind
+
+TOLERANCE = 1e-4
+EPSILONS = 4
+
+
+def verify(model: nn.Module, anatomy: Anatomy) -> None:
+    """Gating a sample of units must equal zeroing the matching weights, and must change something.
+
+    To 1e-4 of the largest output in every dtype: both ways put the same exact zeros into the same sums, so they
+    round alike. Where a model's kernels add in changing order, it may differ as it differs from itself, up to four
+    times the dtype's precision. Raises UnsupportedModel with the first check that failed.
+    """
+    for layer in anatomy.layers:
+        _check_modules(model, layer)
+    inputs = _probe_inputs(model, anatomy)
+    with torch.no_grad():
+        intact = _logits(model, inputs)
+        noise = EPSILONS * float((_logits(model, inputs) - intact).abs().max())
+        coarsest = EPSILONS * torch.finfo(intact.dtype).eps
+        for deactivation in _sample(anatomy):
+            with treated(model, anatomy, deactivation):
+                off = _logits(model, inputs)
+            with zeroed_weights(model, anatomy, deactivation):
+                reference = _logits(model, inputs)
+            error = float((off - reference).abs().max())
+            scale = max(1.0, float(reference.abs().max()))
+            if not error <= max(TOLERANCE * scale, min(noise, coarsest * scale)):
+                raise UnsupportedModel(
+                    f"Switching off {deactivation.describe()} is not the same as zeroing its weights "
+                    f"(outputs differ by {error:.3g}); this model's anatomy is not what its type promises."
+                )
+            if len(deactivation) > 2 and torch.equal(off, intact):
+                raise UnsupportedModel(
+                    f"Switching off {deactivation.describe()} changes nothing; wrong modules are gated."
+                )
+        for number, layer in enumerate(anatomy.layers):
+            _check_layer_is_all(model, anatomy, number, layer, inputs)
+
+
+def _check_modules(model: nn.Module, layer: Layer) -> None:
+    for attention in layer.attentions:
+        _check_linear(model, attention.output, inputs=attention.heads * attention.width)
+    if isinstance(layer.mlp, Mlp):
+        _check_linear(model, layer.mlp.output, inputs=layer.mlp.neurons)
+    rows_of: dict[str, int] = {}
+    for rows in layer.rows:
+        rows_of[rows.path] = rows_of.get(rows.path, 0) + rows.count
+    for path, count in rows_of.items():
+        _check_linear(model, path, outputs=count)
+
+
+def _check_linear(model: nn.Module, path: str, inputs: int | None = None, outputs: int | None = None) -> None:
+    try:
+        module = model.get_submodule(path)
+    except AttributeError as error:
+        raise UnsupportedModel(f"This model has no module {path}.") from error
+    wanted = f"{inputs} inputs" if inputs is not None else f"{outputs} outputs"
+    if isinstance(module, nn.Linear | Conv1D):
+        rows, columns = oriented(module).shape
+        if columns == inputs or rows == outputs:
+            return
+    raise UnsupportedModel(f"{path} should be a linear map with {wanted}, but is {module}.")
+
+
+def _sample(anatomy: Anatomy) -> Iterator[Deactivation]:
+    """Of each stack and kind the first unit and the last; then all of a layer; then several kinds together."""
+    starts = [number for number, layer in enumerate(anatomy.layers) if layer.first]
+    ends = [*(start - 1 for start in starts[1:]), anatomy.shapes.layers - 1]
+    mixed: dict[UnitKind, list[Unit]] = {}
+    for kind in anatomy.shapes.kinds:
+        for start, end in zip(starts, ends, strict=True):
+            units = [_units(anatomy, kind, layer) for layer in range(start, end + 1)]
+            filled = [layer for layer in units if layer]
+            if not filled:
+                continue
+            yield Deactivation.of({kind: [filled[0][0]]})
+            yield Deactivation.of({kind: [filled[-1][-1]]})
+            if kind is UnitKind.ROW:
+                yield Deactivation.of({kind: _ends_of_maps(anatomy, end)})
+            elif kind is not UnitKind.LAYER:
+                yield Deactivation.of({kind: filled[-1]})
+            mixed.setdefault(kind, []).append(filled[0][0] if kind is UnitKind.LAYER else filled[-1][0])
+    yield Deactivation.of(mixed)
+
+
+def _units(anatomy: Anatomy, kind: UnitKind, layer: int) -> list[Unit]:
+    if kind is UnitKind.LAYER:
+        return [(layer,)]
+    return [(layer, index) for index in range(anatomy.layers[layer].count(kind))]
+
+
+def _ends_of_maps(anatomy: Anatomy, layer: int) -> list[Unit]:
+    sites = anatomy.sites(UnitKind.ROW, layer)
+    return [(layer, index) for site in sites for index in (site.first, site.first + site.count - 1)]
+
+
+def _check_layer_is_all(
+    model: nn.Module, anatomy: Anatomy, number: int, layer: Layer, inputs: dict[str, Tensor]
+) -> None:
+    """With layer l off, its block must hand on the residual stream as it came, but for its normalisation."""
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def record(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        after = output[0] if isinstance(output, tuple) else output
+        seen.append((args[0] if args else kwargs["hidden_states"], after))
+
+    handle = model.get_submodule(layer.block).register_forward_hook(record, with_kwargs=True)
+    try:
+        with treated(model, anatomy, Deactivation.of({UnitKind.LAYER: [(number,)]})):
+            _logits(model, inputs)
+    finally:
+        handle.remove()
+    if seen:
+        wanted, found = seen[0]
+        for norm in layer.norms:
+            wanted = model.get_submodule(norm)(wanted)
+        if torch.equal(wanted.to(found.device), found):
+            return
+    raise UnsupportedModel(f"Layer {number} adds something to the residual stream besides attention and MLP.")
+
+
+def _probe_inputs(model: nn.Module, anatomy: Anatomy) -> dict[str, Tensor]:
+    config: Any = model.config
+    weight = next(model.parameters())
+    generator = torch.Generator().manual_seed(0)
+    if anatomy.modality == "image":
+        size = config.image_size
+        height, width = size if isinstance(size, (list, tuple)) else (size, size)
+        pixels = torch.randn((1, config.num_channels, height, width), generator=generator)
+        return {"pixel_values": pixels.to(weight)}
+    tokens = torch.randint(0, config.vocab_size, (1, 8), generator=generator).to(weight.device)
+    if anatomy.auto_class == "AutoModelForSeq2SeqLM":
+        return {"input_ids": tokens, "decoder_input_ids": tokens.flip(1)}
+    return {"input_ids": tokens}
+
+
+def _logits(model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
+    logits: Tensor = model(**inputs).logits
+    return logits

@@ -1,0 +1,243 @@
+"""The importance map: scores of every unit of one model on one task by one method. Needs numpy, not torch."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from modelshapley.errors import ModelShapleyError, UnknownName
+from modelshapley.units import UnitKind
+
+FORMAT = "modelshapley.map.v1"
+Array = npt.NDArray[np.float64]
+
+
+def pack(tensors: Mapping[str, npt.NDArray[Any]], header: Mapping[str, Any]) -> bytes:
+    """Arrays and a JSON header as one safetensors file."""
+    return save(dict(tensors), metadata={"header": json.dumps(header, sort_keys=True)})
+
+
+def unpack(data: bytes) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
+    """The reverse of :func:`pack`. Raises SafetensorError or ValueError for anything else.
+
+    safetensors reads arrays out of bytes but not their metadata, hence the look at the file's own header:
+    its length in the first 8 bytes, little-endian, then JSON.
+    """
+    tensors = load(data)
+    length = int.from_bytes(data[:8], "little")
+    metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {})
+    return tensors, json.loads(metadata.get("header", "{}"))
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Help and harm of every unit, kept apart: means over n examples of max(phi, 0) and max(-phi, 0), nats, and of
+    their squares; all of one kind's shape."""
+
+    n: int
+    help: Array
+    harm: Array
+    help_squares: Array
+    harm_squares: Array
+
+    def reshape(self, shape: Sequence[int]) -> Sides:
+        return Sides(self.n, *(getattr(self, part).reshape(shape) for part in SIDES))
+
+
+HARMS = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Weights of harm that are offered to choose from; see :func:`weigh`."""
+SIDES = ("help", "harm", "help_squares", "harm_squares")
+
+
+def weigh(sides: Sides, harm: float | None) -> tuple[Array, Array]:
+    """Scores (1 + harm) help + (1 - harm) harm, and their standard errors; harm None: help - harm, signed.
+
+    0 counts help and harm alike, 1 counts only help; above 1 harm lowers the score. Nats.
+    """
+    up, down = (1.0, -1.0) if harm is None else (1 + harm, 1 - harm)
+    scores = up * sides.help + down * sides.harm
+    if sides.n < 2:
+        return scores, np.full_like(scores, np.inf)
+    # An example counts on one side only, so the mixed term of the square is zero.
+    squares = up**2 * sides.help_squares + down**2 * sides.harm_squares
+    return scores, np.sqrt(np.maximum(squares - scores**2, 0) / (sides.n - 1))
+
+
+Spans = list[dict[str, tuple[int, int]]]
+
+
+def spans_of(projections: Sequence[Mapping[str, int]]) -> Spans:
+    """For each layer, the first row of each linear map and the one after its last, from {name: rows} in order."""
+    spans: Spans = []
+    for maps in projections:
+        ends = np.cumsum(list(maps.values())).tolist()
+        spans.append({name: (end - maps[name], end) for name, end in zip(maps, ends, strict=True)})
+    return spans
+
+
+def by_projection(scores: Array, errors: Array, spans: Spans) -> tuple[Array, Array, list[str]]:
+    """Rows pooled to the linear maps they belong to: mean score, mean standard error (layers, maps), map names.
+
+    scores, errors: (layers, rows). The mean of the standard errors bounds that of the mean from above. NaN where a
+    layer does not have a map. Paper, Figure 1.
+    """
+    names = list(dict.fromkeys(name for maps in spans for name in maps))
+    means, bounds = np.full((2, len(scores), len(names)), np.nan)
+    for layer, maps in enumerate(spans):
+        for name, (start, stop) in maps.items():
+            means[layer, names.index(name)] = scores[layer, start:stop].mean()
+            bounds[layer, names.index(name)] = errors[layer, start:stop].mean()
+    return means, bounds, names
+
+
+@dataclass(frozen=True)
+class ImportanceMap:
+    """Scores with standard errors and provenance.
+
+    scores, standard_errors: {kind: array}; layers (layers,), other kinds (layers, units of the widest layer),
+        NaN where a narrower layer has no unit.
+    quantity: what a score is, with its unit. signed: scores may be negative (the unit hurts).
+    provenance: model, revision, task, task_fingerprint, n, seed, method, parameters, versions, created.
+    sides: {kind: help and harm apart}, for methods that keep them; empty for others.
+    """
+
+    method: str
+    quantity: str
+    signed: bool
+    scores: Mapping[UnitKind, Array]
+    standard_errors: Mapping[UnitKind, Array]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    sides: Mapping[UnitKind, Sides] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for kind, scores in self.scores.items():
+            if self.standard_errors[kind].shape != scores.shape:
+                raise ValueError(f"{kind.value}: scores and standard errors differ in shape")
+
+    def to_bytes(self, kinds: list[UnitKind] | None = None) -> bytes:
+        """As one safetensors file; `kinds` leaves out the others."""
+        kept = kinds if kinds is not None else list(self.scores)
+        tensors = {f"{kind.value}.scores": np.ascontiguousarray(self.scores[kind]) for kind in kept}
+        tensors |= {f"{kind.value}.standard_errors": np.ascontiguousarray(self.standard_errors[kind]) for kind in kept}
+        for kind in kept:
+            if kind in self.sides:
+                tensors |= {f"{kind.value}.{part}": getattr(self.sides[kind], part) for part in SIDES}
+        return pack(tensors, self.header())
+
+    def header(self) -> dict[str, Any]:
+        """What a file says of the map beside its numbers."""
+        return {
+            "format": FORMAT,
+            "method": self.method,
+            "quantity": self.quantity,
+            "signed": self.signed,
+            "provenance": dict(self.provenance),
+        }
+
+    def save(self, file: Path) -> None:
+        """Write to `file`, whole or not at all."""
+        temporary = file.with_name(file.name + ".part")
+        temporary.write_bytes(self.to_bytes())
+        temporary.replace(file)
+
+    @classmethod
+    def load(cls, file: Path) -> Self:
+        """Read a file written by :meth:`save`. Raises ModelShapleyError for any other file."""
+        try:
+            return cls.from_bytes(file.read_bytes())
+        except (ModelShapleyError, OSError) as error:
+            raise ModelShapleyError(f"{file.name}: {error}") from error
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """The reverse of :meth:`to_bytes`. Raises ModelShapleyError for anything else."""
+        try:
+            tensors, header = unpack(data)
+        except (SafetensorError, ValueError) as error:
+            raise ModelShapleyError(f"not an importance map: {error}") from error
+        if header.get("format") != FORMAT:
+            raise ModelShapleyError(f"not an importance map of format {FORMAT}")
+        kinds = [kind for kind in UnitKind if f"{kind.value}.scores" in tensors]
+        return cls(
+            method=header["method"],
+            quantity=header["quantity"],
+            signed=header["signed"],
+            scores={kind: tensors[f"{kind.value}.scores"] for kind in kinds},
+            standard_errors={kind: tensors[f"{kind.value}.standard_errors"] for kind in kinds},
+            provenance=header["provenance"],
+            sides={
+                kind: Sides(header["provenance"]["n"], *(tensors[f"{kind.value}.{part}"] for part in SIDES))
+                for kind in kinds
+                if f"{kind.value}.help" in tensors
+            },
+        )
+
+    def weighed(self, harm: float | None) -> Self:
+        """The same map with help and harm weighed anew (:func:`weigh`; None: signed).
+
+        Raises ModelShapleyError for a method that does not keep them apart.
+        """
+        if set(self.sides) != set(self.scores):
+            raise ModelShapleyError(
+                f"Maps of {self.method!r} do not keep help and harm apart, so 'harm' cannot be chosen; "
+                "two-sided, path-shapley and coalition-shapley do."
+            )
+        read = {
+            kind: [np.where(np.isnan(self.scores[kind]), np.nan, array) for array in weigh(sides, harm)]
+            for kind, sides in self.sides.items()
+        }
+        parameters = {**self.provenance.get("parameters", {}), "harm": "signed" if harm is None else harm}
+        return replace(
+            self,
+            scores={kind: scores for kind, (scores, _) in read.items()},
+            standard_errors={kind: errors for kind, (_, errors) in read.items()},
+            signed=harm is None or harm > 1,
+            provenance={**self.provenance, "parameters": parameters},
+        )
+
+    def check_kind(self, kind: UnitKind) -> None:
+        """Raise UnknownName where this map was not computed for `kind`."""
+        if kind not in self.scores:
+            raise UnknownName("unit kind in this map", kind.value, [k.value for k in self.scores])
+
+    def table(self, kind: UnitKind) -> tuple[Array, Array]:
+        """Scores and standard errors as (layers, columns); a layer map has one column."""
+        self.check_kind(kind)
+        layers = self.scores[kind].shape[0]
+        return self.scores[kind].reshape(layers, -1), self.standard_errors[kind].reshape(layers, -1)
+
+    def pooled(self, kind: UnitKind, columns: int) -> tuple[Array, Array, list[int]]:
+        """At most `columns` columns: of each run of units, the score of largest magnitude and its standard error.
+
+        For scores that cannot be negative this is the maximum; on a signed map a strongly harmful unit
+        stays visible. Returns scores and standard errors (layers, columns) and the columns' edges.
+        """
+        scores, errors = self.table(kind)
+        width = scores.shape[1]
+        columns = min(columns, width)
+        edges = [column * width // columns for column in range(columns + 1)]
+        sizes = np.nan_to_num(np.abs(scores), nan=-1)
+        chosen = np.stack([start + sizes[:, start:end].argmax(1) for start, end in pairwise(edges)], axis=1)
+        return np.take_along_axis(scores, chosen, 1), np.take_along_axis(errors, chosen, 1), edges
+
+    def csv(self, kind: UnitKind) -> str:
+        """Columns layer, index (absent for layers), score, standard_error; one line a unit."""
+        self.check_kind(kind)
+        scores, errors = self.scores[kind], self.standard_errors[kind]
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow([*("layer", "index")[: scores.ndim], "score", "standard_error"])
+        for unit in zip(*np.nonzero(~np.isnan(scores)), strict=True):
+            writer.writerow([*unit, repr(float(scores[unit])), repr(float(errors[unit]))])
+        return text.getvalue()

@@ -1,0 +1,65 @@
+"""The closed form as the paper prints it, smoothed over mini-batches, ranked by its absolute value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from modelshapley.methods.base import Array, Batch, Method, Moments, Reading, Scores
+from modelshapley.methods.gradients.model_shapley import block_sum
+from modelshapley.methods.infos import MODEL_SHAPLEY_PAPER
+from modelshapley.units import UnitKind
+
+
+class ModelShapleyPaper(Method):
+    """|phi| with phi_b = -c_b - 1/2 c_b sum_k c_kb (paper, eq. 7, Algorithm 2), smoothed over mini-batches.
+
+    The paper's moving average phi <- (1 - alpha) phi + alpha phi_m over mini-batches m is a weighted mean of
+    examples whose weights are known beforehand, so it adds up in any order like every other sum here. alpha 0
+    is the plain mean. Kept for comparison: the minus before the second term contradicts the paper's own eq. 3.
+    Heads and layers are means over their rows' scores, as in the paper; with pool=gate they are scored as units of
+    their own. Nats, never negative. The standard error is that of the mean inside the bars. One pass.
+    """
+
+    info = MODEL_SHAPLEY_PAPER
+
+    def source(self, kind: UnitKind) -> UnitKind:
+        pools = self.parameters["pool"] == "rows" and kind in (UnitKind.HEAD, UnitKind.LAYER)
+        return UnitKind.ROW if pools else kind
+
+    def statistics(self, batch: Batch) -> Mapping[str, Tensor]:
+        c, place = batch.intact().gate, batch.place
+        phi = -c - 0.5 * c * block_sum(c, str(self.parameters["block"]))
+        weights = torch.from_numpy(self._weights(place.total)[place.start : place.start + place.count])
+        w = weights.to(c)[:, None, None]
+        return {"weighted": w * phi, "twice": w.square() * phi, "weight": w}
+
+    def read(self, moments: Mapping[str, Moments], reading: Reading) -> Scores:
+        scores = self._read(moments)
+        return scores if self.source(reading.kind) is reading.kind else reading.pooled(scores)
+
+    def _read(self, moments: Mapping[str, Moments]) -> Scores:
+        weighted, weight = moments["weighted"], moments["weight"]
+        n = weighted.n
+        with np.errstate(invalid="ignore"):  # examples that the smoothing has forgotten, all of them: no score
+            mean = weighted.total / weight.total
+        if n < 2:
+            return np.abs(mean), np.full_like(mean, np.inf)
+        # sum of w^2 (phi - mean)^2, multiplied out
+        spread = weighted.squares - 2 * mean * moments["twice"].total + mean**2 * weight.squares
+        with np.errstate(invalid="ignore"):
+            return np.abs(mean), np.sqrt(np.maximum(spread, 0) * n / (n - 1)) / weight.total
+
+    def _weights(self, total: int) -> Array:
+        """Weight of each of `total` examples in the smoothed mean; their mean is 1."""
+        alpha, size = float(self.parameters["alpha"]), int(self.parameters["batch"])
+        if alpha == 0:
+            return np.ones(total)
+        batch = np.arange(total) // size
+        last = batch[-1]
+        share = np.where(batch == 0, 1.0, alpha) * (1 - alpha) ** (last - batch)
+        weights: Array = share * total / np.bincount(batch)[batch]
+        return weights

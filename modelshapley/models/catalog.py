@@ -1,0 +1,239 @@
+"""Which models there are and what is in their folders; torch-free, so that the API can ask too.
+
+A model id is ``demo:NAME`` (comes with the project), ``local:NAME`` (a folder NAME under one of the allowed
+roots) or ``hub:OWNER/NAME@REVISION`` (on the Hugging Face hub, or in its cache). Weights are safetensors or
+nothing: a folder that holds only pickles is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from modelshapley.architectures.anatomy import Anatomy
+from modelshapley.architectures.families import anatomy_of
+from modelshapley.contracts import ModelInfo
+from modelshapley.errors import ModelShapleyError, UnknownName, UnsafeModel, UnsupportedModel
+from modelshapley.models import hub
+
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.ckpt", "*.h5", "*.msgpack")
+DIGITS_VIT = "demo:digits-vit"
+SMOLLM2 = "demo:smollm2-135m"
+HUB = "hub:"
+LONGEST_ID = 200
+TITLES = {DIGITS_VIT: "Digits ViT (4 layers)", SMOLLM2: "SmolLM2-135M-Instruct"}
+LONGEST_HEADER = 100_000_000  # what safetensors itself allows
+ASSETS = Path(__file__).parents[1] / "assets"
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A folder that passed the checks of :func:`inspect_folder`."""
+
+    id: str
+    path: Path
+    config: dict[str, Any]
+    anatomy: Anatomy
+    parameters: int  # numbers in its weights; tied ones count as often as they are saved
+
+    def stamp(self) -> tuple[tuple[str, int, int], ...]:
+        """Names, sizes and times of the files: equal stamps mean unchanged files, at no reading cost."""
+        files = [(file, file.stat()) for file in sorted(self.path.iterdir())]
+        return tuple((file.name, stat.st_size, stat.st_mtime_ns) for file, stat in files)
+
+    def revision(self) -> str:
+        """sha256 over the names and bytes of config and weights: the identity of what is scored."""
+        digest = hashlib.sha256()
+        for file in sorted([self.path / "config.json", *self.path.glob("*.safetensors")]):
+            digest.update(file.name.encode() + b"\0")
+            with file.open("rb") as stream:
+                while block := stream.read(1 << 20):
+                    digest.update(block)
+        return digest.hexdigest()
+
+
+def inspect_folder(model_id: str, path: Path) -> ModelFolder:
+    """Check a folder without loading it.
+
+    Raises UnsafeModel (pickled weights, code of its own), UnsupportedModel (no config or weights, unknown family).
+    """
+    config_file = path / "config.json"
+    if not config_file.is_file():
+        raise UnsupportedModel(f"{model_id!r} has no config.json; save it with transformers' save_pretrained.")
+    try:
+        config = json.loads(config_file.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise UnsupportedModel(f"config.json of {model_id!r} cannot be read as JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise UnsupportedModel(f"config.json of {model_id!r} must hold a JSON object.")
+    _refuse_code(model_id, config)
+    if not any(path.glob("*.safetensors")):
+        pickles = sorted(file.name for pattern in PICKLES for file in path.glob(pattern))
+        if pickles:
+            raise UnsafeModel(
+                f"{model_id!r} holds its weights as {pickles[0]}, which may run code when opened. "
+                "Save it again with save_pretrained(..., safe_serialization=True)."
+            )
+        raise UnsupportedModel(f"{model_id!r} has no *.safetensors file.")
+    try:
+        tensors = _tensors(path)
+        return ModelFolder(model_id, path, config, anatomy_of(config, tensors), sum(map(prod, tensors.values())))
+    except (ValueError, OSError) as error:
+        raise UnsupportedModel(f"The weights of {model_id!r} cannot be read as safetensors: {error}") from error
+
+
+def _refuse_code(model_id: str, config: dict[str, Any]) -> None:
+    if "auto_map" in config:
+        raise UnsafeModel(f"{model_id!r} wants to run code of its own (auto_map in config.json); that is never done.")
+
+
+def _tensors(path: Path) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a folder's tensors, from the head of each file: its length in 8 bytes, then JSON."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for file in sorted(path.glob("*.safetensors")):
+        with file.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            if not 0 < length <= min(LONGEST_HEADER, file.stat().st_size):
+                raise ValueError(f"{file.name} has no header")
+            header = json.loads(stream.read(length))
+        shapes |= {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
+    return shapes
+
+
+class Catalog:
+    """Models by id.
+
+    data: the data directory. roots: folders whose subfolders are `local:` models. hub: whether models of the hub
+    may be named.
+    """
+
+    def __init__(self, data: Path, roots: Sequence[Path] = (), hub: bool = True) -> None:
+        self.hub = hub
+        self.data = data
+        self._fetched: set[str] = set()
+        self.roots = [root.resolve() for root in (roots or [data / "models"])]
+
+    @property
+    def smollm2_folder(self) -> Path:
+        """Where the converted demo language model lies once it has been prepared."""
+        return self.data / "demo" / "smollm2-135m"
+
+    def folder(self, model_id: str) -> ModelFolder:
+        """The checked folder of a model. Raises UnknownName, UnsafeModel or UnsupportedModel."""
+        return inspect_folder(model_id, self._path(model_id))
+
+    def anatomy(self, model_id: str) -> Anatomy:
+        """Like ``folder(...).anatomy``, also for a demo model that has not been prepared yet."""
+        if self._unprepared(model_id):
+            return anatomy_of(_smollm2_config())
+        if self._away(model_id):
+            return anatomy_of(*self._remote(model_id))
+        return self.folder(model_id).anatomy
+
+    def plan(self, model_id: str) -> tuple[dict[str, Any], int | None]:
+        """Config and number of parameters; None for a demo model that has not been prepared yet."""
+        if self._unprepared(model_id):
+            return _smollm2_config(), None
+        if self._away(model_id):
+            config, tensors = self._remote(model_id)
+            return config, sum(map(prod, tensors.values()))
+        folder = self.folder(model_id)
+        return folder.config, folder.parameters
+
+    def pinned(self, model_id: str) -> str:
+        """The id that will mean the same tomorrow: for a model of the hub, with the commit of its revision now.
+
+        Raises UnsupportedModel.
+        """
+        if not model_id.startswith(HUB):
+            return model_id
+        pinned = HUB + hub.pinned(self._on_hub(model_id))
+        if len(pinned) > LONGEST_ID:
+            raise UnsupportedModel(f"{pinned!r} is longer than {LONGEST_ID} characters; put its folder here instead.")
+        return pinned
+
+    def fetch(self, model_id: str, tell: hub.Tell = lambda done, total: None) -> None:
+        """Bring a model of the hub here if it is not yet; nothing for other models. Raises UnsupportedModel.
+
+        tell: of the bytes that have come, of how many; from any thread.
+        """
+        if model_id.startswith(HUB) and model_id not in self._fetched:
+            hub.model_folder(self._on_hub(model_id), tell)
+            self._fetched.add(model_id)
+
+    def _on_hub(self, model_id: str) -> str:
+        """OWNER/NAME@REVISION of a model of the hub. Raises UnsupportedModel, UnknownName."""
+        if not self.hub:
+            raise UnsupportedModel(
+                f"This server takes no models from the Hugging Face hub (MODELSHAPLEY_HUB), such as {model_id!r}; "
+                "upload it, or name one that is here."
+            )
+        name = model_id.removeprefix(HUB)
+        if not hub.NAME.fullmatch(name):
+            raise UnknownName("model", model_id, [*self.ids(), "hub:OWNER/NAME@REVISION"])
+        return name
+
+    def _away(self, model_id: str) -> bool:
+        return model_id.startswith(HUB) and hub.cached(self._on_hub(model_id)) is None
+
+    def _remote(self, model_id: str) -> tuple[dict[str, Any], dict[str, tuple[int, ...]]]:
+        config, tensors = hub.remote(hub.pinned(self._on_hub(model_id)))
+        _refuse_code(model_id, config)
+        return config, tensors
+
+    def _unprepared(self, model_id: str) -> bool:
+        return model_id == SMOLLM2 and not (self.smollm2_folder / "config.json").exists()
+
+    def ids(self) -> list[str]:
+        local = {f"local:{p.name}" for root in self.roots if root.is_dir() for p in root.iterdir() if _is_model(p)}
+        return [DIGITS_VIT, SMOLLM2, *sorted(local)]
+
+    def describe(self, model_id: str) -> ModelInfo:
+        """What the API lists; a folder that cannot be used is listed with the reason."""
+        title = TITLES.get(model_id, model_id.partition(":")[2])
+        try:
+            anatomy = self.anatomy(model_id)
+        except ModelShapleyError as error:
+            return ModelInfo(id=model_id, title=title, usable=False, problem=str(error))
+        return ModelInfo(
+            id=model_id,
+            title=title,
+            family=anatomy.model_type,
+            modality=anatomy.modality,
+            shapes=anatomy.shapes.as_dict(),
+            layout=anatomy.layout,
+            auto_class=anatomy.auto_class,
+        )
+
+    def _path(self, model_id: str) -> Path:
+        if model_id == DIGITS_VIT:
+            return ASSETS / "digits-vit"
+        if model_id == SMOLLM2:
+            return self.smollm2_folder
+        if model_id.startswith(HUB):
+            path = hub.cached(self._on_hub(model_id))
+            if path is None:
+                raise UnsupportedModel(f"{model_id!r} is not on this machine (yet); a worker fetches it.")
+            return path
+        scheme, _, name = model_id.partition(":")
+        if scheme == "local" and name and Path(name).name == name and not name.startswith("."):
+            for root in self.roots:
+                path = (root / name).resolve()
+                if path.is_dir() and path.is_relative_to(root):
+                    return path
+        raise UnknownName("model", model_id, self.ids())
+
+
+def _is_model(path: Path) -> bool:
+    """What begins with a dot is none: models on their way here lie there (backend.uploads)."""
+    return path.is_dir() and not path.name.startswith(".")
+
+
+def _smollm2_config() -> dict[str, Any]:
+    config: dict[str, Any] = json.loads((ASSETS / "smollm2-135m.json").read_text(encoding="utf-8"))
+    return config

@@ -1,0 +1,166 @@
+"""Load a model for scoring: safetensors only, weights frozen, evaluation mode, anatomy verified."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import torch
+import transformers
+from safetensors import SafetensorError
+from torch import nn
+
+from modelshapley.architectures.anatomy import Anatomy
+from modelshapley.contracts import Dtype
+from modelshapley.errors import ModelShapleyError, OutOfMemory, UnknownName, UnsupportedModel
+from modelshapley.interventions.verify import verify
+from modelshapley.models.catalog import ModelFolder
+from modelshapley.models.memory import first_line, ran_out_of_memory
+
+SPREAD = "spread"
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A live model with what its tasks need.
+
+    tokenizer: None for image models. processor: prepares pictures; None where the folder has none.
+
+    device: where inputs go, and where logits come out; blocks may lie on others.
+    """
+
+    id: str
+    revision: str
+    anatomy: Anatomy
+    model: nn.Module
+    tokenizer: Any | None
+    device: torch.device
+    processor: Any | None = None
+
+    @property
+    def dtype(self) -> Dtype:
+        """Of the weights, and so of the activations."""
+        name: Dtype = str(next(self.model.parameters()).dtype).removeprefix("torch.")  # type: ignore[assignment]
+        return name
+
+    @property
+    def places(self) -> str:
+        """The devices that hold weights, in order: 'cuda:0, cuda:1'."""
+        return ", ".join(dict.fromkeys(str(parameter.device) for parameter in self.model.parameters()))
+
+
+def load(folder: ModelFolder, device: str | torch.device = "cpu", dtype: Dtype = "float32") -> LoadedModel:
+    """Load the model in ``folder`` in ``dtype``, frozen.
+
+    device: a torch device, or 'spread': blocks over all CUDA devices, as many as there is batcher for on each.
+    dtype: of weights and activations; losses and signals are float32 whatever it is.
+
+    Raises ModelShapleyError for a device that is not there, UnknownName for another dtype, OutOfMemory where the
+    model does not fit, and UnsupportedModel where transformers cannot load the model or its anatomy fails
+    verification (gating a sample of units must equal zeroing the matching weights).
+    """
+    if dtype not in get_args(Dtype):
+        raise UnknownName("dtype", str(dtype), list(get_args(Dtype)))
+    if device == SPREAD and not torch.cuda.is_available():
+        raise ModelShapleyError(
+            f"Device {SPREAD!r} lays a model over the CUDA devices, and there is none here; use cpu."
+        )
+    place = _device("cuda" if device == SPREAD else device)
+    try:
+        model = _weights(folder, dtype, {"device_map": "auto"} if device == SPREAD else {})
+        model.eval().requires_grad_(False)
+        if device == SPREAD:
+            refuse_offloaded(folder.id, model)
+            place = next(model.parameters()).device
+        else:
+            model.to(place)
+        verify(model, folder.anatomy)
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out_of_memory(error):
+            raise
+        raise OutOfMemory.of(f"Model {folder.id!r}", str(device), dtype, first_line(error)) from error
+    processor = _image_processor(folder)
+    return LoadedModel(folder.id, folder.revision(), folder.anatomy, model, _tokenizer(folder), place, processor)
+
+
+def refuse_offloaded(model_id: str, model: nn.Module) -> None:
+    """Raise OutOfMemory where accelerate keeps weights outside the devices, to bring them in when they are used.
+
+    Weights that are not there can be neither zeroed nor measured, and the backward pass would hold all of
+    them anyway.
+    """
+    away = [name for name, parameter in model.named_parameters() if parameter.is_meta]
+    if away:
+        raise OutOfMemory(
+            f"{model_id!r} does not fit the devices here: {len(away)} tensors, such as {away[0]}, would stay "
+            "outside and be brought in for each pass, which scoring cannot work with. Use more or larger devices, "
+            "dtype 'bfloat16', or device 'cpu'."
+        )
+
+
+def _weights(folder: ModelFolder, dtype: Dtype, options: dict[str, Any]) -> Any:
+    """The transformers model, every tensor of which came from the folder."""
+    anatomy = folder.anatomy
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        model, report = getattr(transformers, anatomy.auto_class).from_pretrained(
+            folder.path,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            dtype=getattr(torch, dtype),
+            output_loading_info=True,
+            **options,
+        )
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        if ran_out_of_memory(error):
+            raise
+        raise UnsupportedModel(f"{folder.id!r} cannot be loaded: {error}") from error
+    if report["missing_keys"]:
+        # transformers fills these with random numbers and only warns: every score would be nonsense.
+        some = ", ".join(sorted(report["missing_keys"])[:3])
+        raise UnsupportedModel(
+            f"The weights of {folder.id!r} lack {len(report['missing_keys'])} tensor(s) that a "
+            f"{anatomy.model_type} model for this use needs, such as {some}."
+        )
+    return model
+
+
+def _tokenizer(folder: ModelFolder) -> Any | None:
+    if folder.anatomy.modality != "text":
+        return None
+    try:
+        return transformers.AutoTokenizer.from_pretrained(folder.path, trust_remote_code=False, local_files_only=True)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise UnsupportedModel(f"The tokenizer of {folder.id!r} cannot be loaded: {error}") from error
+
+
+def _image_processor(folder: ModelFolder) -> Any | None:
+    """The model's own preparation of pictures, by Pillow: the same with and without torchvision."""
+    file = folder.path / "preprocessor_config.json"
+    if folder.anatomy.modality != "image" or not file.exists():
+        return None
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+        named = str(config.get("image_processor_type") or config.get("feature_extractor_type"))
+        plain = named.replace("FeatureExtractor", "ImageProcessor").removesuffix("Fast").removesuffix("Pil")
+        if not plain.endswith("ImageProcessor") or not hasattr(transformers, f"{plain}Pil"):
+            raise UnsupportedModel(
+                f"preprocessor_config.json of {folder.id!r} names {named!r}, which transformers "
+                f"{transformers.__version__} does not have."
+            )
+        return getattr(transformers, f"{plain}Pil").from_pretrained(folder.path, local_files_only=True)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise UnsupportedModel(f"The image processor of {folder.id!r} cannot be loaded: {error}") from error
+
+
+def _device(name: str | torch.device) -> torch.device:
+    """The device, once it has been seen to work."""
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelShapleyError(f"Device {str(name)!r} cannot be used here ({reason}); try cpu.") from error
+    return device

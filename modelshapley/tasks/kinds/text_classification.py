@@ -1,0 +1,99 @@
+"""Texts, or pairs of texts, into classes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from modelshapley.contracts.task_file import TextClassificationTask
+from modelshapley.contracts.tasks import ExampleShown
+from modelshapley.errors import TaskMismatch
+from modelshapley.models.loading import LoadedModel
+from modelshapley.tasks.data import Row
+from modelshapley.tasks.kinds.classification import Classification
+from modelshapley.tasks.kinds.data_task import text_in
+from modelshapley.tasks.language import text
+from modelshapley.tasks.language.encoded import Encoded
+from modelshapley.tasks.language.prefix_tree import Sequel
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text, or two; `number` is that of its class in the data."""
+
+    text: str
+    pair: str | None
+    number: int
+    label: str | None
+    where: str
+
+
+class TextClassification(Classification[Text, TextClassificationTask]):
+    """Texts stand as the model's tokenizer puts them, right-padded."""
+
+    probe_batch = 32
+    test_chunk = 64
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._encoded: Encoded[Text, dict[str, list[int]]] = Encoded(_encode)
+
+    def columns(self) -> list[str]:
+        return [self.spec.text, self.spec.label, *([self.spec.pair] if self.spec.pair else [])]
+
+    def example(self, row: Row, where: str) -> Text:
+        number = self.number_in(row)
+        pair = text_in(row, self.spec.pair) if self.spec.pair else None
+        return Text(text_in(row, self.spec.text), pair, number, self.label_of(row), where)
+
+    def fit(self, loaded: LoadedModel, example: Text) -> None:
+        text.check_length(loaded, self.size(loaded, example))
+
+    def shown(self, loaded: LoadedModel | None, example: Text) -> ExampleShown:
+        ids = self._encoded.of(loaded, example)["input_ids"] if loaded else []
+        return ExampleShown(
+            row=example.where,
+            tokens=text.pieces(loaded, Sequel(ids, len(ids))) if loaded else [],
+            text="\n\n".join(filter(None, (example.text, example.pair))),
+            right=self.classes[example.number],
+            label=example.label,
+        )
+
+    def size(self, loaded: LoadedModel, example: Text) -> int:
+        return len(self._encoded.of(loaded, example)["input_ids"])
+
+    def check(self, loaded: LoadedModel) -> None:
+        super().check(loaded)
+        text.check_tokenizer(self.spec.name, loaded)
+        config: Any = loaded.model.config
+        if loaded.anatomy.model_type not in {"bert", "roberta", "distilbert"} and config.pad_token_id is None:
+            raise TaskMismatch(
+                f"{loaded.id!r} classifies by its last token, which it cannot find among padding: its config.json "
+                "has no pad_token_id."
+            )
+
+    def logits(self, loaded: LoadedModel, examples: Sequence[Text]) -> Tensor:
+        found = [self._encoded.of(loaded, example) for example in examples]
+        longest = max(len(one["input_ids"]) for one in found)
+        pad = getattr(loaded.model.config, "pad_token_id", None) or 0
+        inputs = {
+            name: torch.tensor(
+                [one[name] + [pad if name == "input_ids" else 0] * (longest - len(one[name])) for one in found],
+                device=loaded.device,
+            )
+            for name in found[0]
+        }
+        logits: Tensor = loaded.model(**inputs).logits
+        return logits
+
+
+def _encode(loaded: LoadedModel, example: Text) -> dict[str, list[int]]:
+    assert loaded.tokenizer is not None
+    found = loaded.tokenizer(example.text, example.pair, return_attention_mask=True)
+    known = inspect.signature(loaded.model.forward).parameters  # DistilBERT, say, knows no token types
+    return {name: list(found[name]) for name in found if name in known}

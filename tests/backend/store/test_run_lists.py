@@ -1,0 +1,156 @@
+"""The list of runs in the database: search and status, deleting and bringing back, removing for good."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from backend.settings import Settings
+from backend.store.database import now
+from backend.store.files import Storage
+from backend.store.records import Records
+from backend.store.schema import migrate
+from backend.store.uploads import Uploads
+from backend.web.housekeeping import tidy
+from modelshapley.contracts import Layout, Run, RunRequest, Status
+from modelshapley.errors import Conflict, NotFound
+from modelshapley.models.catalog import Catalog
+from modelshapley.units import Deactivation, UnitKind
+
+SHAPES = {UnitKind.NEURON: [4, 40], UnitKind.HEAD: [4, 4], UnitKind.LAYER: [4]}
+FIRST = now() - timedelta(days=365)
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Records:
+    url = f"sqlite:///{tmp_path / 'records.sqlite'}"
+    migrate(url)
+    return Records(url)
+
+
+def add(records: Records, model: str = "demo:vit", task: str = "digits", *methods: str) -> Run:
+    request = RunRequest(model=model, task=task, methods=list(methods or ["mean-abs"]), units=list(SHAPES))
+    return records.add_run(request, SHAPES, Layout())
+
+
+def found(records: Records, search: str = "", **more: object) -> list[str]:
+    page = records.runs(50, 0, search, **more)
+    assert page.total == len(page.items)
+    return [run.id for run in reversed(page.items)]
+
+
+@pytest.mark.parametrize(
+    ("search", "expected"),
+    [
+        ("", {0, 1, 2, 3}),
+        ("gpt", {1, 2}),
+        ("GPT", {1, 2}),
+        ("gpt capitals", {2}),
+        ("capitals gpt", {2}),
+        ("fisher", {0, 2}),
+        ("points=4", {3}),
+        ("100%", {1}),
+        ("%", {1}),
+        ("a_b", {3}),
+        ("_", {3}),
+        ("/", set()),
+        ("\\", set()),
+        ("nothing", set()),
+    ],
+)
+def test_every_word_is_searched_for_as_it_is(records: Records, search: str, expected: set[int]) -> None:
+    ids = [
+        add(records, "demo:vit", "digits", "mean-abs", "fisher-diagonal").id,
+        add(records, "local:gpt-100%", "digits").id,
+        add(records, "local:gpt", "world-capitals", "fisher-diagonal").id,
+        add(records, "local:a_b", "digits", "path-shapley,points=4").id,
+    ]
+    assert {ids.index(run_id) for run_id in found(records, search)} == expected
+
+
+def test_status_and_search_go_together_and_totals_count_all_pages(records: Records) -> None:
+    runs = [add(records, f"local:m{number}") for number in range(7)]
+    for run in runs[:5]:
+        records.update_run(run.id, status=Status.FAILED)
+    page = records.runs(2, 4, "local", Status.FAILED)
+    assert (page.total, [run.id for run in page.items]) == (5, [runs[0].id])
+    assert found(records, "m6", status=Status.FAILED) == []
+    assert found(records, "m6", status=Status.QUEUED) == [runs[6].id]
+
+
+def ended(records: Records) -> Run:
+    run = add(records)
+    records.update_run(run.id, status=Status.DONE, intact={"accuracy": 1, "interval": [0, 1], "n": 3})
+    trial = records.ask_trial(run.id, Deactivation.of({UnitKind.HEAD: [(0, 1)]}))
+    records.update_trial(trial.id, status=Status.CANCELLED)
+    return records.run(run.id)
+
+
+def test_a_deleted_run_leaves_the_lists_and_comes_back_unchanged(records: Records) -> None:
+    run, other = ended(records), add(records)
+    deleted = records.delete_run(run.id)
+    assert deleted.deleted is not None
+    assert found(records) == [other.id]
+    assert found(records, status=Status.DONE) == []
+    assert found(records, deleted=True) == [run.id]
+    assert records.delete_run(run.id).deleted == deleted.deleted
+    assert records.bring_back(run.id, FIRST) == run
+    assert records.bring_back(run.id, FIRST) == run
+    assert found(records) == [run.id, other.id]
+
+
+def test_what_is_open_or_unknown_cannot_be_deleted(records: Records) -> None:
+    run = add(records)
+    for status in ("queued", "running"):
+        records.update_run(run.id, status=status)
+        with pytest.raises(Conflict, match=f"{run.id} is {status}; cancel it before"):
+            records.delete_run(run.id)
+    assert records.run(run.id).deleted is None
+    for act in (records.delete_run, lambda run_id: records.bring_back(run_id, FIRST)):
+        with pytest.raises(NotFound, match="'nope'"):
+            act("nope")
+
+
+def test_too_late_is_said(records: Records) -> None:
+    run = ended(records)
+    records.delete_run(run.id)
+    with pytest.raises(Conflict, match="too long ago"):
+        records.bring_back(run.id, now() + timedelta(seconds=1))
+    assert records.run(run.id).deleted is not None
+
+
+def test_tidying_removes_rows_and_files_of_what_is_overdue_and_of_nothing_else(
+    records: Records, tmp_path: Path
+) -> None:
+    storage = Storage(str(tmp_path))
+    runs = {name: ended(records) for name in ("kept", "deleted", "in use")}
+    off = Deactivation.of({UnitKind.HEAD: [(0, 2)]})
+    trials = {name: records.ask_trial(run.id, off) for name, run in runs.items()}
+    for run in runs.values():
+        storage.save_intact(run.id, b"answers")
+        records.update_run(run.id, of=[Status.DONE], checks=Status.QUEUED)
+    for name in ("deleted", "in use"):
+        records.delete_run(runs[name].id)
+    records.update_checks(runs["in use"].id, Status.RUNNING)
+    uploads = Uploads(Catalog(tmp_path), 1, 1)
+    settings = Settings(deleted_kept_hours=1)
+    services = SimpleNamespace(records=records, storage=storage, settings=settings, uploads=uploads)
+    tidy(services, now() + timedelta(minutes=59))
+    assert storage.load_intact(runs["deleted"].id) == b"answers"
+    for _ in range(2):
+        tidy(services, now() + timedelta(minutes=61))
+    for name, run in runs.items():
+        folder = tmp_path / "runs" / run.id
+        if name == "deleted":
+            assert not folder.exists()
+            with pytest.raises(NotFound):
+                records.run(run.id)
+            with pytest.raises(NotFound):
+                records.trial(trials[name].id)
+        else:
+            assert folder.exists()
+            assert records.trial(trials[name].id) == trials[name]
+            assert records.run(run.id).id == run.id

@@ -1,0 +1,89 @@
+"""What the System page says."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from frontend.pages.system import system_view
+from modelshapley.contracts import Failure, QueueInfo, Warm, WarmModel, WorkerInfo
+
+NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
+WORKER = WorkerInfo(
+    name="box-17",
+    state="busy",
+    queues=["runs"],
+    current="run:abc:2",
+    pid=17,
+    host="box",
+    last_heartbeat=NOW - timedelta(seconds=4),
+    warm=Warm(
+        models=[WarmModel(model="demo:vit", device="cpu", dtype="float32", bytes=3 * 2**20, in_use=True)],
+        model_budget=12 * 2**20,
+        probe_budget=0,
+        device="cpu",
+        dtype="float32",
+        memory=24 * 2**20,
+    ),
+)
+
+
+def text(component: Any) -> str:
+    """All the words of a component, in order."""
+    if component is None or isinstance(component, str | int | float):
+        return "" if component is None else str(component)
+    if isinstance(component, list | tuple):
+        return " ".join(filter(None, map(text, component)))
+    return text(getattr(component, "children", None))
+
+
+def test_a_worker_tells_what_it_has_in_hand_and_what_it_keeps() -> None:
+    told = text(system_view.workers([WORKER], {}, NOW))
+    for words in (
+        "box-17",
+        "busy",
+        "scores shard 2 of  run abc",
+        "heartbeat 4 s ago",
+        "cpu, float32",
+        "3.0 MiB of 12 MiB (25 %); the device has 24 MiB",
+        "vit (3.0 MiB, float32, in use)",
+        "keeps none",
+    ):
+        assert words in told
+
+
+@pytest.mark.parametrize(
+    ("current", "words"),
+    [
+        (None, "nothing in hand"),
+        ("run:abc", "scores  run abc"),
+        ("check:abc", "checks the maps of  run abc"),
+        ("trial:t1", "measures a trial on  run xyz"),
+        ("trial:t2", "measures a trial on  a run"),
+        ("task:q", "looks at a task"),
+    ],
+)
+def test_what_is_in_hand_in_words(current: str | None, words: str) -> None:
+    assert text(system_view.in_hand(current, {"t1": "xyz"})) == words
+
+
+def test_what_is_away_is_said() -> None:
+    assert "Redis ✗ does not answer" in text(system_view.health(None, True, None))
+    assert "Database ✗ does not answer" in text(system_view.health([], False, []))
+    assert "Workers ✗ none listening" in text(system_view.health([], True, []))
+    well = text(system_view.health([QueueInfo(name="runs", waiting=1234)], True, [WORKER]))
+    assert "Workers ✓ 1 listening, 1 busy" in well
+    assert "Runs waiting 1,234" in well
+    assert "modelshapley worker" in text(system_view.workers([], {}))
+
+
+def test_failures_name_what_and_why() -> None:
+    failure = Failure(
+        kind="check", id="a", run="a", model="demo:vit", task="digits", error="no room", at=NOW - timedelta(days=9)
+    )
+    told = text(system_view.failures([failure]))
+    assert "Check of vit on digits" in told
+    assert "no room" in told
+    assert text(system_view.failures([])) == "Nothing has failed."

@@ -1,0 +1,144 @@
+"""What is told of a trial: its prediction, where it stopped, what went wrong; and the scatter of many."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from frontend.figures import scatter
+from frontend.pages.map import groups, past_trials
+from frontend.pages.map.trial_view import notes, prediction, trial_view
+from modelshapley.contracts import GroupRequest, Measured, Off, Status, Trial
+from modelshapley.units import OFF, Deactivation, Treatment, UnitKind
+
+MINUS = "\u2212"
+INTACT = Measured(accuracy=0.98, interval=(0.96, 0.99), n=360)
+
+
+def trial(n: int = 360, change: float | None = -0.1, **given: Any) -> Trial:
+    result = {}
+    if n and change is not None:
+        result = {
+            "accuracy": 0.98 + change,
+            "interval": (0.95 + change, 1.0 + change),
+            "intact": 0.98,
+            "difference": change,
+            "difference_interval": (change - 0.02, change + 0.02),
+        }
+    fixed = {"id": "t", "run": "r", "status": Status.DONE, "off": Off(head=[(0, 1)]), "total": 360}
+    told = {"counts": {"head": 1}, "n": n, "created": datetime(2026, 11, 25, tzinfo=UTC)}
+    return Trial(**(fixed | told | result | given))
+
+
+def text(components: Any) -> str:
+    """All that can be read in a tree of components."""
+    if isinstance(components, list | tuple):
+        return " ".join(filter(None, map(text, components)))
+    if components is None or isinstance(components, str | int | float):
+        return "" if components is None else str(components)
+    return text(getattr(components, "children", None))
+
+
+WAITING = {"n": 0, "status": Status.QUEUED}
+
+
+@pytest.mark.parametrize(
+    ("method", "value", "told"),
+    [
+        (
+            "two-sided",
+            0.312,
+            "~ 0.312 nats: the sum of their scores (weighted mean change in loss per example when the unit goes)",
+        ),
+        (
+            "model-shapley",
+            0.312,
+            "~ +0.312 nats: the sum of their scores (estimated Shapley value of the loss)",
+        ),
+        (
+            "model-shapley",
+            -0.05,
+            f"~ {MINUS}0.0500 nats: the sum of their scores (estimated Shapley value of the loss)",
+        ),
+        ("random", 1.5, "~ 1.50: the sum of their scores (uniform draw from 0 to 1, no unit)"),
+    ],
+)
+def test_a_prediction_is_called_what_it_is(method: str, value: float, told: str) -> None:
+    assert prediction(trial(**WAITING, predicted={method: value}), method) == told
+
+
+def test_a_prediction_stays_in_few_words_and_says_whose_reading_it_is() -> None:
+    measured = trial(predicted={"two-sided": 0.312})
+    assert prediction(measured, "two-sided") == "~ 0.312 nats predicted by the map"
+    told = prediction(measured, "two-sided,harm=0.25")
+    assert told == "~ 0.312 nats predicted by the map as it was scored"
+    assert prediction(measured, "mean-abs") is None
+
+
+def test_a_prediction_of_scaled_units_says_what_is_taken() -> None:
+    scaled = trial(**WAITING, predicted={"two-sided": 0.1}, treatment=Treatment("scale", 0.5))
+    assert "the sum of their scores times 0.5 (" in str(prediction(scaled, "two-sided"))
+    more = trial(**WAITING, predicted={"two-sided": -0.1}, treatment=Treatment("scale", 1.5))
+    assert f"the sum of their scores times {MINUS}0.5 (" in str(prediction(more, "two-sided"))
+    unsaid = trial(**WAITING, treatment=Treatment("mean"))
+    assert str(prediction(unsaid, "two-sided")).startswith("No prediction:")
+
+
+def test_an_early_stop_tells_how_wide_and_after_how_many() -> None:
+    shown = text(trial_view(trial(n=128, half_width=0.05), INTACT, False, "two-sided"))
+    assert "stopped at ±2.5 pts after 128 of 360 test examples" in shown
+    assert "measured on all 360 test examples" in text(trial_view(trial(), INTACT, False, "two-sided"))
+
+
+def test_what_went_otherwise_is_told() -> None:
+    assert notes(trial()) == []
+    lost, slow = notes(trial(restarts=1, recomputed="its blocks are no chain."))
+    assert lost == "A worker was lost while measuring this; it was measured again."
+    assert slow == "Every layer was computed: its blocks are no chain."
+    assert "lost 3 times" in notes(trial(restarts=3))[0]
+
+
+def test_before_it_is_measured_the_prediction_is_what_stands_there() -> None:
+    shown = text(trial_view(trial(**WAITING, predicted={"two-sided": 0.3}), INTACT, False, "two-sided"))
+    assert "~ 0.300 nats" in shown
+    assert "waiting for a worker" in shown
+
+
+def test_the_scatter_has_trials_that_are_done_and_predicted() -> None:
+    several = [
+        trial(id="a", change=-0.1, predicted={"m": 0.1}),
+        trial(id="b", change=-0.2, predicted={"m": 0.3}),
+        trial(id="c", change=-0.3, predicted={"m": 0.4}),
+        trial(id="d", change=-0.3, predicted={"other": 0.4}),
+        trial(id="e", status=Status.RUNNING, predicted={"m": 0.4}),
+    ]
+    found = scatter.points(several, "m")
+    assert [p.trial for p in found] == ["a", "b", "c"]
+    assert found[0].change == pytest.approx(-10)
+    assert found[0].interval == pytest.approx((-12, -8))
+    assert scatter.sentence(found).startswith(f"Spearman's ρ {MINUS}1.00 over 3 trials")
+    assert "from three that differ" in scatter.sentence(found[:2])
+    assert "once two" in scatter.sentence([])
+    figure = scatter.figure(found, "a quantity, nats", "b")
+    assert [len(trace["x"]) for trace in figure["data"]] == [2, 1]
+
+
+def test_the_list_tells_units_treatment_figures_and_status() -> None:
+    rows = text(past_trials.table([trial(treatment=Treatment("offset", 2.0)), trial(id="u", **WAITING)], "t"))
+    assert "head 0.1 plus 2 standard deviations" in rows
+    assert f"{MINUS}12.0 to {MINUS}8.0" in rows
+    assert "all 360" in rows
+    assert "waiting" in rows
+    assert re.search("Nothing has been tried", text(past_trials.table([], None)))
+
+
+def test_a_group_needs_units_and_a_name() -> None:
+    heads = Deactivation.of({UnitKind.HEAD: [(0, 1)]})
+    assert "Choose units first" in str(groups.to_save("a", "m", Deactivation()))
+    assert groups.to_save(" ", "m", heads) == "Give the group a name."
+    assert "at most 80" in str(groups.to_save("a" * 81, "m", heads))
+    assert groups.to_save(" a ", "m", heads) == GroupRequest(name="a", model="m", off=Off(head=[(0, 1)]))
+    assert heads.treatment == OFF

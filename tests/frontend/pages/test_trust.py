@@ -1,0 +1,75 @@
+"""What the line above the map says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from frontend.pages.trust.summary import line
+from modelshapley.contracts import (
+    Agreement,
+    Curve,
+    CurvePoint,
+    Faithfulness,
+    HarmChoice,
+    KindFaithfulness,
+    RandomCurve,
+)
+from modelshapley.units import UnitKind
+
+
+def report(**values: Any) -> Faithfulness:
+    entry = KindFaithfulness(method="two-sided", unit=UnitKind.HEAD, halves=0.912, **values)
+    other = KindFaithfulness(method="two-sided", unit=UnitKind.NEURON)
+    chance = RandomCurve(
+        unit=UnitKind.HEAD, fractions=[0.4], accuracy=[0.5], lowest=[0.4], highest=[0.6], draws=2, area=0.7
+    )
+    progress = {"done": 2, "total": 4}
+    return Faithfulness(
+        run="r", effort="quick", status="running", progress=progress, maps=[entry, other], random=[chance]
+    )
+
+
+def text(found: Any) -> str:
+    *said, link = found
+    assert link.href.startswith("/runs/r/trust?method=two-sided")
+    return "".join(part if isinstance(part, str) else part.children for part in said)
+
+
+def test_everything_measured_is_told_with_its_n() -> None:
+    interval = (0.0, 1.0)
+    point = CurvePoint(
+        n=48,
+        accuracy=0.875,
+        interval=interval,
+        intact=0.9,
+        intact_interval=interval,
+        difference=-0.025,
+        difference_interval=(-0.1, 0.05),
+        fraction=0.4,
+        units=6,
+    )
+    told = text(
+        line(
+            report(
+                least=Curve(which="least", points=[point], area=0.9),
+                agreement=Agreement(rho=-0.5, reliability=0.8, units=12, examples=16, coalitions=4),
+                harm=HarmChoice(harms=[0, 0.75], areas=[0.5, 0.6], offered=0.75, n=48),
+            ),
+            "two-sided",
+            "two-sided,harm=0.25",
+            UnitKind.HEAD,
+        )
+    )
+    assert told == (
+        "Trust in these heads: ○ weak; agreement with sampled Shapley values −0.50 (12 units; the sample's own "
+        "reliability 0.80); between two halves of the probe set 0.91; least important 40 % off leave 87.5 % of 48 "
+        "right, random ones 50.0 %; on the probe set h = 0.75 keeps most; measured with the map as it was scored; "
+        "checking, 2 of 4 done. "
+    )
+
+
+def test_what_is_not_measured_is_left_out() -> None:
+    assert "halves" in text(line(report(), "two-sided", "two-sided", UnitKind.HEAD))
+    assert text(line(report(), "two-sided", "two-sided", UnitKind.NEURON)) == (
+        "Trust in these neurons: checking, 2 of 4 done. "
+    )

@@ -1,0 +1,131 @@
+"""The jobs of a run: score it, add up a shard of it. Queued by name with an id; records hold the rest.
+
+A job may be started twice (its worker was killed): it goes on from its checkpoint.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from modelshapley.contracts import Measured, Run, Status
+from modelshapley.evaluation.intervals import accuracy_interval, pack
+from modelshapley.methods import load_method
+from modelshapley.scoring.accumulator import ScoreAccumulator
+from modelshapley.scoring.job import Scoring
+from modelshapley.tasks.base import Split
+from modelshapley.tasks.kinds.data_task import in_words
+from workers.check_jobs import first_report
+from workers.context import WorkerContext, get_context
+from workers.failures import failures_recorded
+
+log = logging.getLogger(__name__)
+PROGRESS_EVERY_S = 0.2
+
+
+def score_run(run_id: str) -> None:
+    """Score a queued run: what no shard has added up yet, then maps into the storage."""
+    _on_run(run_id, _score)
+
+
+def score_shard(run_id: str, number: int) -> None:
+    """Add up one shard of a queued run; its sums stay in the storage until :func:`score_run` merges them."""
+    _on_run(run_id, lambda context, run: _add_up(context, run, _scoring(context, run), number))
+
+
+def _on_run(run_id: str, work: Callable[[WorkerContext, Run], object]) -> None:
+    """Work on an open run, a failure recorded; of one that is not open (any more) no sums are kept."""
+    context = get_context()
+    run = context.begin_run(run_id)
+    if run is None:
+        log.info("run %s is not to be done any more", run_id)
+        context.storage.drop_sums(run_id)
+        return
+
+    def fail(error: str) -> None:
+        context.update_run(run_id, "status", status=Status.FAILED, error=error)
+        context.storage.drop_sums(run_id)
+
+    with failures_recorded(fail), context.warm.in_use(run.model):
+        work(context, run)
+
+
+def _scoring(context: WorkerContext, run: Run) -> Scoring:
+    loaded, task = context.warm.model(run.model), context.tasks.fresh(run.task)
+    task.check(loaded)
+    methods = [load_method(method) for method in run.methods]
+    return Scoring(loaded, task, methods, run.units, run.limit, run.seed, run.per_class, context.turns.yield_to_trials)
+
+
+def _score(context: WorkerContext, run: Run) -> None:
+    scoring = _scoring(context, run)
+    sums = ScoreAccumulator(scoring.plan())
+    for number in range(1, run.shards + 1):
+        part = _add_up(context, run, scoring, number)
+        if part is None:
+            return
+        sums.merge(part)
+    _finish(context, run, scoring, sums)
+
+
+def _add_up(context: WorkerContext, run: Run, scoring: Scoring, number: int) -> ScoreAccumulator | None:
+    """The sums of one shard, from its checkpoint to its end; None, and none kept, where the run is not open now.
+
+    The last checkpoint holds them all: a shard that is finished is read and not run again.
+    """
+    part, total = scoring.shard(number, run.shards), len(scoring.examples)
+    sums = ScoreAccumulator.resume(context.storage.load_sums(run.id, number), scoring.plan())
+    already = sums.done
+    open_run = context.update_shard(run, number, done=already, size=len(part), rate=None, total=total)
+    began = checked = told = time.monotonic()
+    for done, size in scoring.steps(sums, part) if open_run else ():
+        now = time.monotonic()
+        if now - checked >= context.settings.checkpoint_seconds or done == size:
+            context.storage.save_sums(run.id, number, sums.to_bytes())
+            checked = now
+        if now - told >= PROGRESS_EVERY_S or done == size:
+            rate = (done - already) / (now - began)
+            open_run = context.update_shard(run, number, done=done, size=size, rate=rate, total=total)
+            told = now
+        if open_run is None:
+            break
+    if open_run is None:
+        context.storage.drop_sums(run.id)
+        return None
+    return sums
+
+
+def _finish(context: WorkerContext, run: Run, scoring: Scoring, sums: ScoreAccumulator) -> None:
+    """Maps from finished sums into the storage; then the run is done and its sums are dropped."""
+    classes = scoring.classes(sums)
+    for label in (None, *classes):
+        for importance_map in scoring.maps(sums, label).values():
+            context.storage.save_map(run.id, importance_map, label)
+    intact = context.warm.intact(scoring.loaded, scoring.task, run.seed)
+    context.storage.save_intact(run.id, pack(intact))
+    right, n = int(intact.sum()), len(intact)
+    measured = Measured(accuracy=right / n, interval=accuracy_interval(right, n), n=n)
+    report = first_report(run, scoring.half_maps(sums) if sums.done > 1 else {})
+    context.storage.save_report(report)
+    values = {
+        "intact": measured.model_dump(mode="json"),
+        "revision": scoring.loaded.revision,
+        "task_fingerprint": scoring.task.fingerprint(run.seed),
+        "notes": _notes(scoring),
+        "classes": classes or None,
+        "checks": report.status,
+    }
+    if context.update_run(run.id, "status", status=Status.DONE, **values) and report.status is Status.QUEUED:
+        context.queues.enqueue_check(run.id)
+    context.storage.drop_sums(run.id)
+
+
+def _notes(scoring: Scoring) -> list[str]:
+    """What was left out of the task's data, a sentence for each part and reason."""
+    loaded, task, seed = scoring.loaded, scoring.task, scoring.seed
+    found = {
+        "scored": task.left_out(loaded, Split.PROBE, seed, scoring.limit),
+        "test": task.left_out(loaded, Split.TEST, seed),
+    }
+    return [f"Left out of the {part} examples: {in_words([bad])}." for part, rows in found.items() for bad in rows]
