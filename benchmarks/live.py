@@ -36,6 +36,7 @@ import torch
 from benchmarks.common import DATA, report
 from benchmarks.live_service import measure_service
 from benchmarks.plain import plain_answers, plain_log_likelihoods, sequels_of
+from modelshapley import load_task
 from modelshapley.contracts.task_file import parse
 from modelshapley.evaluation.hidden_states import HiddenStateCache, logits_of, refusal
 from modelshapley.evaluation.trials import all_answers
@@ -44,7 +45,7 @@ from modelshapley.interventions.weights import zeroed_weights
 from modelshapley.models.catalog import DIGITS_VIT, SMOLLM2, Catalog
 from modelshapley.models.demo import prepare_smollm2
 from modelshapley.models.loading import LoadedModel, load
-from modelshapley.tasks import TaskCatalog, load_task
+from modelshapley.tasks import TaskCatalog
 from modelshapley.tasks.base import Split, Task
 from modelshapley.tasks.batching import groups
 from modelshapley.tasks.kinds.multiple_choice import MultipleChoice

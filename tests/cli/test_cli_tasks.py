@@ -10,8 +10,8 @@ import pytest
 from modelshapley.contracts.task_file import parse_text
 from modelshapley.maps.importance import ImportanceMap
 from modelshapley.tasks import TASKS, TaskCatalog
-from tests.cli.test_cli import run
 from tests.conftest import TEST_DATA
+from tests.support.command_line import run
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 DATES = f"""

@@ -11,6 +11,7 @@ import torch
 from scipy.stats import ttest_rel
 from torch.nn import functional
 
+from modelshapley import load_task
 from modelshapley.contracts.task_file import parse
 from modelshapley.errors import ModelShapleyError
 from modelshapley.evaluation.accuracy import evaluate
@@ -18,10 +19,10 @@ from modelshapley.evaluation.reproduce import BASELINE, INTACT, deactivation, ma
 from modelshapley.methods import load_method
 from modelshapley.models.loading import LoadedModel
 from modelshapley.scoring.job import Scoring, score
-from modelshapley.tasks import TaskCatalog, load_task
+from modelshapley.tasks import TaskCatalog
 from modelshapley.tasks.base import Split
 from modelshapley.units import Deactivation, UnitKind, extreme_units
-from tests.cli.test_cli import run
+from tests.support.command_line import run
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 DIGITS = load_task("digits")
