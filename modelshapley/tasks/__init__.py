@@ -1,4 +1,4 @@
-"""What is asked and what counts as right. `catalog` finds tasks by name; one kind of task a file."""
+"""Tasks: the examples a model is scored on and what counts as right. `catalog` finds tasks by name."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["TASKS", "TaskCatalog", "load_task"]
 
 
 @cache
-def _without_data() -> TaskCatalog:
+def _built_in_catalog() -> TaskCatalog:
     return TaskCatalog()
 
 
 def load_task(name: str) -> Task[Any]:
-    """A task that comes with the project, without any folder of data. Raises UnknownName."""
-    return _without_data().load(name)
+    """Return a built-in task, without any data folder. Raises UnknownName."""
+    return _built_in_catalog().load(name)
