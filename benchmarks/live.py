@@ -47,7 +47,7 @@ from modelshapley.models.demo import prepare_smollm2
 from modelshapley.models.loading import LoadedModel, load
 from modelshapley.tasks import TaskCatalog
 from modelshapley.tasks.base import Split, Task
-from modelshapley.tasks.batching import groups
+from modelshapley.tasks.batching import length_batches
 from modelshapley.tasks.kinds.multiple_choice import MultipleChoice
 from modelshapley.tasks.language.prefix_tree import log_likelihoods
 from modelshapley.units import Deactivation, UnitKind
@@ -186,7 +186,7 @@ def measure_choice(loaded: LoadedModel, datasets: Path) -> dict[str, Any]:
         with zeroed_weights(loaded.model, loaded.anatomy, units):
             wanted = plain_log_likelihoods(loaded, rows, task.pass_tokens, all_logits=False)
         with treated(loaded.model, loaded.anatomy, units):
-            for places in groups([task.size(loaded, e) for e in chosen], len(chosen), task.pass_tokens):
+            for places in length_batches([task.size(loaded, e) for e in chosen], len(chosen), task.pass_tokens):
                 mine = log_likelihoods(loaded, [rows[place] for place in places]).cpu()
                 largest = max(largest, float((mine - torch.cat([wanted[place] for place in places])).abs().max()))
         predicted = [int(one.argmax()) == answer for one, answer in zip(wanted, right, strict=True)]

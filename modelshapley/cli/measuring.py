@@ -127,5 +127,5 @@ def evaluate(
     typer.echo(f"loss {found.losses.mean():.3f} ± {mean_reach(found.losses):.3f} nats")
     if found.token_shares is not None:
         typer.echo(f"perplexity {found.perplexity:.3f}; tokens right {100 * found.token_shares.mean():.1f} %")
-    for bad in found_task.left_out(loaded, Split.TEST, seed, limit):
+    for bad in found_task.skipped_rows(loaded, Split.TEST, seed, limit):
         typer.echo(f"left out: {bad.count}, {bad.reason} ({'; '.join(bad.rows)})")
