@@ -53,7 +53,7 @@ class LoadedModel:
 def load(folder: ModelFolder, device: str | torch.device = "cpu", dtype: Dtype = "float32") -> LoadedModel:
     """Load the model in ``folder`` in ``dtype``, frozen.
 
-    device: a torch device, or 'spread': blocks over all CUDA devices, as many as there is batcher for on each.
+    device: a torch device, or 'spread': blocks over all CUDA devices, as many as fit on each.
     dtype: of weights and activations; losses and signals are float32 whatever it is.
 
     Raises ModelShapleyError for a device that is not there, UnknownName for another dtype, OutOfMemory where the
