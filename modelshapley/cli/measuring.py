@@ -112,7 +112,7 @@ def evaluate(
 ) -> None:
     """The accuracy of a model on a task's test part, as its field reports it."""
     from modelshapley.evaluation.accuracy import evaluate as measure
-    from modelshapley.evaluation.intervals import mean_interval, mean_reach
+    from modelshapley.evaluation.intervals import mean_half_width, mean_interval
     from modelshapley.tasks.base import Split
     from modelshapley.units import Deactivation
 
@@ -124,7 +124,7 @@ def evaluate(
         found = measure(loaded, found_task, Deactivation(), examples, None, lambda n: tell(n, 2 * len(examples)))
     low, high = mean_interval(found.outcomes)
     typer.echo(f"accuracy {100 * found.outcomes.mean():.1f} % [{100 * low:.1f}, {100 * high:.1f}], n {len(examples)}")
-    typer.echo(f"loss {found.losses.mean():.3f} ± {mean_reach(found.losses):.3f} nats")
+    typer.echo(f"loss {found.losses.mean():.3f} ± {mean_half_width(found.losses):.3f} nats")
     if found.token_shares is not None:
         typer.echo(f"perplexity {found.perplexity:.3f}; tokens right {100 * found.token_shares.mean():.1f} %")
     for bad in found_task.skipped_rows(loaded, Split.TEST, seed, limit):

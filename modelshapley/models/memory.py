@@ -79,6 +79,23 @@ class AdaptiveBatcher:
             torch.cuda.empty_cache()
             self._shrink(count, reason)
 
+    def chunks(
+        self,
+        work: Callable[[int, int], Result],
+        total: int,
+        done: int = 0,
+        limit: Callable[[int, int], int] = lambda start, left: left,
+    ) -> Iterator[tuple[int, int, Result]]:
+        """Run ``work(start, count)`` over `total` examples, and yield (start, count, its result) chunk by chunk.
+
+        done: number of examples to skip at the start. limit: largest size of the chunk at `start`, of which `left`
+        examples remain. Raises OutOfMemory, as :meth:`run` does.
+        """
+        while done < total:
+            count, result = self.run(partial(work, done), limit(done, total - done))
+            yield done, count, result
+            done += count
+
     def _shrink(self, count: int, reason: str) -> None:
         if count > 1:
             self.examples = count // 2

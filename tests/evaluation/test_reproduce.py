@@ -14,7 +14,7 @@ from torch.nn import functional
 from modelshapley.contracts.task_file import parse
 from modelshapley.errors import ModelShapleyError
 from modelshapley.evaluation.accuracy import evaluate
-from modelshapley.evaluation.reproduce import BASELINE, INTACT, deactivation, markdown, paired_p
+from modelshapley.evaluation.reproduce import BASELINE_METHOD, INTACT, markdown, paired_p, reproduce_deactivation
 from modelshapley.methods import load_method
 from modelshapley.models.loading import LoadedModel
 from modelshapley.scoring.job import Scoring, score
@@ -30,9 +30,9 @@ DIGITS = load_task("digits")
 def test_the_least_important_neurons_go_and_the_rest_is_measured_as_with_zeroed_weights(
     digits_vit: LoadedModel,
 ) -> None:
-    found = deactivation(digits_vit, DIGITS, ["random", "mean-abs"], limit=64)
+    found = reproduce_deactivation(digits_vit, DIGITS, ["random", "mean-abs"], limit=64)
     assert [line.method for line in found.lines] == [INTACT, "random", "mean-abs"]
-    assert (found.units_off, found.units, found.scored, found.tested) == (48, 160, 64, 64)
+    assert (found.units_off, found.units, found.scored_examples, found.tested_examples) == (48, 160, 64, 64)
     (scores,) = score(Scoring(digits_vit, DIGITS, [load_method("mean-abs")], [UnitKind.NEURON], 64)).values()
     off = extreme_units(scores.scores[UnitKind.NEURON], UnitKind.NEURON, "least", 0.30)
     model = copy.deepcopy(digits_vit.model)
@@ -50,7 +50,7 @@ def test_the_least_important_neurons_go_and_the_rest_is_measured_as_with_zeroed_
 
 
 def test_the_table_says_what_was_found(digits_vit: LoadedModel) -> None:
-    found = deactivation(digits_vit, DIGITS, ["random", "mean-abs"], limit=32, fraction=0.5)
+    found = reproduce_deactivation(digits_vit, DIGITS, ["random", "mean-abs"], limit=32, fraction=0.5)
     table = markdown(found, "modelshapley reproduce deactivation ...")
     rows = {line.split("|")[1].strip(" `"): line for line in table.splitlines() if line.startswith("| ")}
     assert set(rows) == {"method", INTACT, "random", "mean-abs"}
@@ -58,7 +58,7 @@ def test_the_table_says_what_was_found(digits_vit: LoadedModel) -> None:
         assert f"| {100 * line.evaluation.outcomes.mean():.1f} [" in rows[line.method]
         assert f"| {line.evaluation.losses.mean():.3f} ±" in rows[line.method]
     assert "80 of 160 neurons (50 %)" in table
-    assert f"p against {BASELINE}" in rows["method"]
+    assert f"p against {BASELINE_METHOD}" in rows["method"]
 
 
 def test_paired_p_is_that_of_the_exact_test_and_of_student() -> None:
@@ -83,11 +83,11 @@ def test_written_answers_and_teacher_forced_tokens_on_a_language_model(smollm2: 
     assert (len(found.losses), len(found.outcomes), seen[-1]) == (3, 2, 5)
     assert found.token_shares is not None
     for place, example in enumerate(examples):
-        sequel = task.sequel(smollm2, example)  # type: ignore[attr-defined]
-        ids = torch.tensor([sequel.tokens])
+        continuation = task.continuation(smollm2, example)  # type: ignore[attr-defined]
+        ids = torch.tensor([continuation.tokens])
         with torch.no_grad():
-            logits = smollm2.model(ids).logits[0, sequel.start - 1 : -1].log_softmax(-1)
-        wanted = ids[0, sequel.start :]
+            logits = smollm2.model(ids).logits[0, continuation.start - 1 : -1].log_softmax(-1)
+        wanted = ids[0, continuation.start :]
         assert found.losses[place] == pytest.approx(-logits[range(len(wanted)), wanted].mean().item(), abs=1e-3)
         assert found.token_shares[place] == pytest.approx((logits.argmax(-1) == wanted).float().mean().item())
         assert found.tokens[place] == len(wanted)
@@ -121,4 +121,4 @@ def test_a_part_with_nothing_in_it_is_said_not_measured(tmp_path: Path, digits_v
         "here",
     )
     with pytest.raises(ModelShapleyError, match="'all' of task 'empty' is empty"):
-        deactivation(digits_vit, TaskCatalog([tmp_path]).open(spec), ["random"])
+        reproduce_deactivation(digits_vit, TaskCatalog([tmp_path]).open(spec), ["random"])

@@ -185,8 +185,8 @@ class DataTask(Task[E], Generic[E, Spec]):
         """Return the usable examples, if the task can go on with them. Raises BadData."""
         if bad and self.spec.on_bad == "stop":
             raise BadData(
-                f"Task {self.spec.name!r}, {split.value} part: {format_bad_rows(group_by_reason(bad))}. Correct them, or "
-                "set `on_bad: skip` in the task, which skips such rows and counts them."
+                f"Task {self.spec.name!r}, {split.value} part: {format_bad_rows(group_by_reason(bad))}. Correct them, "
+                "or set `on_bad: skip` in the task, which skips such rows and counts them."
             )
         if not good:
             detail = f": {format_bad_rows(group_by_reason(bad))}" if bad else ""
