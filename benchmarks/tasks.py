@@ -1,6 +1,6 @@
 """How fast are tasks of text? Teacher-forced losses and written answers, against plain loops, in one run.
 
-    python -m benchmarks.tasks --json [--datasets ../shared/data]
+    python -m benchmarks.tasks --json [--datasets FOLDER]
 
 SmolLM2 on GSM8K. `tokens_per_s`: 64 test questions with their reference answers, by the task's own losses (batches
 of like length, tokenised once); `bare_tokens_per_s`: a loop of forward passes over the same tokens, one question
@@ -105,7 +105,7 @@ def writing(loaded: LoadedModel, task: Generation, examples: Sequence[Question])
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="the only form there is")
-    parser.add_argument("--datasets", type=Path, default=Path("../shared/data"), help="folder that holds gsm8k")
+    parser.add_argument("--datasets", type=Path, default=Path("tests/data"), help="folder that holds gsm8k")
     parser.add_argument("--questions", type=int, default=64)
     parser.add_argument("--written", type=int, default=16)
     parser.add_argument("--new-tokens", type=int, default=128)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from shapiq import ExactComputer
 
+from modelshapley import load_task
 from modelshapley.errors import BadParameter
 from modelshapley.evaluation.game import Game
 from modelshapley.evaluation.sampling import Estimate, antithetic_pair, spread_order
@@ -20,7 +21,6 @@ from modelshapley.methods.coalitions.permutation_shapley import _order
 from modelshapley.models.loading import LoadedModel
 from modelshapley.scoring.job import Scoring, score
 from modelshapley.signals.observe import PARTS, Signals, signals_of
-from modelshapley.tasks import load_task
 from modelshapley.tasks.base import Split
 from modelshapley.tasks.language.prefix_tree import Continuation, log_likelihoods
 from modelshapley.units import UnitKind
