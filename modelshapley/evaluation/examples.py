@@ -19,7 +19,7 @@ from modelshapley.interventions.gates import hook, treated
 from modelshapley.models.loading import LoadedModel
 from modelshapley.models.memory import AdaptiveBatcher
 from modelshapley.signals.observe import signals_of
-from modelshapley.signals.readers import Channels, wide
+from modelshapley.signals.readers import Channels, at_least_float32
 from modelshapley.signals.taps import tap
 from modelshapley.tasks.base import Split, Task
 from modelshapley.units import Deactivation, Unit, UnitKind
@@ -164,7 +164,7 @@ def position_effects(loaded: LoadedModel, task: Task[Any], example: Any, kind: U
             continue
 
         def sink(z: Tensor, dz: Tensor, experts: Tensor | None, site: Any = site) -> None:
-            products = wide(z) * wide(dz)
+            products = at_least_float32(z) * at_least_float32(dz)
             if z.dim() > 2 and len(z) > 1:
                 windows.append(len(z))
             if experts is not None:

@@ -86,7 +86,7 @@ class Bench:
     def random_curve(self, kind: UnitKind) -> Generator[None, None, RandomCurve]:
         """Measure the same in random order, at the fractions for the least important units."""
         fractions, shape = self.plan.least, self.loaded.anatomy.shapes.of(kind)
-        is_unit = self.loaded.anatomy.shapes.there(kind)
+        is_unit = self.loaded.anatomy.shapes.is_unit(kind)
         accuracies = np.zeros((self.plan.draws, len(fractions)))
         for draw in range(self.plan.draws):
             rng = np.random.default_rng([self.seed, list(UnitKind).index(kind), draw])
@@ -111,7 +111,7 @@ class Bench:
         sides: help and harm, of `kind`'s shape. default: the method's own weight, which wins among equals.
         """
         intact = yield from self._answers(Deactivation(), Split.PROBE)
-        is_unit = self.loaded.anatomy.shapes.there(kind)
+        is_unit = self.loaded.anatomy.shapes.is_unit(kind)
         areas = []
         for harm in HARMS:
             scores = np.where(is_unit, weigh(sides, harm)[0], np.nan)
@@ -142,7 +142,7 @@ class Bench:
         """Sample the Shapley values of a random subset of a kind's units, by marginal utilities in random
         coalitions.
         """
-        places = np.flatnonzero(self.loaded.anatomy.shapes.there(kind))
+        places = np.flatnonzero(self.loaded.anatomy.shapes.is_unit(kind))
         rng = np.random.default_rng([self.seed, list(UnitKind).index(kind)])
         units = np.sort(rng.choice(places, min(self.plan.units, len(places)), replace=False))
         rows = []

@@ -40,7 +40,7 @@ class Game:
 
     def units(self) -> npt.NDArray[np.int64]:
         """Return the position of each player in the flattened score array."""
-        return np.flatnonzero(self.loaded.anatomy.shapes.there(self.kind))
+        return np.flatnonzero(self.loaded.anatomy.shapes.is_unit(self.kind))
 
     def value(self, on: npt.NDArray[np.bool_]) -> float:
         """Return the utility of one coalition; `on` is (players,), True for its members."""

@@ -16,7 +16,7 @@ from modelshapley.evaluation.accuracy import Evaluation, evaluate
 from modelshapley.evaluation.intervals import Outcomes, mean_half_width, mean_interval
 from modelshapley.methods import load_method
 from modelshapley.models.loading import LoadedModel
-from modelshapley.scoring.job import Scoring, add_up
+from modelshapley.scoring.job import Scoring, accumulate
 from modelshapley.tasks.base import Split, Task
 from modelshapley.units import Deactivation, UnitKind, extreme_units
 
@@ -79,7 +79,7 @@ def reproduce_deactivation(
     fraction = PAPER_FRACTIONS[task.info.modality] if fraction is None else fraction
     kind = UnitKind.NEURON
     scoring = Scoring(loaded, task, [load_method(m) for m in methods], [kind], limit, seed)
-    maps = scoring.maps(add_up(scoring, lambda done, total: on_step("scoring", done, total)))
+    maps = scoring.maps(accumulate(scoring, lambda done, total: on_step("scoring", done, total)))
     examples = task.select(loaded, Split.TEST, seed, limit)
     total = len(examples) + (len(examples) if answers is None else min(answers, len(examples)))
     states = {INTACT: Deactivation()} | {

@@ -28,7 +28,7 @@ OFF = Deactivation.of({UnitKind.HEAD: [(0, 0), (1, 2), (2, 1), (3, 3)]})
 
 def units_of(loaded: LoadedModel) -> list[tuple[UnitKind, tuple[int, ...]]]:
     shapes = loaded.anatomy.shapes
-    return [(kind, tuple(np.argwhere(shapes.there(kind))[-1].tolist())) for kind in shapes.kinds]
+    return [(kind, tuple(np.argwhere(shapes.is_unit(kind))[-1].tolist())) for kind in shapes.kinds]
 
 
 @pytest.mark.parametrize("name", ["vit", "gpt2", "llama", "bert", "t5", "mixtral", "qwen3_moe", "dinov2"])
