@@ -9,7 +9,7 @@ from typing import Any
 from frontend.figures.figure_defaults import BASE
 from modelshapley import formatting
 from modelshapley.contracts import Curve, Interval, RandomCurve
-from modelshapley.evaluation.verdict import reach
+from modelshapley.evaluation.verdict import random_ranges
 from modelshapley.units import UnitKind
 
 MAP, CHANCE = "#3b82d6", "#8b95a5"
@@ -48,7 +48,7 @@ def map_line(curve: Curve, unit: UnitKind) -> Line:
 def chance_line(chance: RandomCurve, curve: Curve) -> Line:
     """Random orders at the shares they were measured at, as far as the curve goes; from the intact model."""
     last, first = curve.points[-1].fraction, curve.points[0]
-    reaches = [r for r in reach(chance, curve) if r.fraction <= last]
+    reaches = [r for r in random_ranges(chance, curve) if r.fraction <= last]
     told = [
         f"{formatting.percent(r.mean)} right, mean of {chance.draws} random {'orders' if chance.draws > 1 else 'order'}"
         f"<br>from {formatting.percent_interval((r.low, r.high))}"

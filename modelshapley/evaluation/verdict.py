@@ -1,6 +1,6 @@
-"""What a faithfulness report says in one sentence: may this map be believed? Pure.
+"""The verdict on a map in one sentence: can it be trusted? Pure.
 
-Three tests, each passed, failed or left open; what cannot be told is open, so that doubt never reads as trust.
+Three tests each pass, fail or stay open; what cannot be decided is open, so that doubt never reads as trust.
 The thresholds and their reasons: docs/methods.md, "How a verdict is made".
 """
 
@@ -27,17 +27,17 @@ from modelshapley.evaluation.intervals import accuracy_interval
 from modelshapley.maps.compare import correlation_interval
 from modelshapley.units import UnitKind
 
-LEAST_FROM = 0.40  # the share of least important units that the sentence looks at first
-MOST_FROM = 0.05
-FAR_ENOUGH = 0.7  # of the agreement that the sample's own noise allows
-TOO_FAR = 0.5  # agreement that cannot even reach this is none
-RELIABLE = 0.5  # below this the sampled Shapley values are noise themselves
+LEAST_FRACTION = 0.40  # share of least important units that the sentence quotes, if it was measured
+MOST_FRACTION = 0.05
+MIN_AGREEMENT = 0.7  # share of the agreement that the sample's own noise allows
+MAX_DISAGREEMENT = 0.5  # an interval that stays below this means no agreement
+MIN_RELIABILITY = 0.5  # below this the sampled Shapley values are mostly noise
 
 Outcome = Literal["passed", "open", "failed"]
 
 
 class Mark(StrEnum):
-    """How far a map may be believed."""
+    """How far a map can be trusted."""
 
     HOLDS = "holds"
     MIXED = "mixed"
@@ -46,13 +46,13 @@ class Mark(StrEnum):
 
     @property
     def shape(self) -> str:
-        """Tells the marks apart without colour."""
+        """A shape for each mark, so that marks differ without colour."""
         return {"holds": "●", "mixed": "◐", "weak": "○", "not checked": "?"}[self.value]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A test: what it asks, how it came out, the same in short, and in full with n and intervals."""
+    """A test with its outcome, described in short, and in full with n and intervals."""
 
     name: str
     outcome: Outcome
@@ -62,7 +62,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A mark and one sentence, with the findings that they rest on."""
+    """A mark and one sentence, with the findings behind them."""
 
     mark: Mark
     sentence: str
@@ -70,9 +70,11 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Reach:
-    """Where a random order may end up with a share of the units off: mean of the draws, and from the lowest to the
-    highest of them, each with its 95 % interval on n examples. 0 to 1."""
+class RandomRange:
+    """Accuracy of random orders with a share of the units off, 0 to 1.
+
+    mean: of the draws. low, high: ends of the 95 % intervals, on n examples, of the lowest and the highest draw.
+    """
 
     fraction: float
     mean: float
@@ -81,45 +83,46 @@ class Reach:
 
 
 def verdict(report: Faithfulness, method: str, unit: UnitKind) -> Verdict:
-    """Of one kind of unit of the map of `method` as it was scored."""
+    """Judge one kind of unit of the map of `method`, as it was scored."""
     entry = entry_of(report, method, unit)
     plural = formatting.PLURALS[unit]
-    found = [] if entry is None else findings(entry, chance_of(report, unit))
-    if entry is None or not found:
+    results = [] if entry is None else findings(entry, chance_of(report, unit))
+    if entry is None or not results:
         return Verdict(Mark.UNCHECKED, _unchecked(report, entry, plural))
-    mark = _mark(found)
-    sentence = f"{_lead(mark, found, plural)}: {_told_together(found, mark)}."
+    mark = _mark(results)
+    sentence = f"{_opening(mark, results, plural)}: {_join_findings(results, mark)}."
     if not report.status.ended:
         sentence = f"So far, as the check goes on: {sentence[0].lower()}{sentence[1:]}"
-    return Verdict(mark, sentence, tuple(found))
+    return Verdict(mark, sentence, tuple(results))
 
 
 def entry_of(report: Faithfulness, method: str, unit: UnitKind) -> KindFaithfulness | None:
+    """Return the measurements of one map and kind of unit; None until there are any."""
     return next((e for e in report.maps if (e.method, e.unit) == (method, unit)), None)
 
 
 def chance_of(report: Faithfulness, unit: UnitKind) -> RandomCurve | None:
-    """Random orders of a kind of unit; None until they are measured."""
+    """Return the curve of random orders for a kind of unit; None until it is measured."""
     return next((curve for curve in report.random if curve.unit is unit), None)
 
 
 def findings(entry: KindFaithfulness, chance: RandomCurve | None) -> list[Finding]:
-    """The tests that have been made."""
-    reaches = [] if chance is None or entry.least is None else reach(chance, entry.least)
+    """Return the tests that can be made so far."""
+    reaches = [] if chance is None or entry.least is None else random_ranges(chance, entry.least)
     tests = [
-        _order("what can go", entry.least, reaches, LEAST_FROM),
-        _order("what matters", entry.most, reaches, MOST_FROM),
-        _shapley(entry.agreement),
+        _test_order("what can go", entry.least, reaches, LEAST_FRACTION),
+        _test_order("what matters", entry.most, reaches, MOST_FRACTION),
+        _test_shapley(entry.agreement),
     ]
     return [test for test in tests if test is not None]
 
 
-def reach(chance: RandomCurve, curve: Curve) -> list[Reach]:
-    """Random orders with the uncertainty that they have on as many examples as the curve."""
+def random_ranges(chance: RandomCurve, curve: Curve) -> list[RandomRange]:
+    """Return random orders with their uncertainty on as many examples as the curve."""
     n = curve.points[0].n if curve.points else 0
     ranges = zip(chance.fractions, chance.accuracy, chance.lowest, chance.highest, strict=True)
     return [
-        Reach(
+        RandomRange(
             fraction,
             mean,
             accuracy_interval(round(lowest * n), n)[0],
@@ -130,10 +133,11 @@ def reach(chance: RandomCurve, curve: Curve) -> list[Reach]:
     ]
 
 
-def _order(name: str, curve: Curve | None, reaches: Sequence[Reach], first: float) -> Finding | None:
-    """A curve against random orders, at every share where these cost accuracy beyond doubt.
+def _test_order(name: str, curve: Curve | None, reaches: Sequence[RandomRange], first: float) -> Finding | None:
+    """Test a curve against random orders, at every share where these clearly cost accuracy.
 
-    Passed: clearly better at more than half of these shares. Failed: not even better than the mean there.
+    It passes if it is clearly better at more than half of these shares, and fails if it is no better than the mean at
+    more than half.
     """
     if curve is None:
         return None
@@ -141,7 +145,7 @@ def _order(name: str, curve: Curve | None, reaches: Sequence[Reach], first: floa
     by_fraction = {r.fraction: r for r in reaches}
     costly = [p for p in points if p.fraction in by_fraction and by_fraction[p.fraction].high < p.intact]
     if not costly:
-        return _alone(name, curve.which, points, by_fraction, first)
+        return _without_random_cost(name, curve.which, points, by_fraction, first)
     pairs = [(p, by_fraction[p.fraction]) for p in costly]
     clear = sum(_clearly_better(curve.which, p, r) for p, r in pairs)
     no_better = sum(_no_better(curve.which, p, r) for p, r in pairs)
@@ -150,31 +154,31 @@ def _order(name: str, curve: Curve | None, reaches: Sequence[Reach], first: floa
         outcome = "passed"
     elif 2 * no_better > len(pairs):
         outcome = "failed"
-    told = next((p for p in costly if p.fraction >= first), costly[-1])
-    chance = by_fraction[told.fraction]
+    quoted = next((p for p in costly if p.fraction >= first), costly[-1])
+    chance = by_fraction[quoted.fraction]
     better = f"at {no_better if outcome == 'failed' else clear} of {len(pairs)} shares"
     return Finding(
         name,
         outcome,
-        f"{_short(curve.which, told)}{_beside(curve.which, told, chance, outcome, better)}",
-        f"{_full(curve.which, told)}, {_random(chance)}; clearly better at {clear} of the {len(pairs)} shares at "
+        f"{_short(curve.which, quoted)}{_comparison(curve.which, quoted, chance, outcome, better)}",
+        f"{_full(curve.which, quoted)}, {_random(chance)}; clearly better at {clear} of the {len(pairs)} shares at "
         "which random orders cost accuracy",
     )
 
 
-def _clearly_better(which: Which, point: CurvePoint, chance: Reach) -> bool:
-    """Its interval does not touch the random orders'."""
+def _clearly_better(which: Which, point: CurvePoint, chance: RandomRange) -> bool:
+    """Return whether the point's interval does not touch that of the random orders."""
     return point.interval[0] > chance.high if which == "least" else point.interval[1] < chance.low
 
 
-def _no_better(which: Which, point: CurvePoint, chance: Reach) -> bool:
+def _no_better(which: Which, point: CurvePoint, chance: RandomRange) -> bool:
     return point.accuracy <= chance.mean if which == "least" else point.accuracy >= chance.mean
 
 
-def _beside(which: Which, point: CurvePoint, chance: Reach, outcome: Outcome, better: str) -> str:
-    """How a point stands to random orders; what is said must be true of it, too, where the shares disagree.
+def _comparison(which: Which, point: CurvePoint, chance: RandomRange, outcome: Outcome, better: str) -> str:
+    """Compare a point with random orders, in words that hold for this point even where the shares disagree.
 
-    better: at how many shares the map is clearly better, or, where that is the outcome, no better.
+    better: number of shares at which the map is clearly better or, if the test failed, no better.
     """
     at_random = formatting.percent(chance.mean)
     more = "more" if which == "least" else "less"
@@ -189,10 +193,12 @@ def _beside(which: Which, point: CurvePoint, chance: Reach, outcome: Outcome, be
     return f", not clearly {more} than with random ones off ({at_random})"
 
 
-def _alone(
-    name: str, which: Which, points: Sequence[CurvePoint], by_fraction: Mapping[float, Reach], first: float
+def _without_random_cost(
+    name: str, which: Which, points: Sequence[CurvePoint], by_fraction: Mapping[float, RandomRange], first: float
 ) -> Finding | None:
-    """Where random orders cost nothing, or were not measured. Of the most important units their own loss tells."""
+    """Judge a curve where random orders cost nothing or were not measured; the most important units by their own
+    loss.
+    """
     point = next((p for p in points if p.fraction >= first), points[-1] if points else None)
     if point is None:
         few = f"there are too few units to switch {100 * first:g} % off"
@@ -223,29 +229,29 @@ def _full(which: Which, point: CurvePoint) -> str:
     return f"{_short(which, point)} ({formatting.percent_interval(point.interval)})"
 
 
-def _random(chance: Reach) -> str:
+def _random(chance: RandomRange) -> str:
     interval = formatting.percent_interval((chance.low, chance.high))
     return f"with random ones off {formatting.percent(chance.mean)} ({interval})"
 
 
-def _shapley(agreement: Agreement | None) -> Finding | None:
-    """How scores rank the units whose Shapley values were sampled; None where that tells nothing."""
+def _test_shapley(agreement: Agreement | None) -> Finding | None:
+    """Test how scores rank the units whose Shapley values were sampled; None where no correlation is defined."""
     if agreement is None or agreement.rho is None:
         return None
     name, rho = "Shapley values", agreement.rho
     interval = correlation_interval(rho, agreement.units)
-    sure = agreement.reliability
-    told = "unknown" if sure is None else f"{sure:.2f}"
-    short = f"sampled Shapley values (ρ {formatting.signed(rho)}, reliability {told})"
+    reliability = agreement.reliability
+    reliability_text = "unknown" if reliability is None else f"{reliability:.2f}"
+    short = f"sampled Shapley values (ρ {formatting.signed(rho)}, reliability {reliability_text})"
     full = (
         f"sampled Shapley values of {agreement.units} units: ρ {formatting.signed(rho)} "
-        f"({interval_of_rho(interval)}), the sample's own reliability {told}"
+        f"({interval_of_rho(interval)}), the sample's own reliability {reliability_text}"
     )
-    if sure is None or sure < RELIABLE:
+    if reliability is None or reliability < MIN_RELIABILITY:
         return Finding(name, "open", f"{short} are too noisy to tell", f"{full}, which is too noisy to tell")
-    if rho <= 0 or interval[1] < TOO_FAR:
+    if rho <= 0 or interval[1] < MAX_DISAGREEMENT:
         return Finding(name, "failed", f"scores do not agree with {short}", f"no agreement with {full}")
-    if rho >= FAR_ENOUGH * sqrt(sure) and interval[0] > 0:
+    if rho >= MIN_AGREEMENT * sqrt(reliability) and interval[0] > 0:
         return Finding(name, "passed", f"scores agree with {short}", f"agreement with {full}")
     return Finding(
         name, "open", f"agreement with {short} is not sure", f"agreement that is too loose to be sure with {full}"
@@ -253,22 +259,23 @@ def _shapley(agreement: Agreement | None) -> Finding | None:
 
 
 def interval_of_rho(interval: Interval) -> str:
+    """Format an interval of a correlation."""
     return f"{formatting.signed(interval[0])} to {formatting.signed(interval[1])}"
 
 
-def _told_together(found: Sequence[Finding], mark: Mark) -> str:
-    """What the mark rests on, then what speaks against it."""
-    good = "; ".join(f.short for f in found if f.outcome == "passed")
-    rest = "; ".join(f.short for f in found if f.outcome != "passed")
-    if not (good and rest):
-        return good or rest
-    return f"{rest}; though {good}" if mark is Mark.WEAK else f"{good}; but {rest}"
+def _join_findings(findings: Sequence[Finding], mark: Mark) -> str:
+    """Join the findings: those behind the mark first, then those against it."""
+    passed = "; ".join(f.short for f in findings if f.outcome == "passed")
+    others = "; ".join(f.short for f in findings if f.outcome != "passed")
+    if not (passed and others):
+        return passed or others
+    return f"{others}; though {passed}" if mark is Mark.WEAK else f"{passed}; but {others}"
 
 
-def _mark(found: Sequence[Finding]) -> Mark:
-    """Doubt wins: `holds` wants the first test and one more, and nothing against it."""
-    outcomes = [finding.outcome for finding in found]
-    first = found[0].outcome if found[0].name == "what can go" else "open"
+def _mark(findings: Sequence[Finding]) -> Mark:
+    """Choose the mark; doubt wins: `holds` needs the first test, one more, and nothing against it."""
+    outcomes = [finding.outcome for finding in findings]
+    first = findings[0].outcome if findings[0].name == "what can go" else "open"
     if first == "failed" or ("failed" in outcomes and "passed" not in outcomes):
         return Mark.WEAK
     if first == "passed" and outcomes.count("passed") > 1 and "failed" not in outcomes:
@@ -276,12 +283,12 @@ def _mark(found: Sequence[Finding]) -> Mark:
     return Mark.MIXED
 
 
-def _lead(mark: Mark, found: Sequence[Finding], plural: str) -> str:
+def _opening(mark: Mark, findings: Sequence[Finding], plural: str) -> str:
     if mark is Mark.HOLDS:
         return f"Believe the order of these {plural}"
     if mark is Mark.WEAK:
         return f"Do not build on the order of these {plural}"
-    if any(finding.outcome == "passed" for finding in found):
+    if any(finding.outcome == "passed" for finding in findings):
         return f"Believe the order of these {plural} with care"
     return f"Nothing sure speaks for the order of these {plural}"
 

@@ -8,7 +8,7 @@ import pytest
 
 from modelshapley.contracts import RandomCurve, Status
 from modelshapley.evaluation.intervals import accuracy_interval
-from modelshapley.evaluation.verdict import Mark, Verdict, reach, verdict
+from modelshapley.evaluation.verdict import Mark, Verdict, random_ranges, verdict
 from modelshapley.units import UnitKind
 from tests.support.reports import agreement, chance, curve, made, real
 
@@ -151,7 +151,7 @@ def test_a_verdict_in_the_making_says_so() -> None:
 
 
 def test_the_reach_of_random_orders_holds_their_own_uncertainty() -> None:
-    (found,) = reach(chance({0.4: (0.5, 0.5)}, draws=1), curve("least", {0.4: 0.9}, n=48))
+    (found,) = random_ranges(chance({0.4: (0.5, 0.5)}, draws=1), curve("least", {0.4: 0.9}, n=48))
     assert (found.low, found.high) == accuracy_interval(24, 48)
 
 

@@ -81,7 +81,7 @@ def _warnings(sentences: Sequence[str]) -> Any:
 def _figures(a: Side, b: Side, unit: UnitKind, tops: Tops, top: int) -> Any:
     rho, overlap = rank_correlation(a.map.scores[unit], b.map.scores[unit]), tops.overlap
     plural = formatting.PLURALS[unit]
-    n = int(tops.there.sum())
+    n = int(tops.is_unit.sum())
     if rho is None:
         order: list[Any] = [html.Div("ρ unknown", className="card-figure"), "One of the maps is constant."]
     else:
@@ -179,7 +179,7 @@ def _only(here: Named, there: Named, unit: UnitKind, flat: Places, top: int) -> 
         none = html.P(f"No {unit.value}: the top {top} % are the same.", className="quiet")
         return dmc.Paper([title, none], withBorder=True, p="md", radius="md")
     rows = []
-    for place, index in zip(flat[:LISTED].tolist(), pair_figures.places_of(flat[:LISTED], shape), strict=True):
+    for place, index in zip(flat[:LISTED].tolist(), pair_figures.position_effects(flat[:LISTED], shape), strict=True):
         numbers = [(_score(s, unit, index), f"{rank_at(s.map.scores[unit], place):,}") for s in (side, other)]
         rows.append([unit_name(unit, index), *(number for both in numbers for number in both)])
     titles = ("Unit", f"{name}: score ± s.e.", "rank", f"{other_name}: score ± s.e.", "rank")
@@ -215,7 +215,7 @@ def _links(here: Named, there: Named, unit: UnitKind, flat: Places) -> Any:
     if len(flat) > MOST_IN_A_LINK:
         few = f"{len(flat):,} units are too many for a link; choose a smaller share of the most important."
         return html.Div(few, className="quiet")
-    places = pair_figures.places_of(flat, here[1].map.scores[unit].shape)
+    places = pair_figures.position_effects(flat, here[1].map.scores[unit].shape)
     off = Deactivation.of({unit: places})
     label = "it" if len(places) == 1 else f"these {len(places):,}"
     links = [

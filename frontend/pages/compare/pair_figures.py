@@ -120,13 +120,13 @@ def _layout() -> dict[str, Any]:
     }
 
 
-def places_of(flat: Places, shape: Sequence[int]) -> list[tuple[int, ...]]:
+def position_effects(flat: Places, shape: Sequence[int]) -> list[tuple[int, ...]]:
     """Indices of units, from their places in the flattened array."""
     return [tuple(index) for index in np.stack(np.unravel_index(flat, shape), axis=1).tolist()]
 
 
 def names(flat: Places, shape: Sequence[int], unit: UnitKind) -> list[str]:
-    return [unit_name(unit, index) for index in places_of(flat, shape)]
+    return [unit_name(unit, index) for index in position_effects(flat, shape)]
 
 
 def _short(values: Array) -> list[float]:

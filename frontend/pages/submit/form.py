@@ -18,7 +18,7 @@ from modelshapley.client import AsyncClient
 from modelshapley.contracts import ModelInfo, RunRequest
 from modelshapley.contracts.tasks import TaskInfo
 from modelshapley.errors import KINDS_OF_MODEL, ModelShapleyError
-from modelshapley.units import USUAL, UnitKind
+from modelshapley.units import DEFAULT_KINDS, UnitKind
 
 DEFAULT_METHODS = ["two-sided", "mean-abs"]
 MAX_EXAMPLES, MAX_SEED = 1_000_000, 2**31 - 1
@@ -99,7 +99,7 @@ async def layout(api: AsyncClient, task: str | None = None, model: str | None = 
                             ),
                             id="form-units",
                             multiple=True,
-                            value=[kind.value for kind in (first.shapes if first else ()) if kind in USUAL],
+                            value=[kind.value for kind in (first.shapes if first else ()) if kind in DEFAULT_KINDS],
                         ),
                         html.Div(id="form-units-error", role="alert"),
                     ],
