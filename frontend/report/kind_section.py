@@ -7,7 +7,7 @@ import numpy as np
 from frontend.figures import check_curves, svg
 from frontend.figures.markup import Markup, joined, table, tag
 from frontend.figures.panels import panel, rows_panel
-from frontend.map_cache import plane
+from frontend.map_cache import plane_of
 from frontend.report.contents import Contents
 from modelshapley import formatting
 from modelshapley.contracts import Curve, RandomCurve
@@ -22,7 +22,7 @@ TOP = 20
 def section(found: Contents, kind: UnitKind) -> Markup:
     plural = formatting.PLURALS[kind]
     held = found.maps[kind]
-    data = plane(found.run.id, held, kind)
+    data = plane_of(found.run.id, held, kind)
     of_maps = kind is UnitKind.ROW
     shown = rows_panel(data, found.run.layout.projections) if of_maps else panel(data, svg.COLUMNS)
     pooled = " Each cell is the strongest of the units drawn in it." if shown.pooled else ""

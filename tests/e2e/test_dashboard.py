@@ -173,10 +173,10 @@ def test_the_harm_slider_reads_the_same_map_anew(page: Page, server: Server, dig
     expect(page).to_have_url(re.compile(r"method=two-sided%2Charm%3D0&"))
     page.locator("#method").click()
     page.get_by_role("option", name="Random").click()
-    expect(page.locator("#weighing")).to_be_hidden()
+    expect(page.locator("#harm-control")).to_be_hidden()
     page.locator("#method").click()
     page.get_by_role("option", name="Path Shapley (points=2)").click()
-    expect(page.locator("#weighing")).to_be_visible()
+    expect(page.locator("#harm-control")).to_be_visible()
     expect(page.locator("#quantity")).to_contain_text("negative: better")
 
 
