@@ -9,7 +9,7 @@ from typing import Any
 from frontend.figures.figure_defaults import BASE
 from modelshapley import formatting
 from modelshapley.contracts import Curve, Interval, RandomCurve
-from modelshapley.evaluation.verdict import reach
+from modelshapley.evaluation.verdict import random_ranges
 from modelshapley.units import UnitKind
 
 MAP, RANDOM = "#3b82d6", "#8b95a5"
@@ -48,7 +48,7 @@ def map_line(curve: Curve, unit: UnitKind) -> Line:
 def random_line(random: RandomCurve, curve: Curve) -> Line:
     """Return the curve of random orders, at the shares where they were measured, up to the last of `curve`."""
     last, first = curve.points[-1].fraction, curve.points[0]
-    reaches = [r for r in reach(random, curve) if r.fraction <= last]
+    reaches = [r for r in random_ranges(random, curve) if r.fraction <= last]
     orders = f"random {'orders' if random.draws > 1 else 'order'}"
     labels = [
         f"accuracy {formatting.percent(r.mean)}, mean of {random.draws} {orders}"

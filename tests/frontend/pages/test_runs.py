@@ -64,7 +64,11 @@ def test_what_is_asked_of_the_api() -> None:
     [
         (RUN, [WORKER], "96 of 256 examples · 40 per second · 4 s left · worker box-17"),
         (RUN, None, "96 of 256 examples · 40 per second · 4 s left · worker box-17"),
-        (changed(worker="gone-1"), [WORKER], "worker gone-1 does not respond; another worker resumes from the last checkpoint"),
+        (
+            changed(worker="gone-1"),
+            [WORKER],
+            "worker gone-1 does not respond; another worker resumes from the last checkpoint",
+        ),
         (changed(shards=4), [WORKER], "96 of 256 examples · 40 per second · 4 s left · 4 shards"),
         (
             changed(progress={"done": 256, "total": 256, "eta_s": 0.0}),
