@@ -25,6 +25,7 @@ from scipy.stats import binomtest
 
 from benchmarks.common import DATA, report
 from benchmarks.truth import smollm2_heads, smollm2_layers
+from modelshapley import load_task
 from modelshapley.evaluation.faithfulness import FRACTIONS, area
 from modelshapley.evaluation.intervals import Bools
 from modelshapley.evaluation.sampling import stepped_up
@@ -36,7 +37,6 @@ from modelshapley.models.catalog import DIGITS_VIT, SMOLLM2, Catalog
 from modelshapley.models.demo import prepare_smollm2
 from modelshapley.models.loading import LoadedModel, load
 from modelshapley.scoring.job import Scoring, add_up
-from modelshapley.tasks import load_task
 from modelshapley.tasks.base import Task
 from modelshapley.units import Deactivation, UnitKind, extreme_units
 

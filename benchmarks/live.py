@@ -1,6 +1,6 @@
 """What a trial saves by starting at the first touched layer, that its figures stay exact, how quickly it answers.
 
-    python -m benchmarks.live --json [--datasets ../shared/data]
+    python -m benchmarks.live --json [--datasets FOLDER]
 
 For each demo model: `exact` = over random deactivations of all kinds, starting from kept hidden states gives the
 predictions of zeroed weights, and logits within 1e-4 (`largest_difference`). `speedup_median` = time of an
@@ -36,6 +36,7 @@ import torch
 from benchmarks.common import DATA, report
 from benchmarks.live_service import measure_service
 from benchmarks.plain import plain_answers, plain_log_likelihoods, sequels_of
+from modelshapley import load_task
 from modelshapley.contracts.task_file import parse
 from modelshapley.evaluation.hidden_states import HiddenStateCache, logits_of, refusal
 from modelshapley.evaluation.trials import all_answers
@@ -44,9 +45,9 @@ from modelshapley.interventions.weights import zeroed_weights
 from modelshapley.models.catalog import DIGITS_VIT, SMOLLM2, Catalog
 from modelshapley.models.demo import prepare_smollm2
 from modelshapley.models.loading import LoadedModel, load
-from modelshapley.tasks import TaskCatalog, load_task
+from modelshapley.tasks import TaskCatalog
 from modelshapley.tasks.base import Split, Task
-from modelshapley.tasks.batching import groups
+from modelshapley.tasks.batching import length_batches
 from modelshapley.tasks.kinds.multiple_choice import MultipleChoice
 from modelshapley.tasks.language.prefix_tree import log_likelihoods
 from modelshapley.units import Deactivation, UnitKind
@@ -185,7 +186,7 @@ def measure_choice(loaded: LoadedModel, datasets: Path) -> dict[str, Any]:
         with zeroed_weights(loaded.model, loaded.anatomy, units):
             wanted = plain_log_likelihoods(loaded, rows, task.pass_tokens, all_logits=False)
         with treated(loaded.model, loaded.anatomy, units):
-            for places in groups([task.size(loaded, e) for e in chosen], len(chosen), task.pass_tokens):
+            for places in length_batches([task.size(loaded, e) for e in chosen], len(chosen), task.pass_tokens):
                 mine = log_likelihoods(loaded, [rows[place] for place in places]).cpu()
                 largest = max(largest, float((mine - torch.cat([wanted[place] for place in places])).abs().max()))
         predicted = [int(one.argmax()) == answer for one, answer in zip(wanted, right, strict=True)]
@@ -213,7 +214,7 @@ def measure_choice(loaded: LoadedModel, datasets: Path) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="accepted for uniformity; the output is always JSON")
-    parser.add_argument("--datasets", type=Path, default=Path("../shared/data"), help="folder that holds bbh")
+    parser.add_argument("--datasets", type=Path, default=Path("tests/data"), help="folder that holds bbh")
     parser.add_argument("--only", choices=["engine", "choice", "service"], help="default: all")
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=60)

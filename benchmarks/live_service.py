@@ -26,12 +26,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from modelshapley import load_task
 from modelshapley.client import Client
 from modelshapley.contracts import Off, RunRequest, Status, Trial, TrialRequest
 from modelshapley.evaluation.trials import all_answers
 from modelshapley.models.catalog import DIGITS_VIT, Catalog
 from modelshapley.models.loading import load
-from modelshapley.tasks import load_task
 
 RUN = RunRequest(model=DIGITS_VIT, task="digits", methods=["two-sided", "model-shapley"], faithfulness="none")
 CLICKS = 20

@@ -22,11 +22,11 @@ from benchmarks.common import report
 from benchmarks.fidelity import DEFAULT, SEVERAL, kept_truth, passes, say
 from benchmarks.truth import smollm2_heads
 from benchmarks.truth.keeping import Measured
+from modelshapley import load_task
 from modelshapley.evaluation.game import Game
 from modelshapley.maps.compare import rank_correlation
 from modelshapley.methods import load_method
 from modelshapley.scoring.job import Scoring, score
-from modelshapley.tasks import load_task
 from modelshapley.units import UnitKind
 
 METHODS = (DEFAULT, "mean-abs", "path-shapley,points=2", *SEVERAL)

@@ -1,6 +1,6 @@
 """How fast are tasks of text? Teacher-forced losses and written answers, against plain loops, in one run.
 
-    python -m benchmarks.tasks --json [--datasets ../shared/data]
+    python -m benchmarks.tasks --json [--datasets FOLDER]
 
 SmolLM2 on GSM8K. `tokens_per_s`: 64 test questions with their reference answers, by the task's own losses (batches
 of like length, tokenised once); `bare_tokens_per_s`: a loop of forward passes over the same tokens, one question
@@ -28,9 +28,9 @@ from modelshapley.models.demo import prepare_smollm2
 from modelshapley.models.loading import LoadedModel, load
 from modelshapley.tasks import TaskCatalog
 from modelshapley.tasks.base import Split
-from modelshapley.tasks.batching import groups
-from modelshapley.tasks.kinds.generation import Asked, Generation
-from modelshapley.tasks.language.text import context
+from modelshapley.tasks.batching import length_batches
+from modelshapley.tasks.kinds.generation import Generation, Question
+from modelshapley.tasks.language.text import context_length
 
 
 def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
@@ -40,12 +40,12 @@ def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - started, found
 
 
-def bare_forward(loaded: LoadedModel, task: Generation, examples: Sequence[Asked]) -> None:
+def bare_forward(loaded: LoadedModel, task: Generation, examples: Sequence[Question]) -> None:
     for example in examples:
-        loaded.model(input_ids=torch.tensor([task.sequel(loaded, example).tokens]), use_cache=False)
+        loaded.model(input_ids=torch.tensor([task.continuation(loaded, example).tokens]), use_cache=False)
 
 
-def losses(loaded: LoadedModel, task: Generation, examples: Sequence[Asked], rounds: int) -> dict[str, Any]:
+def losses(loaded: LoadedModel, task: Generation, examples: Sequence[Question], rounds: int) -> dict[str, Any]:
     tokens = sum(task.size(loaded, example) for example in examples)
     bare_forward(loaded, task, examples[:2])
     ours, bare = [], []
@@ -62,12 +62,12 @@ def losses(loaded: LoadedModel, task: Generation, examples: Sequence[Asked], rou
     }
 
 
-def one_by_one(loaded: LoadedModel, task: Generation, examples: Sequence[Asked]) -> list[str]:
+def one_by_one(loaded: LoadedModel, task: Generation, examples: Sequence[Question]) -> list[str]:
     written = []
     model: Any = loaded.model
     for example in examples:
         prompt = torch.tensor([task.prompt(loaded, example)])
-        room = context(loaded)
+        room = context_length(loaded)
         assert room is not None
         out = model.generate(
             input_ids=prompt,
@@ -79,15 +79,15 @@ def one_by_one(loaded: LoadedModel, task: Generation, examples: Sequence[Asked])
     return written
 
 
-def together(loaded: LoadedModel, task: Generation, examples: Sequence[Asked]) -> list[str]:
+def together(loaded: LoadedModel, task: Generation, examples: Sequence[Question]) -> list[str]:
     written = [""] * len(examples)
-    for places in groups([task.size(loaded, e) for e in examples], len(examples), task.answer_tokens):
-        for place, words in zip(places, task.write(loaded, [examples[p] for p in places]), strict=True):
+    for places in length_batches([task.size(loaded, e) for e in examples], len(examples), task.answer_tokens):
+        for place, words in zip(places, task.generate(loaded, [examples[p] for p in places]), strict=True):
             written[place] = words
     return written
 
 
-def writing(loaded: LoadedModel, task: Generation, examples: Sequence[Asked]) -> dict[str, Any]:
+def writing(loaded: LoadedModel, task: Generation, examples: Sequence[Question]) -> dict[str, Any]:
     together(loaded, task, examples[:1])
     mine, ours = seconds(lambda: together(loaded, task, examples))
     theirs, plain = seconds(lambda: one_by_one(loaded, task, examples))
@@ -105,7 +105,7 @@ def writing(loaded: LoadedModel, task: Generation, examples: Sequence[Asked]) ->
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="the only form there is")
-    parser.add_argument("--datasets", type=Path, default=Path("../shared/data"), help="folder that holds gsm8k")
+    parser.add_argument("--datasets", type=Path, default=Path("tests/data"), help="folder that holds gsm8k")
     parser.add_argument("--questions", type=int, default=64)
     parser.add_argument("--written", type=int, default=16)
     parser.add_argument("--new-tokens", type=int, default=128)

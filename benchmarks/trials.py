@@ -22,13 +22,13 @@ from typing import Any
 import torch
 
 from benchmarks.common import DATA, report
+from modelshapley import load_task
 from modelshapley.client import Client
 from modelshapley.contracts import Off, RunRequest, TrialRequest
 from modelshapley.interventions.weights import zeroed_weights
 from modelshapley.models.catalog import DIGITS_VIT, SMOLLM2, Catalog
 from modelshapley.models.demo import prepare_smollm2
 from modelshapley.models.loading import load
-from modelshapley.tasks import load_task
 from modelshapley.tasks.base import Split
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from modelshapley.contracts import Run, RunRequest
 from modelshapley.models.catalog import DIGITS_VIT, SMOLLM2, Catalog
 from modelshapley.models.demo import prepare_smollm2
 from modelshapley.models.loading import LoadedModel, load
+from tests.support.fork_server import Forked, fork_server
 
 ROOT = Path(__file__).parent.parent
 TEST_DATA = Path(os.environ.get("MODELSHAPLEY_TEST_DATA", ROOT / ".data" / "test"))
@@ -48,7 +47,7 @@ def smollm2(prepared_data: Path) -> LoadedModel:
 class Server:
     """A running `modelshapley up`."""
 
-    process: subprocess.Popen[str]
+    process: Forked
     url: str
     data: Path
 
@@ -69,16 +68,13 @@ def starting(tmp_path_factory: pytest.TempPathFactory, prepared_data: Path) -> I
         data = data or tmp_path_factory.mktemp("data")
         if not (data / "demo").exists():
             (data / "demo").symlink_to(prepared_data / "demo")
-        command = [sys.executable, "-m", "modelshapley.cli", "up", "--port", "0", "--data", str(data), *options]
-        process = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=(data / "up.log").open("a"),
-            text=True,
-            env=os.environ | environment,
-        )
-        assert process.stdout is not None
-        line = process.stdout.readline()
+        command = ["modelshapley.cli", "up", "--port", "0", "--data", str(data), *options]
+        reading, writing = os.pipe()
+        with (data / "up.log").open("a") as log:
+            process = fork_server().start(*command, env=os.environ | environment, stdout=writing, stderr=log)
+        os.close(writing)
+        with os.fdopen(reading) as output:
+            line = output.readline()
         if not line.startswith("ready http://"):
             process.kill()
             pytest.fail(f"no server: {line!r}\n{(data / 'up.log').read_text()[-3000:]}")

@@ -15,7 +15,7 @@ from modelshapley.methods import load_method
 from modelshapley.scoring.accumulator import ScoreAccumulator
 from modelshapley.scoring.job import Scoring
 from modelshapley.tasks.base import Split
-from modelshapley.tasks.kinds.data_task import in_words
+from modelshapley.tasks.kinds.data_task import format_bad_rows
 from workers.check_jobs import first_report
 from workers.context import WorkerContext, get_context
 from workers.failures import failures_recorded
@@ -125,7 +125,9 @@ def _notes(scoring: Scoring) -> list[str]:
     """What was left out of the task's data, a sentence for each part and reason."""
     loaded, task, seed = scoring.loaded, scoring.task, scoring.seed
     found = {
-        "scored": task.left_out(loaded, Split.PROBE, seed, scoring.limit),
-        "test": task.left_out(loaded, Split.TEST, seed),
+        "scored": task.skipped_rows(loaded, Split.PROBE, seed, scoring.limit),
+        "test": task.skipped_rows(loaded, Split.TEST, seed),
     }
-    return [f"Left out of the {part} examples: {in_words([bad])}." for part, rows in found.items() for bad in rows]
+    return [
+        f"Left out of the {part} examples: {format_bad_rows([bad])}." for part, rows in found.items() for bad in rows
+    ]

@@ -21,7 +21,7 @@ from benchmarks.truth import keeping
 from modelshapley.evaluation.game import Game
 from modelshapley.evaluation.sampling import Estimate, antithetic_pair, spread_order
 from modelshapley.models.loading import LoadedModel
-from modelshapley.tasks.builtin.world_capitals import Question, WorldCapitals, sequel
+from modelshapley.tasks.builtin.world_capitals import Question, WorldCapitals, tokenize_continuation
 from modelshapley.tasks.language.prefix_tree import log_likelihoods
 from modelshapley.units import UnitKind
 
@@ -38,7 +38,9 @@ class Together(WorldCapitals):
     """
 
     def losses(self, loaded: LoadedModel, examples: Sequence[Question]) -> Tensor:
-        return -log_likelihoods(loaded, [[sequel(loaded, q.prompt, q.choices[q.answer]) for q in examples]])
+        return -log_likelihoods(
+            loaded, [[tokenize_continuation(loaded, q.prompt, q.choices[q.answer]) for q in examples]]
+        )
 
 
 def kept() -> Estimate:

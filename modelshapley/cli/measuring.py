@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 import typer
 
-from modelshapley.cli.inputs import find_task, model_folder, open_model
-from modelshapley.cli.options import Data, Datasets, Device, Model, Precision, TaskName, progress
+from modelshapley.api import load_model, load_task, model_folder
+from modelshapley.cli.options import Data, Datasets, Device, Model, Precision, TaskName, notes, progress
 from modelshapley.errors import ModelShapleyError
 from modelshapley.units import USUAL, UnitKind
 
@@ -36,8 +36,8 @@ def score(
 
     if not out.absolute().parent.is_dir():
         raise ModelShapleyError(f"There is no folder {str(out.parent)!r} to write {out.name} to.")
-    loaded_task, loaded_method = find_task(task, data, datasets), load_method(method)
-    loaded = open_model(model, data, device, dtype)
+    loaded_task, loaded_method = load_task(task, datasets, data), load_method(method)
+    loaded = load_model(model, device, dtype, data, notes.print)
     loaded_task.check(loaded)
     kinds = units or [kind for kind in USUAL if kind in loaded.anatomy.shapes.kinds]
     scoring = Scoring(loaded, loaded_task, [loaded_method], kinds, limit, seed, per_class)
@@ -55,7 +55,7 @@ def verify(model: Model, device: Device = "cpu", dtype: Precision = "float32", d
     """Load a model and check that switching units off equals zeroing their weights."""
     from modelshapley.models.loading import load
 
-    folder = model_folder(model, data)
+    folder = model_folder(model, data, notes.print)
     load(folder, device, dtype)
     shapes = folder.anatomy.shapes
     counts = ", ".join(f"{shapes.count(kind):,} {kind.value}s" for kind in shapes.kinds)
@@ -116,8 +116,8 @@ def evaluate(
     from modelshapley.tasks.base import Split
     from modelshapley.units import Deactivation
 
-    found_task = find_task(task, data, datasets)
-    loaded = open_model(model, data, device, dtype)
+    found_task = load_task(task, datasets, data)
+    loaded = load_model(model, device, dtype, data, notes.print)
     found_task.check(loaded)
     examples = found_task.select(loaded, Split.TEST, seed, limit)
     with progress(f"{model} on {found_task.info.id}") as tell:
@@ -127,5 +127,5 @@ def evaluate(
     typer.echo(f"loss {found.losses.mean():.3f} ± {mean_reach(found.losses):.3f} nats")
     if found.token_shares is not None:
         typer.echo(f"perplexity {found.perplexity:.3f}; tokens right {100 * found.token_shares.mean():.1f} %")
-    for bad in found_task.left_out(loaded, Split.TEST, seed, limit):
+    for bad in found_task.skipped_rows(loaded, Split.TEST, seed, limit):
         typer.echo(f"left out: {bad.count}, {bad.reason} ({'; '.join(bad.rows)})")

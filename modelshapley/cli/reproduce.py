@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from modelshapley.cli.inputs import find_task, open_model
+from modelshapley.api import load_model, load_task
 from modelshapley.cli.options import MODEL_HELP, Data, Datasets, Device, Precision, TaskName, notes, progress
 from modelshapley.errors import ModelShapleyError
 
@@ -43,8 +43,8 @@ def deactivation(
 
     if out is not None and not out.absolute().parent.is_dir():
         raise ModelShapleyError(f"There is no folder {str(out.parent)!r} to write {out.name} to.")
-    found_task = find_task(task, data, datasets)
-    loaded = open_model(model, data, device, dtype)
+    found_task = load_task(task, datasets, data)
+    loaded = load_model(model, device, dtype, data, notes.print)
     found_task.check(loaded)
     with progress(f"{model} on {found_task.info.id}") as tell:
         found = experiments.deactivation(

@@ -9,8 +9,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from modelshapley.cli.inputs import find_task, open_model
-from modelshapley.cli.options import Data, Datasets, page
+from modelshapley.api import load_model, load_task
+from modelshapley.cli.options import Data, Datasets, notes, page
 from modelshapley.contracts.task_file import to_yaml
 from modelshapley.contracts.tasks import TaskCheck
 from modelshapley.errors import ModelShapleyError
@@ -59,7 +59,9 @@ def check(
     """Show a task's first examples as the model sees them, and what would stop a run (then it exits with 1)."""
     from modelshapley.tasks.preview import check_task
 
-    found = check_task(find_task(task, data, datasets), open_model(model, data) if model else None, seed)
+    found = check_task(
+        load_task(task, datasets, data), load_model(model, data=data, notify=notes.print) if model else None, seed
+    )
     _print(found)
     raise typer.Exit(1 if found.problems else 0)
 

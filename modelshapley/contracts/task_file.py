@@ -143,7 +143,7 @@ class TaskFile(Contract):
         return self
 
 
-class _Labelled(TaskFile):
+class LabelledTask(TaskFile):
     label: Column = Field(default="label", description="the column of the right class: its name or its number")
     labels: list[str] | None = Field(
         default=None, min_length=2, description="names of the classes, in order; default: as the data name them"
@@ -161,18 +161,18 @@ class _Labelled(TaskFile):
         return labels
 
 
-class ImageClassificationTask(_Labelled):
+class ImageClassificationTask(LabelledTask):
     kind: Literal["image-classification"]
     image: Column = Field(default="image", description="the column of the image")
 
 
-class TextClassificationTask(_Labelled):
+class TextClassificationTask(LabelledTask):
     kind: Literal["text-classification"]
     text: Column = Field(default="text", description="the column of the text")
     pair: Column | None = Field(default=None, description="the column of a second text, for pairs")
 
 
-class _Asked(TaskFile):
+class PromptedTask(TaskFile):
     prompt: Template = Field(description="what the model is asked, with {column} for a row's value")
     system: str = Field(default="", max_length=20_000, description="the system text before it")
     chat: Chat = Field(default="auto", description="whether the model's chat template is put around it")
@@ -198,7 +198,7 @@ class _Asked(TaskFile):
         return self.choices is not None or self.choices_column is not None
 
 
-class MultipleChoiceTask(_Asked):
+class MultipleChoiceTask(PromptedTask):
     """`score`: mean or sum of a choice's token log-likelihoods, or those of its letter alone."""
 
     kind: Literal["multiple-choice"]
@@ -216,7 +216,7 @@ class MultipleChoiceTask(_Asked):
         return self
 
 
-class GenerationTask(_Asked):
+class GenerationTask(PromptedTask):
     """The model writes; `rule` finds its answer and that of `answer`, the reference text that is also scored."""
 
     kind: Literal["generation"]

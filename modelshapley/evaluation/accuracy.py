@@ -12,7 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from modelshapley.evaluation.intervals import Outcomes
+from modelshapley.contracts import Interval
+from modelshapley.evaluation.intervals import Outcomes, mean_interval
 from modelshapley.evaluation.trials import in_passes
 from modelshapley.interventions.gates import treated
 from modelshapley.models.loading import LoadedModel
@@ -37,6 +38,21 @@ class Evaluation:
     tokens: Array
     token_shares: Array | None
     outcomes: Outcomes
+
+    @property
+    def accuracy(self) -> float:
+        """Mean of the outcomes, 0 to 1."""
+        return float(self.outcomes.mean())
+
+    @property
+    def interval(self) -> Interval:
+        """95 % interval of the accuracy."""
+        return mean_interval(self.outcomes)
+
+    @property
+    def loss(self) -> float:
+        """Mean loss of an example, nats."""
+        return float(self.losses.mean())
 
     @property
     def perplexity(self) -> float:

@@ -56,7 +56,7 @@ def details(
     said_after = answers_in_words(loaded, task, shown, deactivation, activations)
     flips = [
         Flip(
-            example=task.shown(loaded, examples[place]),
+            example=task.display(loaded, examples[place]),
             before=float(before[place]),
             after=float(now[place]),
             said_before=old,
@@ -143,7 +143,7 @@ def unit_examples(
 
 
 def _one(loaded: LoadedModel, task: Task[Any], example: Any, kind: UnitKind, unit: Unit, helped: float) -> UnitExample:
-    shown = task.shown(loaded, example)
+    shown = task.display(loaded, example)
     places = places_of(loaded, task, example, kind, unit)
     if shown.tokens and len(places) not in (len(shown.tokens), len(shown.tokens) - 1):
         places = []  # of a model of two sides, say, whose positions are not those of the tokens shown

@@ -25,7 +25,7 @@ from modelshapley.maps.compare import rank_correlation
 from modelshapley.maps.importance import HARMS, Sides, weigh
 from modelshapley.models.loading import LoadedModel
 from modelshapley.tasks.base import Split, Task
-from modelshapley.tasks.batching import cuts
+from modelshapley.tasks.batching import batch_edges
 from modelshapley.units import Deactivation, UnitKind, extreme_units
 
 Array = npt.NDArray[np.float64]
@@ -194,7 +194,7 @@ class Bench:
     def _batches(self, limit: int) -> list[Sequence[Any]]:
         examples = self.task.select(self.loaded, Split.PROBE, self.seed, limit)
         sizes = [self.task.size(self.loaded, example) for example in examples]
-        edges = cuts(sizes, self.task.probe_batch, self.task.pass_tokens)
+        edges = batch_edges(sizes, self.task.probe_batch, self.task.pass_tokens)
         return [examples[start:stop] for start, stop in pairwise(edges)]
 
 

@@ -19,7 +19,7 @@ from modelshapley.interventions.gates import treated
 from modelshapley.models.loading import LoadedModel
 from modelshapley.models.memory import AdaptiveBatcher
 from modelshapley.tasks.base import Split, Task
-from modelshapley.tasks.batching import groups
+from modelshapley.tasks.batching import length_batches
 from modelshapley.units import Deactivation
 
 Places = tuple[int, ...]
@@ -85,7 +85,7 @@ def in_passes(
     sizes = [task.size(loaded, example) for example in examples]
     parts = [
         (places, through(tuple(places), partial(work, loaded, [examples[p] for p in places])).cpu().numpy())
-        for places in groups(sizes, len(examples), tokens)
+        for places in length_batches(sizes, len(examples), tokens)
     ]
     whole = np.empty((len(examples), *parts[0][1].shape[1:]), dtype=parts[0][1].dtype)
     for places, values in parts:

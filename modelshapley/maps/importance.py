@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from modelshapley.errors import ModelShapleyError, UnknownName
-from modelshapley.units import UnitKind
+from modelshapley.units import Deactivation, UnitKind, extreme_units
 
 FORMAT = "modelshapley.map.v1"
 Array = npt.NDArray[np.float64]
@@ -124,6 +124,23 @@ class ImportanceMap:
         for kind, scores in self.scores.items():
             if self.standard_errors[kind].shape != scores.shape:
                 raise ValueError(f"{kind.value}: scores and standard errors differ in shape")
+
+    def least(self, kind: UnitKind | str, fraction: float) -> Deactivation:
+        """The least important `fraction` (0 to 1) of the units of a kind, to be switched off.
+
+        Raises UnknownName for a kind that the map has none of. How ties are broken: :func:`extreme_units`.
+        """
+        return extreme_units(self._scores_of(kind), UnitKind(kind), "least", fraction)
+
+    def most(self, kind: UnitKind | str, fraction: float) -> Deactivation:
+        """The most important `fraction` of the units of a kind; see :meth:`least`."""
+        return extreme_units(self._scores_of(kind), UnitKind(kind), "most", fraction)
+
+    def _scores_of(self, kind: UnitKind | str) -> Array:
+        """Raises UnknownName."""
+        if kind not in self.scores:
+            raise UnknownName("unit kind in this map", str(kind), [k.value for k in self.scores])
+        return self.scores[UnitKind(kind)]
 
     def to_bytes(self, kinds: list[UnitKind] | None = None) -> bytes:
         """As one safetensors file; `kinds` leaves out the others."""

@@ -29,7 +29,7 @@ from modelshapley.models.memory import AdaptiveBatcher
 from modelshapley.scoring.accumulator import Key, ScoreAccumulator, Total
 from modelshapley.signals.observe import Signals, signals_of
 from modelshapley.tasks.base import Split, Task
-from modelshapley.tasks.batching import cuts, reach, together
+from modelshapley.tasks.batching import batch_edges, batch_end, order_by_length
 from modelshapley.units import UnitKind
 
 Progress = Callable[[int, int], None]
@@ -72,7 +72,7 @@ class Scoring:
     def examples(self) -> Sequence[Any]:
         """The probe examples, in the order that places count in: those of like size near each other."""
         chosen = self.task.select(self.loaded, Split.PROBE, self.seed, self.limit)
-        order = together([self.task.size(self.loaded, example) for example in chosen], self.task.probe_batch)
+        order = order_by_length([self.task.size(self.loaded, example) for example in chosen], self.task.probe_batch)
         return [chosen[place] for place in order]
 
     @cached_property
@@ -88,7 +88,7 @@ class Scoring:
         """
         if not 1 <= number <= of:
             raise BadParameter(f"There is no shard {number} of {of}; shards count from 1 to {of}.")
-        edges = cuts(self.sizes, self.task.probe_batch, self.task.pass_tokens)
+        edges = batch_edges(self.sizes, self.task.probe_batch, self.task.pass_tokens)
         start, stop = (edges[(len(edges) - 1) * before // of] for before in (number - 1, number))
         return range(start, stop)
 
@@ -111,7 +111,7 @@ class Scoring:
         batcher = AdaptiveBatcher(self.loaded, self.task.probe_batch)
         while gaps := sums.left(part):
             start = gaps[0].start
-            stop = min(gaps[0].stop, reach(self.sizes, start, self.task.probe_batch, self.task.pass_tokens))
+            stop = min(gaps[0].stop, batch_end(self.sizes, start, self.task.probe_batch, self.task.pass_tokens))
             added, _ = batcher.run(partial(self._add, sums, start), stop - start)
             yield len(part) - sum(map(len, gaps)) + added, len(part)
 
@@ -198,7 +198,7 @@ class Scoring:
         )
 
     def _left_out(self) -> list[BadRows]:
-        return self.task.left_out(self.loaded, Split.PROBE, self.seed, self.limit)
+        return self.task.skipped_rows(self.loaded, Split.PROBE, self.seed, self.limit)
 
     def _provenance(self, method: Method, n: int) -> dict[str, Any]:
         return {

@@ -1,4 +1,4 @@
-"""Rules that find the answer in what a model has written. Torch-free."""
+"""Rules that extract the answer from generated text. Torch-free."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from decimal import Decimal, InvalidOperation
 
 import regex
 
-PATIENCE_S = 1.0  # a pattern of a user's may not keep a worker busy
+PATTERN_TIMEOUT_S = 1.0  # a user's pattern may backtrack without end, and must not keep a worker busy
 NUMBER = r"-?\$?\s?-?(?:\d[\d,]*(?:\.\d+)?|\.\d+)"
 LETTER = r"[Aa]nswer is:?\s*\(?([A-Z])\b\)?"
 
 
 @dataclass(frozen=True)
 class AnswerRule:
-    """How an answer is found, and when it is there.
+    """A rule that finds an answer in a text and tells when it is complete.
 
-    pattern: its last match's group 1 is the answer; None: the whole text is. ended: matches at the end of a text
-    whose answer is complete, so that writing may stop there; None: only the model's own end is one.
+    pattern: group 1 of its last match is the answer; None: the whole text is. ended: matches at the end of a text
+    whose answer is complete, so that generation may stop there; None: only the model's own end of text stops it.
+    plain: brings an answer into the form in which answers are compared.
     """
 
     pattern: str | None
@@ -27,27 +28,27 @@ class AnswerRule:
     plain: Callable[[str], str] = str.strip
 
     def find(self, text: str) -> str | None:
-        """The answer, in the form in which answers are compared; None where there is none."""
+        """Return the answer, in the form in which answers are compared; None where there is none."""
         if self.pattern is None:
             return self.plain(text) or None
         try:
-            found = list(regex.finditer(self.pattern, text, timeout=PATIENCE_S))
+            matches = list(regex.finditer(self.pattern, text, timeout=PATTERN_TIMEOUT_S))
         except TimeoutError:
             return None
-        return self.plain(found[-1].group(1)) if found and found[-1].group(1) else None
+        return self.plain(matches[-1].group(1)) if matches and matches[-1].group(1) else None
 
     def complete(self, text: str) -> bool:
-        """Whether nothing that is written behind `text` belongs to its answer any more."""
+        """Return whether the answer in `text` is complete, so that later text cannot belong to it."""
         return self.ended is not None and re.search(self.ended, text) is not None
 
 
 def number(text: str) -> str:
-    """A number in its one spelling: no commas, no dollar sign, no trailing zeros. Other text as it is."""
-    told = "".join(text.replace(",", "").replace("$", "").split()).rstrip(".")
+    """Normalise a number: no commas, no dollar sign, no trailing zeros. Other text stays as it is."""
+    digits = "".join(text.replace(",", "").replace("$", "").split()).rstrip(".")
     try:
-        plain = format(Decimal(told), "f")
+        plain = format(Decimal(digits), "f")
     except InvalidOperation:
-        return told
+        return digits
     plain = plain.rstrip("0").rstrip(".") if "." in plain else plain
     return "0" if plain in ("-0", "-", "") else plain
 
@@ -62,6 +63,6 @@ RULES = {
 }
 
 
-def rule_named(name: str, pattern: str | None = None) -> AnswerRule:
-    """A rule by its name in a task file; `pattern` is that of 'regex'."""
+def get_rule(name: str, pattern: str | None = None) -> AnswerRule:
+    """Return a rule by its name in a task file; `pattern` is used by 'regex' only."""
     return AnswerRule(pattern, None) if name == "regex" else RULES[name]

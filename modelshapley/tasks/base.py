@@ -14,7 +14,7 @@ from torch import Tensor
 from modelshapley.contracts.tasks import BadRows, ExampleShown, TaskInfo
 from modelshapley.errors import TaskMismatch
 from modelshapley.models.loading import LoadedModel
-from modelshapley.tasks.language.prefix_tree import Scored
+from modelshapley.tasks.language.prefix_tree import ContinuationScores
 
 Example = TypeVar("Example")
 
@@ -27,13 +27,13 @@ class Split(StrEnum):
 
 
 class Task(ABC, Generic[Example]):
-    """One task. Stateless apart from its data; models are passed in.
+    """A probe set and what counts as right. Stateless apart from its data; models are passed in.
 
-    `probe_batch`: examples of one forward pass at most, when scoring. `test_chunk`: examples after which a trial
-    tells how it stands. `pass_tokens`: how many tokens, by :meth:`size`, one pass should not exceed;
-    `answer_tokens`: one pass of :meth:`correct`.
-    `single_pass`: whether :meth:`correct` is one forward pass, whatever is switched off, over inputs that hang on
-    nothing but its examples; only then may a trial start in the middle of it.
+    `probe_batch`: largest number of examples in one forward pass when scoring. `test_chunk`: number of examples
+    after which a trial reports its intermediate result. `pass_tokens`: largest number of tokens, by :meth:`size`,
+    in one pass; `answer_tokens`: the same for one pass of :meth:`correct`.
+    `single_pass`: whether :meth:`correct` is one forward pass, whatever is switched off, over inputs that depend
+    only on its examples; only then may a trial start in the middle of it.
     """
 
     info: TaskInfo
@@ -45,80 +45,81 @@ class Task(ABC, Generic[Example]):
 
     @abstractmethod
     def examples(self, split: Split, seed: int = 0) -> Sequence[Example]:
-        """All examples of a split, in an order shuffled by `seed` so that every prefix is a fair sample.
+        """Return all examples of a split, in an order shuffled by `seed` so that every prefix is a fair sample.
 
         Probe and test never share an example under the same seed.
         """
 
     def select(self, loaded: LoadedModel, split: Split, seed: int = 0, limit: int | None = None) -> Sequence[Example]:
-        """The first `limit` examples of a split, as this model is given them.
+        """Return the first `limit` examples of a split, as this model receives them.
 
-        Raises BadData where one cannot be given to it (too long, say) and the task does not leave such ones out.
+        Raises BadData where the model cannot take one (because it is too long, say) and the task does not skip such
+        examples.
         """
         return self.examples(split, seed)[:limit]
 
-    def left_out(
+    def skipped_rows(
         self, loaded: LoadedModel | None, split: Split, seed: int = 0, limit: int | None = None
     ) -> list[BadRows]:
-        """The rows that :meth:`select` leaves out on its way to these examples, by reason.
+        """Return the rows that :meth:`select` skips on its way to these examples, grouped by reason.
 
-        Without a model only those that no model could be given.
+        Without a model, these are only the rows that no model can use.
         """
         return []
 
     def size(self, loaded: LoadedModel, example: Example) -> int:
-        """Tokens that an example takes in a forward pass; 1 where examples are of one size."""
+        """Return the number of tokens of an example in a forward pass; 1 where all examples have the same size."""
         return 1
 
     @abstractmethod
     def losses(self, loaded: LoadedModel, examples: Sequence[Example]) -> Tensor:
-        """Loss of each example, shape (examples,), nats, differentiable in the activations.
+        """Return the loss of each example, shape (examples,), in nats, differentiable in the activations.
 
-        One forward pass, in which each example is a row, in order: gates may differ from row to row.
+        This is one forward pass in which each example is a row, in order: gates may differ from row to row.
         """
 
     @abstractmethod
     def correct(self, loaded: LoadedModel, examples: Sequence[Example]) -> Tensor:
-        """Whether each example is answered right: bool tensor (examples,) on the CPU.
+        """Return whether each example is answered right: bool tensor (examples,) on the CPU.
 
-        Where an example can be partly right, the share that is, as floats from 0 to 1. Rows as in `losses`, in
-        one pass or several.
+        Where an example can be partly right, the values are floats, the share that is right, from 0 to 1. Rows are
+        those of `losses`, in one pass or several.
         """
 
     def predicted_text(self, loaded: LoadedModel, examples: Sequence[Example]) -> Sequence[str | None]:
-        """What the model answers to each example, in words; None where answers are none. Rows as in `losses`."""
+        """Return the model's answer to each example as text; None where answers are not text. Rows as in `losses`."""
         return [None] * len(examples)
 
     def class_of(self, example: Example) -> str | None:
-        """The class that an example belongs to, one of what `info.classes` names; None where it has none."""
+        """Return the class of an example, one of those that `info.classes` names; None where it has none."""
         return None
 
-    def teacher_forced(self, loaded: LoadedModel, examples: Sequence[Example]) -> Scored | None:
-        """The tokens of the reference answers, each given those before it; None for tasks without such answers.
+    def teacher_forced(self, loaded: LoadedModel, examples: Sequence[Example]) -> ContinuationScores | None:
+        """Score the tokens of the reference answers, each given those before it; None for tasks without such answers.
 
-        Rows as in `losses`, which is minus the mean log-likelihood of these.
+        Rows as in `losses`, which returns minus the mean log-likelihood of these tokens.
         """
         return None
 
-    def shown(self, loaded: LoadedModel | None, example: Example) -> ExampleShown:
-        """An example for people: as the model reads it, where there is one."""
+    def display(self, loaded: LoadedModel | None, example: Example) -> ExampleShown:
+        """Return an example for display: as the model reads it, where a model is given."""
         return ExampleShown(row="", right=self.class_of(example) or "")
 
     @property
     def groups(self) -> Mapping[str, Sequence[str]]:
-        """Names for several classes together: {group: classes}."""
+        """Named groups of classes: {group: classes}."""
         return {}
 
     def check(self, loaded: LoadedModel) -> None:
-        """Raise TaskMismatch where this model cannot do this task."""
+        """Raise TaskMismatch if this model cannot do this task."""
         if loaded.anatomy.auto_class != self.info.auto_class:
             raise TaskMismatch.of(self.info.id, self.info.auto_class, loaded.id, loaded.anatomy.auto_class)
 
     @abstractmethod
     def content(self) -> Any:
-        """JSON-able content that determines the examples and what counts as right."""
+        """Return the JSON-serialisable content that determines the examples and what counts as right."""
 
     def fingerprint(self, seed: int) -> str:
-        """sha256 of the content and the seed that draws from it: maps are comparable only where it is equal."""
-        told = {"content": self.content(), "seed": seed}
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+        """Return the sha256 of the content and the sampling seed: maps are comparable only where it is equal."""
+        content = {"content": self.content(), "seed": seed}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

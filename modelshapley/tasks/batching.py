@@ -1,53 +1,54 @@
-"""Which examples go through a model together: of like length, and no more tokens than one pass should have."""
+"""Batches of examples of similar length, within the number of tokens that one pass should have."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
 
-WINDOW = 8  # batches, among whose examples those of like length are put together
+WINDOW = 8  # batches whose examples are sorted by length together: more pads less, but delays the fair sample
 
 
-def reach(sizes: Sequence[int], start: int, most: int, tokens: int) -> int:
-    """Where the batch of neighbours that begins at `start` ends.
+def batch_end(sizes: Sequence[int], start: int, max_examples: int, max_tokens: int) -> int:
+    """Return the end of the batch of neighbours that begins at `start`.
 
-    It has at most `most` examples, and, padded to its longest, at most `tokens` tokens; at least one example.
+    It has at most `max_examples` examples and, padded to its longest, at most `max_tokens` tokens; at least one
+    example.
     """
     longest = 0
-    for place in range(start, min(start + most, len(sizes))):
-        longest = max(longest, sizes[place])
-        if place > start and (place + 1 - start) * longest > tokens:
-            return place
-    return min(start + most, len(sizes))
+    for position in range(start, min(start + max_examples, len(sizes))):
+        longest = max(longest, sizes[position])
+        if position > start and (position + 1 - start) * longest > max_tokens:
+            return position
+    return min(start + max_examples, len(sizes))
 
 
-def cuts(sizes: Sequence[int], most: int, tokens: int) -> list[int]:
-    """Where batches of neighbours start, and behind the last one the end."""
-    found = [0]
-    while found[-1] < len(sizes):
-        found.append(reach(sizes, found[-1], most, tokens))
-    return found
+def batch_edges(sizes: Sequence[int], max_examples: int, max_tokens: int) -> list[int]:
+    """Return the starts of the batches of neighbours, and the end of the last one."""
+    edges = [0]
+    while edges[-1] < len(sizes):
+        edges.append(batch_end(sizes, edges[-1], max_examples, max_tokens))
+    return edges
 
 
-def together(sizes: Sequence[int], most: int) -> list[int]:
-    """The places 0, 1, ... in an order in which neighbours are of like size.
+def order_by_length(sizes: Sequence[int], max_examples: int) -> list[int]:
+    """Return the positions 0, 1, ... in an order in which neighbours have similar sizes.
 
-    Sorted within stretches of WINDOW batches, so that every such stretch keeps the examples that it had: an order
-    of which every prefix was a fair sample stays one, up to the length of a stretch. Equal sizes keep their order.
+    They are sorted within stretches of WINDOW batches, so that every stretch keeps its examples: an order of which
+    every prefix is a fair sample stays one, up to the length of a stretch. Equal sizes keep their order.
     """
-    stretch = WINDOW * most
+    stretch = WINDOW * max_examples
     return [
-        place
+        position
         for start in range(0, len(sizes), stretch)
-        for place in sorted(range(start, min(start + stretch, len(sizes))), key=lambda i: sizes[i])
+        for position in sorted(range(start, min(start + stretch, len(sizes))), key=lambda i: sizes[i])
     ]
 
 
-def groups(sizes: Sequence[int], most: int, tokens: int) -> list[list[int]]:
-    """All places in batches of like size, for work whose order does not matter; longest first.
+def length_batches(sizes: Sequence[int], max_examples: int, max_tokens: int) -> list[list[int]]:
+    """Return all positions in batches of similar size, for work whose order does not matter; longest first.
 
-    Longest first, so that memory that is short shows at once.
+    The longest come first so that a shortage of memory shows at once.
     """
     order = sorted(range(len(sizes)), key=lambda i: -sizes[i])
-    edges = cuts([sizes[i] for i in order], most, tokens)
+    edges = batch_edges([sizes[i] for i in order], max_examples, max_tokens)
     return [order[start:stop] for start, stop in pairwise(edges)]

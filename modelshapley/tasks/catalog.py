@@ -1,4 +1,4 @@
-"""Which tasks there are: those that come with the project, and the task files that people added. Torch-free."""
+"""Catalogue of tasks: the built-in ones and the task files that users added. Torch-free."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ CLASSES = {
     "generation": "kinds.generation.Generation",
     "language-modelling": "kinds.language_modelling.LanguageModelling",
 }
-KEPT = 4  # tasks whose examples stay in memory
+MAX_OPEN_TASKS = 4  # tasks whose examples stay in memory
 
 
 class TaskCatalog:
     """Tasks by name.
 
-    roots: folders where data may lie. own: the added task files by name, asked each time. confined: whether a task
-    file may name data in the roots only, as one that came over the network.
+    roots: folders that may hold data. own: returns the added task files by name; called each time, since files come
+    and go. confined: whether task files may name data inside the roots only, as those from the network must.
     """
 
     def __init__(
@@ -47,11 +47,11 @@ class TaskCatalog:
         self._open: OrderedDict[str, Task[Any]] = OrderedDict()
 
     def infos(self) -> list[TaskInfo]:
-        """All of them, in words."""
+        """Describe all tasks."""
         return [*TASKS.values(), *(info_of(spec, own=True) for spec in self._own().values())]
 
     def info(self, name: str) -> TaskInfo:
-        """Raises UnknownName."""
+        """Describe one task. Raises UnknownName."""
         if name in TASKS:
             return TASKS[name]
         own = self._own()
@@ -60,29 +60,29 @@ class TaskCatalog:
         return info_of(own[name], own=True)
 
     def file(self, name: str) -> TaskFile | None:
-        """The task file; None for a task that is made by code. Raises UnknownName."""
+        """Return the task file; None for a task that is defined in code. Raises UnknownName."""
         self.info(name)
         return built_in_files().get(name) or self._own().get(name)
 
     def load(self, name: str) -> Task[Any]:
-        """The working task. Raises UnknownName; what is wrong with its data shows when they are read."""
+        """Return a task, ready for use. Raises UnknownName; errors in its data show when they are first read."""
         spec = self.file(name)
-        return self.open(spec) if spec is not None else self._kept(name, lambda: _class(name)())
+        return self.open(spec) if spec is not None else self._cached(name, lambda: _task_class(name)())
 
     def open(self, spec: TaskFile) -> Task[Any]:
-        """The working task of a task file, which need not be added; its data are read when first asked for."""
+        """Return the task of a task file, which need not be added; its data are read when first needed."""
         kind: str = spec.kind  # type: ignore[attr-defined]  # of all kinds of task file
-        return self._kept(spec.model_dump_json(), lambda: _class(kind)(spec, self.roots, self._confined))
+        return self._cached(spec.model_dump_json(), lambda: _task_class(kind)(spec, self.roots, self._confined))
 
-    def _kept(self, key: str, make: Callable[[], Task[Any]]) -> Task[Any]:
+    def _cached(self, key: str, make: Callable[[], Task[Any]]) -> Task[Any]:
         if key not in self._open:
             self._open[key] = make()
         self._open.move_to_end(key)
-        while len(self._open) > KEPT:
+        while len(self._open) > MAX_OPEN_TASKS:
             self._open.popitem(last=False)
         return self._open[key]
 
 
-def _class(name: str) -> Any:
+def _task_class(name: str) -> Any:
     module, _, class_name = CLASSES[name].rpartition(".")
     return getattr(import_module(f"modelshapley.tasks.{module}"), class_name)

@@ -1,4 +1,4 @@
-"""Rows of a task's splits: from files and folders, from the Hugging Face hub or its cache. Torch-free."""
+"""Rows of a task's splits, read from files, folders, the Hugging Face hub or its cache. Torch-free."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from modelshapley.models.hub import reachable
 
 TABLES = (".jsonl", ".json", ".csv", ".parquet", ".txt")
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-SHOWN = 5
+MAX_LISTED_ROWS = 5
 Row = Mapping[str, Any]
 
 
 class BadRow(Exception):
-    """One row that cannot be used. Never reaches a user: it is counted, and told with where it was."""
+    """One row cannot be used. Never reaches a user: rows are counted and reported with where they are."""
 
 
-def short(value: Any) -> str:
-    """A value as it may stand in a message, which the value of a row could flood."""
-    told = repr(value)
-    return told if len(told) <= 60 else f"{told[:56]}...{told[-1]}"
+def shorten(value: Any) -> str:
+    """Return a value short enough for a message, which a long value of a row would flood."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:56]}...{text[-1]}"
 
 
 @dataclass(frozen=True)
-class Bad:
-    """A row that was not used, and why."""
+class RejectedRow:
+    """A row that was not used, and why: `where` it is and the `reason`."""
 
     where: str
     reason: str
@@ -45,83 +45,83 @@ class Bad:
 class Table:
     """The rows of one split.
 
-    places: where each row stands, in words. digest: of all bytes (of names and sizes for folders of pictures).
-    names: class names of columns that hold numbers of classes. bad: rows that could not even be read.
-    base: what relative paths of pictures in the rows start from.
+    place: describes where a row is. digest: sha256 of all bytes (of names and sizes for folders of pictures).
+    names: class names of columns that hold class numbers. bad: rows that could not even be read.
+    base: folder that relative paths of pictures in the rows start from.
     """
 
     rows: Sequence[Row]
     place: Callable[[int], str]
     digest: str
     names: Mapping[str, list[str]] = field(default_factory=dict)
-    bad: Sequence[Bad] = ()
+    bad: Sequence[RejectedRow] = ()
     base: Path | None = None
-    _light: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    _without_column: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
-    def row(self, index: int, held: str | None = None) -> Row:
-        """A row. held: a column whose value is not read where that can be helped; then a function gives it."""
+    def row(self, index: int, lazy: str | None = None) -> Row:
+        """Return a row. lazy: a column to read on demand where possible; its value is then a function."""
         rows: Any = self.rows
-        if held is None or held not in getattr(rows, "column_names", ()):
+        if lazy is None or lazy not in getattr(rows, "column_names", ()):
             return self.rows[index]
-        if held not in self._light:
-            self._light[held] = rows.remove_columns([held])
-        return {**self._light[held][index], held: lambda: rows[index][held]}
+        if lazy not in self._without_column:
+            self._without_column[lazy] = rows.remove_columns([lazy])
+        return {**self._without_column[lazy][index], lazy: lambda: rows[index][lazy]}
 
     def columns(self) -> list[str]:
-        """Those that any row has."""
+        """Return the columns that any row has."""
         rows: Any = self.rows
         if hasattr(rows, "column_names"):  # a Dataset, which would read whole rows
             return list(rows.column_names)
         return list(dict.fromkeys(name for row in rows for name in row))
 
     def column(self, name: str) -> list[Any]:
-        """All values of a column, None where a row lacks it; classes by name."""
+        """Return all values of a column, None where a row lacks it; classes by name."""
         rows: Any = self.rows
         if hasattr(rows, "column_names"):
             values = list(rows[name]) if name in rows.column_names else [None] * len(rows)
         else:
             values = [row.get(name) for row in rows]
-        return [self.named(name, value) for value in values]
+        return [self.class_name(name, value) for value in values]
 
-    def named(self, column: str, value: Any) -> Any:
-        """The name of a class in place of its number, in columns whose classes have names of their own.
+    def class_name(self, column: str, value: Any) -> Any:
+        """Return the name of a class instead of its number, in columns whose classes have names.
 
-        Not all splits number their classes alike: a split that lacks one counts differently.
+        Splits may number their classes differently: a split that lacks a class counts without it.
         """
         names = self.names.get(column)
         return names[value] if names and isinstance(value, int) and 0 <= value < len(names) else value
 
 
 def read_split(
-    source: Source, name: str, split: str, roots: Sequence[Path], confined: bool, wanted: str = "its columns"
+    source: Source, name: str, split: str, roots: Sequence[Path], confined: bool, needs: str = "its columns"
 ) -> Table:
-    """The rows of a split of a task's source.
+    """Read a split of a task's source.
 
-    name: the task's; a folder in one of `roots` that is called so, or as the hub's dataset, is read before the hub
-    is asked. confined: nothing outside the roots is read. wanted: what a file needs, in words. Raises BadData for
-    what is not there or cannot be read.
+    name: name of the task; a folder in one of `roots` with this name, or with that of the hub's dataset, takes
+    precedence over the hub. confined: read nothing outside the roots. needs: what a file must hold, for messages.
+    Raises BadData for what is missing or cannot be read.
     """
     if source.path is not None:
-        return _from_disk(_find(source.path, roots, confined), source, split)
+        return _from_disk(_find_path(source.path, roots, confined), source, split)
     for folder in folders_of(source, name, roots):
         if folder.is_dir():
             return _from_disk(folder, source, split)
-    return _from_hub(source, name, split, roots, wanted)
+    return _from_hub(source, name, split, roots, needs)
 
 
 def folders_of(source: Source, name: str, roots: Sequence[Path]) -> list[Path]:
-    """Where a source's data may lie, whether or not they do."""
+    """Return the folders that may hold a source's data, whether or not they exist."""
     names = [source.path] if source.path is not None else [name, str(source.hub).rpartition("/")[2]]
-    return [root / one for root in roots for one in names]
+    return [root / folder for root in roots for folder in names]
 
 
-def _find(path: str, roots: Sequence[Path], confined: bool) -> Path:
+def _find_path(path: str, roots: Sequence[Path], confined: bool) -> Path:
     for root in roots:
         try:
-            found = (root / path).resolve()
-            if found.exists() and (not confined or found.is_relative_to(root.resolve())):
-                return found
-        except (OSError, ValueError, RuntimeError):  # no name that a file could have, or links in a circle
+            candidate = (root / path).resolve()
+            if candidate.exists() and (not confined or candidate.is_relative_to(root.resolve())):
+                return candidate
+        except (OSError, ValueError, RuntimeError):  # not a possible file name, or a cycle of links
             continue
     tried = ", ".join(map(str, roots)) or "no folder"
     inside = " A path must stay inside one of these." if confined else ""
@@ -132,7 +132,10 @@ def _find(path: str, roots: Sequence[Path], confined: bool) -> Path:
 
 
 def _from_disk(path: Path, source: Source, split: str) -> Table:
-    """A folder may have its splits in itself, in `data`, or in one folder for each config, as on the hub."""
+    """Read a split from a file or folder.
+
+    A folder may hold its splits itself, in `data`, or in one folder for each config, as on the hub.
+    """
     if path.is_file():
         if split != WHOLE:
             raise BadData(f"{path.name} is one file, which has no split {split!r}; write `split: {WHOLE}`.")
@@ -144,16 +147,16 @@ def _from_disk(path: Path, source: Source, split: str) -> Table:
         if folder.is_dir():
             tables = _files(folder, TABLES)
             return _tables(tables, folder, source.field) if tables else _pictures(folder)
-        beside = [file for file in _files(base, TABLES) if file.parent == base]
-        files = [file for file in beside if file.stem == name] or [
-            file for file in beside if file.stem.startswith((f"{name}-", f"{name}_", f"{name}."))
+        siblings = [file for file in _files(base, TABLES) if file.parent == base]
+        files = [file for file in siblings if file.stem == name] or [
+            file for file in siblings if file.stem.startswith((f"{name}-", f"{name}_", f"{name}."))
         ]
         if files:
             return _tables(files, base, source.field)
-    there = ", ".join(sorted(file.name for file in path.iterdir() if not file.name.startswith("."))[:10])
+    content = ", ".join(sorted(file.name for file in path.iterdir() if not file.name.startswith("."))[:10])
     raise BadData(
         f"{path} has no split {split!r}: no folder {split} and no file {split} of kind {', '.join(TABLES)}. "
-        f"It holds: {there or 'nothing'}."
+        f"It holds: {content or 'nothing'}."
     )
 
 
@@ -173,12 +176,12 @@ def _tables(files: Sequence[Path], base: Path, json_field: str | None) -> Table:
         return _parquet(files, base)
     rows: list[Row] = []
     places: list[str] = []
-    bad: list[Bad] = []
+    bad: list[RejectedRow] = []
     for file in files:
         for number, row in enumerate(_read(file, json_field), 1):
             where = f"{file.relative_to(base).as_posix()}, row {number}"
             if isinstance(row, str):
-                bad.append(Bad(where, row))
+                bad.append(RejectedRow(where, row))
             else:
                 rows.append(row)
                 places.append(where)
@@ -186,18 +189,18 @@ def _tables(files: Sequence[Path], base: Path, json_field: str | None) -> Table:
 
 
 def _read(file: Path, json_field: str | None) -> Iterator[Row | str]:
-    """Rows in order; in the place of one that cannot be read, what is wrong with it."""
+    """Yield the rows in order; a string instead of a row says why it cannot be read."""
     # Bytes that are not UTF-8 come through as lone surrogates, so that the rows that hold them can be named.
     with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
         match file.suffix.lower():
             case ".jsonl":
                 for line in stream:
                     if line.strip():
-                        yield _checked(_json_line(line))
+                        yield _validate_row(_json_line(line))
             case ".csv":
                 try:
                     for row in csv.DictReader(stream):
-                        yield "has more fields than the header" if None in row else _checked(row)
+                        yield "has more fields than the header" if None in row else _validate_row(row)
                 except csv.Error as error:
                     raise BadData(
                         f"{file.name} cannot be read as CSV: {error}. Save it as jsonl or parquet."
@@ -205,9 +208,9 @@ def _read(file: Path, json_field: str | None) -> Iterator[Row | str]:
             case ".txt":
                 for block in stream.read().replace("\r\n", "\n").split("\n\n"):
                     if block.strip():
-                        yield _checked({"text": block.strip("\n")})
+                        yield _validate_row({"text": block.strip("\n")})
             case _:
-                yield from map(_checked, _json_rows(file, stream.read(), json_field))
+                yield from map(_validate_row, _json_rows(file, stream.read(), json_field))
 
 
 def _json_line(line: str) -> Any:
@@ -236,7 +239,7 @@ def _json_rows(file: Path, text: str, json_field: str | None) -> list[Any]:
     raise BadData(f"{file.name} must hold a list of rows.")
 
 
-def _checked(row: Any) -> Row | str:
+def _validate_row(row: Any) -> Row | str:
     if isinstance(row, str):
         return row if row.startswith("is not JSON") else "is not an object of columns"
     if not isinstance(row, dict):
@@ -249,7 +252,7 @@ def _checked(row: Any) -> Row | str:
 
 
 def _pictures(folder: Path) -> Table:
-    """A row for each picture; its label is the name of the folder that it lies in, None where it lies in none."""
+    """Make a row for each picture; its label is the name of its folder, None for pictures outside class folders."""
     files = _files(folder, PICTURES)
     if not files:
         raise BadData(f"{folder} holds neither tables ({', '.join(TABLES)}) nor pictures in folders named by class.")
@@ -259,7 +262,7 @@ def _pictures(folder: Path) -> Table:
 
 
 def _digest(files: Sequence[Path], base: Path) -> str:
-    """sha256 of names and bytes; of names and sizes for pictures, which can be a hundred gigabytes."""
+    """Return the sha256 of names and bytes; of names and sizes for pictures, which can be a hundred gigabytes."""
     digest = hashlib.sha256()
     for file in files:
         digest.update(f"{file.relative_to(base)}\0{file.stat().st_size}\0".encode())
@@ -270,7 +273,7 @@ def _digest(files: Sequence[Path], base: Path) -> str:
     return digest.hexdigest()
 
 
-# -- what the datasets library reads ------------------------------------------------------------
+# -- read by the datasets library ---------------------------------------------------------------
 
 
 def _parquet(files: Sequence[Path], base: Path) -> Table:
@@ -281,62 +284,62 @@ def _parquet(files: Sequence[Path], base: Path) -> Table:
     try:
         if not any(read_metadata(file).num_rows for file in files):
             return Table([], str, _digest(files, base), base=base)
-        found = datasets.load_dataset("parquet", split="train", data_files=[glob.escape(str(file)) for file in files])
+        dataset = datasets.load_dataset("parquet", split="train", data_files=[glob.escape(str(file)) for file in files])
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        raise BadData(f"{base} cannot be read: {_reason(error)}") from error
-    return _of_dataset(found, base.name, _digest(files, base), base)
+        raise BadData(f"{base} cannot be read: {_first_line(error)}") from error
+    return _table_from_dataset(dataset, base.name, _digest(files, base), base)
 
 
-def _from_hub(source: Source, name: str, split: str, roots: Sequence[Path], wanted: str) -> Table:
+def _from_hub(source: Source, name: str, split: str, roots: Sequence[Path], needs: str) -> Table:
     import datasets
 
     datasets.disable_progress_bars()
     try:
         with _hub_or_cache():
-            found = datasets.load_dataset(
-                f"hf://datasets/{source.hub}",  # never a folder of that name that happens to be here
+            dataset = datasets.load_dataset(
+                f"hf://datasets/{source.hub}",  # the prefix keeps it from reading a local folder of that name
                 source.config,
                 revision=source.revision,
                 split=None if split == WHOLE else split,
             )
-        if isinstance(found, dict):
-            found = datasets.concatenate_datasets(list(found.values()))
+        if isinstance(dataset, dict):
+            dataset = datasets.concatenate_datasets(list(dataset.values()))
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         config = f" ({source.config})" if source.config else ""
         folder = roots[0] / name if roots else f"datasets/{name}"
         raise BadData(
             f"{source.hub}{config}, split {split!r}, cannot be read from the Hugging Face hub or its cache: "
-            f"{_reason(error)} Without the hub, put {split}.parquet, {split}.jsonl or {split}.csv into {folder}, "
-            f"with {wanted}."
+            f"{_first_line(error)} Without the hub, put {split}.parquet, {split}.jsonl or {split}.csv into {folder}, "
+            f"with {needs}."
         ) from error
-    return _of_dataset(found, f"{source.hub} {split}", f"{source.hub}@{found._fingerprint}", None)
+    return _table_from_dataset(dataset, f"{source.hub} {split}", f"{source.hub}@{dataset._fingerprint}", None)
 
 
 @contextmanager
 def _hub_or_cache() -> Iterator[None]:
-    """Without the hub in reach, look into the cache at once: the library would try for half a minute first."""
+    """Use the cache at once when the hub is unreachable: the library would retry for half a minute first."""
     import datasets
 
-    before = datasets.config.HF_HUB_OFFLINE
-    datasets.config.HF_HUB_OFFLINE = before or not reachable()
+    offline_before = datasets.config.HF_HUB_OFFLINE
+    datasets.config.HF_HUB_OFFLINE = offline_before or not reachable()
     try:
         yield
     finally:
-        datasets.config.HF_HUB_OFFLINE = before
+        datasets.config.HF_HUB_OFFLINE = offline_before
 
 
-def _of_dataset(found: Any, title: str, digest: str, base: Path | None) -> Table:
+def _table_from_dataset(dataset: Any, title: str, digest: str, base: Path | None) -> Table:
     import datasets
 
     names = {}
-    for column, feature in found.features.items():
+    for column, feature in dataset.features.items():
         if isinstance(feature, datasets.Image):
-            found = found.cast_column(column, datasets.Image(decode=False))
+            dataset = dataset.cast_column(column, datasets.Image(decode=False))
         elif isinstance(feature, datasets.ClassLabel):
             names[column] = list(feature.names)
-    return Table(found, lambda index: f"{title}, row {index + 1}", digest, names, base=base)
+    return Table(dataset, lambda index: f"{title}, row {index + 1}", digest, names, base=base)
 
 
-def _reason(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
     first = (str(error).strip() or type(error).__name__).splitlines()[0]
     return first if first.endswith(".") else f"{first}."

@@ -1,4 +1,4 @@
-"""The fields of a task file, in words: for docs/tasks.md and the command line. Torch-free."""
+"""Descriptions of the fields of a task file, for docs/tasks.md and the command line. Torch-free."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ KINDS: tuple[type[TaskFile], ...] = (
     GenerationTask,
     LanguageModellingTask,
 )
-Described = list[tuple[str, str, str]]
+FieldRows = list[tuple[str, str, str]]
 
 
-def describe_fields() -> dict[str, Described]:
-    """{heading: (field, default, what it is)}: of all tasks, what each kind adds, of `source` and of parts."""
+def describe_fields() -> dict[str, FieldRows]:
+    """Return {heading: (field, default, description)} for all tasks, for each kind, for `source` and for parts."""
     common = set(TaskFile.model_fields)
     tables = {"every task": _rows(TaskFile, set())}
     for model in KINDS:
@@ -39,16 +39,21 @@ def describe_fields() -> dict[str, Described]:
     return tables | {"source": _rows(Source, set()), "probe, test": _rows(Part, set())}
 
 
-def as_markdown(rows: Described) -> str:
-    lines = [f"| `{name}` | {default} | {words} |" for name, default, words in rows]
+def as_markdown(rows: FieldRows) -> str:
+    """Format the rows of one table of :func:`describe_fields`."""
+    lines = [f"| `{name}` | {default} | {description} |" for name, default, description in rows]
     return "\n".join(["| field | default | what it is |", "|---|---|---|", *lines])
 
 
-def _rows(model: type[BaseModel], without: set[str]) -> Described:
-    return [(name, _default(field), _words(field)) for name, field in model.model_fields.items() if name not in without]
+def _rows(model: type[BaseModel], excluded: set[str]) -> FieldRows:
+    return [
+        (name, _default(field), _description(field))
+        for name, field in model.model_fields.items()
+        if name not in excluded
+    ]
 
 
-def _words(field: FieldInfo) -> str:
+def _description(field: FieldInfo) -> str:
     choices = [f"`{choice}`" for choice in get_args(field.annotation)] if _is_choice(field.annotation) else []
     return f"{field.description}{': ' if choices else ''}{', '.join(choices)}"
 

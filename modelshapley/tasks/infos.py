@@ -1,4 +1,4 @@
-"""What each task is, in words; torch-free, so that the API can list them."""
+"""Descriptions of the tasks; torch-free, so that the API can list them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ ORDER = ("gsm8k", "mmlu", "mmlu-choice", "cifar100", "imagenet")
 
 
 def info_of(spec: Any, own: bool = False) -> TaskInfo:
-    """What can be said of a task file without reading its data."""
+    """Describe a task file without reading its data."""
     modality, auto_class = KINDS[spec.kind]
     return TaskInfo(
         id=spec.name,
@@ -58,20 +58,20 @@ def info_of(spec: Any, own: bool = False) -> TaskInfo:
         auto_class=auto_class,
         summary=spec.summary,
         classes=spec.classes or getattr(spec, "label", None),
-        source=_words(spec.source),
+        source=_describe_source(spec.source),
         own=own,
     )
 
 
 @cache
 def built_in_files() -> dict[str, TaskFile]:
-    """The task files that come with the project, by name."""
+    """Return the built-in task files by name."""
     folder = resources.files("modelshapley") / "assets" / "tasks"
     texts = {name: (folder / f"{name}.yaml").read_text(encoding="utf-8") for name in ORDER}
     return {name: parse_text(text, name) for name, text in texts.items()}
 
 
-def _words(source: Source) -> str:
+def _describe_source(source: Source) -> str:
     if source.path is not None:
         return source.path
     return f"{source.hub}{f' ({source.config})' if source.config else ''} on the Hugging Face hub"

@@ -9,12 +9,12 @@ import numpy as np
 
 
 def shuffled(n: int, seed: int) -> list[int]:
-    """0..n-1 in an order drawn from `seed`."""
+    """Return 0..n-1 in an order drawn from `seed`."""
     return [int(i) for i in np.random.default_rng(seed).permutation(n)]
 
 
 def stratified(strata: Sequence[Hashable], seed: int) -> list[int]:
-    """Indices of `strata` in a seeded order whose every prefix holds each stratum in about its share.
+    """Return the indices of `strata` in a seeded order whose every prefix holds each stratum in about its share.
 
     The members of a stratum of size m, shuffled, are spread evenly: the k-th stands at (k + u) / m of the
     way, with one u drawn for each stratum so that small strata do not all come at once.
@@ -32,18 +32,18 @@ def stratified(strata: Sequence[Hashable], seed: int) -> list[int]:
 
 
 def first_share(strata: Sequence[Hashable], order: Sequence[int], share: float) -> list[int]:
-    """The first of `order`, `share` of all and of each stratum, rounded up or down; at least one in all.
+    """Return the first `share` of `order`, overall and of each stratum, rounded up or down; at least one in all.
 
-    A prefix alone may be more than one off in a stratum. Those with the largest remainders are rounded up.
+    A plain prefix may be off by more than one in a stratum. The strata with the largest remainders are rounded up.
     """
     sizes = Counter(strata[index] for index in order)
-    left = {stratum: int(share * size + 1e-9) for stratum, size in sizes.items()}
-    lacking = max(1, round(share * len(order))) - sum(left.values())
-    for stratum in sorted(sizes, key=lambda s: left[s] - share * sizes[s])[:lacking]:
-        left[stratum] += 1
-    found = []
+    remaining = {stratum: int(share * size + 1e-9) for stratum, size in sizes.items()}
+    shortfall = max(1, round(share * len(order))) - sum(remaining.values())
+    for stratum in sorted(sizes, key=lambda s: remaining[s] - share * sizes[s])[:shortfall]:
+        remaining[stratum] += 1
+    chosen = []
     for index in order:
-        if left[strata[index]] > 0:
-            left[strata[index]] -= 1
-            found.append(index)
-    return found
+        if remaining[strata[index]] > 0:
+            remaining[strata[index]] -= 1
+            chosen.append(index)
+    return chosen

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,16 +12,7 @@ from modelshapley.cli.main import main
 from modelshapley.maps.importance import ImportanceMap
 from modelshapley.models.catalog import ASSETS
 from modelshapley.units import UnitKind
-
-
-def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "modelshapley.cli", *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+from tests.support.command_line import run
 
 
 def test_score_writes_a_map_and_shows_progress(tmp_path: Path) -> None:

@@ -10,14 +10,15 @@ import pytest
 from modelshapley.contracts.task_file import parse_text
 from modelshapley.maps.importance import ImportanceMap
 from modelshapley.tasks import TASKS, TaskCatalog
-from tests.cli.test_cli import run
-from tests.conftest import TEST_DATA
+from tests.support.command_line import run
+from tests.support.task_data import model, tokenizer
+from tests.support.toys import LLAMA
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
+EXCERPTS = Path(__file__).parents[1] / "data"
 DATES = f"""
 kind: multiple-choice
 name: dates
-source: {{path: {SHARED / "bbh" / "date_understanding.json"}}}
+source: {{path: {EXCERPTS / "bbh" / "date_understanding.json"}}}
 probe: {{split: all, share: 0.1}}
 test: {{split: all, share: 0.1}}
 prompt: "{{input}}\\nAnswer:"
@@ -37,23 +38,24 @@ def test_tasks_are_listed_and_their_files_are_task_files(tmp_path: Path) -> None
     assert "max_new_tokens" in run("task", "fields", cwd=tmp_path).stdout
 
 
-@pytest.mark.usefixtures("prepared_data")
 def test_a_task_file_is_looked_at_measured_and_scored(tmp_path: Path) -> None:
     (tmp_path / "dates.yaml").write_text(DATES)
-    data = ("--data", str(TEST_DATA))
-    checked = run("task", "check", "dates.yaml", "--model", "demo:smollm2-135m", *data, cwd=tmp_path)
+    words = tokenizer()
+    model(LLAMA, words, max_position_embeddings=4096).model.save_pretrained(tmp_path / "tiny")
+    words.save_pretrained(tmp_path / "tiny")
+    checked = run("task", "check", "dates.yaml", "--model", "tiny", cwd=tmp_path)
     assert checked.returncode == 0, checked.stderr
-    assert "25 probe examples, 25 test examples" in checked.stdout
+    assert "10 probe examples, 10 test examples" in checked.stdout
     assert "right: (" in checked.stdout
     score = run(
-        *["score", "demo:smollm2-135m", "--task", "dates.yaml", "--limit", "2", "--units", "head"],
-        *["--out", "m.safetensors", *data],
+        *["score", "tiny", "--task", "dates.yaml", "--limit", "2", "--units", "head"],
+        *["--out", "m.safetensors"],
         cwd=tmp_path,
     )
     assert score.returncode == 0, score.stderr
     provenance = ImportanceMap.load(tmp_path / "m.safetensors").provenance
     assert (provenance["task"], provenance["n"], provenance["left_out"]) == ("dates", 2, [])
-    measured = run(*["evaluate", "demo:smollm2-135m", "--task", "dates.yaml", "--limit", "2"], *data, cwd=tmp_path)
+    measured = run(*["evaluate", "tiny", "--task", "dates.yaml", "--limit", "2"], cwd=tmp_path)
     assert measured.returncode == 0, measured.stderr
     assert measured.stdout.startswith("accuracy ")
     assert ", n 2\nloss " in measured.stdout

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from modelshapley import load_task
 from modelshapley.client import Client
 from modelshapley.contracts import Off, Run, Status
 from modelshapley.evaluation.trials import all_answers
 from modelshapley.models.loading import LoadedModel
-from modelshapley.tasks import load_task
 from modelshapley.units import Treatment
 from tests.conftest import CAPITALS_RUN, DIGITS_RUN, Server, StartServer
 from tests.e2e.test_dashboard import (

@@ -11,9 +11,9 @@ from playwright.sync_api import Browser, Page, expect
 
 from modelshapley.client import ApiError, Client
 from modelshapley.contracts import Off, Run, RunRequest, TrialRequest
-from tests.cli.test_cli import run
 from tests.conftest import Server, StartServer
 from tests.e2e.test_dashboard import assert_accessible, open_map
+from tests.support.command_line import run
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

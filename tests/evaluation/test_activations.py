@@ -13,7 +13,7 @@ from torch import Tensor
 from modelshapley.evaluation.activations import activations_of
 from modelshapley.models.loading import LoadedModel
 from modelshapley.tasks.base import Split
-from modelshapley.tasks.language.prefix_tree import Sequel, log_likelihoods
+from modelshapley.tasks.language.prefix_tree import Continuation, log_likelihoods
 from tests.support.toys import CONFIGS, ToyTask, tiny
 from tests.support.trialling import untouched
 
@@ -44,7 +44,9 @@ class Ragged(ToyTask):
     """Texts of several lengths, padded where several go together."""
 
     def losses(self, loaded: LoadedModel, examples: Sequence[Any]) -> Tensor:
-        return -log_likelihoods(loaded, [[Sequel(inputs[: 3 + label % 4].tolist(), 1)] for inputs, label in examples])
+        return -log_likelihoods(
+            loaded, [[Continuation(inputs[: 3 + label % 4].tolist(), 1)] for inputs, label in examples]
+        )
 
 
 def passes(loaded: LoadedModel, task: ToyTask, count: int) -> list[Tensor]:

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from modelshapley import load_task
 from modelshapley.evaluation.trials import all_answers, answers
 from modelshapley.models.loading import LoadedModel
-from modelshapley.tasks import load_task
 from modelshapley.tasks.base import Split
 from modelshapley.units import Deactivation, UnitKind
 from tests.support.toys import tiny

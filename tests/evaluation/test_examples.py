@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from modelshapley import load_task
 from modelshapley.evaluation.examples import answers_in_words, by_class, details, places_of, unit_examples
 from modelshapley.evaluation.trials import all_answers
 from modelshapley.interventions.gates import hook
 from modelshapley.models.loading import LoadedModel
 from modelshapley.signals.observe import signals_of
-from modelshapley.tasks import load_task
 from modelshapley.tasks.base import Split
 from modelshapley.units import Deactivation, UnitKind
 from tests.support.toys import CONFIGS, ToyTask, tiny

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from backend.settings import Settings
+from modelshapley import load_task
 from modelshapley.evaluation.hidden_states import logits_of
 from modelshapley.evaluation.trials import all_answers, answers
 from modelshapley.interventions.weights import zeroed_weights
 from modelshapley.models.catalog import DIGITS_VIT, Catalog
 from modelshapley.models.loading import LoadedModel
-from modelshapley.tasks import load_task
 from modelshapley.tasks.base import Split
 from modelshapley.units import Deactivation, UnitKind
 from tests.models.test_devices import forwards, hooked

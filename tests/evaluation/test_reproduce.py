@@ -11,6 +11,7 @@ import torch
 from scipy.stats import ttest_rel
 from torch.nn import functional
 
+from modelshapley import load_task
 from modelshapley.contracts.task_file import parse
 from modelshapley.errors import ModelShapleyError
 from modelshapley.evaluation.accuracy import evaluate
@@ -18,12 +19,12 @@ from modelshapley.evaluation.reproduce import BASELINE, INTACT, deactivation, ma
 from modelshapley.methods import load_method
 from modelshapley.models.loading import LoadedModel
 from modelshapley.scoring.job import Scoring, score
-from modelshapley.tasks import TaskCatalog, load_task
+from modelshapley.tasks import TaskCatalog
 from modelshapley.tasks.base import Split
 from modelshapley.units import Deactivation, UnitKind, extreme_units
-from tests.cli.test_cli import run
+from tests.support.command_line import run
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
+EXCERPTS = Path(__file__).parents[1] / "data"
 DIGITS = load_task("digits")
 
 
@@ -74,20 +75,20 @@ def test_paired_p_is_that_of_the_exact_test_and_of_student() -> None:
 
 
 def test_written_answers_and_teacher_forced_tokens_on_a_language_model(smollm2: LoadedModel) -> None:
-    spec = TaskCatalog([DATA]).file("gsm8k")
+    spec = TaskCatalog([EXCERPTS]).file("gsm8k")
     assert spec is not None
-    task = TaskCatalog([DATA]).open(spec.model_copy(update={"max_new_tokens": 8}))
+    task = TaskCatalog([EXCERPTS]).open(spec.model_copy(update={"max_new_tokens": 8}))
     examples = task.select(smollm2, Split.TEST, 0, 3)
     seen: list[int] = []
     found = evaluate(smollm2, task, Deactivation(), examples, answers=2, on_progress=seen.append)
     assert (len(found.losses), len(found.outcomes), seen[-1]) == (3, 2, 5)
     assert found.token_shares is not None
     for place, example in enumerate(examples):
-        sequel = task.sequel(smollm2, example)  # type: ignore[attr-defined]
-        ids = torch.tensor([sequel.tokens])
+        continuation = task.continuation(smollm2, example)  # type: ignore[attr-defined]
+        ids = torch.tensor([continuation.tokens])
         with torch.no_grad():
-            logits = smollm2.model(ids).logits[0, sequel.start - 1 : -1].log_softmax(-1)
-        wanted = ids[0, sequel.start :]
+            logits = smollm2.model(ids).logits[0, continuation.start - 1 : -1].log_softmax(-1)
+        wanted = ids[0, continuation.start :]
         assert found.losses[place] == pytest.approx(-logits[range(len(wanted)), wanted].mean().item(), abs=1e-3)
         assert found.token_shares[place] == pytest.approx((logits.argmax(-1) == wanted).float().mean().item())
         assert found.tokens[place] == len(wanted)

@@ -21,7 +21,7 @@ from modelshapley.maps.compare import (
 )
 from modelshapley.maps.importance import ImportanceMap
 from modelshapley.units import UnitKind
-from tests.cli.test_cli import run
+from tests.support.command_line import run
 
 RNG = np.random.default_rng(0)
 SCORES = RNG.normal(size=(4, 50))

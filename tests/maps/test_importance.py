@@ -85,7 +85,7 @@ def test_a_map_loads_without_torch(tmp_path: Path) -> None:
     random_map().save(file)
     code = (
         "import sys; sys.modules['torch'] = None\n"
-        "from pathlib import Path; from modelshapley.importance import ImportanceMap\n"
+        "from pathlib import Path; from modelshapley.maps.importance import ImportanceMap\n"
         f"print(ImportanceMap.load(Path({str(file)!r})).scores['neuron'].shape)"
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from modelshapley import load_task
 from modelshapley.architectures.anatomy import Anatomy
 from modelshapley.architectures.families import anatomy_of
 from modelshapley.methods import load_method
@@ -14,7 +15,7 @@ from modelshapley.models.catalog import ASSETS, inspect_folder
 from modelshapley.models.loading import LoadedModel
 from modelshapley.scoring.footprint import activation_bytes
 from modelshapley.scoring.job import Scoring, add_up
-from modelshapley.tasks import TASKS, load_task
+from modelshapley.tasks import TASKS
 from modelshapley.units import UnitKind
 
 KINDS = {UnitKind.NEURON: 160, UnitKind.HEAD: 16, UnitKind.LAYER: 4}

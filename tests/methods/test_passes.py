@@ -10,6 +10,7 @@ import pytest
 import torch
 from shapiq import ExactComputer
 
+from modelshapley import load_task
 from modelshapley.errors import BadParameter
 from modelshapley.evaluation.game import Game
 from modelshapley.evaluation.sampling import Estimate, antithetic_pair, spread_order
@@ -20,9 +21,8 @@ from modelshapley.methods.coalitions.permutation_shapley import _order
 from modelshapley.models.loading import LoadedModel
 from modelshapley.scoring.job import Scoring, score
 from modelshapley.signals.observe import PARTS, Signals, signals_of
-from modelshapley.tasks import load_task
 from modelshapley.tasks.base import Split
-from modelshapley.tasks.language.prefix_tree import Sequel, log_likelihoods
+from modelshapley.tasks.language.prefix_tree import Continuation, log_likelihoods
 from modelshapley.units import UnitKind
 from tests.support.toys import CONFIGS, KINDS, LLAMA, VIT, ToyTask, tiny
 
@@ -248,9 +248,9 @@ def test_the_paper_pools_heads_and_layers_from_their_rows(config: Any) -> None:
 
 def test_padding_is_no_part_of_an_activation() -> None:
     loaded = tiny(LLAMA)
-    sequels = [Sequel([1, 2, 3, 4, 5, 6, 7], 2), Sequel([8, 9, 4], 1)]
+    sequels = [Continuation([1, 2, 3, 4, 5, 6, 7], 2), Continuation([8, 9, 4], 1)]
 
-    def parts(rows: list[Sequel]) -> Signals:
+    def parts(rows: list[Continuation]) -> Signals:
         losses = partial(log_likelihoods, loaded, [[row] for row in rows])
         return signals_of(loaded.model, loaded.anatomy, losses, [UnitKind.NEURON])[UnitKind.NEURON]
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from modelshapley import load_task
 from modelshapley.interventions.gates import gated
 from modelshapley.methods import load_method
 from modelshapley.models.loading import LoadedModel
 from modelshapley.scoring.job import Scoring, score
 from modelshapley.signals.observe import observed
-from modelshapley.tasks import load_task
 from modelshapley.tasks.base import Split, Task
 from modelshapley.units import UnitKind
 

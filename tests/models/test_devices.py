@@ -19,6 +19,7 @@ from accelerate.hooks import AlignDevicesHook
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from modelshapley import load_task
 from modelshapley.architectures.anatomy import Site
 from modelshapley.errors import ModelShapleyError, OutOfMemory
 from modelshapley.interventions.gates import factors_of, hook, treated
@@ -32,7 +33,6 @@ from modelshapley.models.loading import LoadedModel, load, refuse_offloaded
 from modelshapley.models.memory import AdaptiveBatcher, recomputed
 from modelshapley.scoring.job import Scoring, score
 from modelshapley.signals.observe import PARTS, Observer, Signals, signals_of
-from modelshapley.tasks import load_task
 from modelshapley.tasks.base import Split
 from modelshapley.units import Deactivation, UnitKind
 from tests.support.toys import CONFIGS, ToyTask, tiny

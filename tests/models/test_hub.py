@@ -12,7 +12,7 @@ from modelshapley.errors import UnsupportedModel
 from modelshapley.models import hub
 from modelshapley.models.catalog import ASSETS, inspect_folder
 from modelshapley.models.loading import load
-from tests.cli.test_cli import run
+from tests.support.command_line import run
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from scipy.stats import spearmanr
 from torch import nn
 
 from backend.settings import Settings
+from modelshapley import load_task
 from modelshapley.architectures.anatomy import Site
 from modelshapley.errors import NotFinite, UnknownName, UnsupportedModel
 from modelshapley.interventions.gates import gated, gated_each
@@ -21,7 +22,6 @@ from modelshapley.models.catalog import ASSETS, DIGITS_VIT, Catalog, inspect_fol
 from modelshapley.models.loading import LoadedModel, load
 from modelshapley.scoring.job import ScoreAccumulator, Scoring, score
 from modelshapley.signals.observe import PARTS, Observer, Signals, observed, signals_of
-from modelshapley.tasks import load_task
 from modelshapley.tasks.base import Split
 from modelshapley.units import UnitKind
 from tests.support.toys import CONFIGS, LLAMA, VIT, ToyTask, tiny

@@ -17,7 +17,7 @@ from modelshapley.models.loading import LoadedModel
 from modelshapley.scoring.accumulator import ScoreAccumulator
 from modelshapley.scoring.job import Scoring, add_up, score
 from modelshapley.tasks.base import Split
-from modelshapley.tasks.batching import WINDOW, cuts, groups, reach, together
+from modelshapley.tasks.batching import WINDOW, batch_edges, batch_end, length_batches, order_by_length
 from modelshapley.units import UnitKind
 from tests.support.task_data import ASK, jsonl, model, task, tokenizer
 from tests.support.toys import LLAMA
@@ -33,11 +33,11 @@ def fits(sizes: list[int], most: int, tokens: int) -> bool:
 def test_batches_of_neighbours_hold_every_place_once_and_keep_to_the_budget(
     sizes: list[int], most: int, tokens: int
 ) -> None:
-    edges = cuts(sizes, most, tokens)
+    edges = batch_edges(sizes, most, tokens)
     assert edges[0] == 0
     assert edges[-1] == len(sizes)
     for start, stop in pairwise(edges):
-        assert start < stop == reach(sizes, start, most, tokens)
+        assert start < stop == batch_end(sizes, start, most, tokens)
         assert fits(sizes[start:stop], most, tokens)
         if stop < len(sizes):  # no batch could have taken one more
             assert not fits(sizes[start : stop + 1], most, tokens)
@@ -45,7 +45,7 @@ def test_batches_of_neighbours_hold_every_place_once_and_keep_to_the_budget(
 
 @given(SIZES, st.integers(1, 9))
 def test_neighbours_are_of_like_size_and_stretches_keep_their_examples(sizes: list[int], most: int) -> None:
-    order = together(sizes, most)
+    order = order_by_length(sizes, most)
     assert sorted(order) == list(range(len(sizes)))
     stretch = WINDOW * most
     for start in range(0, len(sizes), stretch):
@@ -56,13 +56,13 @@ def test_neighbours_are_of_like_size_and_stretches_keep_their_examples(sizes: li
 
 @given(st.integers(0, 50), st.integers(1, 9), st.integers(1, 40))
 def test_equal_sizes_keep_their_order(n: int, most: int, size: int) -> None:
-    assert together([size] * n, most) == list(range(n))
-    assert [i for part in groups([size] * n, most, 100) for i in part] == list(range(n))
+    assert order_by_length([size] * n, most) == list(range(n))
+    assert [i for part in length_batches([size] * n, most, 100) for i in part] == list(range(n))
 
 
 @given(SIZES, st.integers(1, 9), st.integers(1, 200))
 def test_groups_hold_every_place_once_longest_first(sizes: list[int], most: int, tokens: int) -> None:
-    found = groups(sizes, most, tokens)
+    found = length_batches(sizes, most, tokens)
     assert sorted(place for part in found for place in part) == list(range(len(sizes)))
     assert all(fits([sizes[place] for place in part], most, tokens) for part in found)
     in_order = [sizes[place] for part in found for place in part]

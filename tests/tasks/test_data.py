@@ -230,11 +230,11 @@ def test_a_bad_row_is_named_counted_and_never_dropped_in_silence(tmp_path: Path,
         with_bad(tmp_path, line, first, "stop").examples(Split.PROBE)
     going_on = with_bad(tmp_path, line, first, "skip")
     examples = going_on.examples(Split.PROBE)
-    (left_out,) = going_on.left_out(None, Split.PROBE)
-    assert reason in left_out.reason
-    assert (left_out.count, left_out.rows) == (1, [f"a.jsonl, row {number}"])
+    (skipped_rows,) = going_on.skipped_rows(None, Split.PROBE)
+    assert reason in skipped_rows.reason
+    assert (skipped_rows.count, skipped_rows.rows) == (1, [f"a.jsonl, row {number}"])
     assert {example.answer for example in examples} == {row["answer"] for row in GOOD}
-    assert len(examples) + left_out.count == len(GOOD) + 1
+    assert len(examples) + skipped_rows.count == len(GOOD) + 1
 
 
 @settings(max_examples=25, deadline=None)
@@ -251,14 +251,14 @@ def test_good_and_left_out_are_all_rows_that_were_met(
     for split, name in ((Split.PROBE, "train"), (Split.TEST, "test")):
         good = {example.where for example in made.examples(split, seed)}
         assert good == {f"{name}.jsonl, row {i}" for i, kind in enumerate(kinds, 1) if kind is None}
-        assert len(good) + sum(bad.count for bad in made.left_out(None, split, seed)) == len(lines)
+        assert len(good) + sum(bad.count for bad in made.skipped_rows(None, split, seed)) == len(lines)
 
 
 def test_csv_rows_of_other_lengths(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("question,answer\nwhat?,1\nwhat, then?,2\nwhat?\nwhat?,4\n")
     made = task(tmp_path, source={"path": "a.csv"}, on_bad="skip", **NEARLY_ALL)
     assert sorted(e.answer for e in made.examples(Split.PROBE)) == ["1", "4"]
-    told = {bad.reason: bad.rows for bad in made.left_out(None, Split.PROBE)}
+    told = {bad.reason: bad.rows for bad in made.skipped_rows(None, Split.PROBE)}
     assert told == {
         "has more fields than the header": ["a.csv, row 2"],
         "nothing in column 'answer'": ["a.csv, row 3"],
@@ -301,9 +301,9 @@ def test_an_answer_that_no_rule_finds(tmp_path: Path) -> None:
     jsonl(tmp_path / "a.jsonl", [{"question": "q", "answer": f"so #### {i}" if i else "so it is"} for i in range(4)])
     made = task(tmp_path, source={"path": "a.jsonl"}, rule="gsm8k", on_bad="skip", **NEARLY_ALL)
     assert len(made.examples(Split.PROBE)) == 3
-    (left_out,) = made.left_out(None, Split.PROBE)
-    assert "rule 'gsm8k' finds no answer" in left_out.reason
-    assert left_out.rows == ["a.jsonl, row 1"]
+    (skipped_rows,) = made.skipped_rows(None, Split.PROBE)
+    assert "rule 'gsm8k' finds no answer" in skipped_rows.reason
+    assert skipped_rows.rows == ["a.jsonl, row 1"]
 
 
 @pytest.mark.parametrize(
@@ -331,10 +331,10 @@ def test_a_label_outside_the_classes(tmp_path: Path, label: Any, reason: str) ->
     made = task(tmp_path, kind, on_bad="skip", **NEARLY_ALL)
     by_row = {e.where: e.number for e in made.examples(Split.PROBE)}
     assert by_row == {f"a.jsonl, row {i + 1}": number for i, number in enumerate([1, 0, 1, 1, 0])}
-    (left_out,) = made.left_out(None, Split.PROBE)
-    assert left_out.reason.startswith(reason)
-    assert left_out.rows == ["a.jsonl, row 6"]
-    assert len(left_out.reason) < 200
+    (skipped_rows,) = made.skipped_rows(None, Split.PROBE)
+    assert skipped_rows.reason.startswith(reason)
+    assert skipped_rows.rows == ["a.jsonl, row 6"]
+    assert len(skipped_rows.reason) < 200
 
 
 def test_many_reasons_do_not_flood_a_message(tmp_path: Path) -> None:
@@ -358,8 +358,8 @@ def test_an_example_longer_than_the_context(tmp_path: Path, on_bad: str) -> None
             made.select(loaded, Split.PROBE)
         return
     assert len(made.select(loaded, Split.PROBE)) == 4
-    (left_out,) = made.left_out(loaded, Split.PROBE)
-    assert (left_out.count, left_out.rows) == (1, ["a.jsonl, row 3"])
+    (skipped_rows,) = made.skipped_rows(loaded, Split.PROBE)
+    assert (skipped_rows.count, skipped_rows.rows) == (1, ["a.jsonl, row 3"])
 
 
 @pytest.mark.parametrize("on_bad", ["stop", "skip"])
@@ -391,7 +391,7 @@ def test_a_broken_picture_and_one_that_is_elsewhere(tmp_path: Path, on_bad: str)
             made.select(loaded, Split.PROBE)
         return
     assert {e.where for e in made.select(loaded, Split.PROBE)} == {"train.jsonl, row 1", "train.jsonl, row 2"}
-    told = {bad.reason: bad.rows for bad in made.left_out(loaded, Split.PROBE)}
+    told = {bad.reason: bad.rows for bad in made.skipped_rows(loaded, Split.PROBE)}
     assert sum(map(len, told.values())) == len(paths) - 2
     assert [r for r in told if "cannot be read" in r and told[r] == ["train.jsonl, row 3"]], told
     assert sum("outside" in reason for reason in told) == 3, told
@@ -442,6 +442,6 @@ def test_a_dataset_in_the_cache_is_read_without_the_hub(tmp_path: Path, monkeypa
     (there / "dataset_info.json").write_text(json.dumps(info))
     gsm8k = TaskCatalog([tmp_path / "nothing"]).load("gsm8k")
     assert len(gsm8k.table("train").rows) == 10
-    assert gsm8k.examples(Split.PROBE)[0].wanted.isdigit()
+    assert gsm8k.examples(Split.PROBE)[0].expected.isdigit()
     with pytest.raises(BadData, match=r"test\.jsonl or test\.csv into .*gsm8k, with columns question, answer"):
         gsm8k.examples(Split.TEST)

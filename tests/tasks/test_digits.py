@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch.nn import functional
 
+from modelshapley import load_task
 from modelshapley.errors import TaskMismatch
 from modelshapley.evaluation.trials import all_answers
 from modelshapley.models.catalog import ASSETS
 from modelshapley.models.loading import LoadedModel
-from modelshapley.tasks import load_task
 from modelshapley.tasks.base import Split
 from modelshapley.tasks.builtin.digits import split_digits
 from modelshapley.units import Deactivation

@@ -138,8 +138,8 @@ def test_generation(root: Path, config: str, words: str) -> None:
     for rule in (generation.rule, AnswerRule(r"(\w)", "[aeiou]")):
         generation.rule = rule
         with torch.no_grad():
-            texts = generation.write(loaded, examples)
-            assert texts == [generation.write(loaded, [example])[0] for example in examples]
+            texts = generation.generate(loaded, examples)
+            assert texts == [generation.generate(loaded, [example])[0] for example in examples]
         assert texts == [written(loaded, e.prompt, 9, rule) for e in examples]
     assert len(set(texts)) > 2
 
@@ -150,7 +150,7 @@ def test_a_text_may_fill_the_context_whatever_is_beside_it(root: Path, config: s
     generation = made(root, "generation", prompt="{question}", max_new_tokens=500, chat="no")
     examples = generation.select(loaded, Split.PROBE)
     with torch.no_grad():
-        texts = generation.write(loaded, examples)
+        texts = generation.generate(loaded, examples)
     assert texts == [written(loaded, e.prompt, 500, generation.rule) for e in examples]
 
 
@@ -159,7 +159,7 @@ def test_what_the_model_writes_is_right_where_the_rule_finds_the_reference(root:
     asking = made(root, "generation", prompt="{question}", max_new_tokens=4)
     examples = asking.select(loaded, Split.PROBE)
     with torch.no_grad():
-        texts = asking.write(loaded, examples)
+        texts = asking.generate(loaded, examples)
     told = [
         {"question": e.prompt, "answer": text.strip() if i % 2 else "something else"}
         for i, (e, text) in enumerate(zip(examples, texts, strict=True))
@@ -433,13 +433,13 @@ def test_each_row_is_under_its_own_gates(
     dtype = next(loaded.model.parameters()).dtype
     with gated_each(loaded.model, loaded.anatomy, kind, torch.tensor(gates, dtype=dtype)):
         losses, correct = made.losses(loaded, examples), made.correct(loaded, examples)
-        texts = made.write(loaded, examples) if which is generating else None
+        texts = made.generate(loaded, examples) if which is generating else None
     intact = made.losses(loaded, examples)
     for i, example in enumerate(examples):
         with gated(loaded.model, loaded.anatomy, {kind: gates[i].reshape(shapes.of(kind))}):
             assert made.losses(loaded, [example]).item() == pytest.approx(losses[i].item(), abs=1e-4)
             assert made.correct(loaded, [example]).item() == pytest.approx(correct[i].item())
-            assert texts is None or made.write(loaded, [example]) == [texts[i]]
+            assert texts is None or made.generate(loaded, [example]) == [texts[i]]
     assert (losses - intact).abs().max() > 1e-3
 
 
@@ -454,7 +454,7 @@ def test_what_is_said_is_what_is_judged(root: Path, which: Callable[[Path], tupl
         return
     assert all(isinstance(words, str) for words in said)
     if which is generating:
-        assert [made.rule.find(words) == one.wanted for words, one in zip(said, examples, strict=True)] == correct
+        assert [made.rule.find(words) == one.expected for words, one in zip(said, examples, strict=True)] == correct
     elif which is choosing:
         assert [words == one.choices[one.right] for words, one in zip(said, examples, strict=True)] == correct
     else:
@@ -469,7 +469,7 @@ def test_the_chat_template_is_used_where_it_is_wanted(root: Path) -> None:
     for loaded, setting, used in ((chat, "auto", True), (chat, "no", False), (plain, "auto", False)):
         generation = made(root, "generation", prompt="{question}", system="Be brief.", chat=setting)
         example = generation.examples(Split.PROBE)[0]
-        ids = generation.sequel(loaded, example).tokens
+        ids = generation.continuation(loaded, example).tokens
         text = loaded.tokenizer.decode(ids)
         if used:
             wanted = f"<|system|>Be brief.<|end|><|user|>{example.prompt}<|end|><|assistant|>{example.answer}"
@@ -487,7 +487,7 @@ def test_a_template_that_knows_no_system_text_has_it_before_the_question(root: P
     loaded.tokenizer.chat_template = refusing + loaded.tokenizer.chat_template
     generation = made(root, "generation", prompt="{question}", system="Be brief.")
     example = generation.examples(Split.PROBE)[0]
-    text = loaded.tokenizer.decode(generation.sequel(loaded, example).tokens)
+    text = loaded.tokenizer.decode(generation.continuation(loaded, example).tokens)
     assert text.startswith(f"<|user|>Be brief.\n\n{example.prompt}<|end|>")
 
 
@@ -496,9 +496,9 @@ def test_the_answer_alone_counts(root: Path) -> None:
         loaded = language_model("llama", words)
         generation = made(root, "generation", prompt="{question}")
         for example in generation.select(loaded, Split.PROBE):
-            sequel = generation.sequel(loaded, example)
-            assert loaded.tokenizer.decode(sequel.tokens[sequel.start :]) == f" {example.answer}"
-            assert loaded.tokenizer.decode(sequel.tokens[: sequel.start]).endswith(example.prompt)
+            continuation = generation.continuation(loaded, example)
+            assert loaded.tokenizer.decode(continuation.tokens[continuation.start :]) == f" {example.answer}"
+            assert loaded.tokenizer.decode(continuation.tokens[: continuation.start]).endswith(example.prompt)
 
 
 @pytest.mark.parametrize(

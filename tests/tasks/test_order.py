@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from modelshapley.tasks import load_task
+from modelshapley import load_task
 from modelshapley.tasks.base import Split
 from tests.support.task_data import ASK, asked, jsonl, model, task, tokenizer
 from tests.support.toys import CONFIGS

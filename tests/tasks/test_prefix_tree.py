@@ -11,24 +11,29 @@ import torch
 from modelshapley.interventions.gates import gated
 from modelshapley.models.loading import LoadedModel
 from modelshapley.signals.observe import signals_of
-from modelshapley.tasks.language.prefix_tree import Sequel, log_likelihoods
+from modelshapley.tasks.language.prefix_tree import Continuation, log_likelihoods
 from modelshapley.units import UnitKind
 from tests.support.toys import CONFIGS, tiny
 from tests.support.trialling import untouched
 
 CAUSAL = [name for name, config in CONFIGS.items() if tiny(config).anatomy.auto_class == "AutoModelForCausalLM"]
 ROWS = [
-    [Sequel([1, 2, 3, 4], 2), Sequel([1, 2, 5], 2), Sequel([1, 2, 3, 6, 7], 2), Sequel([1, 2, 3, 4], 2)],
-    [Sequel([9, 8, 7], 1)],
-    [Sequel([1, 4], 1), Sequel([11, 12, 13, 14, 15, 16], 3)],
+    [
+        Continuation([1, 2, 3, 4], 2),
+        Continuation([1, 2, 5], 2),
+        Continuation([1, 2, 3, 6, 7], 2),
+        Continuation([1, 2, 3, 4], 2),
+    ],
+    [Continuation([9, 8, 7], 1)],
+    [Continuation([1, 4], 1), Continuation([11, 12, 13, 14, 15, 16], 3)],
 ]
 
 
-def alone(loaded: LoadedModel, sequel: Sequel) -> float:
+def alone(loaded: LoadedModel, sequel: Continuation) -> float:
     return float(plain(loaded, sequel))
 
 
-def plain(loaded: LoadedModel, sequel: Sequel) -> torch.Tensor:
+def plain(loaded: LoadedModel, sequel: Continuation) -> torch.Tensor:
     """The slow and plain way: one sequence, no mask, all logits."""
     by_token = loaded.model(input_ids=torch.tensor([sequel.tokens])).logits[0].log_softmax(-1)
     counted = range(sequel.start, len(sequel.tokens))
@@ -57,7 +62,11 @@ def test_causal_architectures_are_tried() -> None:
 
 # -- the head, where it counts only --------------------------------------------------------------
 
-SINGLE = [[Sequel([1, 2, 3, 4, 6], 2)], [Sequel([9, 8, 7], 1)], [Sequel([11, 12, 13, 14, 15, 16, 3], 4)]]
+SINGLE = [
+    [Continuation([1, 2, 3, 4, 6], 2)],
+    [Continuation([9, 8, 7], 1)],
+    [Continuation([11, 12, 13, 14, 15, 16, 3], 4)],
+]
 
 
 @pytest.mark.parametrize("name", CAUSAL)
@@ -118,5 +127,5 @@ def test_an_odd_head_is_computed_as_before(oddity: str) -> None:
 def test_nothing_is_left_on_the_head_after_an_error() -> None:
     loaded = tiny(CONFIGS["llama"])
     with pytest.raises(IndexError):
-        log_likelihoods(loaded, [[Sequel([1, 2, 77], 1)], [Sequel([1, 99, 3], 1)]])
+        log_likelihoods(loaded, [[Continuation([1, 2, 77], 1)], [Continuation([1, 99, 3], 1)]])
     assert untouched(loaded)

@@ -1,0 +1,1 @@
+"""Tasks defined in code: their data come with a package or with the project."""

@@ -28,7 +28,7 @@ SPLIT_SEED = 0
 
 @dataclass(frozen=True)
 class Digit:
-    """pixels: (1, 8, 8) float32 in [-1, 1]; label 0 to 9."""
+    """A handwritten digit. pixels: (1, 8, 8) float32 in [-1, 1]; label 0 to 9."""
 
     pixels: Tensor
     label: int
@@ -36,10 +36,10 @@ class Digit:
 
 @cache
 def split_digits() -> dict[str, list[Digit]]:
-    """Train, probe and test parts: 80/20 stratified by digit, then the first part 80/20 again (paper, section 5).
+    """Split into train, probe and test parts: 80/20 by digit, then the first part 80/20 again (paper, section 5).
 
-    The same whatever the run's seed: the shipped model was trained on the train part, so that a digit it has
-    seen is never one it is judged by.
+    The split is the same whatever the run's seed, because the shipped model was trained on the train part and must
+    not be measured on digits that it has seen.
     """
     data = load_digits()
     images = torch.as_tensor(data.images / 8.0 - 1.0, dtype=torch.float32)[:, None]
@@ -57,7 +57,7 @@ def split_digits() -> dict[str, list[Digit]]:
 
 
 class Digits(Task[Digit]):
-    """Probe: the validation part, every prefix stratified by digit. Test: the held-out 20 %."""
+    """The task. Probe: the validation part, every prefix stratified by digit. Test: the held-out 20 %."""
 
     info = DIGITS
     probe_batch = 32
@@ -70,7 +70,7 @@ class Digits(Task[Digit]):
         return [digits[i] for i in order]
 
     def losses(self, loaded: LoadedModel, examples: Sequence[Digit]) -> Tensor:
-        """Cross entropy of each image, nats."""
+        """Return the cross entropy of each image, nats."""
         labels = torch.tensor([d.label for d in examples], device=loaded.device)
         return functional.cross_entropy(self._logits(loaded, examples).float(), labels, reduction="none")
 
@@ -80,7 +80,7 @@ class Digits(Task[Digit]):
     def predicted_text(self, loaded: LoadedModel, examples: Sequence[Digit]) -> list[str]:
         return [str(label) for label in self._logits(loaded, examples).argmax(-1).tolist()]
 
-    def shown(self, loaded: LoadedModel | None, example: Digit) -> ExampleShown:
+    def display(self, loaded: LoadedModel | None, example: Digit) -> ExampleShown:
         grey = ((example.pixels[0] + 1) * 127.5).round().to(torch.uint8).numpy()
         picture = PIL.Image.fromarray(grey).resize((64, 64), PIL.Image.Resampling.NEAREST)
         return ExampleShown(row="scikit-learn", image=data_url(picture), right=str(example.label))
@@ -91,10 +91,12 @@ class Digits(Task[Digit]):
     def check(self, loaded: LoadedModel) -> None:
         super().check(loaded)
         config: Any = loaded.model.config
-        for name, wanted in (("num_channels", 1), ("image_size", 8), ("num_labels", 10)):
-            found = getattr(config, name, None)
-            if found != wanted:
-                raise TaskMismatch(f"Task 'digits' wants a model with {name}={wanted}, but {loaded.id!r} has {found}.")
+        for name, expected in (("num_channels", 1), ("image_size", 8), ("num_labels", 10)):
+            actual = getattr(config, name, None)
+            if actual != expected:
+                raise TaskMismatch(
+                    f"Task 'digits' needs a model with {name}={expected}, but {loaded.id!r} has {actual}."
+                )
 
     def content(self) -> Any:
         return {"data": "sklearn digits", "scale": "x/8-1", "split": [SPLIT_SEED, 0.2, 0.2], "right": "argmax"}

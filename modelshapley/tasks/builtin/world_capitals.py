@@ -22,7 +22,7 @@ from modelshapley.tasks.infos import WORLD_CAPITALS
 from modelshapley.tasks.kinds.multiple_choice import likeliest
 from modelshapley.tasks.language import text
 from modelshapley.tasks.language.encoded import Encoded
-from modelshapley.tasks.language.prefix_tree import Sequel, log_likelihoods, scored
+from modelshapley.tasks.language.prefix_tree import Continuation, log_likelihoods, score_continuations
 from modelshapley.tasks.order import shuffled, stratified
 
 CHOICES = 4
@@ -45,10 +45,10 @@ class Question:
 
 @cache
 def questions() -> list[Question]:
-    """One question a country, the same in every run. A continent of fewer than four capitals would have none."""
+    """Return one question a country, the same in every run; a continent of fewer than four capitals has none."""
     rows = json.loads((ASSETS / "capitals.json").read_text(encoding="utf-8"))["countries"]
     rng = np.random.default_rng(CHOICE_SEED)
-    found = []
+    kept = []
     for row in rows:
         others = [r["capital"] for r in rows if r["continent"] == row["continent"] and r is not row]
         if len(others) < CHOICES - 1:
@@ -56,12 +56,12 @@ def questions() -> list[Question]:
         choices = [str(c) for c in rng.choice(others, CHOICES - 1, replace=False)]
         answer = int(rng.integers(CHOICES))
         choices.insert(answer, row["capital"])
-        found.append(Question(row["country"], row["continent"], tuple(choices), answer))
-    return found
+        kept.append(Question(row["country"], row["continent"], tuple(choices), answer))
+    return kept
 
 
 class WorldCapitals(Task[Question]):
-    """Probe: 64 questions drawn by the seed, stratified by continent. Test: the others."""
+    """The task. Probe: 64 questions drawn by the seed, stratified by continent. Test: the others."""
 
     info = WORLD_CAPITALS
     probe_batch = 8
@@ -69,45 +69,47 @@ class WorldCapitals(Task[Question]):
     single_pass = True
 
     def __init__(self) -> None:
-        self._encoded: Encoded[Question, list[Sequel]] = Encoded(
-            lambda loaded, question: [sequel(loaded, question.prompt, choice) for choice in question.choices]
+        self._encoded: Encoded[Question, list[Continuation]] = Encoded(
+            lambda loaded, question: [
+                tokenize_continuation(loaded, question.prompt, choice) for choice in question.choices
+            ]
         )
 
-    def sequels(self, loaded: LoadedModel, question: Question) -> list[Sequel]:
-        """The prompt with each capital as tokens. Raises TaskMismatch where these run together."""
+    def continuations(self, loaded: LoadedModel, question: Question) -> list[Continuation]:
+        """Return the prompt with each capital as tokens. Raises TaskMismatch where tokens span both."""
         return self._encoded.of(loaded, question)
 
     def examples(self, split: Split, seed: int = 0) -> Sequence[Question]:
-        everything = questions()
+        all_questions = questions()
         probe, test = train_test_split(
-            everything,
+            all_questions,
             train_size=self.info.probe_examples,
             random_state=seed,
-            stratify=[question.continent for question in everything],
+            stratify=[question.continent for question in all_questions],
         )
         if split == Split.TEST:
             return [test[i] for i in shuffled(len(test), seed)]
         return [probe[i] for i in stratified([question.continent for question in probe], seed)]
 
     def losses(self, loaded: LoadedModel, examples: Sequence[Question]) -> Tensor:
-        """Mean negative log-likelihood of the tokens of the right capital, nats."""
-        return -log_likelihoods(loaded, [[self.sequels(loaded, q)[q.answer]] for q in examples])
+        """Return the mean negative log-likelihood of the tokens of the right capital, nats."""
+        return -log_likelihoods(loaded, [[self.continuations(loaded, q)[q.answer]] for q in examples])
 
     def correct(self, loaded: LoadedModel, examples: Sequence[Question]) -> Tensor:
-        """Right: no other choice has a mean token log-likelihood as high."""
-        rows = [self.sequels(loaded, q) for q in examples]
-        return likeliest(scored(loaded, rows), rows) == torch.tensor([q.answer for q in examples])
+        """Return whether no other choice has a mean token log-likelihood as high."""
+        rows = [self.continuations(loaded, q) for q in examples]
+        return likeliest(score_continuations(loaded, rows), rows) == torch.tensor([q.answer for q in examples])
 
     def predicted_text(self, loaded: LoadedModel, examples: Sequence[Question]) -> list[str]:
-        rows = [self.sequels(loaded, q) for q in examples]
-        found = likeliest(scored(loaded, rows), rows).tolist()
-        return [question.choices[number] for question, number in zip(examples, found, strict=True)]
+        rows = [self.continuations(loaded, q) for q in examples]
+        predicted = likeliest(score_continuations(loaded, rows), rows).tolist()
+        return [question.choices[number] for question, number in zip(examples, predicted, strict=True)]
 
-    def shown(self, loaded: LoadedModel | None, example: Question) -> ExampleShown:
+    def display(self, loaded: LoadedModel | None, example: Question) -> ExampleShown:
         right = example.choices[example.answer]
         return ExampleShown(
             row=example.country,
-            tokens=text.pieces(loaded, self.sequels(loaded, example)[example.answer]) if loaded else [],
+            tokens=text.display_tokens(loaded, self.continuations(loaded, example)[example.answer]) if loaded else [],
             text=example.prompt,
             choices=list(example.choices),
             right=right,
@@ -131,11 +133,11 @@ class WorldCapitals(Task[Question]):
         }
 
 
-def sequel(loaded: LoadedModel, prompt: str, ending: str) -> Sequel:
-    """Prompt and ending as tokens, of which the ending's count. Raises TaskMismatch where they run together."""
+def tokenize_continuation(loaded: LoadedModel, prompt: str, ending: str) -> Continuation:
+    """Encode prompt and ending, of which the ending's tokens count. Raises TaskMismatch where a token spans both."""
     assert loaded.tokenizer is not None
-    start = loaded.tokenizer(prompt)["input_ids"]
+    prompt_ids = loaded.tokenizer(prompt)["input_ids"]
     whole = loaded.tokenizer(f"{prompt} {ending}")["input_ids"]
-    if whole[: len(start)] != start or len(whole) == len(start):
+    if whole[: len(prompt_ids)] != prompt_ids or len(whole) == len(prompt_ids):
         raise TaskMismatch(f"The tokenizer of {loaded.id!r} does not keep {prompt!r} apart from {ending!r}.")
-    return Sequel(whole, len(start))
+    return Continuation(whole, len(prompt_ids))

@@ -1,0 +1,1 @@
+"""The kinds of task that a task file can describe, one module each."""

@@ -1,4 +1,4 @@
-"""What classifying pictures and texts have in common: one forward pass, cross entropy, the likeliest class."""
+"""Base of the classification tasks: one forward pass, cross entropy, the likeliest class."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from modelshapley.contracts.task_file import _Labelled
+from modelshapley.contracts.task_file import LabelledTask
 from modelshapley.models.loading import LoadedModel
 from modelshapley.tasks.data import Row
-from modelshapley.tasks.kinds.data_task import DataTask, Placed
-from modelshapley.tasks.labels import class_in, class_names, matched, mismatch
+from modelshapley.tasks.kinds.data_task import DataExample, DataTask
+from modelshapley.tasks.labels import class_index, class_names, match_labels, mismatch_error
 
 
-class Labelled(Placed, Protocol):
+class LabelledExample(DataExample, Protocol):
+    """An example that belongs to a class."""
+
     @property
     def number(self) -> int:
-        """Of its class, in the data."""
+        """Number of its class in the data."""
         ...
 
 
-E = TypeVar("E", bound=Labelled)
-Spec = TypeVar("Spec", bound=_Labelled)
+E = TypeVar("E", bound=LabelledExample)
+Spec = TypeVar("Spec", bound=LabelledTask)
 
 
 class Classification(DataTask[E, Spec]):
@@ -36,59 +38,59 @@ class Classification(DataTask[E, Spec]):
 
     @abstractmethod
     def logits(self, loaded: LoadedModel, examples: Sequence[E]) -> Tensor:
-        """(examples, classes of the model)."""
+        """Return the logits, (examples, classes of the model)."""
 
     @cached_property
     def classes(self) -> list[str]:
-        """In order: as the task names them, else as the data do."""
-        return self.spec.labels or self._own
+        """Names of the classes, in order: as the task names them, else as the data do."""
+        return self.spec.labels or self._data_names
 
     @cached_property
-    def _own(self) -> list[str]:
-        """The data's own names of the classes, in order."""
+    def _data_names(self) -> list[str]:
+        """Names of the classes in the data, in order."""
         splits = dict.fromkeys((self.spec.probe.split, self.spec.test.split))
         return class_names(self.spec, [self.table(split) for split in splits])
 
     @cached_property
-    def _renamed(self) -> list[str]:
-        named = any(self.spec.label in table.names for table in self._tables.values())
-        return self._own if named and not set(self.classes) & set(self._own) else []
+    def _original_names(self) -> list[str]:
+        has_names = any(self.spec.label in table.names for table in self._tables.values())
+        return self._data_names if has_names and not set(self.classes) & set(self._data_names) else []
 
     def losses(self, loaded: LoadedModel, examples: Sequence[E]) -> Tensor:
         logits = self.logits(loaded, examples).float()
-        return functional.cross_entropy(logits, self._right(loaded, examples, logits), reduction="none")
+        return functional.cross_entropy(logits, self._true_classes(loaded, examples, logits), reduction="none")
 
     def correct(self, loaded: LoadedModel, examples: Sequence[E]) -> Tensor:
         logits = self.logits(loaded, examples)
-        return (logits.argmax(-1) == self._right(loaded, examples, logits)).cpu()
+        return (logits.argmax(-1) == self._true_classes(loaded, examples, logits)).cpu()
 
     def predicted_text(self, loaded: LoadedModel, examples: Sequence[E]) -> list[str]:
-        names, (numbers, _) = self.classes, matched(self.spec, self.classes, loaded)
-        words = {number: names[place] for place, number in enumerate(numbers)}
+        names, (numbers, _) = self.classes, match_labels(self.spec, self.classes, loaded)
+        name_of = {number: names[place] for place, number in enumerate(numbers)}
         config: Any = loaded.model.config
-        found = self.logits(loaded, examples).argmax(-1).tolist()
-        return [words.get(number, str(config.id2label[number])) for number in found]
+        predicted = self.logits(loaded, examples).argmax(-1).tolist()
+        return [name_of.get(number, str(config.id2label[number])) for number in predicted]
 
     def check(self, loaded: LoadedModel) -> None:
         super().check(loaded)
-        _, labels = matched(self.spec, self.classes, loaded)
+        _, labels = match_labels(self.spec, self.classes, loaded)
         if labels.problem is not None:
-            raise mismatch(self.spec.name, loaded, labels)
+            raise mismatch_error(self.spec.name, loaded, labels)
 
-    def number_in(self, row: Row) -> int:
-        """A row's class. Raises BadRow.
+    def class_number(self, row: Row) -> int:
+        """Return the number of a row's class. Raises BadRow.
 
-        Where the data number their classes and name the numbers, and the task's names are all others, they stand
-        for these numbers.
+        Where the data name their class numbers and the task uses other names throughout, the task's names stand for
+        the same numbers.
         """
-        return class_in(row, self.spec.label, self.classes, self._renamed)
+        return class_index(row, self.spec.label, self.classes, self._original_names)
 
     def label_of(self, row: Row) -> str | None:
-        """The class column's value; the name of the right class where there is no other class column."""
-        return super().label_of(row) if self.spec.classes else self.classes[self.number_in(row)]
+        """Return the class column's value; the name of the right class where there is no other class column."""
+        return super().label_of(row) if self.spec.classes else self.classes[self.class_number(row)]
 
-    def _right(self, loaded: LoadedModel, examples: Sequence[E], logits: Tensor) -> Tensor:
-        numbers, labels = matched(self.spec, self.classes, loaded)
+    def _true_classes(self, loaded: LoadedModel, examples: Sequence[E], logits: Tensor) -> Tensor:
+        numbers, labels = match_labels(self.spec, self.classes, loaded)
         if labels.problem is not None:
-            raise mismatch(self.spec.name, loaded, labels)
+            raise mismatch_error(self.spec.name, loaded, labels)
         return torch.tensor([numbers[example.number] for example in examples], device=logits.device)

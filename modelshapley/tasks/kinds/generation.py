@@ -1,4 +1,4 @@
-"""Questions that the model answers in writing; a rule finds the answer in what it wrote."""
+"""Generation tasks: the model writes an answer, and a rule extracts it from the text."""
 
 from __future__ import annotations
 
@@ -13,117 +13,124 @@ from torch import Tensor
 from modelshapley.contracts.task_file import GenerationTask
 from modelshapley.contracts.tasks import ExampleShown
 from modelshapley.models.loading import LoadedModel
-from modelshapley.tasks.answers import AnswerRule, rule_named
+from modelshapley.tasks.answers import AnswerRule, get_rule
 from modelshapley.tasks.data import BadRow, Row
-from modelshapley.tasks.kinds.choices import needed_columns, question_of
-from modelshapley.tasks.kinds.data_task import DataTask, filled
+from modelshapley.tasks.kinds.choices import get_question, needed_columns
+from modelshapley.tasks.kinds.data_task import DataTask, fill_template
 from modelshapley.tasks.language import text
 from modelshapley.tasks.language.encoded import Encoded
 from modelshapley.tasks.language.greedy import greedy
-from modelshapley.tasks.language.prefix_tree import Scored, Sequel, log_likelihoods, scored
+from modelshapley.tasks.language.prefix_tree import (
+    Continuation,
+    ContinuationScores,
+    log_likelihoods,
+    score_continuations,
+)
 
-TAIL = 48  # tokens in which an answer's end is looked for; an answer and what announces it are shorter
+COMPLETION_TAIL = (
+    48  # last tokens in which the end of an answer is searched for; an answer with its announcement is shorter
+)
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A question, the reference answer in full, and what the rule finds in it."""
+class Question:
+    """A question with its full reference answer; `expected` is what the rule extracts from it."""
 
     prompt: str
     answer: str
-    wanted: str
+    expected: str
     label: str | None
     where: str
 
 
-class Generation(DataTask[Asked, GenerationTask]):
-    """Loss: mean negative log-likelihood of the reference answer's tokens, nats, the answer so far being given.
+class Generation(DataTask[Question, GenerationTask]):
+    """Loss: mean negative log-likelihood of the reference answer's tokens, nats, each given those before it.
 
-    Right: what the rule finds in the model's own text, written greedily, equals what it finds in the reference.
+    Right: what the rule finds in the greedily generated text equals what it finds in the reference.
     """
 
     probe_batch = 16
     test_chunk = 32
-    answer_tokens = 2**15  # a step writes one token of each: it is the weights that take time, not the texts
+    answer_tokens = 2**15  # a step generates one token of each: reading the weights takes the time, not the texts
 
-    def __init__(self, *given: Any, **named: Any) -> None:
-        super().__init__(*given, **named)
-        self.rule: AnswerRule = rule_named(self.spec.rule, self.spec.pattern)
-        self._encoded: Encoded[Asked, tuple[list[int], Sequel]] = Encoded(self._encode)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.rule: AnswerRule = get_rule(self.spec.rule, self.spec.pattern)
+        self._encoded: Encoded[Question, tuple[list[int], Continuation]] = Encoded(self._encode)
 
     def columns(self) -> list[str]:
         return needed_columns(self.spec, self.spec.answer)
 
-    def example(self, row: Row, where: str) -> Asked:
-        prompt, _, right = question_of(self.spec, row)
+    def example(self, row: Row, where: str) -> Question:
+        prompt, _, right = get_question(self.spec, row)
         letter = None if right is None else ascii_uppercase[right]
-        answer = filled(self.spec.answer, row, lambda name: letter if name == "letter" else None)
-        wanted = self.rule.find(answer)
-        if wanted is None:
+        answer = fill_template(self.spec.answer, row, lambda name: letter if name == "letter" else None)
+        expected = self.rule.find(answer)
+        if expected is None:
             raise BadRow(f"rule {self.spec.rule!r} finds no answer in the reference")
-        return Asked(prompt, answer, wanted, self.label_of(row), where)
+        return Question(prompt, answer, expected, self.label_of(row), where)
 
-    def fit(self, loaded: LoadedModel, example: Asked) -> None:
-        prompt, sequel = self._encoded.of(loaded, example)
-        text.check_length(loaded, max(len(sequel.tokens), len(prompt) + 1))
+    def fit(self, loaded: LoadedModel, example: Question) -> None:
+        prompt, whole = self._encoded.of(loaded, example)
+        text.check_length(loaded, max(len(whole.tokens), len(prompt) + 1))
 
-    def size(self, loaded: LoadedModel, example: Asked) -> int:
-        return len(self.sequel(loaded, example).tokens)
+    def size(self, loaded: LoadedModel, example: Question) -> int:
+        return len(self.continuation(loaded, example).tokens)
 
     def check(self, loaded: LoadedModel) -> None:
         super().check(loaded)
         text.check_tokenizer(self.spec.name, loaded)
 
-    def shown(self, loaded: LoadedModel | None, example: Asked) -> ExampleShown:
+    def display(self, loaded: LoadedModel | None, example: Question) -> ExampleShown:
         return ExampleShown(
             row=example.where,
-            tokens=text.pieces(loaded, self.sequel(loaded, example)) if loaded else [],
+            tokens=text.display_tokens(loaded, self.continuation(loaded, example)) if loaded else [],
             text=f"{example.prompt}\n\n{example.answer}",
-            right=example.wanted,
+            right=example.expected,
             label=example.label,
         )
 
-    def sequel(self, loaded: LoadedModel, example: Asked) -> Sequel:
-        """The prompt with the reference answer."""
+    def continuation(self, loaded: LoadedModel, example: Question) -> Continuation:
+        """Return the prompt with the reference answer."""
         return self._encoded.of(loaded, example)[1]
 
-    def prompt(self, loaded: LoadedModel, example: Asked) -> list[int]:
-        """The prompt alone, as the model writes behind it."""
+    def prompt(self, loaded: LoadedModel, example: Question) -> list[int]:
+        """Return the tokens of the prompt alone, for the model to continue."""
         return self._encoded.of(loaded, example)[0]
 
-    def losses(self, loaded: LoadedModel, examples: Sequence[Asked]) -> Tensor:
-        return -log_likelihoods(loaded, [[self.sequel(loaded, example)] for example in examples])
+    def losses(self, loaded: LoadedModel, examples: Sequence[Question]) -> Tensor:
+        return -log_likelihoods(loaded, [[self.continuation(loaded, example)] for example in examples])
 
-    def teacher_forced(self, loaded: LoadedModel, examples: Sequence[Asked]) -> Scored:
-        return scored(loaded, [[self.sequel(loaded, example)] for example in examples], guess=True)
+    def teacher_forced(self, loaded: LoadedModel, examples: Sequence[Question]) -> ContinuationScores:
+        return score_continuations(loaded, [[self.continuation(loaded, example)] for example in examples], guess=True)
 
-    def correct(self, loaded: LoadedModel, examples: Sequence[Asked]) -> Tensor:
-        written = self.write(loaded, examples)
-        found = [self.rule.find(words) == e.wanted for words, e in zip(written, examples, strict=True)]
-        return torch.tensor(found)
+    def correct(self, loaded: LoadedModel, examples: Sequence[Question]) -> Tensor:
+        texts = self.generate(loaded, examples)
+        hits = [self.rule.find(text) == e.expected for text, e in zip(texts, examples, strict=True)]
+        return torch.tensor(hits)
 
-    def predicted_text(self, loaded: LoadedModel, examples: Sequence[Asked]) -> list[str]:
-        """What the model wrote, whole."""
-        return self.write(loaded, examples)
+    def predicted_text(self, loaded: LoadedModel, examples: Sequence[Question]) -> list[str]:
+        """Return the whole generated texts."""
+        return self.generate(loaded, examples)
 
-    def write(self, loaded: LoadedModel, examples: Sequence[Asked]) -> list[str]:
-        """What the model writes, greedily, at most `max_new_tokens` or until its context is full.
+    def generate(self, loaded: LoadedModel, examples: Sequence[Question]) -> list[str]:
+        """Generate texts greedily, with at most `max_new_tokens` or until the context is full.
 
-        A text ends with the model's own end of text or where its answer is complete, so that of several answers in
-        one text the rule sees the first.
+        A text ends with the model's own end of text or where its answer is complete, so that the rule sees only the
+        first of several answers.
         """
         prompts = [self.prompt(loaded, example) for example in examples]
-        room = text.context(loaded)
-        most = [min(self.spec.max_new_tokens, (room or text.UNBOUNDED) - len(prompt)) for prompt in prompts]
+        context_length = text.context_length(loaded)
+        limits = [min(self.spec.max_new_tokens, (context_length or text.UNBOUNDED) - len(prompt)) for prompt in prompts]
         tokenizer: Any = loaded.tokenizer
 
         def complete(ids: list[int]) -> bool:
-            return self.rule.ended is not None and self.rule.complete(tokenizer.decode(ids[-TAIL:]))
+            return self.rule.ended is not None and self.rule.complete(tokenizer.decode(ids[-COMPLETION_TAIL:]))
 
-        written = greedy(loaded, prompts, most, complete)
-        texts: list[str] = tokenizer.batch_decode(written, skip_special_tokens=True)
+        generated = greedy(loaded, prompts, limits, complete)
+        texts: list[str] = tokenizer.batch_decode(generated, skip_special_tokens=True)
         return texts
 
-    def _encode(self, loaded: LoadedModel, example: Asked) -> tuple[list[int], Sequel]:
-        before = text.asked(loaded, self.spec.system, example.prompt, self.spec.chat)
-        return text.begun(loaded, before), text.answered(loaded, before, example.answer)
+    def _encode(self, loaded: LoadedModel, example: Question) -> tuple[list[int], Continuation]:
+        prompt = text.render_prompt(loaded, self.spec.system, example.prompt, self.spec.chat)
+        return text.tokenize_prompt(loaded, prompt), text.tokenize_answer(loaded, prompt, example.answer)

@@ -1,4 +1,4 @@
-"""Pictures into classes."""
+"""Classification of pictures."""
 
 from __future__ import annotations
 
@@ -18,16 +18,20 @@ from modelshapley.contracts.task_file import ImageClassificationTask
 from modelshapley.contracts.tasks import ExampleShown
 from modelshapley.errors import TaskMismatch
 from modelshapley.models.loading import LoadedModel
-from modelshapley.tasks.data import BadRow, Row, Table, short
+from modelshapley.tasks.data import BadRow, Row, Table, shorten
 from modelshapley.tasks.kinds.classification import Classification
 
-SHOWN = 192
+MAX_DISPLAY_PIXELS = 192
 Source = bytes | Path | Callable[[], bytes | Path]
 
 
 @dataclass(frozen=True)
 class Picture:
-    """source: bytes of a picture file, its path, or what gives one of these. number: of its class in the data."""
+    """A picture of a class.
+
+    source: bytes of a picture file, its path, or a function that returns one of these. number: number of its class
+    in the data.
+    """
 
     source: Source
     number: int
@@ -35,7 +39,7 @@ class Picture:
     where: str
 
     def open(self, mode: str = "RGB") -> PIL.Image.Image:
-        """Raises BadRow for what is no picture, or one of more pixels than Pillow deems safe."""
+        """Open the picture. Raises BadRow for what is no picture, or has more pixels than Pillow considers safe."""
         source = self.source() if callable(self.source) else self.source
         try:
             with PIL.Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
@@ -45,7 +49,7 @@ class Picture:
 
 
 class ImageClassification(Classification[Picture, ImageClassificationTask]):
-    """Pixels are prepared by the model's own image processor."""
+    """Classification of pictures, prepared by the model's own image processor."""
 
     probe_batch = 32
     test_chunk = 64
@@ -54,21 +58,23 @@ class ImageClassification(Classification[Picture, ImageClassificationTask]):
         return [self.spec.image, self.spec.label]
 
     def row(self, table: Table, index: int) -> Row:
-        """The picture as a :data:`Source`: a million pictures of a table are not read before they are needed."""
+        """Return a row with its picture as a :data:`Source`, since a table's million pictures must not be read
+        early.
+        """
         column = self.spec.image
-        row = self.by_name(table, table.row(index, held=column))
+        row = self.name_classes(table, table.row(index, lazy=column))
         value = row.get(column)
         if callable(value):
-            return {**row, column: partial(_held, value, column, table.base)}
+            return {**row, column: partial(_read_source, value, column, table.base)}
         return {**row, column: _source(value, column, table.base)}
 
     def example(self, row: Row, where: str) -> Picture:
-        return Picture(row[self.spec.image], self.number_in(row), self.label_of(row), where)
+        return Picture(row[self.spec.image], self.class_number(row), self.label_of(row), where)
 
     def fit(self, loaded: LoadedModel, example: Picture) -> None:
         example.open()
 
-    def shown(self, loaded: LoadedModel | None, example: Picture) -> ExampleShown:
+    def display(self, loaded: LoadedModel | None, example: Picture) -> ExampleShown:
         right = self.classes[example.number]
         return ExampleShown(row=example.where, image=data_url(example.open()), right=right, label=example.label)
 
@@ -76,7 +82,7 @@ class ImageClassification(Classification[Picture, ImageClassificationTask]):
         super().check(loaded)
         if loaded.processor is None:
             raise TaskMismatch(
-                f"Task {self.spec.name!r} prepares pictures as the model says, but {loaded.id!r} has no "
+                f"Task {self.spec.name!r} prepares pictures with the model's image processor, but {loaded.id!r} has no "
                 "preprocessor_config.json; save its image processor into the folder."
             )
 
@@ -90,21 +96,21 @@ class ImageClassification(Classification[Picture, ImageClassificationTask]):
 
 
 def data_url(image: PIL.Image.Image) -> str:
-    """A picture for a page, at most SHOWN pixels wide and high."""
-    image.thumbnail((SHOWN, SHOWN))
+    """Encode a picture for a page, at most MAX_DISPLAY_PIXELS wide and high."""
+    image.thumbnail((MAX_DISPLAY_PIXELS, MAX_DISPLAY_PIXELS))
     stream = io.BytesIO()
     image.save(stream, "PNG")
     return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
-def _held(read: Callable[[], Any], column: str, base: Path | None) -> bytes | Path:
+def _read_source(read: Callable[[], Any], column: str, base: Path | None) -> bytes | Path:
     return _source(read(), column, base)
 
 
 def _source(value: Any, column: str, base: Path | None) -> bytes | Path:
-    """Of what a row holds: bytes, {bytes, path} as the datasets library has it, or a path from `base`.
+    """Return the source in a row's value: bytes, {bytes, path} as the datasets library has it, or a path from `base`.
 
-    Raises BadRow for anything else, and for a path that is not that of a file in the folder of the data.
+    Raises BadRow for anything else, and for a path that is not a file in the folder of the data.
     """
     if isinstance(value, bytes) and value:
         return value
@@ -114,19 +120,19 @@ def _source(value: Any, column: str, base: Path | None) -> bytes | Path:
         value = value.get("path")
     if not isinstance(value, str) or not value:
         raise BadRow(f"nothing in column {column!r}")
-    return _inside(value, base)
+    return _resolve_inside(value, base)
 
 
-def _inside(path: str, base: Path | None) -> Path:
+def _resolve_inside(path: str, base: Path | None) -> Path:
     if base is None:
-        raise BadRow(f"the picture {short(path)} is not in the data")
+        raise BadRow(f"the picture {shorten(path)} is not in the data")
     try:
-        found = (base / path).resolve()
-        there = found.is_file()
-    except (OSError, ValueError, RuntimeError):  # no name that a file could have, or links in a circle
-        raise BadRow(f"there is no picture {short(path)}") from None
-    if not found.is_relative_to(base.resolve()):
-        raise BadRow(f"the picture {short(path)} lies outside the folder of the data")
-    if not there:
-        raise BadRow(f"there is no picture {short(path)}")
-    return found
+        resolved = (base / path).resolve()
+        exists = resolved.is_file()
+    except (OSError, ValueError, RuntimeError):  # not a possible file name, or a cycle of links
+        raise BadRow(f"there is no picture {shorten(path)}") from None
+    if not resolved.is_relative_to(base.resolve()):
+        raise BadRow(f"the picture {shorten(path)} lies outside the folder of the data")
+    if not exists:
+        raise BadRow(f"there is no picture {shorten(path)}")
+    return resolved

@@ -1,4 +1,4 @@
-"""Questions with choices, answered by likelihood: the choice that the model deems likeliest."""
+"""Multiple-choice tasks: the answer is the choice that the model finds likeliest."""
 
 from __future__ import annotations
 
@@ -14,16 +14,22 @@ from modelshapley.contracts.task_file import MultipleChoiceTask
 from modelshapley.contracts.tasks import ExampleShown
 from modelshapley.models.loading import LoadedModel
 from modelshapley.tasks.data import Row
-from modelshapley.tasks.kinds.choices import needed_columns, question_of
+from modelshapley.tasks.kinds.choices import get_question, needed_columns
 from modelshapley.tasks.kinds.data_task import DataTask
 from modelshapley.tasks.language import text
 from modelshapley.tasks.language.encoded import Encoded
-from modelshapley.tasks.language.prefix_tree import Scored, Sequel, joint_size, log_likelihoods, scored
+from modelshapley.tasks.language.prefix_tree import (
+    Continuation,
+    ContinuationScores,
+    log_likelihoods,
+    merged_size,
+    score_continuations,
+)
 
 
 @dataclass(frozen=True)
-class Choice:
-    """A question. endings: what is put behind the prompt for each of `choices`. right: the right one's number."""
+class Question:
+    """A question. endings: text appended to the prompt for each of `choices`. right: number of the right choice."""
 
     prompt: str
     choices: tuple[str, ...]
@@ -33,10 +39,10 @@ class Choice:
     where: str
 
 
-class MultipleChoice(DataTask[Choice, MultipleChoiceTask]):
+class MultipleChoice(DataTask[Question, MultipleChoiceTask]):
     """Loss: mean negative log-likelihood of the tokens of the right choice, nats.
 
-    Right: the right choice has the highest score, of equals the first. A score is the mean or the sum of the
+    Right: the right choice has the highest score, the first among equals. A score is the mean or the sum of the
     log-likelihoods of a choice's tokens, or that of its letter.
     """
 
@@ -44,66 +50,66 @@ class MultipleChoice(DataTask[Choice, MultipleChoiceTask]):
     test_chunk = 32
     single_pass = True
 
-    def __init__(self, *given: Any, **named: Any) -> None:
-        super().__init__(*given, **named)
-        self._encoded: Encoded[Choice, tuple[list[Sequel], int]] = Encoded(self._encode)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._encoded: Encoded[Question, tuple[list[Continuation], int]] = Encoded(self._encode)
 
     def columns(self) -> list[str]:
         return needed_columns(self.spec)
 
-    def example(self, row: Row, where: str) -> Choice:
-        prompt, choices, right = question_of(self.spec, row)
+    def example(self, row: Row, where: str) -> Question:
+        prompt, choices, right = get_question(self.spec, row)
         assert right is not None
         endings = list(ascii_uppercase[: len(choices)]) if self.spec.score == "letter" else choices
-        return Choice(prompt, tuple(choices), tuple(endings), right, self.label_of(row), where)
+        return Question(prompt, tuple(choices), tuple(endings), right, self.label_of(row), where)
 
-    def fit(self, loaded: LoadedModel, example: Choice) -> None:
-        text.check_length(loaded, max(len(sequel.tokens) for sequel in self.sequels(loaded, example)))
+    def fit(self, loaded: LoadedModel, example: Question) -> None:
+        text.check_length(loaded, max(len(whole.tokens) for whole in self.continuations(loaded, example)))
 
-    def size(self, loaded: LoadedModel, example: Choice) -> int:
+    def size(self, loaded: LoadedModel, example: Question) -> int:
         return self._encoded.of(loaded, example)[1]
 
     def check(self, loaded: LoadedModel) -> None:
         super().check(loaded)
         text.check_tokenizer(self.spec.name, loaded)
 
-    def shown(self, loaded: LoadedModel | None, example: Choice) -> ExampleShown:
+    def display(self, loaded: LoadedModel | None, example: Question) -> ExampleShown:
         return ExampleShown(
             row=example.where,
-            tokens=text.pieces(loaded, self.sequels(loaded, example)[example.right]) if loaded else [],
+            tokens=text.display_tokens(loaded, self.continuations(loaded, example)[example.right]) if loaded else [],
             text=example.prompt,
             choices=list(example.choices),
             right=example.choices[example.right],
             label=example.label,
         )
 
-    def sequels(self, loaded: LoadedModel, example: Choice) -> list[Sequel]:
-        """The prompt with each ending."""
+    def continuations(self, loaded: LoadedModel, example: Question) -> list[Continuation]:
+        """Return the prompt with each ending."""
         return self._encoded.of(loaded, example)[0]
 
-    def losses(self, loaded: LoadedModel, examples: Sequence[Choice]) -> Tensor:
-        return -log_likelihoods(loaded, [[self.sequels(loaded, e)[e.right]] for e in examples])
+    def losses(self, loaded: LoadedModel, examples: Sequence[Question]) -> Tensor:
+        return -log_likelihoods(loaded, [[self.continuations(loaded, e)[e.right]] for e in examples])
 
-    def correct(self, loaded: LoadedModel, examples: Sequence[Choice]) -> Tensor:
-        return self._chosen(loaded, examples) == torch.tensor([e.right for e in examples])
+    def correct(self, loaded: LoadedModel, examples: Sequence[Question]) -> Tensor:
+        return self._predict(loaded, examples) == torch.tensor([e.right for e in examples])
 
-    def predicted_text(self, loaded: LoadedModel, examples: Sequence[Choice]) -> list[str]:
-        chosen = self._chosen(loaded, examples).tolist()
-        return [example.choices[number] for example, number in zip(examples, chosen, strict=True)]
+    def predicted_text(self, loaded: LoadedModel, examples: Sequence[Question]) -> list[str]:
+        predicted = self._predict(loaded, examples).tolist()
+        return [example.choices[number] for example, number in zip(examples, predicted, strict=True)]
 
-    def _chosen(self, loaded: LoadedModel, examples: Sequence[Choice]) -> Tensor:
-        rows = [self.sequels(loaded, example) for example in examples]
-        return likeliest(scored(loaded, rows), rows, self.spec.score == "sum")
+    def _predict(self, loaded: LoadedModel, examples: Sequence[Question]) -> Tensor:
+        rows = [self.continuations(loaded, example) for example in examples]
+        return likeliest(score_continuations(loaded, rows), rows, self.spec.score == "sum")
 
-    def _encode(self, loaded: LoadedModel, example: Choice) -> tuple[list[Sequel], int]:
-        """The sequels, and how many tokens they take together: every trial asks for it."""
-        before = text.asked(loaded, self.spec.system, example.prompt, self.spec.chat)
-        sequels = [text.answered(loaded, before, ending) for ending in example.endings]
-        return sequels, joint_size(sequels)
+    def _encode(self, loaded: LoadedModel, example: Question) -> tuple[list[Continuation], int]:
+        """Return the continuations and their joint number of tokens, which every trial needs."""
+        prompt = text.render_prompt(loaded, self.spec.system, example.prompt, self.spec.chat)
+        continuations = [text.tokenize_answer(loaded, prompt, ending) for ending in example.endings]
+        return continuations, merged_size(continuations)
 
 
-def likeliest(found: Scored, rows: Sequence[Sequence[Sequel]], by_sum: bool = False) -> Tensor:
-    """The sequel of each row that has the highest score, the first of equals: int (rows,) on the CPU."""
-    scores = (found.log_likelihood if by_sum else found.mean).cpu()
-    by_row = torch.split(scores, [len(row) for row in rows])
-    return torch.tensor([int(one.argmax()) for one in by_row])
+def likeliest(scores: ContinuationScores, rows: Sequence[Sequence[Continuation]], by_sum: bool = False) -> Tensor:
+    """Return the continuation of each row with the highest score, the first among equals: int (rows,) on the CPU."""
+    values = (scores.log_likelihood if by_sum else scores.mean).cpu()
+    by_row = torch.split(values, [len(row) for row in rows])
+    return torch.tensor([int(row_scores.argmax()) for row_scores in by_row])

@@ -1,4 +1,4 @@
-"""Texts, or pairs of texts, into classes."""
+"""Classification of texts or pairs of texts."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from modelshapley.errors import TaskMismatch
 from modelshapley.models.loading import LoadedModel
 from modelshapley.tasks.data import Row
 from modelshapley.tasks.kinds.classification import Classification
-from modelshapley.tasks.kinds.data_task import text_in
+from modelshapley.tasks.kinds.data_task import text_of
 from modelshapley.tasks.language import text
 from modelshapley.tasks.language.encoded import Encoded
-from modelshapley.tasks.language.prefix_tree import Sequel
+from modelshapley.tasks.language.prefix_tree import Continuation
 
 
 @dataclass(frozen=True)
 class Text:
-    """A text, or two; `number` is that of its class in the data."""
+    """A text or a pair of texts; `number` is the number of its class in the data."""
 
     text: str
     pair: str | None
@@ -34,31 +34,31 @@ class Text:
 
 
 class TextClassification(Classification[Text, TextClassificationTask]):
-    """Texts stand as the model's tokenizer puts them, right-padded."""
+    """Classification of texts, encoded by the model's own tokenizer and right-padded."""
 
     probe_batch = 32
     test_chunk = 64
 
-    def __init__(self, *given: Any, **named: Any) -> None:
-        super().__init__(*given, **named)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self._encoded: Encoded[Text, dict[str, list[int]]] = Encoded(_encode)
 
     def columns(self) -> list[str]:
         return [self.spec.text, self.spec.label, *([self.spec.pair] if self.spec.pair else [])]
 
     def example(self, row: Row, where: str) -> Text:
-        number = self.number_in(row)
-        pair = text_in(row, self.spec.pair) if self.spec.pair else None
-        return Text(text_in(row, self.spec.text), pair, number, self.label_of(row), where)
+        number = self.class_number(row)
+        pair = text_of(row, self.spec.pair) if self.spec.pair else None
+        return Text(text_of(row, self.spec.text), pair, number, self.label_of(row), where)
 
     def fit(self, loaded: LoadedModel, example: Text) -> None:
         text.check_length(loaded, self.size(loaded, example))
 
-    def shown(self, loaded: LoadedModel | None, example: Text) -> ExampleShown:
+    def display(self, loaded: LoadedModel | None, example: Text) -> ExampleShown:
         ids = self._encoded.of(loaded, example)["input_ids"] if loaded else []
         return ExampleShown(
             row=example.where,
-            tokens=text.pieces(loaded, Sequel(ids, len(ids))) if loaded else [],
+            tokens=text.display_tokens(loaded, Continuation(ids, len(ids))) if loaded else [],
             text="\n\n".join(filter(None, (example.text, example.pair))),
             right=self.classes[example.number],
             label=example.label,
@@ -78,15 +78,15 @@ class TextClassification(Classification[Text, TextClassificationTask]):
             )
 
     def logits(self, loaded: LoadedModel, examples: Sequence[Text]) -> Tensor:
-        found = [self._encoded.of(loaded, example) for example in examples]
-        longest = max(len(one["input_ids"]) for one in found)
+        encoded = [self._encoded.of(loaded, example) for example in examples]
+        longest = max(len(entry["input_ids"]) for entry in encoded)
         pad = getattr(loaded.model.config, "pad_token_id", None) or 0
         inputs = {
             name: torch.tensor(
-                [one[name] + [pad if name == "input_ids" else 0] * (longest - len(one[name])) for one in found],
+                [entry[name] + [pad if name == "input_ids" else 0] * (longest - len(entry[name])) for entry in encoded],
                 device=loaded.device,
             )
-            for name in found[0]
+            for name in encoded[0]
         }
         logits: Tensor = loaded.model(**inputs).logits
         return logits
@@ -94,6 +94,6 @@ class TextClassification(Classification[Text, TextClassificationTask]):
 
 def _encode(loaded: LoadedModel, example: Text) -> dict[str, list[int]]:
     assert loaded.tokenizer is not None
-    found = loaded.tokenizer(example.text, example.pair, return_attention_mask=True)
-    known = inspect.signature(loaded.model.forward).parameters  # DistilBERT, say, knows no token types
-    return {name: list(found[name]) for name in found if name in known}
+    encoding = loaded.tokenizer(example.text, example.pair, return_attention_mask=True)
+    accepted = inspect.signature(loaded.model.forward).parameters  # DistilBERT, say, takes no token types
+    return {name: list(encoding[name]) for name in encoding if name in accepted}

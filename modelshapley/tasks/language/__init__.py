@@ -1,0 +1,1 @@
+"""Language models on tasks: rendering and encoding texts, scoring continuations, greedy generation."""

@@ -1,4 +1,4 @@
-"""Attention for one new token a text, without a copy of keys and values for each query head."""
+"""Attention for one new token a text, without copying keys and values for each query head."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAME = "modelshapley_decoding"
 
 @contextmanager
 def quick_attention(model: Any) -> Iterator[None]:
-    """The model with :func:`attend` in the place of torch's attention while the block runs; others as they are."""
+    """Use :func:`attend` instead of torch's attention while the block runs; other implementations stay as they are."""
     if model.config._attn_implementation != "sdpa":
         yield
         return
@@ -38,9 +38,10 @@ def attend(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """transformers' own `sdpa`, but for one new token: then query heads that share a key head are taken for so
-    many tokens of one head, which is the same sum.
+    """Compute attention as transformers' `sdpa` does, but faster for one new token.
 
+    For one new token, the query heads that share a key head are treated as tokens of that head: the same sums, while
+    transformers would first repeat keys and values for every query head.
     query: (texts, heads, new tokens, width); key, value: (texts, key heads, all tokens, width); returns (texts,
     new tokens, heads, width).
     """
@@ -48,13 +49,15 @@ def attend(
     shared = heads // key.shape[1]
     one_mask = attention_mask is None or attention_mask.shape[1:3] == (1, 1)
     if new > 1 or shared == 1 or not one_mask or kwargs.get("position_bias") is not None:
-        found: tuple[Tensor, None] = sdpa_attention_forward(
+        default: tuple[Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
-        return found
+        return default
     folded = query.reshape(texts, key.shape[1], shared, width)
-    seen = scaled_dot_product_attention(folded, key, value, attn_mask=attention_mask, dropout_p=dropout, scale=scaling)
-    return seen.reshape(texts, 1, heads, value.shape[-1]), None
+    output = scaled_dot_product_attention(
+        folded, key, value, attn_mask=attention_mask, dropout_p=dropout, scale=scaling
+    )
+    return output.reshape(texts, 1, heads, value.shape[-1]), None
 
 
 AttentionInterface.register(NAME, attend)

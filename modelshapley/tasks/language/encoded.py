@@ -1,4 +1,4 @@
-"""Examples as tokens, made once for each model."""
+"""Cache of tokenised examples, computed once for each model."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from modelshapley.models.loading import LoadedModel
 
 E = TypeVar("E", bound=Hashable)
 T = TypeVar("T")
-MODELS = 3
+MAX_MODELS = 3  # models whose tokens stay in memory
 
 
 class Encoded(Generic[E, T]):
-    """Remembers what `make` gives for an example and a model, for the models used last.
+    """Cache of what `make` returns for an example and a model, for the most recently used models.
 
-    A task has one of its own, so that what is kept is of one fingerprint.
+    Each task has its own, so that all entries belong to one fingerprint.
     """
 
     def __init__(self, make: Callable[[LoadedModel, E], T]) -> None:
         self._make = make
-        self._kept: OrderedDict[tuple[str, str], dict[E, T]] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, str], dict[E, T]] = OrderedDict()
 
     def of(self, loaded: LoadedModel, example: E) -> T:
-        """Raises what `make` raises."""
+        """Return the cached value, or compute it. Raises what `make` raises."""
         model = (loaded.id, loaded.revision)
-        kept = self._kept.setdefault(model, {})
-        self._kept.move_to_end(model)
-        while len(self._kept) > MODELS:
-            self._kept.popitem(last=False)
-        if example not in kept:
-            kept[example] = self._make(loaded, example)
-        return kept[example]
+        entries = self._cache.setdefault(model, {})
+        self._cache.move_to_end(model)
+        while len(self._cache) > MAX_MODELS:
+            self._cache.popitem(last=False)
+        if example not in entries:
+            entries[example] = self._make(loaded, example)
+        return entries[example]

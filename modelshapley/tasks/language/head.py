@@ -1,4 +1,4 @@
-"""Logits of a causal language model at a few positions of each row: its head is the dearest map it has."""
+"""Logits of a causal language model at a few positions of each row: its head is its most expensive map."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from torch import Tensor, nn
 
 
 def logits_at(model: nn.Module, nodes: Sequence[Sequence[int]], **inputs: Any) -> Sequence[Tensor]:
-    """The logits of one forward pass at ``nodes[row]``, for each row: (nodes of the row, vocabulary).
+    """Return the logits of one forward pass at ``nodes[row]``, for each row: (nodes of the row, vocabulary).
 
-    nodes: of each row its positions, at least one, without repeats. Only at these the head is computed, where the
-    model tells which module it is and calls it once with the hidden states of all rows; else at the positions that
-    any row wants. What a model does to its logits afterwards (Gemma caps them) must go element by element.
+    nodes: the positions of each row, at least one, without repeats. The head is computed only at these if the model
+    names its head module and calls it once with the hidden states of all rows; else at the positions that any row
+    needs. What a model does to its logits afterwards (Gemma caps them) must work element by element.
     """
-    kept = sorted({node for row in nodes for node in row})
-    place = {node: number for number, node in enumerate(kept)}
-    rows = [row for row, wanted in enumerate(nodes) for _ in wanted]
-    columns = [place[node] for wanted in nodes for node in wanted]
-    inputs["logits_to_keep"] = torch.tensor(kept, device=inputs["input_ids"].device)
-    counts = [len(wanted) for wanted in nodes]
+    positions = sorted({node for row in nodes for node in row})
+    column_of = {node: number for number, node in enumerate(positions)}
+    rows = [row for row, row_nodes in enumerate(nodes) for _ in row_nodes]
+    columns = [column_of[node] for row_nodes in nodes for node in row_nodes]
+    inputs["logits_to_keep"] = torch.tensor(positions, device=inputs["input_ids"].device)
+    counts = [len(row_nodes) for row_nodes in nodes]
     calls: list[bool] = []
 
-    def only_these(_: nn.Module, args: tuple[Any, ...]) -> Any:
-        calls.append(len(calls) == 0 and len(args) == 1 and args[0].shape[:-1] == (len(nodes), len(kept)))
+    def select_nodes(_: nn.Module, args: tuple[Any, ...]) -> Any:
+        calls.append(len(calls) == 0 and len(args) == 1 and args[0].shape[:-1] == (len(nodes), len(positions)))
         return (args[0][rows, columns][None],) if calls[-1] else None
 
-    head = _head(model)
-    handle = head.register_forward_pre_hook(only_these) if head is not None else None
+    output_head = _head(model)
+    handle = output_head.register_forward_pre_hook(select_nodes) if output_head is not None else None
     try:
         logits: Tensor = model(**inputs).logits
     finally:
@@ -41,7 +41,7 @@ def logits_at(model: nn.Module, nodes: Sequence[Sequence[int]], **inputs: Any) -
 
 
 def _head(model: nn.Module) -> nn.Module | None:
-    """The module that makes logits out of hidden states, where the model tells."""
-    told = getattr(model, "get_output_embeddings", None)
-    found = told() if told is not None else None
-    return found if isinstance(found, nn.Module) else None
+    """Return the module that computes logits from hidden states, if the model names it."""
+    getter = getattr(model, "get_output_embeddings", None)
+    head = getter() if getter is not None else None
+    return head if isinstance(head, nn.Module) else None

@@ -1,4 +1,4 @@
-"""Token sequences with common beginnings, each beginning computed once: several endings of one prompt, say."""
+"""Token sequences with common prefixes, such as several endings of one prompt, computing each prefix once."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from modelshapley.tasks.language.head import logits_at
 
 
 @dataclass(frozen=True)
-class Sequel:
-    """A token sequence and where in it the tokens that count begin."""
+class Continuation:
+    """A token sequence; the tokens that count begin at `start`."""
 
     tokens: Sequence[int]
     start: int
@@ -22,7 +22,10 @@ class Sequel:
 
 @dataclass
 class _Tree:
-    """tokens, parents, depths: of each node; a parent comes before its children, the root's is -1."""
+    """A prefix tree of one row.
+
+    tokens, parents, depths: one entry for each node; a parent comes before its children, the root's parent is -1.
+    """
 
     tokens: list[int] = field(default_factory=list)
     parents: list[int] = field(default_factory=list)
@@ -30,7 +33,7 @@ class _Tree:
     _children: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def path(self, tokens: Sequence[int]) -> list[int]:
-        """Nodes of a sequence, added where they are new."""
+        """Return the nodes of a sequence, adding those that are new."""
         node, nodes = -1, []
         for depth, token in enumerate(tokens):
             child = self._children.get((node, token))
@@ -42,8 +45,10 @@ class _Tree:
             nodes.append(node := child)
         return nodes
 
-    def sight(self, size: int) -> Tensor:
-        """(size, size), True where the node of a row sees that of a column: itself and what it follows."""
+    def visibility(self, size: int) -> Tensor:
+        """Return a mask (size, size), True where the node of a row attends to that of a column: itself and its
+        ancestors.
+        """
         sees = torch.eye(size, dtype=torch.bool)
         for node, parent in enumerate(self.parents):
             if parent >= 0:
@@ -52,11 +57,11 @@ class _Tree:
 
 
 @dataclass(frozen=True)
-class Scored:
-    """What a model makes of sequels, each entry (sequels,).
+class ContinuationScores:
+    """Scores of continuations by a model, each entry (continuations,).
 
-    log_likelihood: of the tokens that count, summed, nats. count: how many they are. right: how many of them are
-    the likeliest token at their place; None where it was not asked for.
+    log_likelihood: sum over the tokens that count, nats. count: number of these tokens. right: how many of them are
+    the likeliest token at their place; None unless requested.
     """
 
     log_likelihood: Tensor
@@ -69,32 +74,37 @@ class Scored:
         return self.log_likelihood / self.count
 
 
-def log_likelihoods(loaded: LoadedModel, rows: Sequence[Sequence[Sequel]]) -> Tensor:
-    """Mean log-likelihood of the tokens of each sequel from its start on, nats a token; (sequels of all rows,)."""
-    return scored(loaded, rows).mean
+def log_likelihoods(loaded: LoadedModel, rows: Sequence[Sequence[Continuation]]) -> Tensor:
+    """Return the mean log-likelihood of the tokens that count, nats a token; (continuations of all rows,)."""
+    return score_continuations(loaded, rows).mean
 
 
-def scored(loaded: LoadedModel, rows: Sequence[Sequence[Sequel]], guess: bool = False) -> Scored:
-    """What the model makes of each sequel from its start on, all rows' in order. guess: whether to count `right`.
+def score_continuations(
+    loaded: LoadedModel, rows: Sequence[Sequence[Continuation]], guess: bool = False
+) -> ContinuationScores:
+    """Score each continuation from its start on, those of all rows in order. guess: whether to count `right`.
 
-    Sequels of a row stand in one sequence, every token seeing only those it follows and placed at its depth, so
-    that the values are those of each sequel alone, for any causal model with positions by index. Right-padded;
-    one forward pass, a row of it for each of `rows`.
+    The continuations of a row are merged into one sequence, in which every token attends only to those it follows
+    and has the position of its depth, so that the values are those of each continuation alone, for any causal model
+    with positions by index. Right-padded; one forward pass with one row for each of `rows`.
     """
     trees = [_Tree() for _ in rows]
     paths = [[tree.path(s.tokens[:-1]) for s in row] for tree, row in zip(trees, rows, strict=True)]
     size = max(len(tree.tokens) for tree in trees)
-    ids, places = torch.zeros((2, len(rows), size), dtype=torch.long)
+    ids, positions = torch.zeros((2, len(rows), size), dtype=torch.long)
     for row, tree in enumerate(trees):
         ids[row, : len(tree.tokens)] = torch.tensor(tree.tokens)
-        places[row, : len(tree.tokens)] = torch.tensor(tree.depths)
-    # For each row, an entry for each token that counts: the node that predicts it, the token, its sequel.
+        positions[row, : len(tree.tokens)] = torch.tensor(tree.depths)
+    # For each row, an entry for each token that counts: the node that predicts it, the token, its continuation.
     entries: list[list[tuple[int, int, int]]] = [[] for _ in rows]
-    sequels = 0
+    number_of_continuations = 0
     for row, (sequences, nodes) in enumerate(zip(rows, paths, strict=True)):
-        for sequel, path in zip(sequences, nodes, strict=True):
-            entries[row] += [(path[i - 1], sequel.tokens[i], sequels) for i in range(sequel.start, len(sequel.tokens))]
-            sequels += 1
+        for continuation, path in zip(sequences, nodes, strict=True):
+            entries[row] += [
+                (path[i - 1], continuation.tokens[i], number_of_continuations)
+                for i in range(continuation.start, len(continuation.tokens))
+            ]
+            number_of_continuations += 1
     predicting = [sorted({node for node, _, _ in entry}) for entry in entries]
     device = loaded.device
     logits = logits_at(
@@ -102,40 +112,40 @@ def scored(loaded: LoadedModel, rows: Sequence[Sequence[Sequel]], guess: bool = 
         predicting,
         input_ids=ids.to(device),
         attention_mask=_mask(loaded, trees, size).to(device),
-        position_ids=places.to(device),
+        position_ids=positions.to(device),
         use_cache=False,
     )
-    found, hits = [], []
+    token_scores, hits = [], []
     # Row by row: in float32, logits of all rows at once would be a second copy of the largest tensor there is.
-    for here, known, entry in zip(logits, predicting, entries, strict=True):
-        at = {node: place for place, node in enumerate(known)}
-        place, wanted = torch.tensor([(at[node], token) for node, token, _ in entry], device=here.device).T
-        found.append(here.float().log_softmax(-1)[place, wanted])
+    for row_logits, nodes_of_row, entry in zip(logits, predicting, entries, strict=True):
+        place_of = {node: place for place, node in enumerate(nodes_of_row)}
+        place, targets = torch.tensor([(place_of[node], token) for node, token, _ in entry], device=row_logits.device).T
+        token_scores.append(row_logits.float().log_softmax(-1)[place, targets])
         if guess:
-            hits.append((here.argmax(-1)[place] == wanted).long())
-    by_token = torch.cat(found)
-    of = torch.tensor([sequel for entry in entries for _, _, sequel in entry], device=by_token.device)
-    return Scored(
-        by_token.new_zeros(sequels).index_add(0, of, by_token),
-        torch.bincount(of, minlength=sequels),
-        of.new_zeros(sequels).index_add(0, of, torch.cat(hits)) if guess else None,
+            hits.append((row_logits.argmax(-1)[place] == targets).long())
+    by_token = torch.cat(token_scores)
+    owner = torch.tensor([continuation for entry in entries for _, _, continuation in entry], device=by_token.device)
+    return ContinuationScores(
+        by_token.new_zeros(number_of_continuations).index_add(0, owner, by_token),
+        torch.bincount(owner, minlength=number_of_continuations),
+        owner.new_zeros(number_of_continuations).index_add(0, owner, torch.cat(hits)) if guess else None,
     )
 
 
-def joint_size(row: Sequence[Sequel]) -> int:
-    """How many tokens a row of sequels takes with its common beginnings once."""
+def merged_size(row: Sequence[Continuation]) -> int:
+    """Return the number of tokens of a row with its common prefixes counted once."""
     tree = _Tree()
-    for sequel in row:
-        tree.path(sequel.tokens[:-1])
+    for continuation in row:
+        tree.path(continuation.tokens[:-1])
     return len(tree.tokens)
 
 
 def _mask(loaded: LoadedModel, trees: Sequence[_Tree], size: int) -> Tensor:
-    """What the model takes as attention mask."""
+    """Return the attention mask in the form that the model takes."""
     if all(parent == node - 1 for tree in trees for node, parent in enumerate(tree.parents)):
-        # Plain sequences: the model's own causal mask, told which tokens are padding.
+        # Plain sequences: the model adds its own causal mask, and needs only to know which tokens are padding.
         lengths = torch.tensor([len(tree.tokens) for tree in trees])
         return (torch.arange(size) < lengths[:, None]).long()
-    sees = torch.stack([tree.sight(size) for tree in trees])[:, None]
+    visible = torch.stack([tree.visibility(size) for tree in trees])[:, None]
     dtype = next(loaded.model.parameters()).dtype
-    return torch.zeros(sees.shape, dtype=dtype).masked_fill(~sees, torch.finfo(dtype).min)
+    return torch.zeros(visible.shape, dtype=dtype).masked_fill(~visible, torch.finfo(dtype).min)

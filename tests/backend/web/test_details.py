@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from modelshapley import client
+from modelshapley import client, load_task
 from modelshapley.client import ApiError, Client
 from modelshapley.contracts import Off, Run, Status, TrialRequest
 from modelshapley.evaluation.examples import details, unit_examples
 from modelshapley.evaluation.trials import all_answers
 from modelshapley.models.loading import LoadedModel
-from modelshapley.tasks import load_task
 from modelshapley.units import Deactivation, UnitKind
 
 OFF = Off(head=[(0, 0), (1, 2)], layer=[3])

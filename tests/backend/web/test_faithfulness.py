@@ -10,13 +10,13 @@ from scipy.stats import spearmanr
 
 from backend.store.files import Storage
 from backend.store.records import Records
+from modelshapley import load_task
 from modelshapley.client import ApiError, Client
 from modelshapley.contracts import Off, Run, RunRequest, Status, TrialRequest
 from modelshapley.methods import load_method
 from modelshapley.models.catalog import Catalog
 from modelshapley.models.loading import load
 from modelshapley.scoring.job import Scoring, add_up
-from modelshapley.tasks import load_task
 from modelshapley.units import UnitKind
 from tests.conftest import CAPITALS_RUN, TEST_DATA, StartServer
 

@@ -14,13 +14,14 @@ import pandas as pd
 import pytest
 import torch
 
+from modelshapley import load_task
 from modelshapley.client import ApiError, Client
 from modelshapley.contracts import Off, Run, RunRequest, Status, TrialRequest
 from modelshapley.errors import ModelShapleyError
 from modelshapley.interventions.weights import zeroed_weights
 from modelshapley.maps.importance import ImportanceMap
 from modelshapley.models.loading import LoadedModel
-from modelshapley.tasks import TASKS, load_task
+from modelshapley.tasks import TASKS
 from modelshapley.tasks.base import Split
 from modelshapley.units import Deactivation, UnitKind
 from tests.conftest import DIGITS_RUN, Server

@@ -12,12 +12,12 @@ import httpx
 import numpy as np
 import pytest
 
+from modelshapley import load_task
 from modelshapley.client import ApiError, Client
 from modelshapley.contracts import GroupRequest, Off, Run, Status, Trial, TrialRequest
 from modelshapley.evaluation.activations import activations_of
 from modelshapley.evaluation.trials import all_answers
 from modelshapley.models.loading import LoadedModel
-from modelshapley.tasks import load_task
 from modelshapley.units import Treatment
 from tests.backend.web.test_recovery import SLOW_RUN, until_scoring, worker_pids
 from tests.conftest import CAPITALS_RUN, DIGITS_RUN, Server, StartServer

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from backend.settings import Settings
 from backend.store.files import Storage
 from backend.store.records import Records
+from modelshapley import load_task
 from modelshapley.client import ApiError, Client
 from modelshapley.contracts import Run, RunRequest, Status
 from modelshapley.maps.importance import ImportanceMap
@@ -26,11 +27,10 @@ from modelshapley.models.catalog import ASSETS
 from modelshapley.models.loading import LoadedModel
 from modelshapley.scoring.accumulator import ScoreAccumulator
 from modelshapley.scoring.job import Scoring, score
-from modelshapley.tasks import load_task
 from modelshapley.tasks.base import Split
 from modelshapley.units import UnitKind
-from tests.cli.test_cli import run as command_line
 from tests.conftest import CAPITALS_RUN, DIGITS_RUN, Server, StartServer
+from tests.support.command_line import run as command_line
 
 METHODS = ["two-sided", "mean-abs", "model-shapley-paper,alpha=0.2", "coalition-shapley,passes=2", "random"]
 DIGITS = DIGITS_RUN.model_copy(update={"methods": METHODS})
