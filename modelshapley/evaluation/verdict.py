@@ -164,8 +164,8 @@ def _order(name: str, curve: Curve | None, ranges: Sequence[RandomRange], first:
         name,
         outcome,
         f"{_short(curve.which, quoted)}{_compared(curve.which, quoted, random, outcome, where)}.",
-        f"{_full(curve.which, quoted)}, {_random(random)} in random order. Clearly {_better(curve.which)} at {clear} of "
-        f"the {len(pairs)} shares where random orders cost accuracy.",
+        f"{_full(curve.which, quoted)}, {_random(random)} in random order. Clearly {_better(curve.which)} at {clear} "
+        f"of the {len(pairs)} shares where random orders cost accuracy.",
     )
 
 
