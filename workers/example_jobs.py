@@ -15,7 +15,7 @@ from workers.failures import failures_recorded
 log = logging.getLogger(__name__)
 
 
-def compute_trial_trial_details(trial_id: str) -> None:
+def compute_trial_details(trial_id: str) -> None:
     """Tell classes and flipped examples of a finished trial."""
     context = get_context()
     kept = context.result_caches.details

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from backend.store.database import new_id
 from backend.web.dependencies import ServicesDep
 from backend.web.validation import check_file, check_fit
-from modelshapley.contracts.task_file import LARGEST_FILE, TaskFile, parse, parse_text, to_yaml
+from modelshapley.contracts.task_file import MAX_FILE_BYTES, TaskFile, parse, parse_text, to_yaml
 from modelshapley.contracts.tasks import TaskCheck, TaskCheckRequest, TaskInfo
 from modelshapley.errors import BadTask, Conflict, NotFound, UnknownName
 from modelshapley.tasks.infos import KINDS, TASKS, info_of
@@ -37,8 +37,8 @@ async def _body(request: Request) -> tuple[str, bytes]:
 def _task_file(body: Annotated[tuple[str, bytes], Depends(_body)]) -> TaskFile:
     """In a thread: YAML is slow to read."""
     kind, data = body
-    if len(data) > LARGEST_FILE:
-        raise BadTask("in the request", [("", f"is larger than {LARGEST_FILE:,} bytes; is it the data?")])
+    if len(data) > MAX_FILE_BYTES:
+        raise BadTask("in the request", [("", f"is larger than {MAX_FILE_BYTES:,} bytes; is it the data?")])
     try:
         text = data.decode()
         file: TaskFile = (

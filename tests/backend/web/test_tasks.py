@@ -107,7 +107,7 @@ def test_the_same_again_is_fine_and_another_of_its_name_is_not(house: Server, em
         ({"source": {"hub": "../data"}}, "source.hub", "pattern"),
         ({"source": {}}, "source", "either 'path' or 'hub'"),
         ({"name": "My Task"}, "name", "pattern"),
-        ({"prompt": "{question.__class__}"}, "prompt", "no placeholder"),
+        ({"prompt": "{question.__class__}"}, "prompt", "is not a placeholder"),
         ({"rule": "guess"}, "rule", "'gsm8k'"),
         ({"promt": "x"}, "promt", "not permitted"),
         ({"kind": "quiz"}, "kind", "generation"),
