@@ -86,7 +86,7 @@ def test_what_would_stop_a_run_is_said_with_its_rows(tmp_path: Path) -> None:
         (["task", "check", "wrong.yaml"], "promt: Extra inputs are not permitted"),
         (["task", "check", "nothing"], "There is no task 'nothing'"),
         (["evaluate", "demo:digits-vit", "--task", "gsm8k", "--datasets", "none"], "no folder 'none'"),
-        (["evaluate", "demo:digits-vit", "--task", "world-capitals"], "wants a causal language model"),
+        (["evaluate", "demo:digits-vit", "--task", "world-capitals"], "needs a causal language model"),
     ],
 )
 def test_errors_are_words(arguments: list[str], words: str, tmp_path: Path) -> None:
