@@ -1,7 +1,7 @@
-"""The address of a screen: which map is shown and what is switched off. Pure.
+"""The addresses of the pages of a run, which hold the map and the selection. Pure.
 
 `/runs/ID?method=two-sided&unit=head&off=head:0.1,2.3-5;layer:4`, or, for a share of the ranking,
-`&off=least:0.2:head:two-sided`; `&do=scale:0.5` where the units are not switched off but treated otherwise;
+`&off=least:0.2:head:two-sided`; `&do=scale:0.5` for another intervention than switching off;
 `&look=percentile,sorted` for colours and order (frontend.display); `&class=Africa` for the map of one class.
 """
 
@@ -31,7 +31,7 @@ MAX_UNITS = 500_000
 
 @dataclass(frozen=True)
 class Ranked:
-    """'The 20 % least important heads by two-sided'."""
+    """A share of a ranking, such as the 20 % least important heads by two-sided."""
 
     which: str
     fraction: float
@@ -41,10 +41,10 @@ class Ranked:
 
 @dataclass(frozen=True)
 class View:
-    """What a map's address says; None where it says nothing, or nothing that can be understood.
+    """The content of a map's address; None where a part is missing or not valid.
 
-    unclear: the parts that could not be. An `off` with one such part, or with a `do` like that, is left out as a
-    whole: another deactivation than the link's would be measured otherwise.
+    unclear: the parts that are not valid. An `off` with one such part, or with a `do` that is not valid, is ignored as
+    a whole: otherwise another deactivation than the link's would be measured.
     """
 
     method: str | None = None
@@ -57,24 +57,24 @@ class View:
 
 
 def run_of(path: str) -> str | None:
-    """The run id in a path, if it is a map's."""
-    found = RUN_PATH.match(path)
-    return found.group(1) if found else None
+    """Return the run id in a path of a map page; None for other paths."""
+    match = RUN_PATH.match(path)
+    return match.group(1) if match else None
 
 
-def trusted_run_of(path: str) -> str | None:
-    """The run id in a path, if it is that of the page about how far its maps can be trusted."""
-    found = TRUST_PATH.match(path)
-    return found.group(1) if found else None
+def trust_run_of(path: str) -> str | None:
+    """Return the run id in a path of a trust page; None for other paths."""
+    match = TRUST_PATH.match(path)
+    return match.group(1) if match else None
 
 
 def trust(run: str, method: str, unit: UnitKind) -> str:
-    """The address of the page about how far a map can be trusted."""
+    """Write the address of a trust page."""
     return link(f"/runs/{run}/trust?method={quote(method)}&unit={unit.value}")
 
 
 def parse(search: str) -> View:
-    """Read the query part. Whether a model has these units is checked elsewhere."""
+    """Read the query part of an address. Whether the model has these units is checked elsewhere."""
     query = {key: values[-1] for key, values in parse_qs(search.removeprefix("?")).items()}
     unit, text = query.get("unit"), query.get("off", "")
     kind = next((known for known in UnitKind if known.value == unit), None)
@@ -97,8 +97,8 @@ def parse(search: str) -> View:
     return View(query.get("method"), kind, off, tuple(unclear), treatment, display, query.get("class"))
 
 
-def shown(run: Run, view: View) -> View:
-    """The map that `view` is of: its method and class, or those shown where it names none or one there is not."""
+def resolve(run: Run, view: View) -> View:
+    """Return the map of a view: its method and class, or the run's defaults where it names none or unknown ones."""
     known = view.method is not None and reading_of(view.method, run.methods) is not None
     return View(
         method=view.method if known else run.methods[0],
@@ -108,7 +108,7 @@ def shown(run: Run, view: View) -> View:
 
 
 def write(run: str, view: View) -> str:
-    """The address of a view."""
+    """Write the address of a view."""
     parts = []
     if view.method:
         parts.append(f"method={quote(view.method)}")
@@ -144,7 +144,7 @@ def write_off(deactivation: Deactivation) -> str:
 
 
 def _off(text: str) -> Deactivation | Ranked | None:
-    """Raises ValueError with the part that cannot be understood."""
+    """Read the value of `off`. Raises ValueError with the part that is not valid."""
     if text.partition(":")[0] in ("least", "most"):
         return _ranked(text)
     off: dict[UnitKind, list[tuple[int, ...]]] = {}
@@ -155,10 +155,10 @@ def _off(text: str) -> Deactivation | Ranked | None:
             raise ValueError(_clipped(group))
         kind = UnitKind(name)
         for span in spans.split(","):
-            found = SPAN[kind].fullmatch(span)
-            if found is None:
+            match = SPAN[kind].fullmatch(span)
+            if match is None:
                 raise ValueError(_clipped(f"{name}:{span}"))
-            *before, last = found.groups()
+            *before, last = match.groups()
             *outer, first = (int(number) for number in before)
             end = first if last is None else int(last)
             count += end - first + 1
@@ -169,11 +169,11 @@ def _off(text: str) -> Deactivation | Ranked | None:
 
 
 def _treatment(text: str | None) -> Treatment:
-    """'scale:0.5', 'mean' or 'offset:-2'. Raises ValueError."""
+    """Read the value of `do`: 'scale:0.5', 'mean' or 'offset:-2'. Raises ValueError."""
     if text is None:
         return OFF
     how, colon, value = text.partition(":")
-    return Treatment(how, float(value) if colon else 0.0)  # type: ignore[arg-type]  # it checks the word itself
+    return Treatment(how, float(value) if colon else 0.0)  # type: ignore[arg-type]  # validated by the class
 
 
 def _ranked(text: str) -> Ranked:

@@ -1,4 +1,4 @@
-"""The dashboard: one shell, its pages, and the way between them."""
+"""The dashboard: the frame around all pages, and the routing between them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from fastapi import FastAPI
 
 from frontend import address, figure_route
 from frontend.links import inner, link, serve_under
-from frontend.map_cache import Maps
+from frontend.map_cache import MapCache
 from frontend.pages.compare import page as compare_page
 from frontend.pages.map import page as map_page
 from frontend.pages.runs import deleted as deleted_page
 from frontend.pages.runs import page as runs_page
+from frontend.pages.runs.card_cache import CardCache
 from frontend.pages.shared import drawing, empty_states
+from frontend.pages.shared.wiring import Callbacks, PageRenderer
 from frontend.pages.submit import page as submit_page
 from frontend.pages.system import page as system_page
 from frontend.pages.tasks import page as tasks_page
@@ -27,6 +29,7 @@ from modelshapley.client import ApiError, AsyncClient
 from modelshapley.errors import ModelShapleyError
 
 log = logging.getLogger(__name__)
+callbacks = Callbacks()
 PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -44,12 +47,12 @@ PAGE = """<!DOCTYPE html>
 
 
 def attach(root: FastAPI, api: AsyncClient, path: str = "") -> Dash:
-    """Serve the dashboard from `root`; it reads and writes through `api` only.
+    """Serve the dashboard from `root`. It reads and writes only through `api`.
 
-    path: what browsers ask for it under, '/lab/shapley', say.
+    path: the path that browsers reach it under, such as '/lab/shapley'.
     """
     serve_under(path)
-    maps = Maps(api)
+    maps = MapCache(api)
     route.register(root, api, maps)
     figure_route.register(root, api, maps)
     app = Dash(
@@ -61,53 +64,85 @@ def attach(root: FastAPI, api: AsyncClient, path: str = "") -> Dash:
         routes_pathname_prefix="/",
         requests_pathname_prefix=f"{path}/",
         suppress_callback_exceptions=True,
-        on_error=_unexpected,
+        on_error=_log_error,
         meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
     )
-    app.layout = _shell
-    runs_page.register(app, api)
-    map_page.register(app, api, maps)
-    tasks_page.register(app, api)
-    compare_page.register(app, api, maps)
-    trust_page.register(app, api)
-    drawing.register(app)
-    submit_page.register(app, api)
-    system_page.register(app, api)
-    deleted_page.register(app, api, lambda path, search: _page(api, maps, inner(path), search))
-
-    @app.callback(
-        Output("page", "children"),
-        Output("nav-runs", "className"),
-        Output("nav-tasks", "className"),
-        Output("nav-compare", "className"),
-        Output("nav-system", "className"),
-        Output("shown", "data"),
-        Input("url", "pathname"),
-        Input("url", "search"),
-        State("shown", "data"),
+    app.layout = _frame
+    callbacks.wire(
+        app,
+        api=api,
+        maps=maps,
+        cards=CardCache(),
+        render_page=lambda path, search: _page(api, maps, inner(path), search),
     )
-    async def _show(asked: str, search: str | None, shown: list[str] | None) -> Any:
-        now = [asked, search or ""]
-        if now == shown:  # a page that has changed its own address
-            return [no_update] * 6
-        path = inner(asked)
-        here = ["here" if path == known else "" for known in ("/", "/tasks", "/compare", "/system")]
-        return await _page(api, maps, path, search or ""), *here, now
-
-    # Dash would do this at the first request for "/"; whoever opened a link to a run before would get
-    # a page without scripts. There is no public name for it in Dash 4.4.
+    # Dash would do this at the first request for "/", and a link to a run that is opened before would get a page
+    # without scripts. Dash 4.4 has no public name for it.
     app._setup_server()
     return app
 
 
-def _unexpected(error: Exception) -> None:
-    """Dash answers 500 and says nothing; our log tells what it was."""
+@callbacks.server(
+    Output("page", "children"),
+    Output("nav-runs", "className"),
+    Output("nav-tasks", "className"),
+    Output("nav-compare", "className"),
+    Output("nav-system", "className"),
+    Output("visible-address", "data"),
+    Input("url", "pathname"),
+    Input("url", "search"),
+    State("visible-address", "data"),
+)
+async def show_page(pathname: str, search: str | None, visible: list[str] | None, *, render_page: PageRenderer) -> Any:
+    """Show the page at the browser's address, and mark it in the navigation."""
+    address = [pathname, search or ""]
+    if address == visible:  # a page has changed its own address
+        return [no_update] * 6
+    path = inner(pathname)
+    marks = ["here" if path == page else "" for page in ("/", "/tasks", "/compare", "/system")]
+    return await render_page(pathname, search or ""), *marks, address
+
+
+callbacks.include(
+    runs_page.callbacks,
+    map_page.callbacks,
+    tasks_page.callbacks,
+    compare_page.callbacks,
+    trust_page.callbacks,
+    drawing.callbacks,
+    submit_page.callbacks,
+    system_page.callbacks,
+    deleted_page.callbacks,
+)
+
+
+def _log_error(error: Exception) -> None:
+    """Log an error of a callback, which Dash answers with a bare 500."""
     log.error("a callback failed", exc_info=error)
     raise error
 
 
-def _shell() -> Any:
-    header = html.Header(
+def _frame() -> Any:
+    """Everything around the page: stores, navigation, banner."""
+    return dmc.MantineProvider(
+        [
+            dcc.Location(id="url", refresh="callback-nav"),
+            dcc.Store(id="theme"),
+            dcc.Store(id="visible-address"),
+            _header(),
+            html.Div(id="banner", role="status", hidden=True),
+            html.Main(html.Div(id="page", className="shell")),
+        ],
+        defaultColorScheme="auto",
+        theme={
+            "primaryColor": "blue",
+            "primaryShade": {"light": 8, "dark": 8},
+            "fontFamily": "Inter, system-ui, -apple-system, 'Segoe UI', Roboto, Arial, sans-serif",
+        },
+    )
+
+
+def _header() -> Any:
+    return html.Header(
         dmc.Group(
             [
                 dmc.Group(
@@ -142,25 +177,10 @@ def _shell() -> Any:
             "background": "var(--mantine-color-body)",
         },
     )
-    return dmc.MantineProvider(
-        [
-            dcc.Location(id="url", refresh="callback-nav"),
-            dcc.Store(id="theme"),
-            dcc.Store(id="shown"),
-            header,
-            html.Div(id="banner", role="status", hidden=True),
-            html.Main(html.Div(id="page", className="shell")),
-        ],
-        defaultColorScheme="auto",
-        theme={
-            "primaryColor": "blue",
-            "primaryShade": {"light": 8, "dark": 8},
-            "fontFamily": "Inter, system-ui, -apple-system, 'Segoe UI', Roboto, Arial, sans-serif",
-        },
-    )
 
 
-async def _page(api: AsyncClient, maps: Maps, path: str, search: str) -> Any:
+async def _page(api: AsyncClient, maps: MapCache, path: str, search: str) -> Any:
+    """Lay out the page at a path of ours; errors become pages, too."""
     try:
         if path == "/":
             return await runs_page.layout(search)
@@ -172,16 +192,18 @@ async def _page(api: AsyncClient, maps: Maps, path: str, search: str) -> Any:
             return await tasks_page.layout(api, search)
         if path == "/compare":
             return await compare_page.layout(api, search)
-        trusted = address.trusted_run_of(path)
-        run_id = trusted or address.run_of(path)
+        trust_run = address.trust_run_of(path)
+        run_id = trust_run or address.run_of(path)
         if run_id is not None:
             run, view = await api.send(client.run(run_id)), address.parse(search)
             if run.deleted is not None:
                 return await deleted_page.layout(api, run)
-            return await (trust_page.layout(api, run, view) if trusted else map_page.layout(api, maps, run, view))
+            return await (trust_page.layout(api, run, view) if trust_run else map_page.layout(api, maps, run, view))
     except ApiError as error:
         if error.problem.status == 404:
-            return empty_states.state("No such run", error.problem.detail, dcc.Link("See the runs", href=link("/")))
+            return empty_states.state(
+                "Run not found", error.problem.detail, dcc.Link("Back to the runs", href=link("/"))
+            )
         return empty_states.failure(error)
     except ModelShapleyError as error:
         return empty_states.failure(error)

@@ -1,4 +1,4 @@
-"""How a map is looked at: what the colour says, on which scale, in which order. Pure.
+"""Display settings of a map: the quantity of the colours, their scale, the order of the units. Pure.
 
 In the address: `look=percentile,log,sorted`.
 """
@@ -14,9 +14,10 @@ LOG, SORTED = "log", "sorted"
 
 @dataclass(frozen=True)
 class Display:
-    """colour: the score itself, its share of the sum of all magnitudes, or the share of units ranked no higher.
+    """How a map is drawn.
 
-    log: colours by decades, for maps without negative scores. ordered: within each layer, highest score first.
+    colour: the score itself, its share of the sum of absolute scores, or its percentile rank.
+    log: a logarithmic colour scale, for maps without negative scores. ordered: the highest score of a layer first.
     """
 
     colour: Colour = "score"
@@ -28,16 +29,16 @@ PLAIN = Display()
 
 
 def parse(text: str) -> Display:
-    """'percentile,sorted'. Raises ValueError with the word that it does not know."""
-    words = [word for word in text.split(",") if word]
-    unknown = [word for word in words if word not in (*get_args(Colour), LOG, SORTED)]
+    """Read settings such as 'percentile,sorted'. Raises ValueError with the first unknown one."""
+    settings = [setting for setting in text.split(",") if setting]
+    unknown = [setting for setting in settings if setting not in (*get_args(Colour), LOG, SORTED)]
     if unknown:
         raise ValueError(unknown[0])
-    colour: Colour = next((known for known in get_args(Colour) if known in words), "score")
-    return Display(colour, LOG in words, SORTED in words)
+    colour: Colour = next((known for known in get_args(Colour) if known in settings), "score")
+    return Display(colour, LOG in settings, SORTED in settings)
 
 
 def write(display: Display) -> str:
-    """The reverse of :func:`parse`; nothing for the plain look."""
+    """Write settings: the reverse of :func:`parse`; '' for the defaults."""
     colour = [] if display.colour == "score" else [display.colour]
     return ",".join([*colour, *([LOG] if display.log else []), *([SORTED] if display.ordered else [])])

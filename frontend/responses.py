@@ -1,4 +1,4 @@
-"""Errors of the library and of the API as answers of the dashboard's own routes."""
+"""HTTP errors of the dashboard's own routes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from modelshapley.errors import Conflict, ModelShapleyError, NotFound
 
 
 def refused(error: ModelShapleyError) -> HTTPException:
-    """The same words, with the status that fits."""
+    """Turn an error of the library or the API into an HTTP error with the same message."""
     if isinstance(error, ApiError):
         return HTTPException(error.problem.status, error.problem.detail)
     return HTTPException(

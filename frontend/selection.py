@@ -1,4 +1,4 @@
-"""What the page's selection says, and set operations on units. Pure."""
+"""The selection that the map page stores, as a deactivation; set operations on units. Pure."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from modelshapley.units import OFF, Deactivation, Treatment, Unit, UnitKind
 
 Units = set[Unit]
+# By the names of their buttons.
 OPERATIONS: Mapping[str, Callable[[Units, Units], Units]] = {
     "both": Units.intersection,
     "either": Units.union,
@@ -15,19 +16,19 @@ OPERATIONS: Mapping[str, Callable[[Units, Units], Units]] = {
 }
 
 
-def chosen(selection: Mapping[str, Any]) -> Deactivation:
-    """What the page holds."""
-    treated = selection.get("treatment")
+def deactivation_of(selection: Mapping[str, Any]) -> Deactivation:
+    """Return the deactivation that a page's selection describes."""
+    treatment = selection.get("treatment")
     units = {kind: selection.get(kind.value, ()) for kind in UnitKind}
-    return Deactivation.of(units, Treatment(**treated) if treated else OFF)
+    return Deactivation.of(units, Treatment(**treatment) if treatment else OFF)
 
 
-def held(deactivation: Deactivation) -> dict[str, Any]:
-    """Units as the page holds them; the reverse of :func:`chosen`, but for the treatment."""
+def as_selection(deactivation: Deactivation) -> dict[str, Any]:
+    """Return units as a page stores them: the reverse of :func:`deactivation_of`, without the treatment."""
     return {kind.value: [list(unit) for unit in deactivation.of_kind(kind)] for kind in UnitKind}
 
 
 def combine(operation: str, a: Deactivation, b: Deactivation) -> Deactivation:
-    """The units that are in both, in either, or only in A."""
+    """Return the units that are in both, in either, or only in A."""
     join = OPERATIONS[operation]
     return Deactivation.of({kind: join(set(a.of_kind(kind)), set(b.of_kind(kind))) for kind in UnitKind})

@@ -1,4 +1,4 @@
-/* What several scripts need: where the API is, and elements in a line. */
+/* Helpers for the other scripts: the API's address, and elements in one expression. */
 (function () {
   const MS = (window.modelShapley = window.modelShapley || {});
   const root = () => document.querySelector("meta[name=root-path]").content;
@@ -6,7 +6,7 @@
   MS.root = root;
   MS.api = (path) => root() + "api/v1" + path;
 
-  /* An element with properties (`dataset` too) and children. */
+  /* Create an element with properties (`dataset` included) and children. */
   MS.make = function (tag, { dataset, ...props } = {}, ...children) {
     const node = Object.assign(document.createElement(tag), props);
     Object.assign(node.dataset, dataset);

@@ -1,9 +1,9 @@
-/* Client-side callbacks of the map page, by the names that pages/map.py and the pages beside it give. */
+/* Client-side callbacks of the map page, under the names that frontend/pages/map/*.py use. */
 (function () {
   const MS = (window.modelShapley = window.modelShapley || {});
   const dc = (window.dash_clientside = window.dash_clientside || {});
   const PLURAL = { neuron: "neurons", head: "heads", layer: "layers", expert: "experts", row: "rows" };
-  let followed = null;
+  let followedTrial = null;
 
   function triggered() {
     const context = dc.callback_context;
@@ -16,27 +16,28 @@
     return { how: "scale", value: how === "scale" ? factor : 0 };
   }
 
-  /* What the controls of the treatment show for a selection. A factor of 0 is off, but a hand that has just moved the
-     slider there keeps its slider. */
-  function controlsOf(selection, shown) {
+  /* The positions of the treatment controls for a selection. A factor of 0 is the same as off, but somebody who has
+     just dragged the slider to 0 keeps the slider. */
+  function controlsOf(selection, current) {
     const { how, value } = selection.treatment || MS.OFF;
-    if (how === "mean") return { ...shown, how };
-    if (how === "offset") return { ...shown, how, offset: value };
-    if (value === 0) return shown.how === "scale" && shown.factor === 0 ? shown : { ...shown, how: "off" };
-    return { ...shown, how, factor: value };
+    if (how === "mean") return { ...current, how };
+    if (how === "offset") return { ...current, how, offset: value };
+    if (value === 0) return current.how === "scale" && current.factor === 0 ? current : { ...current, how: "off" };
+    return { ...current, how, factor: value };
   }
 
-  function next(source, selection, history, ranked, taken, touched, shown) {
+  /* The selection after the event `source`; null where the event changes nothing. */
+  function nextSelection(source, selection, history, ranked, loaded, touched, controls) {
     if (source === "undo.n_clicks") return history.length ? history[history.length - 1] : null;
     if (source === "reset.n_clicks") return MS.empty();
     if (source === "ranked.data" && ranked) {
-      // The share asked for replaces what was off of that kind; other kinds stay.
+      // The requested share replaces the units of that kind; other kinds stay.
       return { ...selection, [ranked.unit]: ranked.units, ranked: ranked.how };
     }
-    // A trial of the list, or groups: in the place of all that is chosen now.
-    if (source === "taken.data" && taken)
-      return { ...MS.empty(), ...taken.units, treatment: taken.treatment || selection.treatment };
-    if (/^(how|factor|offset)\.value$/.test(source)) return { ...selection, treatment: treatmentOf(shown) };
+    // A past trial or a group replaces the whole selection.
+    if (source === "loaded.data" && loaded)
+      return { ...MS.empty(), ...loaded.units, treatment: loaded.treatment || selection.treatment };
+    if (/^(how|factor|offset)\.value$/.test(source)) return { ...selection, treatment: treatmentOf(controls) };
     if (source === "touched.data" && touched) {
       const change = touched.add ? MS.add : MS.toggle;
       return change(selection, touched.kind, touched.units);
@@ -49,26 +50,26 @@
     [colour === "score" ? "" : colour, log ? "log" : "", ordered ? "sorted" : ""].filter(Boolean).join(",");
 
   dc.page = {
-    select(undo, reset, ranked, taken, touched, how, factor, offset, selection, history) {
-      const stay = dc.no_update;
+    select(undo, reset, ranked, loaded, touched, how, factor, offset, selection, history) {
+      const unchanged = dc.no_update;
       const source = triggered();
-      const shown = { how, factor, offset };
-      const controls = (now) => {
-        const wanted = controlsOf(now, shown);
-        return Object.keys(shown).map((name) => (wanted[name] === shown[name] ? stay : wanted[name]));
+      const current = { how, factor, offset };
+      const controls = (forSelection) => {
+        const target = controlsOf(forSelection, current);
+        return Object.keys(current).map((name) => (target[name] === current[name] ? unchanged : target[name]));
       };
-      const wanted = next(source, selection, history, ranked, taken, touched, shown);
-      if (!wanted || MS.same(wanted, selection)) return [stay, stay, ...controls(selection)];
-      // A share of the ranking is remembered only while nothing else is off.
-      const alone = wanted.ranked && MS.KINDS.every((k) => k === wanted.ranked.unit || !wanted[k].length);
-      if (!alone) delete wanted.ranked;
+      const next = nextSelection(source, selection, history, ranked, loaded, touched, current);
+      if (!next || MS.same(next, selection)) return [unchanged, unchanged, ...controls(selection)];
+      // A share of the ranking describes the selection only while no other unit is in it.
+      const alone = next.ranked && MS.KINDS.every((k) => k === next.ranked.unit || !next[k].length);
+      if (!alone) delete next.ranked;
       const past = source === "undo.n_clicks" ? history.slice(0, -1) : [...history, selection].slice(-50);
-      MS.mark(wanted);
-      return [wanted, past, ...controls(wanted)];
+      MS.mark(next);
+      return [next, past, ...controls(next)];
     },
 
-    look(method, colour, log, ordered, label, _theme) {
-      if (method) MS.look({ method, look: lookOf(colour, log, ordered), class: label || "" });
+    showMap(method, colour, log, ordered, label, _theme) {
+      if (method) MS.showMap({ method, look: lookOf(colour, log, ordered), class: label || "" });
       return dc.no_update;
     },
 
@@ -83,14 +84,15 @@
       return dc.no_update;
     },
 
-    plain: (figure, _theme) => MS.draw(figure),
+    themed: (figure, _theme) => MS.draw(figure),
 
     mark(selection) {
       MS.mark(selection);
       return dc.no_update;
     },
 
-    tell(selection, history, method, unit, how, colour, log, ordered, label) {
+    /* The tray's summary of the selection, and the address of the page, which holds the same. */
+    describe(selection, history, method, unit, how, colour, log, ordered, label) {
       const count = MS.count(selection);
       const parts = MS.KINDS.filter((k) => selection[k].length).map((k) => {
         const n = selection[k].length;
@@ -98,20 +100,20 @@
       });
       const ranked = selection.ranked;
       const off = ranked ? [ranked.which, ranked.fraction, ranked.unit, ranked.method].join(":") : MS.text(selection);
-      const done = MS.treatmentText(selection), words = MS.treatmentWords(selection);
-      const fits = off.length < 20000;
+      const treatment = MS.treatmentText(selection), description = MS.treatmentDescription(selection);
+      const fits = off.length < 20000; // servers and chats cut longer addresses
       const look = lookOf(colour, log, ordered);
       const query =
         `?method=${encodeURIComponent(method)}&unit=${unit}` +
-        (off && fits ? `&off=${off}` : "") + (done && (fits || !off) ? `&do=${done}` : "") +
+        (off && fits ? `&off=${off}` : "") + (treatment && (fits || !off) ? `&do=${treatment}` : "") +
         (look ? `&look=${look}` : "") + (label ? `&class=${encodeURIComponent(label)}` : "");
       window.history.replaceState(window.history.state, "", window.location.pathname + query);
       return [
-        count ? parts.join(" · ") + (done ? `, ${words}` : "") : done ? "No units chosen" : "Nothing is switched off",
+        count ? parts.join(" · ") + (treatment ? `, ${description}` : "") : treatment ? "No units selected" : "Nothing is switched off",
         !history.length,
-        !count && !done,
-        fits ? "" : "This selection is too long for a link; the address leaves it out.",
-        done ? `Chosen units are not off, but ${words}` : "Instead of off …",
+        !count && !treatment,
+        fits ? "" : "Too many units for a link. The address leaves them out.",
+        treatment ? `Intervention: selected units ${description}` : "Other interventions",
         how === "scale" ? {} : { display: "none" },
         how === "offset" ? {} : { display: "none" },
       ];
@@ -123,45 +125,45 @@
       return "tray-figures pending";
     },
 
-    /* Grey while the figures are not those of what is switched off now. The button that measures the rest. */
-    present(trial, answered, drawn) {
+    /* Grey out the figures until they are those of the current selection. Hide "Measure all" unless a trial stopped early. */
+    present(trial, answered, rendered) {
       MS.answered(answered);
       if (trial && trial.status === "cancelled") MS.overtaken();
-      const here = trial && (drawn || "").startsWith(`${trial.id} `);
-      const waiting = trial && (!here || (!trial.n && !MS.ended(trial)));
+      const visible = trial && (rendered || "").startsWith(`${trial.id} `);
+      const waiting = trial && (!visible || (!trial.n && !MS.ended(trial)));
       const early = trial && trial.status === "done" && trial.n < trial.total;
       return [MS.settling() || waiting ? "tray-figures pending" : "tray-figures", !early];
     },
 
-    drawn() {
-      MS.drawn();
+    rendered() {
+      MS.rendered();
       return dc.no_update;
     },
 
     follow(trial) {
       const id = trial ? trial.id : null;
-      if (id !== followed || !MS.following()) {
-        followed = id;
+      if (id !== followedTrial || !MS.following()) {
+        followedTrial = id;
         trial ? MS.follow(trial) : MS.unfollow();
       }
       return dc.no_update;
     },
 
-    /* What others may change is asked for only while it is seen, and one question at a time. */
-    triedDue: (tick, busy) => due("tried", tick, busy),
+    /* Lists that others may change are fetched only while they are visible, one request at a time. */
+    pastTrialsDue: (tick, busy) => due("past-trials", tick, busy),
     groupsDue: (tick, busy) => due("groups", tick, busy),
   };
 
   function due(id, tick, busy) {
-    const unfolded = document.getElementById(id);
-    const seen = unfolded && unfolded.open && document.visibilityState === "visible";
-    return seen && !busy ? `tick ${tick}` : dc.no_update;
+    const section = document.getElementById(id);
+    const visible = section && section.open && document.visibilityState === "visible";
+    return visible && !busy ? `tick ${tick}` : dc.no_update;
   }
 
-  // Not only after the next tick, but as it is unfolded. `toggle` does not bubble.
+  // Fetch a list as soon as its section is opened, not at the next tick. Capture, since `toggle` does not bubble.
   document.addEventListener("toggle", ({ target }) => {
-    if (["tried", "groups"].includes(target.id) && target.open)
-      dc.set_props(`${target.id}-ask`, { data: `opened ${performance.now()}` });
-    if (["behind", "counts"].includes(target.id)) dc.set_props(`${target.id}-open`, { data: target.open });
+    if (["past-trials", "groups"].includes(target.id) && target.open)
+      dc.set_props(`${target.id}-request`, { data: `opened ${performance.now()}` });
+    if (["trial-details", "counts"].includes(target.id)) dc.set_props(`${target.id}-open`, { data: target.open });
   }, true);
 })();

@@ -1,10 +1,10 @@
-/* The figure of the map: its packed numbers, a closer look at a part of a wide panel, and the keyboard's way over it. */
+/* The map's figure: unpacking its numbers, zooming into a wide panel, mouse and keyboard. */
 (function () {
   const MS = (window.modelShapley = window.modelShapley || {});
   const ARRAYS = { f4: Float32Array, u4: Uint32Array, u2: Uint16Array };
   const set = (id, data) => window.dash_clientside.set_props(id, { data });
 
-  /* frontend.figures.packed: a list of typed rows. */
+  /* Unpack an array that frontend/figures/heatmaps.py has packed into a list of typed rows. */
   function rowsOf({ type, data, columns }) {
     const text = atob(data), bytes = new Uint8Array(text.length);
     const size = ARRAYS[type].BYTES_PER_ELEMENT;
@@ -16,12 +16,12 @@
     return rows;
   }
 
-  /* Cells as Plotly takes them. customdata: unit, rank, score, error; of linear maps: rows, name, score, error. */
+  /* A trace for Plotly. customdata of a cell: unit, rank, score, error; of linear maps: rows, name, score, error. */
   function cellsOf({ z, hover, names, ...rest }) {
     const colours = rowsOf(z);
     const [best, rank, scores, errors] = hover.map((part) => (part ? rowsOf(part) : colours));
-    const said = (row, c) => [best[row][c], names ? names[c] : rank[row][c], scores[row][c], errors[row][c]];
-    const customdata = best.map((cells, row) => Array.from(cells, (_, c) => said(row, c)));
+    const values = (row, c) => [best[row][c], names ? names[c] : rank[row][c], scores[row][c], errors[row][c]];
+    const customdata = best.map((cells, row) => Array.from(cells, (_, c) => values(row, c)));
     return { ...rest, z: colours.map((row) => Array.from(row, (v) => (Number.isNaN(v) ? null : v))), customdata };
   }
 
@@ -36,7 +36,7 @@
     return { ...panel, order, places };
   }
 
-  /* Only what is packed is touched: figures without maps pass through. */
+  /* A figure with its packed traces unpacked; other traces pass through. */
   MS.unpacked = function ({ data, layout }) {
     const meta = layout.meta && layout.meta.panels && { ...layout.meta, panels: layout.meta.panels.map(panelOf) };
     return {
@@ -51,31 +51,31 @@
   };
   const axisOf = (panel) => panel.axis.replace("x", "xaxis");
 
-  /* -- a closer look: a panel's window of places, asked for when the axis moves ------------------------- */
+  /* -- zoom: when a panel's axis moves, the cells of its new range are fetched ----------------------------- */
 
-  let looked = null; // {kind, range, start, stop}: what was asked for last
+  let zoomed = null; // {kind, range, start, stop} of the newest request
   let arrived = true; // whether its cells are drawn
-  const PATIENCE_MS = 120;
+  const COARSE_AFTER_MS = 120; // exact cells that take longer than this are preceded by the coarse ones
 
   function windowOf(panel, [a, b]) {
     const start = Math.max(0, Math.floor(a + 0.5)), stop = Math.min(panel.width, Math.ceil(b + 0.5));
     return { kind: panel.kind, range: [a, b], start, stop };
   }
 
-  /* Where a panel is, or is about to be. */
+  /* The range of a panel, or the one it is about to have. */
   const rangeOf = (graph, panel) =>
-    looked && !arrived && looked.kind === panel.kind ? looked.range : graph._fullLayout[axisOf(panel)].range;
+    zoomed && !arrived && zoomed.kind === panel.kind ? zoomed.range : graph._fullLayout[axisOf(panel)].range;
 
-  /* Go to a range of a panel, and draw it once, with its exact cells. Those that let wait for themselves are drawn
-     when they come; until then the coarse ones are. An answer that a newer question has overtaken is dropped. */
+  /* Move a panel to a range and draw it once, with its exact cells. If these are slow, draw the coarse cells first.
+     An answer that a newer request has overtaken is dropped. */
   async function goTo(graph, panel, range) {
-    const mine = (looked = windowOf(panel, range));
+    const request = (zoomed = windowOf(panel, range));
     arrived = false;
     const to = { [`${axisOf(panel)}.range`]: range };
-    const coarse = setTimeout(() => window.Plotly.relayout(graph, to), PATIENCE_MS);
-    const answer = await MS.closer(mine);
+    const coarse = setTimeout(() => window.Plotly.relayout(graph, to), COARSE_AFTER_MS);
+    const answer = await MS.zoomedCells(request);
     clearTimeout(coarse);
-    if (looked !== mine || !graph.isConnected) return;
+    if (zoomed !== request || !graph.isConnected) return;
     arrived = true;
     if (!answer) return window.Plotly.relayout(graph, to);
     const meta = MS.meta();
@@ -85,24 +85,24 @@
     cursor = null;
     const cells = { z: [z], customdata: [customdata], x0: [x0], dx: [dx] };
     await window.Plotly.update(graph, cells, { ...to, meta: { ...meta, panels } }, [2 * index]);
-    graph.dataset.window = `${panel.kind}:${mine.start}-${mine.stop}`;
+    graph.dataset.window = `${panel.kind}:${request.start}-${request.stop}`;
   }
 
-  /* A hand that drags the axis. */
-  function moved(graph, change) {
+  /* Fetch the cells of a range that somebody has dragged an axis to. */
+  function onRelayout(graph, change) {
     const keys = Object.keys(change);
     for (const panel of MS.meta().panels) {
       if (!panel.zoomable || !keys.some((key) => key.startsWith(axisOf(panel) + "."))) continue;
       const range = [...graph._fullLayout[axisOf(panel)].range];
-      const there = looked && looked.kind === panel.kind && String(looked.range) === String(range);
-      if (!there) goTo(graph, panel, range);
+      const reached = zoomed && zoomed.kind === panel.kind && String(zoomed.range) === String(range);
+      if (!reached) goTo(graph, panel, range);
     }
   }
 
-  /* After the map has been drawn anew (another method, another theme): the same window of it. */
-  function again(graph) {
-    const panel = looked && MS.meta().panels.find((p) => p.kind === looked.kind);
-    if (panel) goTo(graph, panel, looked.range);
+  /* Return to the zoomed range after the map has been redrawn (another method, another theme). */
+  function restoreZoom(graph) {
+    const panel = zoomed && MS.meta().panels.find((p) => p.kind === zoomed.kind);
+    if (panel) goTo(graph, panel, zoomed.range);
   }
 
   function zoomTo(graph, panel, start, stop) {
@@ -111,7 +111,7 @@
     goTo(graph, panel, [from, from + wide]);
   }
 
-  /* factor below 1: closer. about: the place that stays where it is; the middle if there is none. */
+  /* factor: below 1 zooms in. about: the place that stays where it is; the middle by default. */
   function zoomBy(graph, panel, factor, about) {
     const [a, b] = rangeOf(graph, panel);
     const fixed = about === undefined ? (a + b) / 2 : about;
@@ -131,7 +131,7 @@
     zoomBy(graph, panel, what === "in" ? 0.5 : 2);
   };
 
-  /* Ctrl (or ⌘) and the wheel looks closer, Shift and the wheel goes along; the wheel alone scrolls the page. */
+  /* Ctrl (or ⌘) and the wheel zoom, Shift and the wheel pan; the wheel alone scrolls the page. */
   function wheel(event) {
     if (!event.ctrlKey && !event.metaKey && !event.shiftKey) return;
     const graph = MS.plot(), meta = MS.meta();
@@ -158,22 +158,22 @@
   function place(panel, row, column) {
     cursor = { kind: panel.kind, row: within(row, panel.layers), column: within(column, panel.edges.length - 1) };
     MS.paint();
-    const told = document.getElementById("cursor-words");
-    if (told) told.textContent = words(panel);
+    const text = document.getElementById("cursor-text");
+    if (text) text.textContent = describeCell(panel);
   }
 
-  /* Unit, rank, score and error of a cell; of linear maps: rows, name, score, error. */
+  /* The unit, rank, score and error of a cell; of linear maps: rows, name, score, error. */
   MS.cell = (panel, row, column) => MS.plot().data[2 * MS.meta().panels.indexOf(panel)].customdata[row][column];
   const cellAt = (panel) => MS.cell(panel, cursor.row, cursor.column);
 
-  function words(panel) {
+  function describeCell(panel) {
     const [best, rank, score] = cellAt(panel);
     const off = MS.isOff(panel, cursor) ? ", off" : "";
     if (panel.spans) return `${rank} of layer ${cursor.row}, mean of ${best} rows ${score.toPrecision(3)}${off}`;
-    if (score === undefined || Number.isNaN(score)) return `no ${panel.kind} here`;
+    if (score === undefined || Number.isNaN(score)) return `no ${panel.kind} at this position`;
     const name = panel.kind === "layer" ? `layer ${cursor.row}` : `${panel.kind} ${cursor.row}.${best}`;
     const [start, stop] = MS.spanOf(panel, cursor.row, cursor.column);
-    const more = stop - start > 1 ? `, the strongest of ${stop - start}` : "";
+    const more = stop - start > 1 ? `, the highest of ${stop - start}` : "";
     return `${name}, score ${score.toPrecision(3)}, rank ${rank}${more}${off}`;
   }
 
@@ -202,19 +202,19 @@
 
   MS.focusOn = (panel, row, index) => set("focus", { kind: panel.kind, unit: panel.kind === "layer" ? [row] : [row, index] });
 
-  /* -- the hand ------------------------------------------------------------------------------------------ */
+  /* -- the mouse ----------------------------------------------------------------------------------------- */
 
-  /* Units that were clicked or typed on change places; those in a box go off. */
+  /* Toggle units, or, with `add`, switch them off; the marks are drawn before the server knows. */
   function touch(kind, units, add = false) {
     if (!units.length) return;
-    MS.foresee((held) => (add ? MS.add : MS.toggle)(held, kind, units));
+    MS.foresee((selection) => (add ? MS.add : MS.toggle)(selection, kind, units));
     set("touched", { kind, units, add, at: performance.now() });
   }
 
   MS.touch = touch;
 
-  /* The panel and cell under the pointer; null beside the cells, and where there is no unit. Plotly's own points of a
-     click are those of its last look at the pointer, which may be the cell before. */
+  /* The panel and cell under the pointer; null outside the cells, and where there is no unit. The points that Plotly
+     (4.1) reports for a click are those of its last hover, which may be of the cell before. */
   function cellUnder(graph, event) {
     const box = graph.getBoundingClientRect();
     for (const panel of MS.meta().panels) {
@@ -237,22 +237,23 @@
   }
 
   function boxed(graph, box) {
-    const found = box && MS.unitsOfBox(box, MS.meta());
-    if (!found) return;
-    touch(found.kind, found.units, true);
-    setTimeout(() => window.Plotly.relayout(graph, { selections: [] }), 0); // the frame of the box goes
+    const boxedUnits = box && MS.unitsOfBox(box, MS.meta());
+    if (!boxedUnits) return;
+    touch(boxedUnits.kind, boxedUnits.units, true);
+    setTimeout(() => window.Plotly.relayout(graph, { selections: [] }), 0); // remove the box's outline
   }
 
   const CONFIG = {
     displaylogo: false,
     responsive: true,
+    showSendToCloud: false, // plotly.js shows "Share chart..." by default, which uploads the figure
     modeBarButtonsToRemove: ["lasso2d", "autoScale2d", "toImage"],
   };
 
   function listen(graph) {
     graph.on("plotly_afterplot", MS.paint);
     graph.on("plotly_relayouting", MS.clearMarks);
-    graph.on("plotly_relayout", (change) => moved(graph, change));
+    graph.on("plotly_relayout", (change) => onRelayout(graph, change));
     graph.on("plotly_click", ({ event }) => clicked(graph, event));
     graph.on("plotly_selected", (box) => boxed(graph, box));
     graph.addEventListener("wheel", wheel, { passive: false });
@@ -261,8 +262,7 @@
     frame.addEventListener("blur", () => { cursor = null; MS.paint(); });
   }
 
-  /* Draw the map, or draw it anew. The library of figures may still be on its way; of several figures that wait for
-     it the newest is drawn. */
+  /* Draw or redraw the map. If plotly.js has not loaded yet, wait for it, and draw the newest figure then. */
   let waiting = null;
   MS.render = function (figure) {
     clearTimeout(waiting);
@@ -273,12 +273,12 @@
     }
     const fresh = !graph._fullLayout;
     cursor = null;
-    if (fresh) looked = null;
-    window.Plotly.react(graph, figure.data, figure.layout, CONFIG).then(() => (fresh ? MS.paint() : again(graph)));
+    if (fresh) zoomed = null;
+    window.Plotly.react(graph, figure.data, figure.layout, CONFIG).then(() => (fresh ? MS.paint() : restoreZoom(graph)));
     if (fresh) listen(graph);
   };
 
-  /* u undoes wherever nobody is typing. */
+  /* The key u undoes, except in text fields. */
   document.addEventListener("keydown", (event) => {
     const typing = event.target.closest && event.target.closest("input, textarea, select, [contenteditable]");
     const undo = document.getElementById("undo");

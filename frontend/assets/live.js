@@ -1,70 +1,70 @@
-/* What comes by itself: the events of the trial in view, the server's health, the theme. */
+/* Updates that the page does not ask for: events of the current trial, the server's health, the theme. */
 (function () {
   const MS = (window.modelShapley = window.modelShapley || {});
   const set = (id, props) => window.dash_clientside.set_props(id, props);
   const { api } = MS;
-  const AGAIN_MS = 1500;
-  const SILENCE_MS = 20000;
-  const BURST_MS = 150;
-  const PATIENCE_MS = 1000;
+  const RETRY_MS = 1500;
+  const SILENCE_MS = 20000; // without any answer, a selection is sent again
+  const BURST_MS = 150; // clicks that follow each other this quickly become one trial
+  const RENDER_TIMEOUT_MS = 1000; // if the server has not rendered an event by then, the next one is sent anyway
   let source = null;
 
   MS.ended = (trial) => ["done", "failed", "cancelled"].includes(trial.status);
   MS.following = () => source !== null;
   const onMap = () => document.getElementById("tray-figures") !== null;
 
-  /* Follow one trial; an older one is let go, so that its late events cannot be taken for this one's. Of this one,
-     only what is newer than what is shown counts: after a reconnect the first event may tell what is known. */
+  /* Follow one trial. Any other stream is closed first, so that its late events cannot be taken for this trial's.
+     Events that are not newer than the last one are dropped: after a reconnect the first may be a repetition. */
   MS.follow = function (trial) {
     MS.unfollow();
-    if (!trial || MS.ended(trial) || trial.id === over) return;
-    const mine = (source = new EventSource(api(`/trials/${trial.id}/events`)));
-    let shown = trial.sequence;
-    const take = (event) => {
-      if (source !== mine) return;
+    if (!trial || MS.ended(trial) || trial.id === endedTrial) return;
+    const stream = (source = new EventSource(api(`/trials/${trial.id}/events`)));
+    let sequence = trial.sequence;
+    const receive = (event) => {
+      if (source !== stream) return;
       if (!onMap()) return MS.unfollow();
-      const now = JSON.parse(event.data);
+      const update = JSON.parse(event.data);
       set("connection", { data: "ok" });
-      if (now.id !== trial.id) return;
-      if (MS.ended(now)) {
-        over = now.id;
+      if (update.id !== trial.id) return;
+      if (MS.ended(update)) {
+        endedTrial = update.id;
         MS.unfollow();
       }
-      if (now.sequence <= shown) return;
-      shown = now.sequence;
-      show(now);
+      if (update.sequence <= sequence) return;
+      sequence = update.sequence;
+      show(update);
     };
-    mine.addEventListener("progress", take);
-    mine.addEventListener("status", take);
-    mine.onopen = () => source === mine && set("connection", { data: "ok" });
-    mine.onerror = () => {
-      if (source !== mine || !onMap()) return mine.close();
+    stream.addEventListener("progress", receive);
+    stream.addEventListener("status", receive);
+    stream.onopen = () => source === stream && set("connection", { data: "ok" });
+    stream.onerror = () => {
+      if (source !== stream || !onMap()) return stream.close();
       set("connection", { data: "lost" });
-      // The browser itself reconnects, and goes on after the last event it has. It gives up at an answer that is
-      // no stream (a 503, a proxy's page); then we ask again, from the beginning.
-      if (mine.readyState !== EventSource.CLOSED) return;
-      setTimeout(() => source === mine && MS.follow({ ...trial, sequence: shown }), AGAIN_MS);
+      // The browser reconnects by itself and resumes after the last event it has. It gives up when the answer is not
+      // a stream (a 503, a proxy's page); then we connect again, from the beginning.
+      if (stream.readyState !== EventSource.CLOSED) return;
+      setTimeout(() => source === stream && MS.follow({ ...trial, sequence }), RETRY_MS);
     };
   };
 
-  /* The server draws the figures. An event that comes while it does waits until they are there, the newest in the
-     place of older ones: Dash would throw the answer away, and of a quick trial only the end would be seen. */
-  let over = null;
-  let drawing = -Infinity;
-  let held = null;
+  /* The server renders the figures. An event that arrives meanwhile waits for it, and a newer one replaces it: Dash
+     drops the answer to a request that a newer one overtakes, so that only the end of a quick trial would be seen. */
+  let endedTrial = null;
+  let renderingSince = -Infinity;
+  let pending = null;
 
   function show(trial) {
-    held = trial;
-    const wait = drawing + PATIENCE_MS - performance.now();
-    if (wait > 0) return setTimeout(() => held === trial && MS.drawn(), wait);
-    held = null;
-    drawing = performance.now();
+    pending = trial;
+    const wait = renderingSince + RENDER_TIMEOUT_MS - performance.now();
+    if (wait > 0) return setTimeout(() => pending === trial && MS.rendered(), wait);
+    pending = null;
+    renderingSince = performance.now();
     set("trial", { data: trial });
   }
 
-  MS.drawn = function () {
-    drawing = -Infinity;
-    if (held && onMap()) show(held);
+  MS.rendered = function () {
+    renderingSince = -Infinity;
+    if (pending && onMap()) show(pending);
   };
 
   MS.unfollow = function () {
@@ -72,51 +72,51 @@
     source = null;
   };
 
-  /* The first click is sent at once; those that follow within BURST_MS become one trial. One that gets no answer is
-     asked for again until it does. */
+  /* The first click is sent at once; clicks within BURST_MS of it become one trial. A request without an answer is
+     sent again until it has one. */
   let timer = null;
-  let number = 0;
-  let answered = 0;
-  let asked = null;
-  let repeated = null;
-  let sent = -Infinity;
+  let number = 0; // of the newest selection
+  let answeredNumber = 0;
+  let lastSelection = null;
+  let repeatedNumber = null;
+  let sentAt = -Infinity;
 
   MS.settle = function (selection) {
     MS.unfollow();
-    held = null;
+    pending = null;
     number += 1;
-    ask({ ...selection, number }, Math.max(0, sent + BURST_MS - performance.now()));
+    send({ ...selection, number }, Math.max(0, sentAt + BURST_MS - performance.now()));
   };
 
-  function ask(selection, delay) {
-    asked = selection;
+  function send(selection, delay) {
+    lastSelection = selection;
     clearTimeout(timer);
     timer = setTimeout(() => {
       if (!onMap()) return;
-      sent = performance.now();
+      sentAt = performance.now();
       set("settled", { data: { ...selection, asked: Date.now() } });
-      ask(selection, SILENCE_MS);
+      send(selection, SILENCE_MS);
     }, delay);
   }
 
   /* `answer`: {number, failed}. */
   MS.answered = function (answer) {
     if (!answer || answer.number !== number) return;
-    if (answer.failed) return ask(asked, AGAIN_MS);
-    answered = number;
+    if (answer.failed) return send(lastSelection, RETRY_MS);
+    answeredNumber = number;
     clearTimeout(timer);
   };
 
-  /* Another trial of this session took the place of the one in view, and it was not we who asked for it (a request
-     that overtook another, a duplicated tab): asked for once more, and only once. */
+  /* Another trial of this session replaced the current one, and this page did not submit it (requests that overtook
+     each other, a duplicated tab): submit ours once more, and only once, or two tabs would cancel each other forever. */
   MS.overtaken = function () {
-    if (repeated === number || answered !== number) return;
-    repeated = number;
-    answered = null;
-    ask(asked, BURST_MS);
+    if (repeatedNumber === number || answeredNumber !== number) return;
+    repeatedNumber = number;
+    answeredNumber = null;
+    send(lastSelection, BURST_MS);
   };
 
-  MS.settling = () => answered !== number;
+  MS.settling = () => answeredNumber !== number;
 
   MS.session = function () {
     let name = sessionStorage.getItem("modelshapley-session");
@@ -128,38 +128,39 @@
   };
 
   async function health() {
-    let words = "";
+    let message = "";
     try {
       const answer = await fetch(api("/health"), { cache: "no-store", signal: AbortSignal.timeout(4000) });
       const body = await answer.json();
-      if (!answer.ok) words = `${body.detail || "The server is in trouble."} Nothing is lost; this page keeps trying.`;
+      if (!answer.ok) message = `${body.detail || "The server has a problem."} Nothing is lost. Retrying …`;
       else if (body.workers === 0)
-        words = "No worker is listening: what you submit waits. Start one with `modelshapley worker`.";
+        message = "No worker is running, so submitted work waits. Start one with `modelshapley worker`.";
     } catch (error) {
-      words = error.name === "TimeoutError"
-        ? "The server is slow to answer. Nothing is lost; this page keeps trying."
-        : "The server does not answer. This page keeps trying; check that `modelshapley up` is running.";
+      message = error.name === "TimeoutError"
+        ? "The server is slow to respond. Nothing is lost. Retrying …"
+        : "The server does not respond. Retrying … Check that `modelshapley up` is running.";
     }
     const banner = document.getElementById("banner");
-    if (banner && !words && !banner.hidden && MS.settling() && onMap()) ask(asked, 0);
-    if (banner && banner.textContent !== words) {
-      banner.textContent = words;
-      banner.hidden = !words;
+    // The server is back: send the selection that it has not answered yet.
+    if (banner && !message && !banner.hidden && MS.settling() && onMap()) send(lastSelection, 0);
+    if (banner && banner.textContent !== message) {
+      banner.textContent = message;
+      banner.hidden = !message;
     }
-    setTimeout(health, words ? 2000 : 5000);
+    setTimeout(health, message ? 2000 : 5000);
   }
 
   function theme() {
-    const now = document.documentElement.dataset.mantineColorScheme || "light";
-    set("theme", { data: now });
+    set("theme", { data: document.documentElement.dataset.mantineColorScheme || "light" });
   }
 
-  /* What was unfolded folds again at a click elsewhere or at Escape. */
-  function fold(but) {
-    for (const open of document.querySelectorAll("details.unfolding[open]")) if (!open.contains(but)) open.open = false;
+  /* Menus close at a click elsewhere or at Escape. */
+  function closeMenus(except) {
+    for (const menu of document.querySelectorAll("details.unfolding[open]"))
+      if (!menu.contains(except)) menu.open = false;
   }
-  document.addEventListener("click", (event) => fold(event.target));
-  document.addEventListener("keydown", (event) => event.key === "Escape" && fold(null));
+  document.addEventListener("click", (event) => closeMenus(event.target));
+  document.addEventListener("keydown", (event) => event.key === "Escape" && closeMenus(null));
 
   document.addEventListener("DOMContentLoaded", () => {
     setTimeout(health, 1500);

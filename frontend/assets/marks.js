@@ -1,27 +1,27 @@
-/* What is switched off, drawn on a canvas over the map: at once, whatever Plotly is doing.
-   A cell with room for it gets a cross. Narrow cells are struck through, and blanked where all their units are off,
-   so that a struck row reads as such without colour. Units that are not off but treated otherwise get a ring. */
+/* Marks of the selected units, on a canvas over the map, so that they appear at once whatever Plotly is doing.
+   A cell that is large enough gets a cross. Narrow cells are struck through, and blanked where all their units are
+   off, so that they can be told without colour. Units under another intervention than "off" get a ring. */
 (function () {
   const MS = (window.modelShapley = window.modelShapley || {});
   const OFF = "#e8347f";
-  const ROOM = 9;
-  let held = null;
+  const MIN_CROSS_PX = 9;
+  let marked = null; // the selection that is drawn
 
   const plot = () => document.querySelector("#map > .js-plotly-plot");
 
   /* The cells in which units are off: [{row, column, off, of}], `off` of `of` units each. */
   MS.cells = function (selection, panel) {
-    const found = new Map();
+    const cells = new Map();
     for (const [row, index = 0] of selection[panel.kind] || []) {
       const column = MS.columnOf(panel, row, index);
       if (column < 0) continue;
       const key = row * panel.edges.length + column;
       const [start, stop] = MS.spanOf(panel, row, column);
-      const cell = found.get(key) || { row, column, off: 0, of: stop - start };
+      const cell = cells.get(key) || { row, column, off: 0, of: stop - start };
       cell.off += 1;
-      found.set(key, cell);
+      cells.set(key, cell);
     }
-    return [...found.values()];
+    return [...cells.values()];
   };
 
   function cross(ink, x, y, arm) {
@@ -58,7 +58,7 @@
     ink.fillRect(left, middle - thick / 2, Math.max(width, 1.5), thick);
   }
 
-  /* Where the keyboard is. */
+  /* The frame around the keyboard's cell. */
   function outline(ink, x, y, width, height) {
     const [w, h] = [Math.max(width, 7), Math.max(height, 7)];
     for (const [colour, thick] of [["#ffffff", 5], ["#111318", 2.5]]) {
@@ -71,7 +71,7 @@
   function paint() {
     const canvas = document.getElementById("marks");
     const graph = plot();
-    if (!canvas || !graph || !graph._fullLayout || !graph._fullLayout.meta || !held) return;
+    if (!canvas || !graph || !graph._fullLayout || !graph._fullLayout.meta || !marked) return;
     const size = graph.getBoundingClientRect();
     const ratio = window.devicePixelRatio || 1;
     canvas.width = size.width * ratio;
@@ -81,10 +81,10 @@
     const ink = canvas.getContext("2d");
     ink.scale(ratio, ratio);
     ink.lineCap = "round";
-    const off = !MS.treatmentText(held);
+    const off = !MS.treatmentText(marked);
     const paper = off && getComputedStyle(document.body).backgroundColor;
     const mark = off ? cross : ring;
-    let drawn = 0;
+    let count = 0;
     for (const panel of graph._fullLayout.meta.panels) {
       const x = graph._fullLayout[panel.axis.replace("x", "xaxis")];
       const y = graph._fullLayout[panel.axis.replace("x", "yaxis")];
@@ -95,18 +95,18 @@
       ink.beginPath();
       ink.rect(x._offset, y._offset, x._length, y._length);
       ink.clip();
-      for (const cell of MS.cells(held, panel)) {
-        drawn += 1;
+      for (const cell of MS.cells(marked, panel)) {
+        count += 1;
         const centre = x._offset + x.d2p(middleOf(cell.column));
         const middle = y._offset + y.d2p(cell.row);
-        if (Math.min(width, height) >= ROOM) mark(ink, centre, middle, Math.min(8, 0.28 * Math.min(width, height)));
+        if (Math.min(width, height) >= MIN_CROSS_PX) mark(ink, centre, middle, Math.min(8, 0.28 * Math.min(width, height)));
         else strike(ink, cell, centre - width / 2, middle, width, height, paper);
       }
       const cursor = MS.cursorIn(panel);
       if (cursor) outline(ink, x._offset + x.d2p(middleOf(cursor.column)), y._offset + y.d2p(cursor.row), width, height);
       ink.restore();
     }
-    canvas.dataset.cells = drawn;
+    canvas.dataset.cells = count;
   }
 
   function clear() {
@@ -115,18 +115,18 @@
   }
 
   MS.mark = function (selection) {
-    held = selection;
+    marked = selection;
     paint();
     MS.tick(selection);
   };
 
-  /* What has just been touched is marked in the same frame; the page's own callback follows, and marks the same. */
+  /* Mark a change in the same frame; the page's callback for the selection follows and marks the same. */
   MS.foresee = function (change) {
-    if (held) MS.mark(change(held));
+    if (marked) MS.mark(change(marked));
   };
 
   MS.clearMarks = clear;
   MS.plot = plot;
   MS.paint = paint;
-  MS.isOff = (panel, cell) => MS.cells(held, panel).some((c) => c.row === cell.row && c.column === cell.column);
+  MS.isOff = (panel, cell) => MS.cells(marked, panel).some((c) => c.row === cell.row && c.column === cell.column);
 })();

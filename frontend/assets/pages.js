@@ -2,7 +2,7 @@
 (function () {
   const dc = (window.dash_clientside = window.dash_clientside || {});
 
-  /* The address bar holds what is seen; the page itself stays as it is. */
+  /* Write the state of the page into the address bar, without loading anything. */
   function hold(query) {
     window.history.replaceState(window.history.state, "", window.location.pathname + query);
     return dc.no_update;

@@ -1,4 +1,4 @@
-/* The map as a picture, with what is off on it; and units that are told of when their names are clicked. */
+/* The map as an image file, marks included; and unit names that open the unit's panel. */
 (function () {
   const MS = (window.modelShapley = window.modelShapley || {});
 
@@ -16,15 +16,15 @@
     const paper = getComputedStyle(document.body).backgroundColor;
     const name = `map-${window.location.pathname.split("/").filter(Boolean).join("-")}.${format}`;
     const layout = { ...graph.layout, paper_bgcolor: paper, plot_bgcolor: paper };
-    const drawn = await window.Plotly.toImage({ data: graph.data, layout }, { format: "svg", width, height });
+    const figure = await window.Plotly.toImage({ data: graph.data, layout }, { format: "svg", width, height });
     if (format === "svg") {
-      const text = decodeURIComponent(drawn.slice(drawn.indexOf(",") + 1));
-      const over = `<image width="${width}" height="${height}" href="${marks.toDataURL()}"/></svg>`;
-      const whole = text.replace(/<\/svg>\s*$/, over);
+      const text = decodeURIComponent(figure.slice(figure.indexOf(",") + 1));
+      const marksLayer = `<image width="${width}" height="${height}" href="${marks.toDataURL()}"/></svg>`;
+      const whole = text.replace(/<\/svg>\s*$/, marksLayer);
       return save(URL.createObjectURL(new Blob([whole], { type: "image/svg+xml" })), name);
     }
     const image = new Image();
-    image.src = drawn;
+    image.src = figure;
     await image.decode();
     const canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = [2 * width, 2 * height];
@@ -34,8 +34,8 @@
   }
 
   document.addEventListener("click", ({ target }) => {
-    const wanted = target.closest && target.closest("[id^=picture-]");
-    if (wanted) picture(wanted.id.replace("picture-", ""));
+    const button = target.closest && target.closest("[id^=picture-]");
+    if (button) picture(button.id.replace("picture-", ""));
     const unit = target.closest && target.closest("button[data-unit]");
     if (unit)
       window.dash_clientside.set_props("focus", {

@@ -1,9 +1,9 @@
-/* The deactivation held by the page. It answers in the same frame, without the server. */
+/* The selection on the page: units, and what is done to them. It changes in the same frame, without the server. */
 (function () {
   const MS = (window.modelShapley = window.modelShapley || {});
   const KINDS = ["neuron", "head", "layer", "expert", "row"];
   const OFF = { how: "scale", value: 0 };
-  /* treatment: what is done to all the units (modelshapley.units.Treatment). */
+  /* treatment: what is done to all selected units (modelshapley.units.Treatment). */
   const empty = () => ({ ...Object.fromEntries(KINDS.map((kind) => [kind, []])), treatment: OFF });
   const keyOf = (unit) => unit.join(".");
 
@@ -20,21 +20,21 @@
     return selection;
   }
 
-  /* Places from start up to, not including, stop. Layers may have cells of their own, or fewer units than the widest.
-     A place is a unit's index; where layers are in order of score, its position in it. */
+  /* The places of a cell, start included, stop excluded. Layers may have cells of their own, or fewer units than the
+     widest layer. A place is a unit's index, or, in layers sorted by score, its position in that order. */
   function spanOf(panel, row, column) {
     const [start, stop] = panel.spans ? panel.spans[row][column] : [panel.edges[column], panel.edges[column + 1]];
     return [start, panel.counts ? Math.max(start, Math.min(stop, panel.counts[row])) : stop];
   }
 
-  /* The column in which a unit is drawn; -1 where it lies outside of what is looked at. */
+  /* The column in which a unit is drawn; -1 outside the visible range. */
   function columnOf(panel, row, index) {
     if (panel.spans) return panel.spans[row].findIndex(([start, stop]) => start <= index && index < stop);
     const place = panel.places ? panel.places[row][index] : index;
     return place < panel.edges[panel.edges.length - 1] ? columnAt(panel, place) : -1;
   }
 
-  /* The column at a place of the horizontal axis; below 0 or beyond the last outside of what is looked at. */
+  /* The column at a position of the horizontal axis; below 0 or beyond the last one outside the visible range. */
   const columnAt = (panel, x) => Math.floor((x + 0.5 - panel.edges[0]) / (panel.edges[1] - panel.edges[0]));
 
   function unitsOfCell(panel, row, column) {
@@ -45,7 +45,7 @@
     return units;
   }
 
-  /* All on or all off: a cell that is wholly off comes back on, any other goes off. */
+  /* Switch units that are all off on again, and any others off. */
   function toggle(selection, kind, units) {
     const sets = toSets(selection);
     const off = units.length > 0 && units.every((u) => sets[kind].has(keyOf(u)));
@@ -57,14 +57,14 @@
     return meta.panels.find((p) => p.axis === axis);
   }
 
-  /* All off, whatever they were. */
+  /* Switch units off, whatever they were. */
   function add(selection, kind, units) {
     const sets = toSets(selection);
     for (const u of units) sets[kind].set(keyOf(u), u);
     return fromSets(sets, selection.treatment);
   }
 
-  /* {kind, units} of a box, as Plotly tells it. */
+  /* {kind, units} inside a box that Plotly reports; null outside the panels. */
   function unitsOfBox(box, meta) {
     const range = box.range || {};
     const axis = Object.keys(range).find((name) => name.startsWith("x"));
@@ -80,7 +80,7 @@
     return { kind: panel.kind, units };
   }
 
-  /* Letters and lines in the colours of the page's theme; scales too, where the figure has some. */
+  /* A figure's layout with text, lines and colour scales of the page's theme. */
   function themed(figure) {
     const dark = document.documentElement.dataset.mantineColorScheme === "dark";
     const ink = dark ? "#d5d9e0" : "#2a2f3a";
@@ -108,6 +108,7 @@
     return MS.unpacked({ data: figure.data, layout: themed(figure) });
   }
 
+  /* The units as frontend/address.py writes them. */
   function text(selection) {
     const groups = [];
     for (const kind of KINDS) {
@@ -119,23 +120,23 @@
         else spans.push({ unit, end });
       }
       if (spans.length) {
-        const words = spans.map(({ unit, end }) =>
+        const ranges = spans.map(({ unit, end }) =>
           unit.join(".") + (end > unit[unit.length - 1] ? "-" + end : ""));
-        groups.push(kind + ":" + words.join(","));
+        groups.push(kind + ":" + ranges.join(","));
       }
     }
     return groups.join(";");
   }
 
-  /* As the address says it; nothing where units are switched off. */
+  /* The treatment as the address has it; empty where units are switched off. */
   function treatmentText(selection) {
     const { how, value } = selection.treatment || OFF;
     if (how === "scale" && value === 0) return "";
     return how === "mean" ? how : `${how}:${value}`;
   }
 
-  /* The same in words: "times 0.5". */
-  function treatmentWords(selection) {
+  /* The treatment as text: "times 0.5". */
+  function treatmentDescription(selection) {
     const { how, value } = selection.treatment || OFF;
     if (how === "mean") return "at their mean";
     if (how === "scale") return value === 0 ? "off" : `times ${value}`;
@@ -145,7 +146,7 @@
   const same = (a, b) => text(a) === text(b) && treatmentText(a) === treatmentText(b);
   const count = (selection) => KINDS.reduce((n, kind) => n + (selection[kind] || []).length, 0);
   window.modelShapley = Object.assign(window.modelShapley || {}, {
-    empty, toggle, add, unitsOfBox, draw, text, treatmentText, treatmentWords, same, count, spanOf, columnOf, columnAt,
-    unitsOfCell, KINDS, OFF,
+    empty, toggle, add, unitsOfBox, draw, text, treatmentText, treatmentDescription, same, count, spanOf, columnOf,
+    columnAt, unitsOfCell, KINDS, OFF,
   });
 })();

@@ -1,5 +1,5 @@
-/* The units in order, with a switch each. Plain elements: as Dash components they would be five hundred, and each is
-   asked at every change of the page whether it changes, too. */
+/* The table of ranked units, with a switch for each. Plain elements: as Dash components they would be five hundred, all
+   of which Dash checks at every change of the page. */
 (function () {
   const MS = (window.modelShapley = window.modelShapley || {});
   const TITLES = [
@@ -9,16 +9,16 @@
 
   function row(kind, { unit, name, rank, score, share, bar }) {
     const cell = (className, ...inside) => MS.make("td", { className }, ...inside);
-    const tell = MS.make("button", { type: "button", className: "plain-button", title: "Read what it does", dataset: { kind, unit } }, name);
+    const open = MS.make("button", { type: "button", className: "plain-button", title: "Show details", dataset: { kind, unit } }, name);
     const box = MS.make("input", { type: "checkbox", className: "off-box", ariaLabel: `Switch ${name} off`, dataset: { off: unit } });
     const measure = MS.make("div", { className: "share-bar" });
     measure.style.width = `${bar}px`;
     return MS.make(
-      "tr", {}, cell("number", rank), cell("", tell), cell("number", score), cell("number", share), cell("", measure), cell("", box)
+      "tr", {}, cell("number", rank), cell("", open), cell("number", score), cell("number", share), cell("", measure), cell("", box)
     );
   }
 
-  /* top: {kind, rows}, as frontend.pages.top.table gives it. */
+  /* top: {kind, rows} from frontend.pages.map.top.table. */
   MS.table = function (top, selection) {
     const place = document.getElementById("top-units");
     if (!place) return;
@@ -31,7 +31,7 @@
     MS.tick(selection);
   };
 
-  /* Every switch as the selection has it. */
+  /* Set every switch to what the selection says. */
   MS.tick = function (selection) {
     const body = document.querySelector("#top-units tbody");
     if (!body) return;

@@ -1,25 +1,25 @@
-/* Client-side callbacks of the page of tasks. */
+/* Client-side callbacks of the tasks page. */
 (function () {
   const dc = (window.dash_clientside = window.dash_clientside || {});
   dc.tasks = {
-    /* The preview asks the server only while it is open. */
+    /* Disable the preview's polling while the preview is closed. */
     watch: (opened) => !opened,
 
-    /* dcc.Upload gives its input no label. */
+    /* dcc.Upload (Dash 4.4) gives its input no label. */
     label() {
       const input = document.querySelector("#task-upload input");
       if (input) input.setAttribute("aria-label", "Choose a task file");
       return dc.no_update;
     },
 
-    /* After a try that failed: to the first field that is wrong, once the page has marked it. */
-    point(tried) {
-      const look = (times) => {
-        const wrong = document.querySelector("#task-tab [aria-invalid=true]");
-        if (wrong && wrong.offsetParent) wrong.focus();
-        else if (times) setTimeout(() => look(times - 1), 100);
+    /* After a failed attempt, focus the first invalid field, once the page has marked it. */
+    focusInvalid(attempted) {
+      const find = (retries) => {
+        const invalid = document.querySelector("#task-tab [aria-invalid=true]");
+        if (invalid && invalid.offsetParent) invalid.focus();
+        else if (retries) setTimeout(() => find(retries - 1), 100);
       };
-      if (tried) look(15);
+      if (attempted) find(15);
       return dc.no_update;
     },
 

@@ -1,21 +1,21 @@
-/* Upload a model: its files in pieces, one after the other; what broke goes on where it was. The form is built here,
-   since a page of Dash has no field for files that says its name. */
+/* Uploads a model's files in pieces, one after the other; an interrupted upload resumes. The form is built here, since
+   dcc.Upload (Dash 4.4) has no accessible file field. */
 (function () {
   const { api, make, root } = window.modelShapley;
-  const AGAIN_MS = 2000;
-  const SETTLED_MS = 1500;
+  const RETRY_MS = 2000;
+  const ETA_AFTER_MS = 1500; // earlier, the rate says little
 
   class Refused extends Error {}
 
-  /* An answer of the API; an error in its words. Without an answer the browser's TypeError comes through. */
+  /* Return an answer of the API, or throw its error with its message. Without any answer fetch throws a TypeError. */
   async function ask(path, method = "GET", body = null, kind = "application/json") {
     const headers = body === null ? {} : { "Content-Type": kind };
     const answer = await fetch(api(path), { method, body, headers, cache: "no-store" });
     if (answer.status === 204) return null;
-    const told = await answer.json();
-    if (answer.ok) return told;
-    if (answer.status >= 500) throw new TypeError(told.detail);
-    throw Object.assign(new Refused(told.detail), { status: answer.status });
+    const content = await answer.json();
+    if (answer.ok) return content;
+    if (answer.status >= 500) throw new TypeError(content.detail);
+    throw Object.assign(new Refused(content.detail), { status: answer.status });
   }
 
   const size = (n) =>
@@ -23,148 +23,187 @@
   const left = (s) => (s < 90 ? `${Math.max(1, Math.round(s))} s` : s < 5400 ? `${Math.round(s / 60)} min` : `${Math.round(s / 3600)} h`);
   const fits = (name, patterns) => patterns.some((p) => (p.startsWith("*") ? name.endsWith(p.slice(1)) && name.length >= p.length : p === name));
 
-  /* Send every byte that is not there. `tell(done, total)`; `stopped()` ends it between two pieces. */
-  async function send(upload, files, tell, lost, stopped) {
+  /* Send every byte that the server does not have. Calls `progress(done, total)`, and `lost()` while there is no
+     connection; `stopped()` ends it between two pieces. Resolves to whether everything was sent. */
+  async function send(upload, files, progress, lost, stopped) {
     const total = upload.files.reduce((sum, file) => sum + file.size, 0);
-    let now = upload;
+    let state = upload;
     while (!stopped()) {
-      const file = now.files.find((f) => f.done < f.size);
-      tell(now.files.reduce((sum, f) => sum + f.done, 0), total);
+      const file = state.files.find((f) => f.done < f.size);
+      progress(state.files.reduce((sum, f) => sum + f.done, 0), total);
       if (!file) return true;
       try {
         const piece = files.get(file.name).slice(file.done, file.done + upload.piece);
         const path = `/uploads/${upload.id}/files/${encodeURIComponent(file.name)}?offset=${file.done}`;
-        const there = await ask(path, "PUT", await piece.arrayBuffer(), "application/octet-stream");
-        now = { ...now, files: now.files.map((f) => (f.name === there.name ? there : f)) };
+        const stored = await ask(path, "PUT", await piece.arrayBuffer(), "application/octet-stream");
+        state = { ...state, files: state.files.map((f) => (f.name === stored.name ? stored : f)) };
       } catch (error) {
-        if (error instanceof DOMException) throw new Refused(`${file.name} has changed on your disk; choose the files anew.`);
+        if (error instanceof DOMException) throw new Refused(`${file.name} has changed on your disk. Choose the files again.`);
         if (!(error instanceof TypeError) && error.status !== 409) throw error;
         if (error instanceof TypeError) {
           lost();
-          await new Promise((done) => setTimeout(done, AGAIN_MS));
+          await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
         }
-        // Whether the piece came through before the line broke, only the server knows.
+        // Only the server knows whether the piece arrived before the connection was lost.
         const before = file.done;
-        now = await ask(`/uploads/${upload.id}`).catch((again) => {
-          if (again instanceof TypeError) return now;
-          throw again;
+        state = await ask(`/uploads/${upload.id}`).catch((failure) => {
+          if (failure instanceof TypeError) return state;
+          throw failure;
         });
-        if (error.status === 409 && now.files.find((f) => f.name === file.name).done === before) throw error;
+        // A conflict that the server's own state does not explain would come back forever.
+        if (error.status === 409 && state.files.find((f) => f.name === file.name).done === before) throw error;
       }
     }
     return false;
   }
 
-  function build(box) {
-    const name = make("input", { id: "upload-name", className: "upload-field", maxLength: 80, autocomplete: "off", spellcheck: false });
-    const folder = make("input", { id: "upload-folder", type: "file", className: "upload-field", webkitdirectory: true, multiple: true });
-    const chosen = make("input", { id: "upload-files", type: "file", className: "upload-field", multiple: true });
-    const go = make("button", { id: "upload-go", type: "button", className: "upload-button", textContent: "Upload", disabled: true });
-    const stop = make("button", { id: "upload-stop", type: "button", className: "plain-button", textContent: "Stop and drop it", hidden: true });
-    const bar = make("progress", { id: "upload-bar", max: 1, value: 0, hidden: true, ariaLabel: "share of the files uploaded" });
-    const told = make("div", { id: "upload-told", role: "status", className: "quiet" });
-    const wrong = make("div", { id: "upload-problem", role: "alert", className: "problem" });
+  /* The form's elements, in the box. */
+  function createForm(box) {
     const field = (label, input, hint) => {
       const id = `${input.id}-hint`;
       if (hint) input.setAttribute("aria-describedby", id);
       return make("div", {}, make("label", { htmlFor: input.id, textContent: label }), input, hint ? make("div", { id, className: "quiet", textContent: hint }) : "");
     };
+    const form = {
+      name: make("input", { id: "upload-name", className: "upload-field", maxLength: 80, autocomplete: "off", spellcheck: false }),
+      folder: make("input", { id: "upload-folder", type: "file", className: "upload-field", webkitdirectory: true, multiple: true }),
+      list: make("input", { id: "upload-files", type: "file", className: "upload-field", multiple: true }),
+      start: make("button", { id: "upload-start", type: "button", className: "upload-button", textContent: "Upload", disabled: true }),
+      stop: make("button", { id: "upload-stop", type: "button", className: "plain-button", textContent: "Stop and discard", hidden: true }),
+      bar: make("progress", { id: "upload-bar", max: 1, value: 0, hidden: true, ariaLabel: "share of the files uploaded" }),
+      message: make("div", { id: "upload-message", role: "status", className: "quiet" }),
+      problem: make("div", { id: "upload-problem", role: "alert", className: "problem" }),
+    };
     box.append(
-      field("Folder of the model", folder, "config.json, *.safetensors and the tokenizer's files; others stay behind."),
-      field("Or its files, one by one", chosen),
-      field("Name here", name, "Letters, figures, dots, dashes. It becomes local:NAME."),
-      make("div", { className: "one-line" }, go, stop), bar, told, wrong,
+      field("Model folder", form.folder, "Uploads config.json, *.safetensors and the tokenizer's files; skips all others."),
+      field("Or single files", form.list),
+      field("Model name", form.name, "Letters, digits, dots and dashes. The model becomes local:NAME."),
+      make("div", { className: "one-line" }, form.start, form.stop), form.bar, form.message, form.problem,
     );
+    return form;
+  }
 
+  const suggestedName = (folder) =>
+    folder.replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^[^A-Za-z0-9]+/, "").slice(0, 80);
+
+  /* The files that a model needs, by name, and a summary of them. Folders inside the folder are left out. */
+  function selectFiles(input, limits) {
+    const all = [...input.files].filter((f) => !f.webkitRelativePath || f.webkitRelativePath.split("/").length === 2);
+    const needed = all.filter((f) => fits(f.name, limits.upload_files) && f.size > 0);
+    const files = new Map(needed.map((f) => [f.name, f]));
+    const skipped = all.filter((f) => !files.has(f.name)).map((f) => f.name);
+    const bytes = needed.reduce((sum, f) => sum + f.size, 0);
+    const list = skipped.length ? `; skipped: ${skipped.slice(0, 6).join(", ")}${skipped.length > 6 ? " …" : ""}` : "";
+    const folder = all.length && all[0].webkitRelativePath ? all[0].webkitRelativePath.split("/")[0] : "";
+    return { files, folder, summary: `${needed.length} files, ${size(bytes)}${list}` };
+  }
+
+  /* A function that shows progress in the form, with the time left once the rate is known. */
+  function progressOf(form) {
+    const began = performance.now();
+    let before = null;
+    return (done, total) => {
+      before = before === null ? done : before;
+      form.bar.value = done / total;
+      const s = (performance.now() - began) / 1000;
+      const rate = (done - before) / s;
+      const eta = rate > 0 && s * 1000 > ETA_AFTER_MS ? `, ${left((total - done) / rate)} left` : "";
+      form.message.textContent = `${Math.floor((100 * done) / total)} %: ${size(done)} of ${size(total)}${eta}`;
+    };
+  }
+
+  /* Upload the files and have the server check them. `job`: {stopped, id}; its id is set here. */
+  async function upload(box, form, files, job) {
+    const listed = [...files.values()].map((f) => ({ name: f.name, size: f.size, stamp: String(f.lastModified) }));
+    const created = await ask("/uploads", "POST", JSON.stringify({ name: form.name.value.trim(), files: listed }));
+    job.id = created.id;
+    const lost = () => (form.message.textContent = "Connection lost. The upload resumes when it is back.");
+    const whole = await send(created, files, progressOf(form), lost, () => job.stopped || !box.isConnected);
+    if (whole) {
+      form.message.textContent = "Upload complete. Checking the files …";
+      const model = await ask(`/uploads/${created.id}/finish`, "POST");
+      const link = make("a", { href: `${root()}new?model=${encodeURIComponent(model.id)}`, textContent: "Score it" });
+      form.message.replaceChildren(`Uploaded ${model.id}. `, link);
+      link.focus();
+    } else if (job.stopped) {
+      await ask(`/uploads/${created.id}`, "DELETE");
+      form.message.textContent = "Stopped. The uploaded files were discarded.";
+    }
+  }
+
+  /* Say what went wrong; an upload that has begun can be resumed or discarded. */
+  function showFailure(form, error, job) {
+    form.problem.textContent = error instanceof Refused ? error.message : `The upload failed: ${error.message}`;
+    form.message.textContent = job.id ? "Choose the same files to resume." : "";
+    const discard = make("button", { type: "button", className: "plain-button", textContent: "Discard" });
+    discard.addEventListener("click", async () => {
+      form.problem.textContent = "";
+      try {
+        await ask(`/uploads/${job.id}`, "DELETE");
+        form.message.textContent = "Discarded.";
+      } catch (failure) {
+        form.problem.textContent = failure.message;
+      }
+    });
+    if (job.id) form.message.append(" ", discard);
+  }
+
+  function build(box) {
+    const form = createForm(box);
     let files = new Map();
     let limits = null;
     let running = null;
 
-    const problem = (words) => (wrong.textContent = words || "");
-    const ready = () => (go.disabled = running !== null || !files.size || !name.value.trim());
-    name.addEventListener("input", ready);
+    const refresh = () => (form.start.disabled = running !== null || !files.size || !form.name.value.trim());
 
     async function choose(input) {
-      problem("");
+      form.problem.textContent = "";
       try {
         limits = limits || (await ask("/limits"));
       } catch (error) {
-        return problem(`The server does not answer: ${error.message}`);
+        form.problem.textContent = `The server does not respond: ${error.message}`;
+        return;
       }
-      const all = [...input.files].filter((f) => !f.webkitRelativePath || f.webkitRelativePath.split("/").length === 2);
-      const kept = all.filter((f) => fits(f.name, limits.upload_files) && f.size > 0);
-      files = new Map(kept.map((f) => [f.name, f]));
-      const behind = all.filter((f) => !files.has(f.name)).map((f) => f.name);
-      const bytes = kept.reduce((sum, f) => sum + f.size, 0);
-      told.textContent = `${kept.length} files, ${size(bytes)}${behind.length ? `; left behind: ${behind.slice(0, 6).join(", ")}${behind.length > 6 ? " …" : ""}` : ""}`;
-      const first = all[0];
-      if (first && first.webkitRelativePath && !name.value) name.value = first.webkitRelativePath.split("/")[0].replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^[^A-Za-z0-9]+/, "").slice(0, 80);
-      (input === folder ? chosen : folder).value = "";
-      ready();
-    }
-    folder.addEventListener("change", () => choose(folder));
-    chosen.addEventListener("change", () => choose(chosen));
-
-    function busy(now) {
-      running = now;
-      bar.hidden = stop.hidden = now === null;
-      [name, folder, chosen].forEach((input) => (input.disabled = now !== null));
-      ready();
+      const selected = selectFiles(input, limits);
+      files = selected.files;
+      form.message.textContent = selected.summary;
+      if (selected.folder && !form.name.value) form.name.value = suggestedName(selected.folder);
+      (input === form.folder ? form.list : form.folder).value = "";
+      refresh();
     }
 
-    go.addEventListener("click", async () => {
-      const mine = { stopped: false, id: null };
-      busy(mine);
-      problem("");
-      const began = performance.now();
-      let before = null;
-      const tell = (done, total) => {
-        before = before === null ? done : before;
-        bar.value = done / total;
-        const s = (performance.now() - began) / 1000;
-        const rate = (done - before) / s;
-        const wait = rate > 0 && s * 1000 > SETTLED_MS ? `, ${left((total - done) / rate)} left` : "";
-        told.textContent = `${Math.floor((100 * done) / total)} %: ${size(done)} of ${size(total)}${wait}`;
-      };
+    function setRunning(job) {
+      running = job;
+      form.bar.hidden = form.stop.hidden = job === null;
+      for (const input of [form.name, form.folder, form.list]) input.disabled = job !== null;
+      refresh();
+    }
+
+    form.name.addEventListener("input", refresh);
+    form.folder.addEventListener("change", () => choose(form.folder));
+    form.list.addEventListener("change", () => choose(form.list));
+    form.stop.addEventListener("click", () => running && (running.stopped = true));
+    form.start.addEventListener("click", async () => {
+      const job = { stopped: false, id: null };
+      setRunning(job);
+      form.problem.textContent = "";
       try {
-        const listed = [...files.values()].map((f) => ({ name: f.name, size: f.size, stamp: String(f.lastModified) }));
-        const upload = await ask("/uploads", "POST", JSON.stringify({ name: name.value.trim(), files: listed }));
-        mine.id = upload.id;
-        const lost = () => (told.textContent = "The connection is lost; this goes on as soon as it is back.");
-        const whole = await send(upload, files, tell, lost, () => mine.stopped || !box.isConnected);
-        if (whole) {
-          told.textContent = "All is there; the files are checked.";
-          const model = await ask(`/uploads/${upload.id}/finish`, "POST");
-          const link = make("a", { href: `${root()}new?model=${encodeURIComponent(model.id)}`, textContent: "Score it" });
-          told.replaceChildren(`${model.id} is here. `, link);
-          link.focus();
-        } else if (mine.stopped) {
-          await ask(`/uploads/${upload.id}`, "DELETE");
-          told.textContent = "Stopped; what was uploaded is dropped.";
-        }
+        await upload(box, form, files, job);
       } catch (error) {
-        problem(error instanceof Refused ? error.message : `It did not work: ${error.message}`);
-        told.textContent = mine.id ? "The upload is kept for a while; the same files go on where they were." : "";
-        const drop = make("button", { type: "button", className: "plain-button", textContent: "Drop it" });
-        drop.addEventListener("click", async () => {
-          await ask(`/uploads/${mine.id}`, "DELETE").catch((again) => problem(again.message));
-          told.textContent = "Dropped.";
-          problem("");
-        });
-        if (mine.id) told.append(" ", drop);
+        showFailure(form, error, job);
       } finally {
-        busy(null);
+        setRunning(null);
       }
     });
-    stop.addEventListener("click", () => running && (running.stopped = true));
   }
 
-  function look() {
+  /* Dash puts the empty box on the page whenever it builds the submit page. */
+  function fillBox() {
     const box = document.getElementById("upload-box");
     if (box && !box.firstChild) build(box);
   }
   document.addEventListener("DOMContentLoaded", () => {
-    new MutationObserver(look).observe(document.body, { childList: true, subtree: true });
-    look();
+    new MutationObserver(fillBox).observe(document.body, { childList: true, subtree: true });
+    fillBox();
   });
 })();

@@ -1,4 +1,4 @@
-"""What all figures of the dashboard have in common; colours of letters and lines come in the browser."""
+"""Defaults of all figures of the dashboard. The browser adds the colours of text and lines, by theme."""
 
 from __future__ import annotations
 
@@ -12,4 +12,4 @@ BASE: dict[str, Any] = {
     "showlegend": False,
     "dragmode": False,
 }
-"""The beginning of a figure's layout."""
+"""The layout properties that all figures share."""

@@ -1,4 +1,4 @@
-"""Pictures of maps: data in, Plotly figures out. Pure; no Dash, no requests."""
+"""The Plotly figure of a map: one heatmap for each kind of unit. Pure; no Dash, no requests."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy.typing as npt
 
 from frontend.display import PLAIN, Display
 from frontend.figures.figure_defaults import BASE, SEE_THROUGH
-from frontend.figures.panels import Colours, Panel, Shown, colours, panel, rows_panel
+from frontend.figures.panels import Colours, Panel, Scores, colours, panel, rows_panel
 from frontend.figures.planes import Array
 from modelshapley.contracts import Layout
 from modelshapley.formatting import PLURALS
 from modelshapley.units import UnitKind
 
 PANELS = (UnitKind.LAYER, UnitKind.ROW, UnitKind.HEAD, UnitKind.EXPERT, UnitKind.NEURON)
-# One sequential scale for 'how important', from the page's background to the strongest ink, and one
-# diverging scale, centred at 0, only where the sign matters. Per theme, since the background differs.
+# A sequential scale for importance, from the page's background to the strongest colour, and a diverging one, centred at
+# 0, only where the sign matters. One of each per theme, since the background differs.
 SEQUENTIAL = {
     "light": ["#f4f6fb", "#cfdcf3", "#93b5e6", "#4f86cf", "#2558a5", "#0d2c66"],
     "dark": ["#20242c", "#25415f", "#2b6c97", "#3f9cbf", "#7fcbd3", "#e6f7d9"],
@@ -31,13 +31,13 @@ DIVERGING = {
 
 
 def map_figure(
-    maps: Mapping[UnitKind, Shown], layout_of_model: Layout | None = None, display: Display = PLAIN
+    maps: Mapping[UnitKind, Scores], layout_of_model: Layout | None = None, display: Display = PLAIN
 ) -> dict[str, Any]:
-    """One panel for each kind of unit, side by side; rows are layers, the first on top.
+    """Draw a panel for each kind of unit, side by side; rows are layers, the first on top.
 
-    Two traces a panel: the heatmap, and one that makes it selectable. A heatmap's numbers are packed
-    (:func:`packed`) and unpacked by assets/figure.js. What is off is drawn over it by assets/marks.js, to which
-    `layout.meta` tells what each panel holds.
+    A panel has two traces: the heatmap, and one that makes it selectable. A heatmap's numbers are packed
+    (:func:`packed`) and unpacked by assets/figure.js. assets/marks.js draws the marks of switched-off units over it,
+    for which `layout.meta` describes the panels.
     """
     projections = (layout_of_model or Layout()).projections
     panels = [
@@ -79,27 +79,28 @@ def map_figure(
 
 
 def row_height(layers: int) -> int:
+    """Return the height of a layer's row, in pixels."""
     return min(48, max(15, 560 // layers))
 
 
 def height(layers: int) -> int:
-    """Of a map, in pixels."""
+    """Return the height of a map, in pixels."""
     return row_height(layers) * layers + 118
 
 
-def limits(found: Shown, display: Display) -> tuple[float, float]:
-    """The ends of a panel's colour bar."""
-    painted = colours(panel(found, display=display), found.signed)
+def limits(data: Scores, display: Display) -> tuple[float, float]:
+    """Return the ends of a panel's colour bar."""
+    painted = colours(panel(data, display=display), data.signed)
     return painted.low, painted.high
 
 
-def window_of(found: Shown, window: tuple[int, int], display: Display, within: tuple[float, float]) -> dict[str, Any]:
-    """A part of a panel, seen closer: what replaces its heatmap's cells, and what its meta then says of them.
+def window_of(data: Scores, window: tuple[int, int], display: Display, within: tuple[float, float]) -> dict[str, Any]:
+    """Return the cells of a part of a panel, at the resolution that it then has, and their edges.
 
-    within: the whole panel's :func:`limits`.
+    within: the whole panel's :func:`limits`, so that colours keep their meaning.
     """
-    shown = panel(found, display=display, window=window)
-    z = colours(shown, found.signed).z
+    shown = panel(data, display=display, window=window)
+    z = colours(shown, data.signed).z
     if z is not shown.scores:
         z = np.clip(z, *within)
     return {"kind": shown.kind.value, "cells": _cells(shown, z), "edges": shown.edges}
@@ -120,25 +121,25 @@ def _meta(shown: Panel, suffix: str, layers: int) -> dict[str, Any]:
 
 
 def _domains(panels: list[Panel]) -> list[tuple[float, float]]:
-    """Widths by what there is to show: a layer strip is narrow, heads want square-ish cells, neurons the rest."""
-    wants = [
+    """Divide the width among panels: a strip for layers, nearly square cells for heads, the rest for neurons."""
+    weights = [
         {UnitKind.LAYER: 0.09, UnitKind.NEURON: 0.55}.get(
             shown.kind, min(0.45, max(0.2, (len(shown.edges) - 1) * 0.026))
         )
         for shown in panels
     ]
     gap = 0.055
-    scale = (1 - gap * (len(panels) - 1)) / sum(wants)
+    scale = (1 - gap * (len(panels) - 1)) / sum(weights)
     domains, left = [], 0.0
-    for want in wants:
-        domains.append((left, left + want * scale))
-        left += want * scale + gap
+    for weight in weights:
+        domains.append((left, left + weight * scale))
+        left += weight * scale + gap
     return domains
 
 
 def _heatmap(shown: Panel, painted: Colours, suffix: str, number: int) -> dict[str, Any]:
     few = len(shown.edges) < 100
-    # Lines between cells make Plotly draw them one by one, which takes seconds where there are many.
+    # With gaps between cells Plotly draws them one by one, which takes seconds for many.
     lines = shown.scores.size < 20_000
     return {
         "type": "heatmap",
@@ -154,9 +155,9 @@ def _heatmap(shown: Panel, painted: Colours, suffix: str, number: int) -> dict[s
 
 
 def _cells(shown: Panel, z: Array) -> dict[str, Any]:
-    """Where cells are, their colours, and what hovering over them says: unit, rank, score (None: as z), error."""
+    """Return the cells' positions, colours and hover data: unit, rank, score (None: the same as z), error."""
     step = shown.edges[1] - shown.edges[0]
-    found: dict[str, Any] = {
+    cells: dict[str, Any] = {
         "z": packed(z, "f4"),
         "x0": shown.edges[0] + (step - 1) / 2,
         "dx": step,
@@ -167,31 +168,31 @@ def _cells(shown: Panel, z: Array) -> dict[str, Any]:
             packed(shown.errors, "f4", bits=7),
         ],
     }
-    return found if shown.names is None else found | {"names": shown.names}
+    return cells if shown.names is None else cells | {"names": shown.names}
 
 
 def _hover(shown: Panel) -> str:
-    """customdata: unit, rank, score, error; of linear maps their name in the place of the rank."""
-    values = {"share": "<br>%{z:.3g} % of the total", "percentile": "<br>no higher: %{z:.1f} % of the units"}
-    told = "" if shown.display.log else values.get(shown.display.colour, "")
+    """Return the hover template. customdata: unit, rank, score, error; of linear maps a name instead of the rank."""
+    values = {"share": "<br>%{z:.3g} % of the total", "percentile": "<br>percentile %{z:.1f}"}
+    value = "" if shown.display.log else values.get(shown.display.colour, "")
     if shown.names is not None:
         return (
             "<b>%{customdata[1]} of layer %{y}</b><br>mean of %{customdata[0]:,} rows %{customdata[2]:.3g} ± "
-            f"%{{customdata[3]:.2g}} at most{told}<extra></extra>"
+            f"%{{customdata[3]:.2g}} at most{value}<extra></extra>"
         )
-    what = f"{shown.kind.value} %{{y}}" + ("" if shown.kind is UnitKind.LAYER else ".%{customdata[0]}")
-    of_several = "<br><i>the strongest of the units drawn here</i>" if shown.pooled else ""
+    name = f"{shown.kind.value} %{{y}}" + ("" if shown.kind is UnitKind.LAYER else ".%{customdata[0]}")
+    pooled = "<br><i>the highest of several units in this cell</i>" if shown.pooled else ""
     return (
-        f"<b>{what}</b><br>score %{{customdata[2]:.3g}} ± %{{customdata[3]:.2g}}<br>"
-        f"rank %{{customdata[1]:,}} of {shown.units:,}{told}{of_several}<extra></extra>"
+        f"<b>{name}</b><br>score %{{customdata[2]:.3g}} ± %{{customdata[3]:.2g}}<br>"
+        f"rank %{{customdata[1]:,}} of {shown.units:,}{value}{pooled}<extra></extra>"
     )
 
 
 def packed(values: npt.NDArray[Any], kind: str, bits: int = 13) -> dict[str, str]:
-    """A (rows, columns) array for assets/figure.js: its bytes in base64, type and shape.
+    """Pack a (rows, columns) array for assets/figure.js: its bytes in base64, type and shape.
 
-    Floats keep `bits` bits after the first: four significant digits at 13. First bytes of all numbers come first,
-    then all second ones, and so on: those that are alike stand together, and compress.
+    Floats keep `bits` bits after the first: four significant digits at 13. All first bytes come first, then all second
+    ones, and so on, since similar bytes next to each other compress well.
     """
     array = np.ascontiguousarray(values, dtype=f"<{kind}")
     if kind == "f4":
@@ -204,7 +205,7 @@ def packed(values: npt.NDArray[Any], kind: str, bits: int = 13) -> dict[str, str
 
 
 def _selectable(suffix: str) -> dict[str, Any]:
-    """Plotly offers a box selection only where there is a scatter; this one shows nothing."""
+    """An empty scatter trace, without which Plotly (4.1) offers no box selection."""
     return {
         "type": "scatter",
         "mode": "markers",
@@ -228,7 +229,7 @@ def _x_axis(shown: Panel, domain: tuple[float, float], suffix: str) -> dict[str,
         "zeroline": False,
         "ticks": "",
     }
-    if shown.zoomable:  # ticks that follow when it is looked at closer
+    if shown.zoomable:  # Plotly chooses ticks that follow the zoom
         return axis | {"nticks": 7, "tickformat": ",d"}
     step = 1 if shown.names else max(1, -(-shown.width // 8))
     positions = [] if shown.kind is UnitKind.LAYER else list(range(0, shown.width, step))
@@ -267,22 +268,22 @@ def _colour_axis(painted: Colours, domain: tuple[float, float], height: int) -> 
             "thickness": 9,
             "outlinewidth": 0,
             "tickvals": [place for place, _ in painted.ticks],
-            "ticktext": [words for _, words in painted.ticks],
+            "ticktext": [text for _, text in painted.ticks],
             "ticklabelposition": "outside bottom",
         },
     }
 
 
 def _title(shown: Panel, domain: tuple[float, float]) -> dict[str, Any]:
-    words = PLURALS[shown.kind].capitalize()
+    title = PLURALS[shown.kind].capitalize()
     if shown.names is not None:
-        words += f"  (means of {shown.units:,})"
+        title += f"  (means of {shown.units:,})"
     elif shown.counts is not None:
-        words += f"  (up to {max(shown.counts):,} a layer)"
+        title += f"  (up to {max(shown.counts):,} per layer)"
     elif shown.kind is not UnitKind.LAYER:
-        words += f"  ({shown.width:,} a layer)"
+        title += f"  ({shown.width:,} per layer)"
     return {
-        "text": f"<b>{words}</b>",
+        "text": f"<b>{title}</b>",
         "x": domain[0],
         "y": 1,
         "xref": "paper",

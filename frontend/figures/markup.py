@@ -1,4 +1,4 @@
-"""HTML and SVG as text, escaped by construction: whatever is no Markup yet is taken for words. Pure."""
+"""HTML and SVG as text, escaped by construction: any string that is not Markup is escaped. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ VOID = {"meta", "link", "br"}
 
 
 class Markup(str):
-    """Text that is markup already. Only :func:`tag`, :func:`joined` and constants of ours make it."""
+    """Text that is already markup. Only :func:`tag`, :func:`joined` and constants in this package create it."""
 
     __slots__ = ()
 
@@ -18,7 +18,7 @@ Child = str | Markup | None | Iterable["Child"]
 
 
 def tag(name: str, /, *children: Child, **attributes: str | float | None) -> Markup:
-    """An element. An attribute's `_` is written `-`, a last one is dropped (`class_`); None leaves it out."""
+    """Write an element. In attribute names `_` becomes `-`, a trailing one is dropped (`class_`); None omits one."""
     pairs = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{escape(str(value))}"'
         for key, value in attributes.items()
@@ -30,7 +30,7 @@ def tag(name: str, /, *children: Child, **attributes: str | float | None) -> Mar
 
 
 def joined(children: Iterable[Child]) -> Markup:
-    """One after another; None is nothing."""
+    """Write children one after another; None is empty."""
     return Markup("".join(_text(child) for child in children))
 
 
@@ -43,10 +43,10 @@ def _text(child: Child) -> str:
 
 
 def table(titles: Iterable[Child], rows: Iterable[Iterable[Child]], caption: str) -> Markup:
-    """The first column is text, the others are numbers. caption: what it is, for screen readers."""
+    """Write a table whose first column is text and whose others are numbers. caption: for screen readers."""
     head = tag("tr", *(tag("th", title, scope="col") for title in titles))
     body = [tag("tr", *(tag("td", cell) for cell in row)) for row in rows]
-    # Wide ones scroll; whoever uses the keyboard must be able to get there.
+    # A wide table scrolls, so the keyboard must be able to reach it.
     return tag(
         "div",
         tag("table", tag("caption", caption, class_="unseen"), tag("thead", head), tag("tbody", *body)),

@@ -1,4 +1,4 @@
-"""One kind of unit of a map, pooled to what a screen can show. Pure."""
+"""One kind of unit of a map, pooled to the resolution of a screen. Pure."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from modelshapley.contracts import MapData
 from modelshapley.maps.importance import by_projection, spans_of
 from modelshapley.units import UnitKind
 
-Shown = Plane | MapData
+Scores = Plane | MapData
 CELLS = 26_000
-"""Cells of a panel, at most: what is sent to the browser stays below 400 KB."""
+"""The most cells of a panel, so that its data stay below 400 KB."""
 FEWEST, MOST = 150, 600
-"""Columns of a pooled panel: more than MOST are narrower than a pixel."""
+"""Columns of a pooled panel; more than MOST would be narrower than a pixel."""
 SORTABLE = 65_536
-"""Units of a kind that can be put in order within their layers: the page then needs to know every place."""
+"""The most units of a kind that can be sorted within their layers, since the page needs every position then."""
 DECADES = 4.0
 
 
@@ -29,12 +29,12 @@ DECADES = 4.0
 class Panel:
     """One kind of unit, ready to draw. All arrays are (layers, columns) but `edges` (columns + 1); NaN: no unit.
 
-    values: what the colour says, as of `display`. best: index within its layer of the unit that a column shows, of
-    rows how many a cell stands for; rank: 1 is the highest score of the kind.
-    edges: places where columns start, equally far apart but for the last; a place is a unit's index in its layer,
-    or its position where layers are in order of score, and `order` (layers, units) then says whose.
-    units: how many there are; width: places of the widest layer. counts: units of each layer, where they differ.
-    names, spans: of rows, which are drawn as the mean of each linear map: the maps' names, and for each layer the
+    values: the quantity of the colours, by `display`. best: the index within its layer of the unit that a column
+    shows; for rows, how many a cell averages. rank: 1 is the highest score of the kind.
+    edges: the places where columns start, equidistant but for the last. A place is a unit's index in its layer or, in
+    sorted layers, its position; `order` (layers, units) then maps positions to indices.
+    units: their number; width: the places of the widest layer. counts: units of each layer, where they differ.
+    names, spans: for rows, which are drawn as the mean of each linear map: the maps' names, and for each layer the
     (start, stop) of each map's rows.
     """
 
@@ -55,58 +55,69 @@ class Panel:
 
     @property
     def pooled(self) -> bool:
-        """Whether a column stands for more than one unit."""
+        """Whether a column covers more than one unit."""
         return self.names is None and self.edges[1] - self.edges[0] > 1
 
     @property
     def zoomable(self) -> bool:
-        """Whether looking at a part of it would show more."""
+        """Whether zooming in would show more."""
         return self.names is None and self.width > MOST // 4
 
 
 def columns_for(layers: int) -> int:
-    """How many columns a panel of so many layers has, at most."""
+    """Return the most columns of a panel with that many layers."""
     return max(FEWEST, min(MOST, CELLS // layers))
 
 
 def panel(
-    data: Shown,
+    data: Scores,
     columns: int | None = None,
     display: Display = PLAIN,
     window: tuple[int, int] | None = None,
 ) -> Panel:
-    """Pool a full-resolution map to at most `columns` equal columns, each with its unit of largest magnitude.
+    """Pool a full-resolution map to at most `columns` equal columns, each showing its unit of largest magnitude.
 
-    window: only places from its start up to, not including, its end.
+    window: the places to draw, start included, end excluded.
     """
     scores, errors = np.asarray(data.scores, dtype=float), np.asarray(data.standard_errors, dtype=float)
     layers, width = scores.shape
     rank = data.ranks if isinstance(data, Plane) else ranks(scores)
-    there = data.counts if isinstance(data, Plane) else counted(scores)
+    counts = data.counts if isinstance(data, Plane) else counted(scores)
     order = np.argsort(-scores, axis=1, kind="stable") if display.ordered and scores.size <= SORTABLE else None
     start, stop = window or (0, width)
     step = -(-(stop - start) // (columns or columns_for(layers)))
     edges = [*range(start, stop, step), stop]
-    seen = scores[:, start:stop] if order is None else np.take_along_axis(scores, order[:, start:stop], 1)
-    sizes = np.nan_to_num(np.abs(seen), nan=-1)
-    chosen = np.stack([a + sizes[:, a - start : b - start].argmax(1) for a, b in pairwise(edges)], axis=1)
-    best = chosen if order is None else np.take_along_axis(order, chosen, 1)
-    drawn, spread, places = (np.take_along_axis(array, best, 1) for array in (scores, errors, rank))
+    visible = scores[:, start:stop] if order is None else np.take_along_axis(scores, order[:, start:stop], 1)
+    sizes = np.nan_to_num(np.abs(visible), nan=-1)
+    places = np.stack([a + sizes[:, a - start : b - start].argmax(1) for a, b in pairwise(edges)], axis=1)
+    best = places if order is None else np.take_along_axis(order, places, 1)
+    pooled_scores, pooled_errors, pooled_rank = (np.take_along_axis(array, best, 1) for array in (scores, errors, rank))
     total = data.total if isinstance(data, Plane) else magnitude(scores)
-    said = _values(drawn, places, sum(there), total, display)
-    counts = there if len(set(there)) > 1 else None
-    return Panel(data.unit, display, drawn, spread, said, best, places, edges, sum(there), width, counts, order)
+    return Panel(
+        kind=data.unit,
+        display=display,
+        scores=pooled_scores,
+        errors=pooled_errors,
+        values=_values(pooled_scores, pooled_rank, sum(counts), total, display),
+        best=best,
+        rank=pooled_rank,
+        edges=edges,
+        units=sum(counts),
+        width=width,
+        counts=counts if len(set(counts)) > 1 else None,
+        order=order,
+    )
 
 
-def rows_panel(data: Shown, projections: Sequence[Mapping[str, int]], display: Display = PLAIN) -> Panel:
-    """Rows as the mean of each linear map they belong to, (layers, maps) (paper, Figure 1).
+def rows_panel(data: Scores, projections: Sequence[Mapping[str, int]], display: Display = PLAIN) -> Panel:
+    """Average rows over each linear map they belong to, (layers, maps) (paper, Figure 1). They are never sorted.
 
-    The error shown is the mean of the rows' own, an upper bound of that of the mean. Never put in order of score.
+    The error is the mean of the rows' own, an upper bound for that of the mean.
     """
-    found = spans_of(projections)
+    spans_by_layer = spans_of(projections)
     scores, errors = np.asarray(data.scores, dtype=float), np.asarray(data.standard_errors, dtype=float)
-    means, bounds, names = by_projection(scores, errors, found)
-    spans = [[maps.get(name, (0, 0)) for name in names] for maps in found]
+    means, bounds, names = by_projection(scores, errors, spans_by_layer)
+    spans = [[maps.get(name, (0, 0)) for name in names] for maps in spans_by_layer]
     sizes = np.array([[stop - start for start, stop in row] for row in spans])
     edges, rank = list(range(len(names) + 1)), ranks(means)
     values = _values(means, rank, int(np.isfinite(means).sum()), magnitude(means), display)
@@ -127,7 +138,7 @@ def rows_panel(data: Shown, projections: Sequence[Mapping[str, int]], display: D
 
 
 def _values(scores: Array, rank: npt.NDArray[np.int64], units: int, total: float, display: Display) -> Array:
-    """What the colour says: scores, percents of all magnitudes' `total`, or percents of units ranked no higher."""
+    """Return the quantity of the colours: scores, percents of the `total`, or percentile ranks."""
     if display.colour == "percentile":
         return np.where(np.isfinite(scores), 100 * (units - rank + 1) / units, np.nan)
     if display.colour == "share":
@@ -136,20 +147,20 @@ def _values(scores: Array, rank: npt.NDArray[np.int64], units: int, total: float
 
 
 def colour_range(values: Array, signed: bool) -> tuple[float, float, bool]:
-    """(low, high, clipped): from 0 up, or symmetric around 0 on a signed map.
+    """Return (low, high, clipped): from 0 up, or symmetric around 0 on a signed map.
 
-    One outlier would leave every other cell pale, so a top far above the 99th percentile is clipped to it.
+    One outlier would leave every other cell pale, so a maximum far above the 99th percentile is clipped to it.
     """
     sizes = np.abs(values[np.isfinite(values)])
-    top, common = float(sizes.max()), float(np.quantile(sizes, 0.99))
-    clipped = values.size > 300 and top > 3 * common > 0
-    high = (common if clipped else top) or 1.0
+    top, typical = float(sizes.max()), float(np.quantile(sizes, 0.99))
+    clipped = values.size > 300 and top > 3 * typical > 0
+    high = (typical if clipped else top) or 1.0
     return (-high if signed else 0.0), high, clipped
 
 
 @dataclass(frozen=True)
 class Colours:
-    """z of every cell, and the colour bar: from `low` to `high`, with (place, words) of its ticks."""
+    """The z of every cell, and the colour bar: from `low` to `high`, with (place, text) of its ticks."""
 
     z: Array
     low: float
@@ -158,7 +169,7 @@ class Colours:
 
 
 def colours(shown: Panel, signed: bool) -> Colours:
-    """Scores as they are, or their logarithms to base 10 down to DECADES below the highest."""
+    """Return the colours of a panel: by its values, or by their logarithms down to DECADES below the highest."""
     if shown.display.colour == "percentile":
         return Colours(shown.values, 0.0, 100.0, [(0.0, "0"), (100.0, "100 %")])
     low, high, clipped = colour_range(shown.values, signed)
@@ -168,12 +179,12 @@ def colours(shown: Panel, signed: bool) -> Colours:
         with np.errstate(divide="ignore"):
             z = np.where(np.isnan(shown.values), np.nan, np.maximum(np.log10(shown.values), top - DECADES))
         places = [top - DECADES, top - DECADES / 2, top]
-        words = [f"{'≤ ' if place == places[0] else ''}{_number(10**place)}{unit}" for place in places]
-        return Colours(z, places[0], float(top), list(zip(places, words, strict=True)))
+        labels = [f"{'≤ ' if place == places[0] else ''}{_number(10**place)}{unit}" for place in places]
+        return Colours(z, places[0], float(top), list(zip(places, labels, strict=True)))
     ticks = [low, 0.0, high] if low < 0 else [0.0, high]
-    words = [_number(tick) for tick in ticks]
-    words[-1] = f"{'≥ ' if clipped else ''}{words[-1]}{unit}"
-    return Colours(shown.values, low, high, list(zip(ticks, words, strict=True)))
+    labels = [_number(tick) for tick in ticks]
+    labels[-1] = f"{'≥ ' if clipped else ''}{labels[-1]}{unit}"
+    return Colours(shown.values, low, high, list(zip(ticks, labels, strict=True)))
 
 
 def _number(value: float) -> str:

@@ -1,4 +1,4 @@
-"""One kind of unit of one map at full resolution, as pages work on it. Pure."""
+"""One kind of unit of a map at full resolution, as the pages use it. Pure."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Plane:
 
     @cached_property
     def total(self) -> float:
-        """Sum of all magnitudes, what shares are shares of."""
+        """The sum of absolute scores, which shares refer to."""
         return magnitude(self.scores)
 
     @cached_property
@@ -43,18 +43,18 @@ class Plane:
 
 
 def magnitude(scores: Array) -> float:
-    """Sum of the magnitudes of all units there are."""
+    """Return the sum of absolute scores of all units."""
     return float(np.nansum(np.abs(scores)))
 
 
 def counted(scores: Array) -> list[int]:
-    """Units of each layer."""
-    found: list[int] = np.isfinite(scores).sum(1).tolist()
-    return found
+    """Count the units of each layer."""
+    counts: list[int] = np.isfinite(scores).sum(1).tolist()
+    return counts
 
 
 def ranks(scores: Array) -> npt.NDArray[np.int64]:
-    """1 for the highest score; equal scores in unit order."""
+    """Return ranks: 1 for the highest score, equal scores in unit order."""
     order = np.argsort(-scores.reshape(-1), kind="stable")
     result = np.empty(scores.size, dtype=np.int64)
     result[order] = np.arange(1, scores.size + 1)

@@ -1,4 +1,4 @@
-"""Predicted against measured: trials in, a Plotly figure and a sentence out. Pure; no Dash, no requests."""
+"""The scatter plot of predicted against measured effects of trials. Pure; no Dash, no requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from modelshapley import formatting
 from modelshapley.contracts import Interval, Status, Trial
 from modelshapley.maps.compare import rank_correlation
 
-BLUE, NOW = "#3b82d6", "#e8347f"
+BLUE, HIGHLIGHT = "#3b82d6", "#e8347f"
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Point:
 
 
 def points(trials: Sequence[Trial], computed: str) -> list[Point]:
-    """Of trials that are done and of which the map of `computed` has a say."""
+    """Return a point for each finished trial that the map of the method `computed` predicts."""
     return [
         Point(
             t.id,
@@ -45,26 +45,28 @@ def points(trials: Sequence[Trial], computed: str) -> list[Point]:
     ]
 
 
-def sentence(found: Sequence[Point]) -> str:
-    """How well the order is predicted, in words."""
-    if len(found) < 2:
-        return "Here the map's predictions meet what is measured, once two different selections have been tried."
-    rho = rank_correlation(np.array([p.predicted for p in found]), np.array([p.change for p in found]))
+def sentence(points: Sequence[Point]) -> str:
+    """Write how well the map predicts the order of the trials."""
+    if len(points) < 2:
+        return "Needs at least two trials of different selections."
+    rho = rank_correlation(np.array([p.predicted for p in points]), np.array([p.change for p in points]))
     if rho is None:
-        return f"{len(found)} trials; their order can be compared from three that differ."
-    told = f"{rho:.2f}".replace("-", formatting.MINUS)
+        return f"{len(points)} trials. Comparing their order needs at least three that differ."
     return (
-        f"Spearman's ρ {told} over {len(found)} trials ({formatting.MINUS}1: the more the map predicts, the more "
-        "accuracy is lost, without exception)."
+        f"Spearman's ρ {formatting.signed(rho)} over {len(points)} trials "
+        f"({formatting.MINUS}1: a higher prediction always means a larger loss of accuracy)."
     )
 
 
-def figure(found: Sequence[Point], quantity: str, current: str | None) -> dict[str, Any]:
-    """x: predicted, in the map's quantity; y: change of accuracy, 95 % interval; the trial in view stands out."""
-    others = [p for p in found if p.trial != current]
-    here = [p for p in found if p.trial == current]
+def figure(points: Sequence[Point], quantity: str, current: str | None) -> dict[str, Any]:
+    """Draw the prediction (x, in the map's quantity) and the change in accuracy (y, with its 95 % interval).
+
+    current: the trial that is highlighted.
+    """
+    others = [p for p in points if p.trial != current]
+    highlighted = [p for p in points if p.trial == current]
     return {
-        "data": [_trace(others, BLUE, 8, "circle"), _trace(here, NOW, 13, "diamond")],
+        "data": [_trace(others, BLUE, 8, "circle"), _trace(highlighted, HIGHLIGHT, 13, "diamond")],
         "layout": {
             "height": 300,
             "margin": {"l": 58, "r": 12, "t": 8, "b": 58},
@@ -76,24 +78,24 @@ def figure(found: Sequence[Point], quantity: str, current: str | None) -> dict[s
     }
 
 
-def _trace(found: Sequence[Point], colour: str, size: int, symbol: str) -> dict[str, Any]:
+def _trace(points: Sequence[Point], colour: str, size: int, symbol: str) -> dict[str, Any]:
     return {
         "type": "scatter",
         "mode": "markers",
-        "x": [p.predicted for p in found],
-        "y": [p.change for p in found],
+        "x": [p.predicted for p in points],
+        "y": [p.change for p in points],
         "error_y": {
             "type": "data",
             "symmetric": False,
-            "array": [p.interval[1] - p.change for p in found],
-            "arrayminus": [p.change - p.interval[0] for p in found],
+            "array": [p.interval[1] - p.change for p in points],
+            "arrayminus": [p.change - p.interval[0] for p in points],
             "thickness": 1,
             "width": 0,
             "color": colour,
         },
         "marker": {"color": colour, "size": size, "symbol": symbol, "opacity": 0.85},
-        "text": [p.name for p in found],
-        "customdata": [list(p.interval) for p in found],
+        "text": [p.name for p in points],
+        "customdata": [list(p.interval) for p in points],
         "hovertemplate": (
             "<b>%{text}</b><br>predicted %{x:.3g}<br>measured %{y:+.1f} pts "
             "(%{customdata[0]:+.1f} to %{customdata[1]:+.1f})<extra></extra>"
@@ -102,7 +104,7 @@ def _trace(found: Sequence[Point], colour: str, size: int, symbol: str) -> dict[
 
 
 def _wrapped(text: str, width: int = 44) -> str:
-    """On two lines, where one would be cut."""
+    """Break a text that is too wide for the axis into two lines."""
     if len(text) <= width:
         return text
     cut = text.rfind(" ", 0, width)

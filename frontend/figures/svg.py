@@ -1,4 +1,4 @@
-"""Maps and curves as SVG, for a report that opens without a server. Arrays in, markup out. Pure."""
+"""MapCache and curves as SVG, for a report that opens without a server. Arrays in, markup out. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from math import floor, isfinite
 
 import numpy as np
 
-from frontend.figures.check_curves import Line, chance_line, map_line
+from frontend.figures.check_curves import Line, map_line, random_line
 from frontend.figures.heatmaps import DIVERGING, SEQUENTIAL
 from frontend.figures.markup import Markup, joined, tag
 from frontend.figures.panels import Panel, colour_range
@@ -125,7 +125,7 @@ def _between(stops: list[str], place: float) -> str:
 def curve(found: Curve, chance: RandomCurve | None, unit: UnitKind) -> Markup:
     """Accuracy against the share that is off, beside random orders; bands of 95 %."""
     line = map_line(found, unit)
-    random = chance_line(chance, found) if chance is not None else None
+    random = random_line(chance, found) if chance is not None else None
     if random is not None and len(random.shares) < 2:
         random = None
     most = line.shares[-1]

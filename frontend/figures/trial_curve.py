@@ -1,4 +1,4 @@
-"""Accuracy against the share of units that is off: what the run's check found, and what was tried here. Pure."""
+"""The curve of accuracy against the share of units that is off, from the run's check and from trials. Pure."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from frontend.figures.figure_defaults import BASE
 from modelshapley import formatting
 from modelshapley.contracts import CurvePoint, Measured, Trial
 
-BLUE, QUIET, NOW = "#3b82d6", "#8b95a5", "#e8347f"
+BLUE, QUIET, HIGHLIGHT = "#3b82d6", "#8b95a5", "#e8347f"
 MOST_POINTS = 200
 
 
 def remembered(points: Sequence[Mapping[str, Any]], ranked: Mapping[str, Any], trial: Trial) -> list[dict[str, Any]]:
-    """The points so far with what a trial measured of a share of the ranking; a newer one replaces its equal."""
+    """Add a trial of a share of the ranking to the points; it replaces an older one of the same share."""
     assert trial.interval is not None
     point = {
         "run": trial.run,
@@ -23,29 +23,29 @@ def remembered(points: Sequence[Mapping[str, Any]], ranked: Mapping[str, Any], t
         "interval": list(trial.interval),
         "n": trial.n,
     }
-    equal = ("run", "method", "unit", "which", "fraction")
-    others = [dict(p) for p in points if any(p[name] != point[name] for name in equal)]
+    key = ("run", "method", "unit", "which", "fraction")
+    others = [dict(p) for p in points if any(p[name] != point[name] for name in key)]
     return [*others, point][-MOST_POINTS:]
 
 
 def of(points: Sequence[Mapping[str, Any]], run: str, method: str, unit: str, which: str) -> list[Mapping[str, Any]]:
-    """Those of one ranking of one run, by share."""
+    """Return the points of one ranking of one run, by share."""
     ranking = (run, method, unit, which)
-    found = [p for p in points if (p["run"], p["method"], p["unit"], p["which"]) == ranking]
-    return sorted(found, key=lambda p: p["fraction"])
+    of_ranking = [p for p in points if (p["run"], p["method"], p["unit"], p["which"]) == ranking]
+    return sorted(of_ranking, key=lambda p: p["fraction"])
 
 
 def figure(
-    tried: Sequence[Mapping[str, Any]],
+    trials: Sequence[Mapping[str, Any]],
     checked: Sequence[CurvePoint],
     intact: Measured,
     current: float | None,
 ) -> dict[str, Any]:
-    """tried: of one ranking, by share; checked: its curve by the run's check; current: the share now off."""
+    """Draw a ranking's trials and the curve of its check. current: the share that is highlighted, being off now."""
     data = [_line(checked)] if checked else []
-    others = [p for p in tried if p["fraction"] != current]
-    here = [p for p in tried if p["fraction"] == current]
-    data += [_points(others, BLUE, 7, "circle"), _points(here, NOW, 11, "diamond")]
+    others = [p for p in trials if p["fraction"] != current]
+    highlighted = [p for p in trials if p["fraction"] == current]
+    data += [_points(others, BLUE, 7, "circle"), _points(highlighted, HIGHLIGHT, 11, "diamond")]
     return {
         "data": data,
         "layout": {
@@ -76,16 +76,16 @@ def figure(
     }
 
 
-def sentence(tried: Sequence[Mapping[str, Any]], checked: Sequence[CurvePoint]) -> str:
-    """What the picture shows, in words."""
+def sentence(trials: Sequence[Mapping[str, Any]], checked: Sequence[CurvePoint]) -> str:
+    """Write the legend."""
     parts = []
     if checked:
-        parts.append(f"line: the run's check, on {checked[0].n} examples")
-    if tried:
-        parts.append(f"points: tried here ({len(tried)}), with 95 % intervals")
+        parts.append(f"Line: the run's check ({checked[0].n} examples).")
+    if trials:
+        parts.append(f"Points: your trials ({len(trials)}), with 95 % intervals.")
     if not parts:
-        return "Switch a share off, then move the slider: each share that is measured adds a point."
-    return f"{'; '.join(parts)}; dotted: intact."
+        return "Switch a share off, then move the slider. Each measured share adds a point."
+    return f"{' '.join(parts)} Dotted: intact."
 
 
 def _line(checked: Sequence[CurvePoint]) -> dict[str, Any]:
@@ -99,23 +99,23 @@ def _line(checked: Sequence[CurvePoint]) -> dict[str, Any]:
     }
 
 
-def _points(found: Sequence[Mapping[str, Any]], colour: str, size: int, symbol: str) -> dict[str, Any]:
-    heights = [100 * p["accuracy"] for p in found]
+def _points(points: Sequence[Mapping[str, Any]], colour: str, size: int, symbol: str) -> dict[str, Any]:
+    heights = [100 * p["accuracy"] for p in points]
     return {
         "type": "scatter",
         "mode": "markers",
-        "x": [100 * p["fraction"] for p in found],
+        "x": [100 * p["fraction"] for p in points],
         "y": heights,
         "error_y": {
             "type": "data",
             "symmetric": False,
-            "array": [100 * p["interval"][1] - y for p, y in zip(found, heights, strict=True)],
-            "arrayminus": [y - 100 * p["interval"][0] for p, y in zip(found, heights, strict=True)],
+            "array": [100 * p["interval"][1] - y for p, y in zip(points, heights, strict=True)],
+            "arrayminus": [y - 100 * p["interval"][0] for p, y in zip(points, heights, strict=True)],
             "thickness": 1.5,
             "width": 0,
             "color": colour,
         },
         "marker": {"color": colour, "size": size, "symbol": symbol},
-        "customdata": [[formatting.percent_interval(tuple(p["interval"])), p["n"]] for p in found],
+        "customdata": [[formatting.percent_interval(tuple(p["interval"])), p["n"]] for p in points],
         "hovertemplate": "%{x:g} % off: %{y:.1f} %<br>%{customdata[0]}, n %{customdata[1]}<extra></extra>",
     }

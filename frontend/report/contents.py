@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from frontend.figures import heatmaps
-from frontend.map_cache import Maps
+from frontend.map_cache import MapCache
 from modelshapley import client
 from modelshapley.client import ApiError, AsyncClient
 from modelshapley.contracts import Faithfulness, MethodInfo, Run, Status, Trial
@@ -33,7 +33,7 @@ class Contents:
     made: datetime
 
 
-async def gather(api: AsyncClient, maps: Maps, run_id: str, method: str | None) -> Contents:
+async def gather(api: AsyncClient, maps: MapCache, run_id: str, method: str | None) -> Contents:
     """method: None for the run's first. Raises NotFound, Conflict, ApiError."""
     run = await api.send(client.run(run_id))
     if run.status is not Status.DONE:

@@ -11,7 +11,7 @@ from typing import Any
 
 from frontend.figures import svg
 from frontend.figures.markup import Markup, joined, table, tag
-from frontend.map_cache import Maps
+from frontend.map_cache import MapCache
 from frontend.report import kind_section
 from frontend.report.contents import Contents, gather
 from modelshapley import __version__, formatting
@@ -24,7 +24,7 @@ from modelshapley.maps.compare import correlation_interval
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
-async def report(api: AsyncClient, maps: Maps, run_id: str, method: str | None = None) -> str:
+async def report(api: AsyncClient, maps: MapCache, run_id: str, method: str | None = None) -> str:
     """The file. Raises NotFound, Conflict, ApiError."""
     return await asyncio.to_thread(render, await gather(api, maps, run_id, method))
 

@@ -7,11 +7,11 @@ import numpy as np
 from frontend.figures import check_curves, svg
 from frontend.figures.markup import Markup, joined, table, tag
 from frontend.figures.panels import panel, rows_panel
-from frontend.map_cache import plane
+from frontend.map_cache import plane_of
 from frontend.report.contents import Contents
 from modelshapley import formatting
 from modelshapley.contracts import Curve, RandomCurve
-from modelshapley.evaluation.verdict import chance_of, entry_of, verdict
+from modelshapley.evaluation.verdict import entry_of, random_curve_of, verdict
 from modelshapley.maps.compare import shares, top_places
 from modelshapley.maps.importance import ImportanceMap
 from modelshapley.units import UnitKind, unit_name
@@ -22,13 +22,13 @@ TOP = 20
 def section(found: Contents, kind: UnitKind) -> Markup:
     plural = formatting.PLURALS[kind]
     held = found.maps[kind]
-    data = plane(found.run.id, held, kind)
+    data = plane_of(found.run.id, held, kind)
     of_maps = kind is UnitKind.ROW
     shown = rows_panel(data, found.run.layout.projections) if of_maps else panel(data, svg.COLUMNS)
     pooled = " Each cell is the strongest of the units drawn in it." if shown.pooled else ""
     sign = "Blue: the task is worse without the unit; brown: better." if held.signed else "Stronger: needed more."
     entry = entry_of(found.faithfulness, found.computed, kind)
-    chance = chance_of(found.faithfulness, kind)
+    chance = random_curve_of(found.faithfulness, kind)
     measured = [curve for curve in (entry.least, entry.most) if curve is not None] if entry else []
     return tag(
         "section",

@@ -6,14 +6,14 @@ from fastapi import FastAPI, HTTPException
 from fastapi.responses import HTMLResponse
 
 from frontend import address
-from frontend.map_cache import Maps
+from frontend.map_cache import MapCache
 from frontend.report.document import report
 from frontend.responses import refused
 from modelshapley.client import AsyncClient
 from modelshapley.errors import ModelShapleyError
 
 
-def register(root: FastAPI, api: AsyncClient, maps: Maps) -> None:
+def register(root: FastAPI, api: AsyncClient, maps: MapCache) -> None:
     """Before Dash, whose own route answers every other address."""
 
     @root.get("/runs/{run_id}/report", response_class=HTMLResponse)

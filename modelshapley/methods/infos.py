@@ -27,7 +27,7 @@ TWO_SIDED = MethodInfo(
     title="Two-sided",
     passes=1,
     signed=False,
-    quantity="weighted mean change in loss per example when the unit goes, nats",
+    quantity="estimated loss increase if removed (nats per example)",
     summary="How much a unit helps and how much it hurts, example by example; help weighs three times harm.",
     formula="(1 + h) E[max(phi, 0)] + (1 - h) E[max(-phi, 0)], phi = -c + c²/2, c = dLoss/dgate, h = ½",
     source="Ours; measured against the paper's forms in docs/methods.md",

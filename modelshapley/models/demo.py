@@ -53,8 +53,11 @@ def _find_gguf() -> Path:
 def _convert(source: Path, target: Path) -> None:
     import torch
     import transformers
+    from transformers import modeling_gguf_pytorch_utils
 
     transformers.utils.logging.disable_progress_bar()
+    # This bar does not heed the line above (transformers 5.17): it would fill logs with hundreds of lines.
+    modeling_gguf_pytorch_utils.tqdm = lambda tensors, **_: tensors
     loaded = transformers.AutoModelForCausalLM.from_pretrained(
         source.parent, gguf_file=source.name, dtype=torch.float32, local_files_only=True
     )

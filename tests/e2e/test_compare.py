@@ -105,7 +105,7 @@ def test_nothing_to_compare_yet(page: Page, start_server: StartServer) -> None:
     page.goto(f"{server.url}/compare")
     expect(page.get_by_text("Nothing to compare yet")).to_be_visible()
     page.get_by_role("link", name="Score a model").click()
-    expect(page.get_by_text("Nothing scored yet")).to_be_visible()
+    expect(page.get_by_text("No runs yet")).to_be_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

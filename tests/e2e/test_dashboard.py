@@ -67,10 +67,10 @@ def expect_marks(page: Page, cells: int) -> None:
 def test_submit_wait_click_a_head_and_read_the_accuracy(page: Page, start_server: StartServer) -> None:
     server = start_server()
     page.goto(server.url)
-    expect(page.get_by_text("Nothing scored yet")).to_be_visible()
+    expect(page.get_by_text("No runs yet")).to_be_visible()
     page.get_by_role("link", name="Score a model").click()
     page.get_by_role("button", name="Score", exact=True).click()
-    page.get_by_role("link", name="Watch it").click()
+    page.get_by_role("link", name="See the new run").click()
     expect_map(page, timeout=60_000)
     expect(page.locator("#accuracy")).to_have_text(re.compile(r"^9\d\.\d %$"))
     before = page.inner_text("#accuracy")
@@ -173,10 +173,10 @@ def test_the_harm_slider_reads_the_same_map_anew(page: Page, server: Server, dig
     expect(page).to_have_url(re.compile(r"method=two-sided%2Charm%3D0&"))
     page.locator("#method").click()
     page.get_by_role("option", name="Random").click()
-    expect(page.locator("#weighing")).to_be_hidden()
+    expect(page.locator("#harm-control")).to_be_hidden()
     page.locator("#method").click()
     page.get_by_role("option", name="Path Shapley (points=2)").click()
-    expect(page.locator("#weighing")).to_be_visible()
+    expect(page.locator("#harm-control")).to_be_visible()
     expect(page.locator("#quantity")).to_contain_text("negative: better")
 
 
@@ -239,9 +239,9 @@ def test_no_worker_and_no_server_are_said_and_pass(page: Page, start_server: Sta
     ]
     server = start_server("--workers", "0")
     page.goto(server.url)
-    expect(page.locator("#banner")).to_contain_text("No worker is listening", timeout=15_000)
+    expect(page.locator("#banner")).to_contain_text("No worker is running", timeout=15_000)
     server.stop()
-    expect(page.locator("#banner")).to_contain_text("does not answer", timeout=15_000)
+    expect(page.locator("#banner")).to_contain_text("does not respond", timeout=15_000)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -85,7 +85,7 @@ def test_delete_and_undo(page: Page, house: Server, api: Client, scored: dict[st
     page.goto(house.url)
     card(page, run).get_by_role("button", name="Delete").click()
     expect(card(page, run)).to_have_count(0)
-    expect(page.locator("#runs-told")).to_contain_text("digits-vit on digits was deleted.")
+    expect(page.locator("#runs-notice")).to_contain_text("Deleted digits-vit on digits.")
     assert run.id not in [found.id for found in api.runs().items]
     page.keyboard.press("Enter")  # the way back has the focus
     expect(card(page, run).locator("img")).to_be_visible()
@@ -114,7 +114,7 @@ def test_a_cancelled_run_is_tried_again(page: Page, house: Server, api: Client, 
     before = api.runs().total
     page.goto(house.url)
     card(page, scored["cancelled"]).get_by_role("button", name="Try again").click()
-    expect(page.locator("#runs-told")).to_contain_text("is queued again")
+    expect(page.locator("#runs-notice")).to_contain_text("Submitted digits-vit on digits again.")
     again = api.runs().items[0]
     assert api.runs().total == before + 1
     assert again.request() == scored["cancelled"].request()
@@ -130,7 +130,7 @@ def test_without_a_worker_a_run_says_how_to_start_one(page: Page, start_server: 
     with Client(server.url) as api:
         run = api.submit_run(QUICK)
     page.goto(server.url)
-    expect(card(page, run)).to_contain_text("No worker is listening, so this waits. Start one: modelshapley worker")
+    expect(card(page, run)).to_contain_text("No worker is running. Start one: modelshapley worker")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -245,23 +245,23 @@ def test_a_model_is_uploaded_after_a_cut_and_scored(page: Page, start_server: St
     page.route("**/api/v1/uploads/*/files/*", cut)
     page.goto(f"{server.url}/new")
     page.get_by_text("Upload a model").click()
-    page.get_by_label("Folder of the model").set_input_files(folder)
-    expect(page.get_by_label("Name here")).to_have_value("my-vit")
-    expect(page.locator("#upload-told")).to_contain_text("2 files, 732 KiB; left behind: README.md")
+    page.get_by_label("Model folder").set_input_files(folder)
+    expect(page.get_by_label("Model name")).to_have_value("my-vit")
+    expect(page.locator("#upload-message")).to_contain_text("2 files, 732 KiB; skipped: README.md")
     assert_accessible(page)
     page.get_by_role("button", name="Upload", exact=True).click()
-    expect(page.locator("#upload-told")).to_contain_text("The connection is lost", timeout=10_000)
-    expect(page.locator("#upload-told")).to_contain_text("local:my-vit is here.", timeout=20_000)
+    expect(page.locator("#upload-message")).to_contain_text("Connection lost", timeout=10_000)
+    expect(page.locator("#upload-message")).to_contain_text("Uploaded local:my-vit.", timeout=20_000)
     assert len(cuts) > 4
     page.get_by_role("link", name="Score it").click()
     expect(page.locator("#form-model")).to_have_value("my-vit (local:my-vit)")
     page.get_by_role("button", name="Score", exact=True).click()
-    page.get_by_role("link", name="Watch it").click()
+    page.get_by_role("link", name="See the new run").click()
     expect_map(page, timeout=60_000)
     expect(page.locator("#accuracy")).to_have_text(re.compile(r"^9\d\.\d %$"))
     page.goto(f"{server.url}/new")
     page.get_by_text("Upload a model").click()
-    page.get_by_label("Folder of the model").set_input_files(folder)
+    page.get_by_label("Model folder").set_input_files(folder)
     page.get_by_role("button", name="Upload", exact=True).click()
     expect(page.locator("#upload-problem")).to_have_text("There is a model local:my-vit already; choose another name.")
 
@@ -276,12 +276,12 @@ def test_an_upload_that_is_no_model_says_why_and_is_dropped(
     (folder / "config.json").write_text(json.dumps(config | {"auto_map": {"AutoModel": "evil.Model"}}))
     page.goto(f"{house.url}/new")
     page.get_by_text("Upload a model").click()
-    page.get_by_label("Folder of the model").set_input_files(folder)
+    page.get_by_label("Model folder").set_input_files(folder)
     page.get_by_role("button", name="Upload", exact=True).click()
     expect(page.locator("#upload-problem")).to_contain_text("needs its own code to run")
     assert len(api.uploads()) == 1
-    page.get_by_role("button", name="Drop it", exact=True).click()
-    expect(page.locator("#upload-told")).to_have_text("Dropped.")
+    page.get_by_role("button", name="Discard", exact=True).click()
+    expect(page.locator("#upload-message")).to_have_text("Discarded.")
     assert api.uploads() == []
 
 
@@ -298,7 +298,7 @@ def test_a_model_of_the_hub_is_looked_up_and_scored(page: Page, start_server: St
         expect(page.locator("#form-model")).to_have_value(re.compile(f"hub:some-one/digits@{COMMIT}"))
         assert_accessible(page)
         page.get_by_role("button", name="Score", exact=True).click()
-        page.get_by_role("link", name="Watch it").click()
+        page.get_by_role("link", name="See the new run").click()
         expect_map(page, timeout=60_000)
         page.goto(server.url)
         expect(page.locator(".run-card .title")).to_have_text(f"some-one/digits@{COMMIT[:8]} on digits")

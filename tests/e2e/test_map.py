@@ -41,10 +41,10 @@ def test_in_a_sorted_layer_the_first_cell_is_its_most_important_unit(
     page.get_by_text("Percentile").click()
     page.locator("#sorted").click()
     expect(page).to_have_url(re.compile("look=percentile,sorted"))
-    expect(page.locator("#quantity")).to_contain_text("rank no higher")
+    expect(page.locator("#quantity")).to_contain_text("percentile rank")
     page.reload()
     expect_map(page)
-    expect(page.locator("#quantity")).to_contain_text("rank no higher")
+    expect(page.locator("#quantity")).to_contain_text("percentile rank")
     scores = np.array(api.importance_map(digits_run.id, "two-sided", "neuron").scores)
     for layer in (1, 3):
         click_cell(page, NEURONS, layer, 0)
@@ -74,7 +74,7 @@ def test_a_closer_look_shows_and_switches_exact_units(
 
 def test_the_keyboard_moves_switches_and_undoes(page: Page, server: Server, api: Client, digits_run: Run) -> None:
     open_map(page, server, digits_run)
-    words = page.locator("#cursor-words")
+    words = page.locator("#cursor-text")
     page.locator("#map-frame").focus()
     for key in ("ArrowDown", "ArrowDown", "ArrowRight", "ArrowDown"):
         page.keyboard.press(key)
@@ -116,12 +116,12 @@ def test_one_unit_tells_what_it_does(page: Page, server: Server, api: Client, cl
     panel = page.locator("#unit-panel")
     expect(panel).to_contain_text("Head 2.1")
     expect(panel.locator("tbody tr")).to_have_count(10)
-    expect(panel).to_contain_text("not yet")
+    expect(panel).to_contain_text("not measured")
     page.locator("#measure-alone").click()
     trial = api.measure(TrialRequest(run=classes_run.id, off=Off(head=[(2, 1)])))
     expect(panel).to_contain_text(f"{abs(100 * trial.difference):.1f} pts", timeout=15_000)
     expect(panel).to_contain_text("n 360")
-    page.locator("#look-at-unit").click()
+    page.locator("#find-examples").click()
     told = api.unit_examples(classes_run.id, "head", (2, 1))
     expect(page.locator("#unit-examples .flip")).to_have_count(len(told.examples), timeout=15_000)
     expect(page.locator("#unit-examples .patches > div > div")).to_have_count(16 * len(told.examples))
@@ -133,31 +133,31 @@ def test_one_unit_tells_what_it_does(page: Page, server: Server, api: Client, cl
 def test_counts_follow_the_threshold(page: Page, server: Server, api: Client, digits_run: Run) -> None:
     open_map(page, server, digits_run, "?unit=neuron")
     unfold(page, "counts")
-    expect(page.locator("#counts-words")).to_contain_text("16 of 160 neurons (10.0 %)")
+    expect(page.locator("#counts-text")).to_contain_text("16 of 160 neurons (10.0 %)")
     scores = np.array(api.importance_map(digits_run.id, "two-sided", "neuron").scores)
     page.locator("#threshold").fill("0.01")
-    expect(page.locator("#counts-words")).to_contain_text(f"{int((scores >= 0.01).sum())} of 160 neurons")
+    expect(page.locator("#counts-text")).to_contain_text(f"{int((scores >= 0.01).sum())} of 160 neurons")
     page.locator("#threshold").fill("")
-    expect(page.locator("#counts-words")).to_contain_text("Type a number")
+    expect(page.locator("#counts-text")).to_contain_text("Enter a number")
 
 
 def test_what_changed_are_the_trials_own_classes_and_flips(
     page: Page, server: Server, api: Client, digits_run: Run
 ) -> None:
     open_map(page, server, digits_run)
-    unfold(page, "behind")
-    expect(page.locator("#behind-words")).to_contain_text("Nothing is switched off")
+    unfold(page, "trial-details")
+    expect(page.locator("#trial-details-text")).to_contain_text("Nothing is switched off")
     for row in (0, 1):
         click_cell(page, HEADS, row, 0)
     measured(page)
     told = api.details(api.measure(TrialRequest(run=digits_run.id, off=Off(head=[(0, 0), (1, 0)]))).id)
     counts = page.locator("#flip-counts")
-    expect(counts).to_contain_text(f"{told.lost} are answered worse", timeout=15_000)
-    expect(counts).to_contain_text(f"{told.gained} better")
-    expect(page.locator("#behind .flip")).to_have_count(len(told.flips))
-    expect(page.locator("#behind tbody tr").first).to_contain_text(told.classes[0].label)
+    expect(counts).to_contain_text(f"{told.lost} answers lost", timeout=15_000)
+    expect(counts).to_contain_text(f"{told.gained} gained")
+    expect(page.locator("#trial-details .flip")).to_have_count(len(told.flips))
+    expect(page.locator("#trial-details tbody tr").first).to_contain_text(told.classes[0].label)
     page.locator("#reset").click()
-    expect(page.locator("#behind-words")).to_contain_text("Nothing is switched off")
+    expect(page.locator("#trial-details-text")).to_contain_text("Nothing is switched off")
 
 
 def test_the_curve_fills_in_as_the_slider_moves(page: Page, server: Server, digits_run: Run) -> None:
@@ -169,15 +169,15 @@ def test_the_curve_fills_in_as_the_slider_moves(page: Page, server: Server, digi
     expect(page.locator("#tray-off")).to_have_text("Nothing is switched off")
     page.locator("#apply").click()
     expect(page.locator("#tray-off")).to_have_text("34 neurons")
-    expect(page.locator("#curve-words")).to_contain_text("tried here (1)", timeout=15_000)
+    expect(page.locator("#curve-text")).to_contain_text("your trials (1)", timeout=15_000)
     thumb.focus()
     for _ in range(20):
         page.keyboard.press("ArrowRight")
     expect(page.locator("#tray-off")).to_have_text("66 neurons")
     measured(page)
-    expect(page.locator("#curve-words")).to_contain_text(re.compile(r"tried here \([2-9]|tried here \(\d\d"))
+    expect(page.locator("#curve-text")).to_contain_text(re.compile(r"your trials \([2-9]|your trials \(\d\d"))
     page.reload()
-    expect(page.locator("#curve-words")).to_contain_text(re.compile(r"tried here \([2-9]|tried here \(\d\d"))
+    expect(page.locator("#curve-text")).to_contain_text(re.compile(r"your trials \([2-9]|your trials \(\d\d"))
     page.locator("#which").get_by_text("most").click()
     expect(page).to_have_url(re.compile("off=most:0.41:neuron:two-sided"))
 
@@ -201,13 +201,13 @@ def test_everything_unfolded_is_accessible(page: Page, server: Server, classes_r
     page.emulate_media(color_scheme=scheme)
     open_map(page, server, classes_run, "?off=head:0.0,0.1")
     measured(page)
-    for section in ("behind", "counts", "tried"):
+    for section in ("trial-details", "counts", "past-trials"):
         unfold(page, section)
     page.locator("#top-units button[data-unit]").first.click()
-    page.locator("#look-at-unit").click()
+    page.locator("#find-examples").click()
     expect(page.locator("#unit-examples .flip").first).to_be_visible(timeout=15_000)
     expect(page.locator("#flip-counts")).to_be_visible(timeout=15_000)
-    expect(page.locator("#counts-words")).to_contain_text("score at least")
+    expect(page.locator("#counts-text")).to_contain_text("score at least")
     page.wait_for_timeout(500)
     assert_accessible(page)
 
@@ -233,7 +233,7 @@ def test_figures_are_kept_by_the_browser_and_refused_in_words(server: Server, di
         part = browser.get(address, params={"window": "neuron:3-9"}).json()
         assert (part["kind"], part["edges"]) == ("neuron", list(range(3, 10)))
         wrong = browser.get(address, params={"window": "row:3-9"})
-        assert (wrong.status_code, "'row:3-9' is no part" in wrong.json()["detail"]) == (422, True)
+        assert (wrong.status_code, "'row:3-9' is not a part" in wrong.json()["detail"]) == (422, True)
         nothing = f"{server.url}/runs/nothing/figure"
         assert browser.get(nothing).status_code == 404
         assert browser.get(nothing, params={"early": 1}).status_code == 204

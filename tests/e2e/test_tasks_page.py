@@ -225,7 +225,7 @@ def test_a_run_per_class_tells_what_was_left_out(page: Page, house: Server) -> N
     page.get_by_role("option", name="local:vit").click()
     page.get_by_label("A map of each class, too (label)").check()
     page.get_by_role("button", name="Score", exact=True).click()
-    page.get_by_role("link", name="Watch it").click()
+    page.get_by_role("link", name="See the new run").click()
     expect(page.locator("#run-notes")).to_contain_text("the picture cannot be read", timeout=60_000)
     assert_accessible(page)
     with Client(house.url) as api:
@@ -237,7 +237,7 @@ def test_a_run_per_class_tells_what_was_left_out(page: Page, house: Server) -> N
 def test_without_a_worker_the_preview_says_so(page: Page, start_server: StartServer) -> None:
     server = start_server("--workers", "0")
     page.goto(f"{server.url}/tasks?preview=world-capitals")
-    expect(page.locator("#look-body")).to_contain_text("No worker is listening", timeout=15_000)
+    expect(page.locator("#look-body")).to_contain_text("No worker is running", timeout=15_000)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -8,7 +8,7 @@ import pytest
 
 from modelshapley.contracts import RandomCurve, Status
 from modelshapley.evaluation.intervals import accuracy_interval
-from modelshapley.evaluation.verdict import Mark, Verdict, random_ranges, verdict
+from modelshapley.evaluation.verdict import LEAST_TEST, SHAPLEY_TEST, Mark, Verdict, random_ranges, verdict
 from modelshapley.units import UnitKind
 from tests.support.reports import agreement, chance, curve, made, real
 
@@ -28,9 +28,9 @@ def outcomes(found: Verdict) -> dict[str, str]:
 def test_real_maps_that_are_known_to_be_good_and_bad() -> None:
     report = real("full")
     heads = {m: verdict(report, m, HEAD).mark for m in ("two-sided", "path-shapley,points=2", "random")}
-    assert heads == {"two-sided": Mark.HOLDS, "path-shapley,points=2": Mark.HOLDS, "random": Mark.MIXED}
+    assert heads == {"two-sided": Mark.RELIABLE, "path-shapley,points=2": Mark.RELIABLE, "random": Mark.PARTLY}
     neurons = {m: verdict(report, m, UnitKind.NEURON).mark for m in ("two-sided", "model-shapley", "random")}
-    assert neurons == {"two-sided": Mark.HOLDS, "model-shapley": Mark.WEAK, "random": Mark.WEAK}
+    assert neurons == {"two-sided": Mark.RELIABLE, "model-shapley": Mark.UNRELIABLE, "random": Mark.UNRELIABLE}
 
 
 def test_a_sentence_rests_on_the_numbers_of_the_report() -> None:
@@ -40,80 +40,80 @@ def test_a_sentence_rests_on_the_numbers_of_the_report() -> None:
     random = next(r for r in report.random if r.unit is HEAD)
     at = random.fractions.index(0.4)
     assert verdict(report, "two-sided", HEAD).sentence.startswith(
-        f"Believe the order of these heads: with the 40 % least important off {100 * point.accuracy:.1f} % of "
-        f"{point.n} are right where random ones leave {100 * random.accuracy[at]:.1f} %; "
+        f"This ranking of heads is reliable. Accuracy {100 * point.accuracy:.1f} % ({point.n} examples) with the "
+        f"40 % least important off, compared with {100 * random.accuracy[at]:.1f} % in random order. "
     )
 
 
-def test_random_order_is_never_believed() -> None:
+def test_random_order_is_never_reliable() -> None:
     for effort in ("quick", "full"):
         for kind in (HEAD, UnitKind.NEURON, UnitKind.LAYER):
             found = verdict(real(effort), "random", kind)
-            assert found.mark is not Mark.HOLDS
-            assert not found.sentence.startswith("Believe")
+            assert found.mark is not Mark.RELIABLE
+            assert "is reliable" not in found.sentence
 
 
-def test_few_examples_turn_holds_into_mixed() -> None:
+def test_few_examples_turn_reliable_into_partly_reliable() -> None:
     """The same accuracies on 360 and on 24 examples: then the intervals overlap."""
     values = {"agreement": agreement(0.9)}
     random = chance(dict.fromkeys(GOOD, (0.78, 0.82)), draws=1)
     many = of_heads(random, least=curve("least", GOOD), **values)
     few = of_heads(random, least=curve("least", GOOD, n=24), **values)
-    assert (many.mark, few.mark) == (Mark.HOLDS, Mark.MIXED)
-    assert outcomes(few)["what can go"] == "open"
+    assert (many.mark, few.mark) == (Mark.RELIABLE, Mark.PARTLY)
+    assert outcomes(few)[LEAST_TEST] == "inconclusive"
 
 
-def test_random_draws_that_lie_far_apart_turn_holds_into_mixed() -> None:
+def test_random_draws_that_lie_far_apart_turn_reliable_into_partly_reliable() -> None:
     wide = chance(dict.fromkeys(GOOD, (0.2, 0.94)))
     found = of_heads(wide, least=curve("least", GOOD), agreement=agreement(0.9))
-    assert found.mark is Mark.MIXED
-    assert "not clearly more" in found.sentence
+    assert found.mark is Mark.PARTLY
+    assert "not clearly higher" in found.sentence
 
 
 def test_a_sentence_is_true_of_the_share_it_quotes_where_shares_disagree() -> None:
     """Clear at the 40 % that are quoted, open at the other two; and the other way round."""
     random = chance({0.2: (0.8, 0.94), 0.4: (0.4, 0.5), 0.6: (0.6, 0.8)})
     mostly_open = of_heads(random, least=curve("least", {0.2: 0.95, 0.4: 0.9, 0.6: 0.75}))
-    assert "more than with random ones off (45.0 %), but clearly so at 1 of 3 shares only" in mostly_open.sentence
+    assert "higher than in random order (45.0 %), but clearly so at only 1 of 3 shares" in mostly_open.sentence
     mostly_bad = of_heads(random, least=curve("least", {0.2: 0.8, 0.4: 0.9, 0.6: 0.6}))
-    assert "with random ones off 45.0 %, and no better at 2 of 3 shares" in mostly_bad.sentence
-    assert mostly_bad.mark is Mark.WEAK
+    assert "compared with 45.0 % in random order, but no better at 2 of 3 shares" in mostly_bad.sentence
+    assert mostly_bad.mark is Mark.UNRELIABLE
 
 
 def test_few_units_turn_agreement_into_doubt() -> None:
     random = chance(RANDOM)
     least = curve("least", GOOD)
-    assert of_heads(random, least=least, agreement=agreement(0.75)).mark is Mark.HOLDS
+    assert of_heads(random, least=least, agreement=agreement(0.75)).mark is Mark.RELIABLE
     few = of_heads(random, least=least, agreement=agreement(0.75, units=5))
-    assert few.mark is Mark.MIXED
-    assert outcomes(few)["Shapley values"] == "open"
-    assert outcomes(of_heads(random, least=least, agreement=agreement(1.0, units=4)))["Shapley values"] == "open"
+    assert few.mark is Mark.PARTLY
+    assert outcomes(few)[SHAPLEY_TEST] == "inconclusive"
+    assert outcomes(of_heads(random, least=least, agreement=agreement(1.0, units=4)))[SHAPLEY_TEST] == "inconclusive"
 
 
 def test_a_noisy_sample_of_shapley_values_tells_nothing() -> None:
     for reliability in (None, 0.3):
         found = of_heads(chance(RANDOM), least=curve("least", GOOD), agreement=agreement(-0.9, 48, reliability))
-        assert outcomes(found)["Shapley values"] == "open"
+        assert outcomes(found)[SHAPLEY_TEST] == "inconclusive"
 
 
-def test_disagreement_is_weak_unless_something_else_speaks_for_the_map() -> None:
+def test_disagreement_is_unreliable_unless_something_else_speaks_for_the_map() -> None:
     against = agreement(-0.2)
-    assert of_heads(agreement=against).mark is Mark.WEAK
-    assert of_heads(chance(RANDOM), least=curve("least", GOOD), agreement=against).mark is Mark.MIXED
+    assert of_heads(agreement=against).mark is Mark.UNRELIABLE
+    assert of_heads(chance(RANDOM), least=curve("least", GOOD), agreement=against).mark is Mark.PARTLY
 
 
-def test_an_order_no_better_than_random_is_weak_whatever_else_holds() -> None:
+def test_an_order_no_better_than_random_is_unreliable_whatever_else_is_passed() -> None:
     bad = curve("least", {f: low - 0.05 for f, (low, _) in RANDOM.items()})
     found = of_heads(chance(RANDOM), least=bad, agreement=agreement(0.95))
-    assert found.mark is Mark.WEAK
-    assert "no better than with random ones off (45.0 %)" in found.sentence
+    assert found.mark is Mark.UNRELIABLE
+    assert "no better than in random order (45.0 %)" in found.sentence
 
 
 def test_where_random_orders_cost_nothing_nothing_is_told() -> None:
     harmless = chance(dict.fromkeys(GOOD, (0.97, 0.98)))
     found = of_heads(harmless, least=curve("least", GOOD))
-    assert found.mark is Mark.MIXED
-    assert "random ones cost nothing sure either" in found.sentence
+    assert found.mark is Mark.PARTLY
+    assert "random orders cost nothing significant either" in found.sentence
 
 
 def test_the_most_important_count_by_their_own_loss_where_random_orders_were_not_measured() -> None:
@@ -121,7 +121,7 @@ def test_the_most_important_count_by_their_own_loss_where_random_orders_were_not
     values = {"least": curve("least", GOOD), "agreement": None}
     lost = of_heads(random, most=curve("most", {0.05: 0.7}), **values)
     kept = of_heads(random, most=curve("most", {0.05: 0.97}), **values)
-    assert (lost.mark, kept.mark) == (Mark.HOLDS, Mark.MIXED)
+    assert (lost.mark, kept.mark) == (Mark.RELIABLE, Mark.PARTLY)
 
 
 def test_too_few_units_for_a_share_are_said() -> None:
@@ -132,10 +132,10 @@ def test_too_few_units_for_a_share_are_said() -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({}, "Nobody has measured yet whether the order of these heads is true."),
-        ({"halves": 0.5}, "two halves of the probe set order them alike by ρ 0.50."),
-        ({"status": Status.RUNNING}, "The check has not got to these heads yet."),
-        ({"status": Status.FAILED, "error": "no"}, "The check stopped before it came to these heads"),
+        ({}, "This ranking of heads is not checked."),
+        ({"halves": 0.5}, "Two halves of the probe set agree with ρ 0.50."),
+        ({"status": Status.RUNNING}, "not checked yet. The check is still in progress."),
+        ({"status": Status.FAILED, "error": "no"}, "The check stopped before it reached them."),
     ],
 )
 def test_what_is_not_checked_is_said_to_be_so(values: dict[str, Any], words: str) -> None:
@@ -145,9 +145,9 @@ def test_what_is_not_checked_is_said_to_be_so(values: dict[str, Any], words: str
     assert verdict(made(), "mean-abs", HEAD).mark is Mark.UNCHECKED
 
 
-def test_a_verdict_in_the_making_says_so() -> None:
+def test_a_verdict_of_a_check_in_progress_is_preliminary() -> None:
     found = of_heads(agreement=agreement(0.9), status=Status.RUNNING)
-    assert found.sentence.startswith("So far, as the check goes on: believe")
+    assert found.sentence.startswith("Preliminary (1 of 2 measurements). This ranking of heads is")
 
 
 def test_the_reach_of_random_orders_holds_their_own_uncertainty() -> None:

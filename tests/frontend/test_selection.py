@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frontend.pages.map.tray import trial_request
-from frontend.selection import chosen, combine, held
+from frontend.selection import as_selection, combine, deactivation_of
 from modelshapley.contracts import Off
 from modelshapley.units import Deactivation, Treatment, UnitKind
 
@@ -45,12 +45,12 @@ def test_the_three_parts_make_the_whole(a: Deactivation, b: Deactivation) -> Non
 
 @given(DEACTIVATIONS)
 def test_what_is_held_is_what_was_chosen(units: Deactivation) -> None:
-    assert chosen(held(units)) == units
+    assert deactivation_of(as_selection(units)) == units
 
 
 def test_every_kind_and_the_treatment_reach_the_trial() -> None:
     units = Deactivation.of({UnitKind.EXPERT: [(1, 3)], UnitKind.ROW: [(0, 7)], UnitKind.LAYER: [2]})
-    page = held(units) | {"treatment": {"how": "offset", "value": -1.5}, "half_width": 0.02, "session": "me"}
+    page = as_selection(units) | {"treatment": {"how": "offset", "value": -1.5}, "half_width": 0.02, "session": "me"}
     request = trial_request("a", page)
     assert request is not None
     assert request.off == Off(expert=[(1, 3)], row=[(0, 7)], layer=[2])
@@ -59,4 +59,4 @@ def test_every_kind_and_the_treatment_reach_the_trial() -> None:
 
 
 def test_nothing_chosen_is_no_trial_whatever_would_be_done() -> None:
-    assert trial_request("a", held(Deactivation()) | {"treatment": {"how": "mean", "value": 0}}) is None
+    assert trial_request("a", as_selection(Deactivation()) | {"treatment": {"how": "mean", "value": 0}}) is None

@@ -7,20 +7,23 @@ from collections.abc import Sequence
 from typing import Any
 
 import dash_mantine_components as dmc
-from dash import MATCH, ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
+from dash import MATCH, Input, Output, State, dcc, html, no_update
 
 from frontend.figures import heatmaps
 from frontend.links import link
-from frontend.map_cache import Maps
+from frontend.map_cache import MapCache
 from frontend.pages.compare import compare_view, pair
 from frontend.pages.compare.pair import TOPS, Choice, Side
 from frontend.pages.shared import empty_states
+from frontend.pages.shared.wiring import Callbacks
 from modelshapley import client, formatting
 from modelshapley.client import ApiError, AsyncClient
 from modelshapley.contracts import MethodInfo, Run, Status
 from modelshapley.errors import ModelShapleyError
 from modelshapley.methods import reading_of
 from modelshapley.units import UnitKind
+
+callbacks = Callbacks()
 
 LISTED = 200
 EVERY = ""  # value of the choice 'all classes'
@@ -244,70 +247,82 @@ def _classes(run: Run) -> list[dict[str, str]]:
     return [every, *({"value": label, "label": f"{label} (n {n})"} for label, n in run.classes.items())]
 
 
-def register(app: Dash, api: AsyncClient, maps: Maps) -> None:
-    @app.callback(
-        Output({"type": "compare-method", "side": MATCH}, "data"),
-        Output({"type": "compare-method", "side": MATCH}, "value"),
-        Output({"type": "compare-class", "side": MATCH}, "data"),
-        Output({"type": "compare-class", "side": MATCH}, "value"),
-        Output({"type": "compare-classes", "side": MATCH}, "hidden"),
-        Input({"type": "compare-run", "side": MATCH}, "value"),
-        State({"type": "compare-method", "side": MATCH}, "value"),
-        State({"type": "compare-class", "side": MATCH}, "value"),
-        prevent_initial_call=True,
-    )
-    async def _choose(run_id: str, method: str, label: str) -> Any:
-        try:
-            run = await api.send(client.run(run_id))
-            infos = {info.id: info for info in await api.send(client.methods())}
-        except ModelShapleyError:
-            return (no_update,) * 5  # the comparison itself, which asks for the same run, says what is wrong
-        kept = method if reading_of(method, run.methods) is not None else run.methods[0]
-        kept_label = label if label in run.classes else EVERY
-        return _methods(run, infos, kept), kept, _classes(run), kept_label, not run.classes
+@callbacks.server(
+    Output({"type": "compare-method", "side": MATCH}, "data"),
+    Output({"type": "compare-method", "side": MATCH}, "value"),
+    Output({"type": "compare-class", "side": MATCH}, "data"),
+    Output({"type": "compare-class", "side": MATCH}, "value"),
+    Output({"type": "compare-classes", "side": MATCH}, "hidden"),
+    Input({"type": "compare-run", "side": MATCH}, "value"),
+    State({"type": "compare-method", "side": MATCH}, "value"),
+    State({"type": "compare-class", "side": MATCH}, "value"),
+    prevent_initial_call=True,
+)
+async def offer_maps_of_run(run_id: str, method: str, label: str, *, api: AsyncClient) -> Any:
+    try:
+        run = await api.send(client.run(run_id))
+        infos = {info.id: info for info in await api.send(client.methods())}
+    except ModelShapleyError:
+        return (no_update,) * 5  # the comparison itself, which asks for the same run, says what is wrong
+    kept = method if reading_of(method, run.methods) is not None else run.methods[0]
+    kept_label = label if label in run.classes else EVERY
+    return _methods(run, infos, kept), kept, _classes(run), kept_label, not run.classes
 
-    sides = [
-        Input({"type": f"compare-{part}", "side": side}, "value")
-        for side in "ab"
-        for part in ("run", "method", "class")
-    ]
 
-    @app.callback(
-        Output("compare-body", "children"),
-        Output("compare-unit", "data"),
-        Output("compare-unit", "value"),
-        Output("compare-address", "data"),
-        Output("compare-problem", "children"),
-        *sides,
-        Input("compare-unit", "value"),
-        Input("compare-top", "value"),
-        running=[(Output("compare-body", "className"), "pending", "")],
-    )
-    async def _compare(
-        run_a: str, method_a: str, class_a: str, run_b: str, method_b: str, class_b: str, unit: str, top: float
-    ) -> Any:
-        choices = Choice(run_a, method_a, class_a or None), Choice(run_b, method_b, class_b or None)
-        try:
-            runs = [await api.send(client.run(choice.run)) for choice in choices]
-            kinds = shared(*runs)
-            kind = next((known for known in kinds if known.value == unit), None) or _first(kinds)
-            if kind is None:
-                return _no_kind(*runs), [], "", None, None
-            found = [await maps.whole(c.run, c.method, kind, c.label) for c in choices]
-        except ModelShapleyError as error:
-            return no_update, no_update, no_update, no_update, empty_states.failure(error)
-        a, b = (Side(*parts) for parts in zip(runs, choices, found, strict=True))
-        share = min(TOPS, key=lambda known: abs(known - top))
-        # Sorting millions of scores takes a second, which others should not have to wait for.
-        body = await asyncio.to_thread(compare_view.view, a, b, kind, share)
-        return body, _kinds(kinds), kind.value, pair.write(*choices, kind, share), None
+# TODO
+sides = [
+    Input({"type": f"compare-{part}", "side": side}, "value") for side in "ab" for part in ("run", "method", "class")
+]
 
-    app.clientside_callback(
-        ClientsideFunction("pages", "hold"),
-        Output("compare-problem", "className"),
-        Input("compare-address", "data"),
-        prevent_initial_call=True,
-    )
+
+@callbacks.server(
+    Output("compare-body", "children"),
+    Output("compare-unit", "data"),
+    Output("compare-unit", "value"),
+    Output("compare-address", "data"),
+    Output("compare-problem", "children"),
+    *sides,
+    Input("compare-unit", "value"),
+    Input("compare-top", "value"),
+    running=[(Output("compare-body", "className"), "pending", "")],
+)
+async def compare_maps(
+    run_a: str,
+    method_a: str,
+    class_a: str,
+    run_b: str,
+    method_b: str,
+    class_b: str,
+    unit: str,
+    top: float,
+    *,
+    api: AsyncClient,
+    maps: MapCache,
+) -> Any:
+    choices = Choice(run_a, method_a, class_a or None), Choice(run_b, method_b, class_b or None)
+    try:
+        runs = [await api.send(client.run(choice.run)) for choice in choices]
+        kinds = shared(*runs)
+        kind = next((known for known in kinds if known.value == unit), None) or _first(kinds)
+        if kind is None:
+            return _no_kind(*runs), [], "", None, None
+        found = [await maps.whole(c.run, c.method, kind, c.label) for c in choices]
+    except ModelShapleyError as error:
+        return no_update, no_update, no_update, no_update, empty_states.failure(error)
+    a, b = (Side(*parts) for parts in zip(runs, choices, found, strict=True))
+    share = min(TOPS, key=lambda known: abs(known - top))
+    # Sorting millions of scores takes a second, which others should not have to wait for.
+    body = await asyncio.to_thread(compare_view.view, a, b, kind, share)
+    return body, _kinds(kinds), kind.value, pair.write(*choices, kind, share), None
+
+
+callbacks.browser(
+    "pages",
+    "hold",
+    Output("compare-problem", "className"),
+    Input("compare-address", "data"),
+    prevent_initial_call=True,
+)
 
 
 def _no_kind(a: Run, b: Run) -> Any:

@@ -1,4 +1,4 @@
-"""How the map is looked at: colours, order, one class of examples, a part of the neurons."""
+"""Controls of the map's display: colours, order, class of examples, zoom."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import dash_mantine_components as dmc
-from dash import ClientsideFunction, Dash, Input, Output, dcc, html
+from dash import Input, Output, dcc, html
 
 from frontend.display import Display
 from frontend.figures.panels import MOST, SORTABLE
+from frontend.pages.shared.wiring import Callbacks
 from modelshapley.contracts import Run
 from modelshapley.units import UnitKind
+
+callbacks = Callbacks()
 
 COLOURS = [("score", "Score"), ("share", "Share of total"), ("percentile", "Percentile")]
 INPUTS = (
@@ -21,12 +24,20 @@ INPUTS = (
     Input("class", "value"),
 )
 KEYS = (
-    "On the map: arrow keys move, Space switches a cell, Enter tells about its unit, Page up and Page down change "
-    "the panel, + and − look closer, u undoes."
+    "Keys on the map: arrows move, Space switches a cell, Enter shows its unit, Page up and Page down change the "
+    "panel, + and − zoom, u undoes."
 )
+BUTTONS = [
+    ("left", "◂", "Pan left"),
+    ("out", "−", "Zoom out"),
+    ("in", "+", "Zoom in"),
+    ("right", "▸", "Pan right"),
+    ("all", "all", "Show all"),
+]
 
 
-def of(colour: str, log: bool, ordered: bool) -> Display:
+def display_of(colour: str, log: bool, ordered: bool) -> Display:
+    """Return what the controls are set to."""
     return Display(colour, bool(log), bool(ordered))  # type: ignore[arg-type]  # the control offers nothing else
 
 
@@ -34,7 +45,7 @@ def layout(run: Run, display: Display, label: str | None) -> Any:
     labels = [{"value": "", "label": "all examples"}] + [
         {"value": name, "label": f"{name} (n {n})"} for name, n in run.classes.items()
     ]
-    sortable = any(_units(run, kind) <= SORTABLE for kind in run.units if kind is not UnitKind.LAYER)
+    sortable = any(_count(run, kind) <= SORTABLE for kind in run.units if kind is not UnitKind.LAYER)
     return dmc.Group(
         [
             dmc.SegmentedControl(
@@ -42,7 +53,7 @@ def layout(run: Run, display: Display, label: str | None) -> Any:
                 data=[{"value": value, "label": words} for value, words in COLOURS],
                 value=display.colour,
                 size="xs",
-                **{"aria-label": "What the colour says"},
+                **{"aria-label": "Quantity of the colour scale"},
             ),
             dmc.Switch(id="log", label="log colours", checked=display.log, size="xs"),
             dmc.Switch(
@@ -61,11 +72,11 @@ def layout(run: Run, display: Display, label: str | None) -> Any:
                     searchable=len(labels) > 12,
                     size="xs",
                     w=190,
-                    **{"aria-label": "Examples that the map is of"},
+                    **{"aria-label": "Class of examples"},
                 ),
                 style={} if run.classes else {"display": "none"},
             ),
-            html.Div(_zoom(), className="zoom", hidden=not _wide(run)),
+            html.Div(_zoom_buttons(), className="zoom", hidden=not _zoomable(run)),
         ],
         gap="md",
         mt="sm",
@@ -76,42 +87,34 @@ def stores() -> Sequence[Any]:
     return [dcc.Store(id="touched"), dcc.Store(id="focus")]
 
 
-def register(app: Dash) -> None:
-    app.clientside_callback(
-        ClientsideFunction("page", "zoom"),
-        Output("zoom-in", "title"),
-        *(Input(f"zoom-{what}", "n_clicks") for what, _, _ in BUTTONS),
-        prevent_initial_call=True,
-    )
+callbacks.browser(
+    "page",
+    "zoom",
+    Output("zoom-in", "title"),
+    *(Input(f"zoom-{what}", "n_clicks") for what, _, _ in BUTTONS),
+    prevent_initial_call=True,
+)
 
 
-BUTTONS = [
-    ("left", "◂", "Go left"),
-    ("out", "−", "Look from further away"),
-    ("in", "+", "Look closer"),
-    ("right", "▸", "Go right"),
-    ("all", "all", "See all"),
-]
-
-
-def _zoom() -> Any:
+def _zoom_buttons() -> Any:
     buttons = [
-        dmc.Button(sign, id=f"zoom-{what}", size="compact-xs", variant="default", **{"aria-label": words})
-        for what, sign, words in BUTTONS
+        dmc.Button(sign, id=f"zoom-{action}", size="compact-xs", variant="default", **{"aria-label": label})
+        for action, sign, label in BUTTONS
     ]
     return dmc.Group(
-        [html.Span("Widest panel", className="quiet"), dmc.ButtonGroup(buttons)],
+        [html.Span("Zoom neurons", className="quiet"), dmc.ButtonGroup(buttons)],
         gap=6,
-        **{"aria-label": "Look closer at the widest panel"},
+        **{"aria-label": "Zoom neurons"},
     )
 
 
-def _units(run: Run, kind: UnitKind) -> int:
+def _count(run: Run, kind: UnitKind) -> int:
     layers, *width = run.shapes[kind]
     return layers * (width[0] if width else 1)
 
 
-def _wide(run: Run) -> bool:
+def _zoomable(run: Run) -> bool:
+    """Whether a panel has more units in a layer than it can draw at a legible width."""
     return any(
         len(run.shapes[kind]) > 1 and run.shapes[kind][1] > MOST // 4 for kind in run.units if kind is not UnitKind.ROW
     )

@@ -1,4 +1,4 @@
-"""Pieces of the map page: contracts in, components out."""
+"""Parts of the map page, from contracts to components: heading, notes, legend, downloads, explanation."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from modelshapley.contracts import MethodInfo, Run, Status
 
 
 def head(run: Run) -> Any:
+    """The page's heading: model, task, examples, intact accuracy."""
     assert run.intact is not None
     return dmc.Group(
         [
@@ -33,43 +34,47 @@ def head(run: Run) -> Any:
 
 
 def notes(run: Run) -> Any:
-    """What is to be known of the task's data: rows that were left out, say."""
+    """Notes on the task's data, such as rows that were skipped; None where there are none."""
     if not run.notes:
         return None
     return html.Div([html.Strong("Data: "), " ".join(run.notes)], className="quiet run-notes", id="run-notes")
 
 
 def unfinished(run: Run) -> Any:
+    """The page of a run that is not done: its progress, or why it has no map."""
     title = f"{run.model.partition(':')[2]} on {run.task}"
     back = dcc.Link("Back to the runs", href=link("/"))
     if run.status is Status.FAILED:
-        return empty_states.state(title, run.error or "It failed.", back)
+        return empty_states.state(title, run.error or "The run failed.", back)
     if run.status is Status.CANCELLED:
-        return empty_states.state(title, "This run was cancelled before it was done.", back)
-    bar = dmc.Progress(value=formatting.share_done(run), w=360, **{"aria-label": "share that is done"})
-    return empty_states.state(title, f"Its map appears here by itself: {formatting.progress(run)}.", bar)
+        return empty_states.state(title, "This run was cancelled before it finished.", back)
+    bar = dmc.Progress(value=formatting.share_done(run), w=360, **{"aria-label": "progress of the run"})
+    progress = formatting.progress(run)
+    return empty_states.state(title, f"{progress[0].upper()}{progress[1:]}. The map appears when the run is done.", bar)
 
 
-def quantity(found: Plane, display: Display) -> Any:
+def quantity(plane: Plane, display: Display) -> Any:
+    """The legend: what the colours mean, and how units are switched off."""
     reading = (
-        "positive: the task is worse without the unit; negative: better"
-        if found.signed
-        else "higher: the task needs the unit more"
+        "positive: the task gets worse without the unit; negative: better"
+        if plane.signed
+        else "higher: the task depends more on the unit"
     )
-    said = {
-        "score": f"{found.quantity} ({reading})",
-        "share": f"share of the sum of all magnitudes, of {found.quantity}",
-        "percentile": f"how many units of the kind rank no higher, by {found.quantity}",
+    meaning = {
+        "score": f"{plane.quantity} ({reading})",
+        "share": f"share of the sum of absolute scores; score: {plane.quantity}",
+        "percentile": f"percentile rank among all units of the kind; score: {plane.quantity}",
     }[display.colour]
-    log = ", by decades" if display.log and display.colour != "percentile" and not found.signed else ""
+    log = ", log scale" if display.log and display.colour != "percentile" and not plane.signed else ""
     return [
-        f"Colour: {said}{log}. Each panel has its own range. Click a cell or drag a box to switch units off ",
+        f"Colour: {meaning}{log}. Each panel has its own range. Click a cell or drag a box to switch units off ",
         html.Span("✕", className="legend-off", title="switched off"),
         "; click again to switch them on.",
     ]
 
 
 def downloads(run: Run, method: str, label: str) -> Any:
+    """The menu of downloads: scores by kind of unit, pictures, the report."""
     links = []
     of_class = f"&class={quote(label, safe='')}" if label else ""
     for kind in run.units:
@@ -77,19 +82,19 @@ def downloads(run: Run, method: str, label: str) -> Any:
             href = link(f"/api/v1/runs/{run.id}/maps/{method}/{kind.value}?format={form}{of_class}")
             links.append(html.A(f"{formatting.PLURALS[kind].capitalize()} as {form}", href=href))
     pictures = [
-        html.Button(f"The map as {form.upper()}", id=f"picture-{form}", className="plain-button")
-        for form in ("png", "svg")
+        html.Button(f"Map as {form.upper()}", id=f"picture-{form}", className="plain-button") for form in ("png", "svg")
     ]
-    report = html.A("Everything as one page (HTML)", href=link(f"/runs/{run.id}/report?method={quote(method)}"))
-    return _unfolding("Download", [*links, *pictures, report])
+    report = html.A("Full report (HTML)", href=link(f"/runs/{run.id}/report?method={quote(method)}"))
+    return _menu("Download", [*links, *pictures, report])
 
 
-def _unfolding(title: str, content: Any) -> Any:
-    """A button that unfolds a panel: the browser's own, which the keyboard and screen readers know."""
+def _menu(title: str, content: Any) -> Any:
+    """A button that opens a panel: the browser's own element, which keyboards and screen readers know."""
     return html.Details([html.Summary(title), html.Div(content, className="panel")], className="unfolding")
 
 
 def explanation(info: MethodInfo, provenance: dict[str, Any]) -> Any:
+    """The menu "How is this computed?": the method, its source, and the map's provenance."""
     parameters = ", ".join(f"{name} {value}" for name, value in provenance["parameters"].items())
     versions = ", ".join(f"{name} {version}" for name, version in provenance["versions"].items())
     rows = [
@@ -100,7 +105,7 @@ def explanation(info: MethodInfo, provenance: dict[str, Any]) -> Any:
         ("Examples", f"{provenance['n']}, seed {provenance['seed']}"),
         ("Model", f"{provenance['model']}, revision {provenance['revision'][:12]}"),
         ("Task", f"{provenance['task']}, fingerprint {provenance['task_fingerprint'][:12]}"),
-        ("Made", f"{provenance['created']} on {provenance['device']} with {versions}"),
+        ("Created", f"{provenance['created']} on {provenance['device']} with {versions}"),
     ]
     lines = [html.Div([html.B(f"{name}: "), text]) for name, text in rows]
-    return _unfolding("How is this computed?", lines)
+    return _menu("How is this computed?", lines)

@@ -1,4 +1,4 @@
-"""The deactivation tray: what is switched off, and what that does to the accuracy."""
+"""The tray: which units are switched off, and the accuracy without them."""
 
 from __future__ import annotations
 
@@ -7,27 +7,30 @@ from typing import Any
 
 import dash_mantine_components as dmc
 import numpy as np
-from dash import ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html, no_update
+from dash import Input, Output, State, ctx, dcc, html, no_update
 
 from frontend.address import Ranked
-from frontend.map_cache import Maps
-from frontend.pages.map import curve, display_controls, groups, treatment
+from frontend.map_cache import MapCache
+from frontend.pages.map import curve, display_controls, groups, treatment_controls
 from frontend.pages.map.trial_view import intact_view, trial_view
 from frontend.pages.shared import empty_states
-from frontend.selection import chosen
+from frontend.pages.shared.wiring import Callbacks
+from frontend.selection import deactivation_of
 from modelshapley import client, formatting
 from modelshapley.client import ApiError, AsyncClient
 from modelshapley.contracts import Off, Run, Trial, TrialRequest
 from modelshapley.errors import ModelShapleyError
 from modelshapley.units import Deactivation, Treatment, UnitKind, UnitShapes, extreme_units
 
+callbacks = Callbacks()
+
 PRECISIONS = {"all": "Measure all", "0.05": "Stop at ±5 pts", "0.02": "Stop at ±2 pts", "0.01": "Stop at ±1 pts"}
-SHARE = 0.2  # that the slider offers at first
-VERBS = {"off": "Switch off", "scale": "Scale", "mean": "Hold at their mean", "offset": "Offset"}
+INITIAL_SHARE = 0.2  # of the slider
+VERBS = {"off": "Switch off", "scale": "Scale", "mean": "Hold at mean", "offset": "Offset"}
 
 
-def layout(run: Run, treated: Treatment, ranked: Mapping[str, Any] | None) -> Any:
-    """The tray of a finished run; it starts at the intact accuracy. ranked: the share that a link switches off."""
+def layout(run: Run, treatment: Treatment, ranked: Mapping[str, Any] | None) -> Any:
+    """Lay out the tray of a finished run, at its intact accuracy. ranked: the share that a link switches off."""
     assert run.intact is not None
     figures = [
         dmc.Title("Accuracy", order=2, size="h4"),
@@ -45,15 +48,15 @@ def layout(run: Run, treated: Treatment, ranked: Mapping[str, Any] | None) -> An
         dcc.Store(id="answered"),
         dcc.Store(id="connection", data="ok"),
         dcc.Store(id="ranked"),
-        dcc.Store(id="taken"),
-        dcc.Store(id="drawn"),
-        html.Div(id="followed", hidden=True),
+        dcc.Store(id="loaded"),
+        dcc.Store(id="rendered"),
+        html.Div(id="followed-trial", hidden=True),
     ]
     return html.Aside(
         [
             *stores,
             dmc.Paper(
-                html.Div([html.Div(figures), html.Div(_controls(treated, ranked or {}))], className="tray-body"),
+                html.Div([html.Div(figures), html.Div(_controls(treatment, ranked or {}))], className="tray-body"),
                 withBorder=True,
                 p="md",
                 radius="md",
@@ -64,8 +67,7 @@ def layout(run: Run, treated: Treatment, ranked: Mapping[str, Any] | None) -> An
     )
 
 
-def _controls(treated: Treatment, ranked: Mapping[str, Any]) -> list[Any]:
-    which, share = ranked.get("which", "least"), round(100 * ranked.get("fraction", SHARE))
+def _controls(treatment: Treatment, ranked: Mapping[str, Any]) -> list[Any]:
     buttons = [
         dmc.Button("Undo", id="undo", variant="default", size="compact-sm", disabled=True),
         dmc.Button("Reset", id="reset", variant="default", size="compact-sm", disabled=True),
@@ -78,11 +80,37 @@ def _controls(treated: Treatment, ranked: Mapping[str, Any]) -> list[Any]:
             my="sm",
         ),
         html.Div(id="tray-link", className="quiet"),
-        treatment.layout(treated),
+        treatment_controls.layout(treatment),
         dmc.Divider(my="sm"),
+        *_share_controls(ranked),
+        curve.layout(),
         dmc.Group(
             [
-                dmc.Text("Choose the", size="sm"),
+                dmc.Text("Precision", size="sm", id="precision-label"),
+                dmc.Select(
+                    id="precision",
+                    data=[{"value": value, "label": label} for value, label in PRECISIONS.items()],
+                    value="all",
+                    allowDeselect=False,
+                    size="xs",
+                    w=150,
+                    **{"aria-label": "Precision"},
+                ),
+            ],
+            justify="space-between",
+            mt="sm",
+        ),
+        groups.layout(),
+    ]
+
+
+def _share_controls(ranked: Mapping[str, Any]) -> list[Any]:
+    """The slider that selects a share of the ranking, and its button."""
+    which, share = ranked.get("which", "least"), round(100 * ranked.get("fraction", INITIAL_SHARE))
+    return [
+        dmc.Group(
+            [
+                dmc.Text("Select the", size="sm"),
                 dmc.SegmentedControl(
                     id="which", data=["least", "most"], value=which, size="xs", **{"aria-label": "least or most"}
                 ),
@@ -105,163 +133,162 @@ def _controls(treated: Treatment, ranked: Mapping[str, Any]) -> list[Any]:
             className="share",
         ),
         dmc.Button("Switch off", id="apply", variant="light", size="sm", fullWidth=True),
-        curve.layout(),
-        dmc.Group(
-            [
-                dmc.Text("Precision", size="sm", id="precision-label"),
-                dmc.Select(
-                    id="precision",
-                    data=[{"value": value, "label": label} for value, label in PRECISIONS.items()],
-                    value="all",
-                    allowDeselect=False,
-                    size="xs",
-                    w=150,
-                    **{"aria-label": "Precision"},
-                ),
-            ],
-            justify="space-between",
-            mt="sm",
-        ),
-        groups.layout(),
     ]
 
 
-def register(app: Dash, api: AsyncClient, maps: Maps) -> None:
-    @app.callback(
-        Output("apply", "children"),
-        Input("share", "value"),
-        Input("unit", "value"),
-        Input("how", "value"),
-        State("run", "data"),
-    )
-    async def _label(share: int, unit: str, how: str, data: Any) -> str:
-        kind, run = UnitKind(unit), Run.model_validate(data)
-        units = UnitShapes.from_dict(run.shapes, run.layout.ragged).count(kind)
-        return f"{VERBS[how]} {share} %: {formatting.counted(kind, int(np.floor(share / 100 * units + 0.5)))}"
-
-    @app.callback(
-        Output("ranked", "data"),
-        Output("tray-problem", "children", allow_duplicate=True),
-        Input("apply", "n_clicks"),
-        Input("which", "value"),
-        Input("share", "value"),
-        State("selection", "data"),
-        State("unit", "value"),
-        State("reading", "data"),
-        State("run", "data"),
-        prevent_initial_call=True,
-    )
-    async def _rank(
-        clicks: int | None, which: str, share: int, selection: Any, unit: str, method: str, data: Any
-    ) -> Any:
-        following = (selection.get("ranked") or {}).get("unit") == unit
-        if ctx.triggered_id != "apply" and not following:
-            return no_update, no_update  # the slider switches off once a share of these units is off already
-        ranked = Ranked(which, share / 100, UnitKind(unit), method)
-        try:
-            off = await ranked_units(maps, data["id"], ranked)
-        except ModelShapleyError as error:
-            return no_update, empty_states.failure(error)
-        how = {"which": which, "fraction": ranked.fraction, "unit": unit, "method": method}
-        units = [list(u) for u in off.of_kind(ranked.unit)]
-        return {"unit": unit, "units": units, "how": how, "click": [clicks, share, which]}, None
-
-    @app.callback(
-        Output("answered", "data"),
-        Output("trial", "data"),
-        Output("tray-problem", "children"),
-        Output("tray-figures", "children", allow_duplicate=True),
-        Input("settled", "data"),
-        State("run", "data"),
-        prevent_initial_call=True,
-        websocket=True,
-    )
-    async def _measure(selection: Any, data: Any) -> Any:
-        run, number = Run.model_validate(data), selection["number"]
-        request = trial_request(run.id, selection)
-        if request is None:
-            assert run.intact is not None
-            return {"number": number}, None, None, intact_view(run.intact)
-        try:
-            trial = await api.send(client.submit_trial(request))
-        except ModelShapleyError as error:
-            if passing(error):
-                answer = {"number": number, "failed": selection["asked"]}
-                return answer, no_update, empty_states.trying_again(error), no_update
-            return {"number": number}, None, empty_states.failure(error), no_update
-        return {"number": number}, trial.model_dump(mode="json"), None, no_update
-
-    @app.callback(
-        Output("tray-figures", "children"),
-        Output("drawn", "data"),
-        Input("trial", "data"),
-        Input("connection", "data"),
-        Input("reading", "data"),
-        State("run", "data"),
-        prevent_initial_call=True,
-    )
-    async def _show(data: Any, connection: str, reading: str, run: Any) -> Any:
-        if data is None:
-            return no_update, no_update
-        trial, intact = Trial.model_validate(data), Run.model_validate(run).intact
-        assert intact is not None
-        return trial_view(trial, intact, connection == "lost", reading), f"{trial.id} {trial.sequence}"
-
-    groups.register(app, api)
-    curve.register(app, api)
-    app.clientside_callback(
-        ClientsideFunction("page", "tell"),
-        Output("tray-off", "children"),
-        Output("undo", "disabled"),
-        Output("reset", "disabled"),
-        Output("tray-link", "children"),
-        Output("treatment-words", "children"),
-        Output("factor-frame", "style"),
-        Output("offset-frame", "style"),
-        Input("selection", "data"),
-        Input("history", "data"),
-        Input("reading", "data"),
-        Input("unit", "value"),
-        Input("how", "value"),
-        *display_controls.INPUTS,
-    )
-    app.clientside_callback(
-        ClientsideFunction("page", "settle"),
-        Output("tray-figures", "className", allow_duplicate=True),
-        Input("selection", "data"),
-        Input("precision", "value"),
-        Input("measure-all", "n_clicks"),
-        prevent_initial_call="initial_duplicate",
-    )
-    app.clientside_callback(
-        ClientsideFunction("page", "present"),
-        Output("tray-figures", "className"),
-        Output("early", "hidden"),
-        Input("trial", "data"),
-        Input("answered", "data"),
-        Input("drawn", "data"),
-        prevent_initial_call=True,
-    )
-    app.clientside_callback(ClientsideFunction("page", "drawn"), Output("followed", "title"), Input("drawn", "data"))
-    app.clientside_callback(
-        ClientsideFunction("page", "follow"), Output("followed", "children"), Input("trial", "data")
-    )
+@callbacks.server(
+    Output("apply", "children"),
+    Input("share", "value"),
+    Input("unit", "value"),
+    Input("how", "value"),
+    State("run", "data"),
+)
+async def label_apply_button(share: int, unit: str, how: str, data: Any) -> str:
+    """Say on the button what it does, and to how many units."""
+    kind, run = UnitKind(unit), Run.model_validate(data)
+    units = UnitShapes.from_dict(run.shapes, run.layout.ragged).count(kind)
+    return f"{VERBS[how]} {share} %: {formatting.counted(kind, int(np.floor(share / 100 * units + 0.5)))}"
 
 
-async def ranked_units(maps: Maps, run_id: str, ranked: Ranked) -> Deactivation:
-    """The units that a share of the ranking means. Raises ModelShapleyError."""
-    found = await maps.get(run_id, ranked.method, ranked.unit)
-    return extreme_units(found.scores.reshape(found.shape), ranked.unit, ranked.which, ranked.fraction)
+@callbacks.server(
+    Output("ranked", "data"),
+    Output("tray-problem", "children", allow_duplicate=True),
+    Input("apply", "n_clicks"),
+    Input("which", "value"),
+    Input("share", "value"),
+    State("selection", "data"),
+    State("unit", "value"),
+    State("reading", "data"),
+    State("run", "data"),
+    prevent_initial_call=True,
+)
+async def rank_units(
+    clicks: int | None, which: str, share: int, selection: Any, unit: str, method: str, data: Any, *, maps: MapCache
+) -> Any:
+    """Select a share of the ranking: at a click, and at every move of the slider from then on."""
+    applied = (selection.get("ranked") or {}).get("unit") == unit
+    if ctx.triggered_id != "apply" and not applied:
+        return no_update, no_update
+    ranked = Ranked(which, share / 100, UnitKind(unit), method)
+    try:
+        off = await ranked_units(maps, data["id"], ranked)
+    except ModelShapleyError as error:
+        return no_update, empty_states.failure(error)
+    how = {"which": which, "fraction": ranked.fraction, "unit": unit, "method": method}
+    units = [list(u) for u in off.of_kind(ranked.unit)]
+    return {"unit": unit, "units": units, "how": how, "click": [clicks, share, which]}, None
 
 
-def passing(error: ModelShapleyError) -> bool:
-    """Whether the same request may well succeed in a moment: no answer, or a server in trouble."""
+@callbacks.server(
+    Output("answered", "data"),
+    Output("trial", "data"),
+    Output("tray-problem", "children"),
+    Output("tray-figures", "children", allow_duplicate=True),
+    Input("settled", "data"),
+    State("run", "data"),
+    prevent_initial_call=True,
+    websocket=True,
+)
+async def measure_selection(selection: Any, data: Any, *, api: AsyncClient) -> Any:
+    """Submit a trial of the selection; without any units, show the intact accuracy."""
+    run, number = Run.model_validate(data), selection["number"]
+    request = trial_request(run.id, selection)
+    if request is None:
+        assert run.intact is not None
+        return {"number": number}, None, None, intact_view(run.intact)
+    try:
+        trial = await api.send(client.submit_trial(request))
+    except ModelShapleyError as error:
+        if is_transient(error):
+            answer = {"number": number, "failed": selection["asked"]}
+            return answer, no_update, empty_states.trying_again(error), no_update
+        return {"number": number}, None, empty_states.failure(error), no_update
+    return {"number": number}, trial.model_dump(mode="json"), None, no_update
+
+
+@callbacks.server(
+    Output("tray-figures", "children"),
+    Output("rendered", "data"),
+    Input("trial", "data"),
+    Input("connection", "data"),
+    Input("reading", "data"),
+    State("run", "data"),
+    prevent_initial_call=True,
+)
+async def show_trial(data: Any, connection: str, reading: str, run: Any) -> Any:
+    """Show the figures of the newest event of the trial, and say which one that is."""
+    if data is None:
+        return no_update, no_update
+    trial, intact = Trial.model_validate(data), Run.model_validate(run).intact
+    assert intact is not None
+    return trial_view(trial, intact, connection == "lost", reading), f"{trial.id} {trial.sequence}"
+
+
+callbacks.browser(
+    "page",
+    "describe",
+    Output("tray-off", "children"),
+    Output("undo", "disabled"),
+    Output("reset", "disabled"),
+    Output("tray-link", "children"),
+    Output("treatment-text", "children"),
+    Output("factor-frame", "style"),
+    Output("offset-frame", "style"),
+    Input("selection", "data"),
+    Input("history", "data"),
+    Input("reading", "data"),
+    Input("unit", "value"),
+    Input("how", "value"),
+    *display_controls.INPUTS,
+)
+
+
+callbacks.browser(
+    "page",
+    "settle",
+    Output("tray-figures", "className", allow_duplicate=True),
+    Input("selection", "data"),
+    Input("precision", "value"),
+    Input("measure-all", "n_clicks"),
+    prevent_initial_call="initial_duplicate",
+)
+
+
+callbacks.browser(
+    "page",
+    "present",
+    Output("tray-figures", "className"),
+    Output("early", "hidden"),
+    Input("trial", "data"),
+    Input("answered", "data"),
+    Input("rendered", "data"),
+    prevent_initial_call=True,
+)
+
+
+callbacks.browser("page", "rendered", Output("followed-trial", "title"), Input("rendered", "data"))
+
+
+callbacks.browser("page", "follow", Output("followed-trial", "children"), Input("trial", "data"))
+
+
+callbacks.include(groups.callbacks, curve.callbacks)
+
+
+async def ranked_units(maps: MapCache, run_id: str, ranked: Ranked) -> Deactivation:
+    """Return the units of a share of the ranking. Raises ModelShapleyError."""
+    plane = await maps.get(run_id, ranked.method, ranked.unit)
+    return extreme_units(plane.scores.reshape(plane.shape), ranked.unit, ranked.which, ranked.fraction)
+
+
+def is_transient(error: ModelShapleyError) -> bool:
+    """Whether the same request may succeed in a moment: there was no answer, or a server error."""
     return not isinstance(error, ApiError) or error.problem.status >= 500
 
 
 def trial_request(run_id: str, selection: dict[str, Any]) -> TrialRequest | None:
-    """The request for what the page holds; None where nothing is switched off."""
-    off = chosen(selection)
+    """Build the request for a page's selection; None where nothing is switched off."""
+    off = deactivation_of(selection)
     if not len(off):
         return None
     return TrialRequest(

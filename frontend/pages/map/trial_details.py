@@ -1,13 +1,14 @@
-"""Behind the accuracy: each class before and after, and the examples that flipped. A part that unfolds."""
+"""The section "What changed": accuracy by class before and after, and the examples whose answer flipped."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import dash_mantine_components as dmc
-from dash import Dash, Input, Output, State, dcc, html, no_update
+from dash import Input, Output, State, dcc, html, no_update
 
 from frontend.pages.shared import empty_states
+from frontend.pages.shared.wiring import Callbacks
 from modelshapley import client, formatting
 from modelshapley.client import AsyncClient
 from modelshapley.contracts import Status, Trial
@@ -15,71 +16,72 @@ from modelshapley.contracts.examples import ClassChange, Flip, TrialDetails
 from modelshapley.contracts.tasks import ExampleShown
 from modelshapley.errors import ModelShapleyError
 
+callbacks = Callbacks()
+
 TICK_MS = 500
-LONGEST = 400  # characters of a text or an answer that are shown before it is cut
+LONGEST = 400  # characters of a text or an answer before it is cut
 
 
 def layout() -> Any:
     return html.Details(
         [
-            html.Summary("What changed: classes and examples"),
-            dcc.Store(id="behind-open", data=False),
-            dcc.Interval(id="behind-tick", interval=TICK_MS, disabled=True),
-            html.Div(id="behind-words", role="status"),
+            html.Summary("What changed, by class and example"),
+            dcc.Store(id="trial-details-open", data=False),
+            dcc.Interval(id="trial-details-tick", interval=TICK_MS, disabled=True),
+            html.Div(id="trial-details-text", role="status"),
         ],
-        id="behind",
+        id="trial-details",
         className="section",
     )
 
 
-def register(app: Dash, api: AsyncClient) -> None:
-    @app.callback(
-        Output("behind-words", "children"),
-        Output("behind-tick", "disabled"),
-        Input("behind-open", "data"),
-        Input("trial", "data"),
-        Input("behind-tick", "n_intervals"),
-        State("behind-words", "children"),
-    )
-    async def _look(opened: bool, data: Any, _: int, shown: Any) -> Any:
-        if not opened:
-            return no_update, True
-        if data is None:
-            return html.Div(
-                "Nothing is switched off. Switch units off to see what it changes.", className="quiet"
-            ), True
-        trial = Trial.model_validate(data)
-        if trial.status in (Status.FAILED, Status.CANCELLED):
-            return html.Div("The trial was not measured, so there is nothing behind it.", className="quiet"), True
-        if trial.status is not Status.DONE:
-            return html.Div("Measuring first; this follows by itself.", className="quiet"), True
-        try:
-            details = await api.send(client.look_behind(trial.id))
-        except ModelShapleyError as error:
-            return empty_states.failure(error), True
-        if details.status is Status.FAILED:
-            return dmc.Alert(details.error or "It failed.", title="Not looked at", color="red"), True
-        if details.status is not Status.DONE:
-            return [html.Div("Asking the model again …", className="quiet"), dmc.Skeleton(h=90, mt="xs")], False
-        return view(details), True
+@callbacks.server(
+    Output("trial-details-text", "children"),
+    Output("trial-details-tick", "disabled"),
+    Input("trial-details-open", "data"),
+    Input("trial", "data"),
+    Input("trial-details-tick", "n_intervals"),
+    State("trial-details-text", "children"),
+)
+async def show_details(opened: bool, data: Any, _: int, __: Any, *, api: AsyncClient) -> Any:
+    """Fetch the details of the current trial; poll while a worker computes them."""
+    if not opened:
+        return no_update, True
+    if data is None:
+        return html.Div("Nothing is switched off. Switch units off to see what changes.", className="quiet"), True
+    trial = Trial.model_validate(data)
+    if trial.status in (Status.FAILED, Status.CANCELLED):
+        return html.Div("The trial was not measured, so it has no details.", className="quiet"), True
+    if trial.status is not Status.DONE:
+        return html.Div("The details follow when the trial is measured.", className="quiet"), True
+    try:
+        details = await api.send(client.look_behind(trial.id))
+    except ModelShapleyError as error:
+        return empty_states.failure(error), True
+    if details.status is Status.FAILED:
+        return dmc.Alert(details.error or "The computation failed.", title="Details not available", color="red"), True
+    if details.status is not Status.DONE:
+        return [
+            html.Div("Running the model on the test examples …", className="quiet"),
+            dmc.Skeleton(h=90, mt="xs"),
+        ], False
+    return view(details), True
 
 
 def view(details: TrialDetails) -> Any:
-    told = (
-        f"Of {details.n} test examples {details.lost} are answered worse than by the intact model, and "
-        f"{details.gained} better."
-    )
+    """Lay out how many examples changed, the classes, and the flipped examples."""
+    counts = f"{details.lost} answers lost, {details.gained} gained, of {details.n} test examples."
     return html.Div(
         [
-            html.Div(told, id="flip-counts"),
-            html.Div([_classes(details.classes), _flips(details)], className="tried-grid"),
+            html.Div(counts, id="flip-counts"),
+            html.Div([_classes(details.classes), _flips(details)], className="past-trials-grid"),
         ]
     )
 
 
 def _classes(classes: list[ClassChange]) -> Any:
     if not classes:
-        return html.Div("This task's examples have no classes.", className="quiet")
+        return html.Div("This task has no classes.", className="quiet")
     titles = [("Class", ""), ("n", "number"), ("Intact", "number"), ("Now", "number"), ("Change, pts", "number")]
     head = dmc.TableTr([dmc.TableTh(title, className=css) for title, css in titles])
     rows = [
@@ -113,7 +115,7 @@ def _classes(classes: list[ClassChange]) -> Any:
 
 
 def _bar(change: ClassChange) -> Any:
-    """Now as a bar, the intact model as a line."""
+    """A bar for the accuracy now, with a line for the intact model."""
     return html.Div(
         [
             html.Div(className="share-bar", style={"width": f"{100 * change.accuracy:.0f}%"}),
@@ -125,7 +127,7 @@ def _bar(change: ClassChange) -> Any:
 
 def _flips(details: TrialDetails) -> Any:
     if not details.flips:
-        return html.Div("No answer flipped.", className="quiet")
+        return html.Div("No answer changed.", className="quiet")
     left = details.lost + details.gained - len(details.flips)
     more = [html.Div(f"and {left} more", className="quiet")] if left else []
     return html.Div([*(_flip(flip) for flip in details.flips), *more], className="flips")
@@ -133,35 +135,38 @@ def _flips(details: TrialDetails) -> Any:
 
 def _flip(flip: Flip) -> Any:
     lost = flip.after < flip.before
-    said = [
-        html.Div([html.Span("intact: ", className="quiet"), _said(flip.said_before, flip.before)]),
-        html.Div([html.Span("now: ", className="quiet"), _said(flip.said_after, flip.after)]),
+    answers = [
+        html.Div([html.Span("intact: ", className="quiet"), _answer(flip.said_before, flip.before)]),
+        html.Div([html.Span("now: ", className="quiet"), _answer(flip.said_after, flip.after)]),
+        html.Div([html.Span("correct: ", className="quiet"), cut(flip.example.right)]),
     ]
     return html.Div(
         [
             html.Div("✗ lost" if lost else "✓ gained", className="flip-mark"),
             brief(flip.example),
-            html.Div([*said, html.Div([html.Span("right: ", className="quiet"), cut(flip.example.right)])]),
+            html.Div(answers),
         ],
         className="flip lost" if lost else "flip gained",
     )
 
 
-def _said(answer: str | None, right: float) -> Any:
-    how = "right" if right == 1 else "wrong" if right == 0 else f"{formatting.percent(right)} right"
-    return html.Span(cut(answer) if answer is not None else how, title=how)
+def _answer(answer: str | None, score: float) -> Any:
+    """An answer as text, with how far it is correct as its tooltip, or that alone where the model gives no text."""
+    correctness = "correct" if score == 1 else "wrong" if score == 0 else f"{formatting.percent(score)} correct"
+    return html.Span(cut(answer) if answer is not None else correctness, title=correctness)
 
 
 def brief(example: ExampleShown) -> Any:
-    """An example in little room: its picture or the beginning of its text."""
-    of_class = f" · {example.label}" if example.label is not None else ""
-    seen = (
-        html.Img(src=example.image, alt=f"The picture of {example.row}", className="flip-image")
+    """A compact example: its picture or the beginning of its text."""
+    label = f" · {example.label}" if example.label is not None else ""
+    content = (
+        html.Img(src=example.image, alt=f"Image of {example.row}", className="flip-image")
         if example.image is not None
         else html.Div(cut(example.text or "".join(token.text for token in example.tokens)), className="flip-text")
     )
-    return html.Div([seen, html.Div(f"{example.row}{of_class}", className="quiet")])
+    return html.Div([content, html.Div(f"{example.row}{label}", className="quiet")])
 
 
 def cut(text: str) -> str:
+    """Cut a text to LONGEST characters."""
     return text if len(text) <= LONGEST else f"{text[:LONGEST]} …"

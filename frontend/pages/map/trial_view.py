@@ -1,4 +1,4 @@
-"""The figures of the tray: a trial, or the intact model. Contracts in, components out."""
+"""The tray's figures, from contracts to components: a trial, or the intact model."""
 
 from __future__ import annotations
 
@@ -11,55 +11,64 @@ from modelshapley import formatting
 from modelshapley.contracts import Interval, Measured, Status, Trial
 from modelshapley.methods import parse_method, reading_of
 
-_LOST = (html.Div("The connection was lost; trying again …", className="quiet"),)
+_RECONNECTING = (html.Div("Connection lost. Reconnecting …", className="quiet"),)
 
 
 def intact_view(intact: Measured) -> Any:
-    """Nothing is off: the intact model's accuracy."""
+    """The intact model's accuracy, for when nothing is off."""
     return [
         html.Div(formatting.percent(intact.accuracy), className="figure-now", id="accuracy"),
-        html.Div("the intact model", className="figure-change"),
+        html.Div("intact model", className="figure-change"),
         _strip(intact, intact.accuracy),
         html.Div(
             f"95 % interval {formatting.percent_interval(intact.interval)} · {intact.n} test examples",
             className="quiet",
         ),
-        html.Div("Switch units off to see it move.", className="quiet"),
+        html.Div("Switch units off to see how it changes.", className="quiet"),
     ]
 
 
 def trial_view(trial: Trial, intact: Measured, lost: bool, reading: str = "") -> Any:
-    """The accuracy now against the intact model on the same examples, or why there is none.
+    """The accuracy compared with the intact model on the same examples, or why there is none.
 
-    reading: the method whose map is on the page; its prediction stands beside what is measured.
+    reading: the method whose map is on the page; its prediction is given beside the measurement.
     """
     if trial.status is Status.FAILED:
-        return dmc.Alert(trial.error or "It failed.", title="Not measured", color="red", variant="light")
+        return dmc.Alert(trial.error or "The trial failed.", title="Not measured", color="red", variant="light")
     if trial.status is Status.CANCELLED:
         return dmc.Alert(f"Not measured: {trial.error or 'it was cancelled'}.", color="gray", variant="light")
     sentence = prediction(trial, reading)
-    told = html.Div(sentence, className="predicted", id="predicted") if sentence else None
+    predicted = html.Div(sentence, className="predicted", id="predicted") if sentence else None
     more = [html.Div(note, className="quiet") for note in notes(trial)]
     if trial.accuracy is None or trial.interval is None or trial.difference is None or trial.intact is None:
         waiting = "loading the model …" if trial.status is Status.RUNNING else "waiting for a worker …"
         return [
             *intact_view(intact)[:2],
-            told,
+            predicted,
             _strip(intact, intact.accuracy),
             html.Div(waiting, className="quiet"),
             *more,
-            *(_LOST if lost else ()),
+            *(_RECONNECTING if lost else ()),
         ]
-    now = Measured(accuracy=trial.accuracy, interval=trial.interval, n=trial.n)
+    return [*_measured(trial, predicted), *more, *(_RECONNECTING if lost else ())]
+
+
+def _measured(trial: Trial, predicted: Any) -> list[Any]:
+    """The figures of a trial that has measured some examples."""
+    assert trial.accuracy is not None
+    assert trial.interval is not None
+    assert trial.difference is not None
     assert trial.difference_interval is not None
-    lines = [
+    assert trial.intact is not None
+    now = Measured(accuracy=trial.accuracy, interval=trial.interval, n=trial.n)
+    return [
         html.Div(formatting.percent(now.accuracy), className="figure-now", id="accuracy"),
         html.Div(formatting.points(trial.difference), className="figure-change", id="difference"),
         html.Div(
-            f"({formatting.points_interval(trial.difference_interval)}) against intact, same examples",
+            f"({formatting.points_interval(trial.difference_interval)}) vs. intact, same examples",
             className="quiet",
         ),
-        told,
+        predicted,
         _strip(now, trial.intact),
         html.Div(f"95 % interval {formatting.percent_interval(now.interval)}", className="quiet", id="interval"),
         html.Div(f"intact {formatting.percent(trial.intact)} on these examples", className="quiet"),
@@ -69,49 +78,52 @@ def trial_view(trial: Trial, intact: Measured, lost: bool, reading: str = "") ->
             my=6,
             **{"aria-label": "share of the test examples measured"},
         ),
-        html.Div(_counting(trial, now), className="quiet", id="trial-n"),
-        *more,
+        html.Div(_progress(trial, now), className="quiet", id="trial-n"),
     ]
-    return [*lines, *(_LOST if lost else ())]
 
 
 def prediction(trial: Trial, reading: str) -> str | None:
-    """What the map says of the units of a trial: '~ 0.312 nats: the sum of their scores (...)'.
-
-    Before anything is measured in full; after, in few words. None where the run has no such map.
-    """
-    found = reading_of(reading, list(trial.predicted))
-    if found is None:
-        unsaid = trial.treatment.how != "scale" and not trial.n
-        return "No prediction: scores tell what goes when units are switched off or scaled." if unsaid else None
-    value = trial.predicted[found.computed]
-    info = parse_method(found.computed)[0]
-    what, comma, unit = info.quantity.rpartition(", ")
-    if not comma or unit == "no unit":
-        what, unit = info.quantity, ""
+    """Say what the map predicts for a trial; None where the run has no such map."""
+    resolved = reading_of(reading, list(trial.predicted))
+    if resolved is None:
+        unpredictable = trial.treatment.how != "scale" and not trial.n
+        return "No prediction: scores apply to units that are switched off or scaled." if unpredictable else None
+    value = trial.predicted[resolved.computed]
+    info = parse_method(resolved.computed)[0]
+    quantity, unit = split_quantity(info.quantity)
     sign = "+" if info.signed and value > 0 else ""
-    number = f"~ {sign}{formatting.score(value)} {unit}".rstrip()
+    number = f"{sign}{formatting.score(value)} {unit.removesuffix(' per example')}".rstrip()
+    # Scores that estimate a change in loss add up to a prediction of it; those of other methods to a mere sum.
+    predicts_loss = "loss increase" in quantity or "value of the loss" in quantity
+    sentence = f"predicted loss increase about {number}" if predicts_loss else f"sum of scores about {number}"
     if trial.n:
-        return f"{number} predicted by the map{'' if found.computed == reading else ' as it was scored'}"
-    scaled = (
-        "" if trial.treatment.value == 0 else f" times {1 - trial.treatment.value:g}".replace("-", formatting.MINUS)
-    )
-    return f"{number}: the sum of their scores{scaled} ({what})"
+        return f"{sentence}{'' if resolved.computed == reading else ', by the map as it was scored'}"
+    factor = 1 - trial.treatment.value
+    scaled = "" if factor == 1 else f" × {factor:g}".replace("-", formatting.MINUS)
+    return f"{sentence} ({f'sum of scores{scaled}' if predicts_loss else f'{quantity}{scaled}'})"
+
+
+def split_quantity(quantity: str) -> tuple[str, str]:
+    """Split 'mean |activation|, units of activation' or 'loss increase (nats)' into a quantity and its unit."""
+    name, bracket, unit = quantity.removesuffix(")").rpartition(" (")
+    if not (bracket and quantity.endswith(")")):
+        name, _, unit = quantity.rpartition(", ")
+    return (name, "" if unit == "no unit" else unit) if name else (quantity, "")
 
 
 def notes(trial: Trial) -> list[str]:
-    """What else is to be known of how a trial was measured."""
-    found = []
+    """Notes on how a trial was measured."""
+    texts = []
     if trial.restarts == 1:
-        found.append("A worker was lost while measuring this; it was measured again.")
+        texts.append("A worker was lost during this trial. It was measured again.")
     elif trial.restarts > 1:
-        found.append(f"Workers were lost {trial.restarts} times while measuring this; it was measured again.")
+        texts.append(f"Workers were lost {trial.restarts} times during this trial. It was measured again.")
     if trial.recomputed:
-        found.append(f"Every layer was computed: {trial.recomputed}")
-    return found
+        texts.append(f"Every layer was computed: {trial.recomputed}")
+    return texts
 
 
-def _counting(trial: Trial, now: Measured) -> str:
+def _progress(trial: Trial, now: Measured) -> str:
     if trial.status is not Status.DONE:
         return f"{trial.n} of {trial.total} test examples"
     if trial.n == trial.total:
@@ -120,12 +132,12 @@ def _counting(trial: Trial, now: Measured) -> str:
 
 
 def half_width(interval: Interval) -> str:
-    """Half of an interval's length, which is what an early stop goes by: '2.0 pts'."""
+    """Return half of an interval's length, the criterion for an early stop: '2.0 pts'."""
     return f"{100 * (interval[1] - interval[0]) / 2:.1f} pts"
 
 
 def _strip(now: Measured, intact: float) -> Any:
-    """0 to 100 %: the interval as a band, the accuracy as a dot, the intact model as a line."""
+    """A scale from 0 to 100 %: the interval as a band, the accuracy as a dot, the intact model as a line."""
     low, high = (100 * end for end in now.interval)
     marks = [
         html.Div(className="track"),

@@ -1,4 +1,4 @@
-"""One unit: its score and rank, what it is to each class, what switching it off alone does."""
+"""The panel of one unit: its score and rank, its score on each class, the effect of switching it off alone."""
 
 from __future__ import annotations
 
@@ -6,21 +6,24 @@ from typing import Any
 
 import dash_mantine_components as dmc
 import numpy as np
-from dash import Dash, Input, Output, State, html, no_update
+from dash import Input, Output, State, html, no_update
 
 from frontend.figures.planes import Plane
-from frontend.map_cache import Maps
+from frontend.map_cache import MapCache
 from frontend.pages.map import unit_examples
 from frontend.pages.shared import empty_states
+from frontend.pages.shared.wiring import Callbacks
 from modelshapley import client, formatting
 from modelshapley.client import AsyncClient
 from modelshapley.contracts import Run, Status, Trial
 from modelshapley.errors import ModelShapleyError
 from modelshapley.units import OFF, Unit, UnitKind, unit_name
 
+callbacks = Callbacks()
+
 CLASSES = 24
 TRIALS = 50
-HINT = "Click a unit, or press Enter on it, to read what it does."
+HINT = "Click a unit, or press Enter on it, to see its details."
 
 
 def layout() -> Any:
@@ -36,79 +39,83 @@ def layout() -> Any:
     )
 
 
-def register(app: Dash, api: AsyncClient, maps: Maps) -> None:
-    @app.callback(
-        Output("unit-panel", "children"),
-        Input("focus", "data"),
-        Input("reading", "data"),
-        Input("class", "value"),
-        Input("trial", "data"),
-        State("run", "data"),
-    )
-    async def _tell(focus: Any, method: str, label: str, trial: Any, data: Any) -> Any:
-        if focus is None:
-            return no_update
-        run, kind, unit = Run.model_validate(data), UnitKind(focus["kind"]), tuple(focus["unit"])
-        try:
-            found = await maps.get(run.id, method, kind, label or None)
-            by_class = [(name, await maps.get(run.id, method, kind, name)) for name in list(run.classes)[:CLASSES]]
-            place = f"{kind.value}:{'.'.join(map(str, unit))}"
-            trials = await api.send(client.run_trials(run.id, TRIALS, place))
-        except ModelShapleyError as error:
-            return empty_states.failure(error)
-        return view(found, unit, by_class, widest(trials), len(run.classes))
+@callbacks.server(
+    Output("unit-panel", "children"),
+    Input("focus", "data"),
+    Input("reading", "data"),
+    Input("class", "value"),
+    Input("trial", "data"),
+    State("run", "data"),
+)
+async def describe_unit(
+    focus: Any, method: str, label: str, trial: Any, data: Any, *, api: AsyncClient, maps: MapCache
+) -> Any:
+    """Show the unit that has the focus."""
+    if focus is None:
+        return no_update
+    run, kind, unit = Run.model_validate(data), UnitKind(focus["kind"]), tuple(focus["unit"])
+    try:
+        plane = await maps.get(run.id, method, kind, label or None)
+        by_class = [(name, await maps.get(run.id, method, kind, name)) for name in list(run.classes)[:CLASSES]]
+        alone = f"{kind.value}:{'.'.join(map(str, unit))}"
+        trials = await api.send(client.run_trials(run.id, TRIALS, alone))
+    except ModelShapleyError as error:
+        return empty_states.failure(error)
+    return view(plane, unit, by_class, widest(trials), len(run.classes))
 
-    @app.callback(
-        Output("taken", "data", allow_duplicate=True),
-        Input("measure-alone", "n_clicks"),
-        State("focus", "data"),
-        prevent_initial_call=True,
-    )
-    async def _alone(clicks: int | None, focus: Any) -> Any:
-        if not clicks:  # it has just been drawn
-            return no_update
-        return {"units": {focus["kind"]: [focus["unit"]]}, "treatment": vars(OFF), "click": clicks}
+
+@callbacks.server(
+    Output("loaded", "data", allow_duplicate=True),
+    Input("measure-alone", "n_clicks"),
+    State("focus", "data"),
+    prevent_initial_call=True,
+)
+async def switch_off_alone(clicks: int | None, focus: Any) -> Any:
+    """Replace the selection with this one unit."""
+    if not clicks:  # a button fires when it is drawn, too
+        return no_update
+    return {"units": {focus["kind"]: [focus["unit"]]}, "treatment": vars(OFF), "click": clicks}
 
 
 def widest(trials: list[Trial]) -> Trial | None:
-    """The finished trial on most examples."""
+    """Return the finished trial on the most examples."""
     return max((t for t in trials if t.status is Status.DONE), key=lambda t: t.n, default=None)
 
 
-def view(found: Plane, unit: Unit, by_class: list[tuple[str, Plane]], measured: Trial | None, classes: int) -> Any:
-    """Everything that is known of a unit of a map."""
+def view(plane: Plane, unit: Unit, by_class: list[tuple[str, Plane]], measured: Trial | None, classes: int) -> Any:
+    """Lay out what is known about a unit of a map. classes: how many the task has; by_class may hold fewer."""
     row, column = unit[0], unit[1] if len(unit) > 1 else 0
-    score, error = float(found.scores[row, column]), float(found.standard_errors[row, column])
-    units, rank = int(np.isfinite(found.scores).sum()), int(found.ranks[row, column])
+    score, error = float(plane.scores[row, column]), float(plane.standard_errors[row, column])
+    units, rank = int(np.isfinite(plane.scores).sum()), int(plane.ranks[row, column])
     facts = [
         ("Score ± standard error", f"{formatting.score(score)} ± {formatting.score(error)}"),
         ("Rank", f"{rank:,} of {units:,}"),
-        ("Share of total", formatting.share(abs(score) / (found.total or 1.0))),
-        ("Off alone, measured", _measured(measured)),
+        ("Share of total", formatting.share(abs(score) / (plane.total or 1.0))),
+        ("Switched off alone", _measured(measured)),
     ]
     return [
         dmc.Group(
             [
-                dmc.Title(unit_name(found.unit, unit).capitalize(), order=2, size="h4"),
-                dmc.Button("Switch off this unit alone", id="measure-alone", size="compact-sm", variant="light"),
+                dmc.Title(unit_name(plane.unit, unit).capitalize(), order=2, size="h4"),
+                dmc.Button("Switch off only this unit", id="measure-alone", size="compact-sm", variant="light"),
             ],
             justify="space-between",
         ),
-        html.Dl([html.Div([html.Dt(name), html.Dd(told)]) for name, told in facts], className="unit-facts"),
+        html.Dl([html.Div([html.Dt(name), html.Dd(value)]) for name, value in facts], className="unit-facts"),
         _classes(by_class, row, column, classes),
     ]
 
 
 def _measured(trial: Trial | None) -> str:
     if trial is None or trial.difference is None or trial.difference_interval is None:
-        return "not yet"
+        return "not measured"
     return (
         f"{formatting.points(trial.difference)} ({formatting.points_interval(trial.difference_interval)}), n {trial.n}"
     )
 
 
 def _classes(by_class: list[tuple[str, Plane]], row: int, column: int, classes: int) -> Any:
-    """What the unit scores on each class of examples, the highest first, as bars with numbers."""
+    """A bar for the unit's score on each class of examples, the highest first."""
     if not by_class:
         return None
     scored = [
@@ -126,10 +133,10 @@ def _classes(by_class: list[tuple[str, Plane]], row: int, column: int, classes: 
         )
         for name, value, error in scored
     ]
-    more = f"The first {len(by_class)} of {classes} classes." if classes > len(by_class) else None
+    more = f"Only the first {len(by_class)} of {classes} classes." if classes > len(by_class) else None
     return html.Div(
         [
-            html.Div("By class of examples", className="unit-classes"),
+            html.Div("Score by class", className="unit-classes"),
             dmc.Table(dmc.TableTbody(rows), verticalSpacing=2),
             html.Div(more, className="quiet") if more else None,
         ]

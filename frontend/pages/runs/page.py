@@ -1,4 +1,4 @@
-"""Runs: what has been scored, what is being scored, and the way to score something."""
+"""The runs page: the list of runs with a filter, and the link to a new one."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from collections.abc import Sequence
 from typing import Any
 
 import dash_mantine_components as dmc
-from dash import ALL, ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html, no_update
+from dash import ALL, Input, Output, State, ctx, dcc, html, no_update
 
-from frontend.figures.thumbnail import thumbnail
 from frontend.links import link
 from frontend.pages.runs import run_filter
-from frontend.pages.runs.run_card import Trust, act_id, card
+from frontend.pages.runs.card_cache import CardCache
+from frontend.pages.runs.run_card import action_id, card
 from frontend.pages.runs.run_filter import DELETED, STATUSES, RunFilter
 from frontend.pages.shared import empty_states
+from frontend.pages.shared.wiring import Callbacks
 from frontend.pages.submit import form
 from modelshapley import client, formatting
 from modelshapley.client import AsyncClient
-from modelshapley.contracts import Run, RunPage, Status, WorkerInfo
+from modelshapley.contracts import RunPage, Status, WorkerInfo
 from modelshapley.errors import ModelShapleyError
-from modelshapley.evaluation.verdict import verdict
-from modelshapley.units import UnitKind
+
+callbacks = Callbacks()
 
 PAGE_SIZE = 20
 BUSY_MS, IDLE_MS = 1000, 5000
-PICTURES_KEPT = 200
 HIDDEN = {"display": "none"}
 
 
 async def layout(search: str = "") -> Any:
-    """The whole page but the list, which comes by itself; `search`: the query part of the address."""
-    shown = run_filter.parse(search)
+    """Lay out the page; its list is filled by a callback. search: the query part of the address."""
+    filter_ = run_filter.parse(search)
     return html.Section(
         [
             html.Div(
@@ -43,32 +43,34 @@ async def layout(search: str = "") -> Any:
             ),
             html.P(
                 "Each run scores the neurons, heads and layers of one model on one task. "
-                "Open one to see which parts carry the task, and switch them off.",
+                "Open a run to see which parts carry the task, and to switch them off.",
                 className="quiet",
             ),
-            _filter(shown),
+            _filter(filter_),
             dcc.Interval(id="runs-tick", interval=BUSY_MS),
             dcc.Store(id="runs-seen"),
-            dcc.Store(id="runs-acted"),
-            dcc.Store(id="runs-filter", data={"search": shown.search, "status": shown.status, "page": shown.page}),
+            dcc.Store(id="runs-action"),
+            dcc.Store(
+                id="runs-filter", data={"search": filter_.search, "status": filter_.status, "page": filter_.page}
+            ),
             html.Div(id="runs-problem", role="alert"),
-            html.Div(id="runs-told", role="status"),
+            html.Div(id="runs-notice", role="status"),
             html.Div(_skeleton(), id="runs-list"),
-            dmc.Pagination(  # its arrows have no names for screen readers; the numbers have
-                id="runs-page", total=shown.page, value=shown.page, mt="md", withControls=False, style=HIDDEN
+            dmc.Pagination(  # without its arrows, which have no names for screen readers
+                id="runs-page", total=filter_.page, value=filter_.page, mt="md", withControls=False, style=HIDDEN
             ),
         ],
         className="runs",
     )
 
 
-def _filter(shown: RunFilter) -> Any:
+def _filter(filter_: RunFilter) -> Any:
     names = {"": "All", DELETED: "deleted"} | {status.value: formatting.STATUS_WORDS[status] for status in Status}
     return html.Div(
         [
             dmc.TextInput(
                 id="runs-search",
-                value=shown.search,
+                value=filter_.search,
                 placeholder="Model, task or method",
                 debounce=250,
                 inputProps={"maxLength": run_filter.LONGEST},
@@ -77,10 +79,10 @@ def _filter(shown: RunFilter) -> Any:
             ),
             dmc.SegmentedControl(
                 id="runs-status",
-                value=shown.status,
+                value=filter_.status,
                 data=[{"value": status, "label": names[status].capitalize()} for status in STATUSES],
                 size="xs",
-                **{"aria-label": "Show runs that are"},
+                **{"aria-label": "Status of runs"},
             ),
             html.Span(id="runs-count", className="quiet", role="status"),
         ],
@@ -88,73 +90,75 @@ def _filter(shown: RunFilter) -> Any:
     )
 
 
-def register(app: Dash, api: AsyncClient) -> None:
-    pictures: dict[str, str] = {}
-    trusts: dict[str, Trust] = {}
+callbacks.browser(
+    "runs",
+    "filter",
+    Output("runs-filter", "data"),
+    Output("runs-page", "value"),
+    Input("runs-search", "value"),
+    Input("runs-status", "value"),
+    Input("runs-page", "value"),
+    State("runs-filter", "data"),
+)
 
-    app.clientside_callback(
-        ClientsideFunction("runs", "filter"),
-        Output("runs-filter", "data"),
-        Output("runs-page", "value"),
-        Input("runs-search", "value"),
-        Input("runs-status", "value"),
-        Input("runs-page", "value"),
-        State("runs-filter", "data"),
-    )
 
-    @app.callback(
-        Output("runs-list", "children"),
-        Output("runs-seen", "data"),
-        Output("runs-count", "children"),
-        Output("runs-page", "total"),
-        Output("runs-page", "style"),
-        Output("runs-tick", "interval"),
-        Output("runs-problem", "children"),
-        Input("runs-tick", "n_intervals"),
-        Input("runs-filter", "data"),
-        Input("runs-acted", "data"),
-        State("runs-seen", "data"),
-    )
-    async def _refresh(_: int, chosen: dict[str, Any], __: Any, seen: str | None) -> Any:
-        wanted = run_filter.of(**chosen)
-        unchanged = [no_update] * 6
-        try:
-            asked: Any = wanted.asked()
-            page = await api.send(client.runs(PAGE_SIZE, (wanted.page - 1) * PAGE_SIZE, **asked))
-        except ModelShapleyError as error:
-            # Runs that were shown stay; their numbers are those of before.
-            return [] if seen is None else no_update, *unchanged[1:], empty_states.trying_again(error)
-        workers, problem = await _workers(api, page)
-        now = _digest(wanted, page, workers)
-        if now == seen:
-            return *unchanged, problem
-        pages = -(-page.total // PAGE_SIZE)
-        style = {} if pages > 1 else HIDDEN
-        tick = IDLE_MS if all(run.status.ended for run in page.items) else BUSY_MS
-        count = "" if wanted.everything and not page.total else f"{page.total:,} run{'s' * (page.total != 1)}"
-        shown = await _list(api, page, wanted, workers, pictures, trusts)
-        return shown, now, count, max(1, pages), style, tick, problem
+@callbacks.server(
+    Output("runs-list", "children"),
+    Output("runs-seen", "data"),
+    Output("runs-count", "children"),
+    Output("runs-page", "total"),
+    Output("runs-page", "style"),
+    Output("runs-tick", "interval"),
+    Output("runs-problem", "children"),
+    Input("runs-tick", "n_intervals"),
+    Input("runs-filter", "data"),
+    Input("runs-action", "data"),
+    State("runs-seen", "data"),
+)
+async def refresh_runs(
+    _: int, chosen: dict[str, Any], __: Any, listed_key: str | None, *, api: AsyncClient, cards: CardCache
+) -> Any:
+    """List the runs of the filter, if they have changed; poll faster while one is open."""
+    filter_ = run_filter.of(**chosen)
+    unchanged = [no_update] * 6
+    try:
+        query: Any = filter_.query()
+        page = await api.send(client.runs(PAGE_SIZE, (filter_.page - 1) * PAGE_SIZE, **query))
+    except ModelShapleyError as error:
+        # The runs on the page stay, with their last state.
+        return [] if listed_key is None else no_update, *unchanged[1:], empty_states.trying_again(error)
+    workers, problem = await _workers(api, page)
+    key = _digest(filter_, page, workers)
+    if key == listed_key:
+        return *unchanged, problem
+    pages = -(-page.total // PAGE_SIZE)
+    style = {} if pages > 1 else HIDDEN
+    tick = IDLE_MS if all(run.status.ended for run in page.items) else BUSY_MS
+    count = "" if filter_.everything and not page.total else f"{page.total:,} run{'s' * (page.total != 1)}"
+    return await _list(api, cards, page, filter_, workers), key, count, max(1, pages), style, tick, problem
 
-    @app.callback(
-        Output("runs-acted", "data"),
-        Output("runs-told", "children"),
-        Input({"type": "run-act", "act": ALL, "run": ALL}, "n_clicks"),
-        Input({"type": "demo", "at": ALL}, "n_clicks"),
-        prevent_initial_call=True,
-    )
-    async def _act(_: list[int | None], __: list[int | None]) -> Any:
-        # A button that has just been drawn fires too; only one that was clicked carries a number.
-        if not isinstance(ctx.triggered_id, dict) or not ctx.triggered[0]["value"]:
-            return no_update, no_update
-        try:
-            told = await _done(api, ctx.triggered_id)
-        except ModelShapleyError as error:
-            return no_update, empty_states.failure(error)
-        return {"act": ctx.triggered_id, "clicks": ctx.triggered[0]["value"]}, told
+
+@callbacks.server(
+    Output("runs-action", "data"),
+    Output("runs-notice", "children"),
+    Input({"type": "run-action", "action": ALL, "run": ALL}, "n_clicks"),
+    Input({"type": "demo", "at": ALL}, "n_clicks"),
+    prevent_initial_call=True,
+)
+async def act_on_run(_: list[int | None], __: list[int | None], *, api: AsyncClient) -> Any:
+    """Do what a card's button says, and refresh the list."""
+    # A button fires when it is drawn, too; only one that was clicked carries a number.
+    if not isinstance(ctx.triggered_id, dict) or not ctx.triggered[0]["value"]:
+        return no_update, no_update
+    try:
+        notice = await _act(api, ctx.triggered_id)
+    except ModelShapleyError as error:
+        return no_update, empty_states.failure(error)
+    return {"action": ctx.triggered_id, "clicks": ctx.triggered[0]["value"]}, notice
 
 
 async def _workers(api: AsyncClient, page: RunPage) -> tuple[list[WorkerInfo] | None, Any]:
-    """Who is there to do the open runs, and what to say where nobody can tell."""
+    """Fetch the workers if a run is open, or the problem with that."""
     if all(run.status.ended for run in page.items):
         return None, None
     try:
@@ -163,42 +167,38 @@ async def _workers(api: AsyncClient, page: RunPage) -> tuple[list[WorkerInfo] | 
         return None, empty_states.trying_again(error)
 
 
-def _digest(wanted: RunFilter, page: RunPage, workers: Sequence[WorkerInfo] | None) -> str:
-    """Equal for lists that look alike."""
-    crew = [(worker.name, worker.current is None) for worker in workers or ()]
-    moments = [formatting.ago(run.deleted or run.created) for run in page.items]
-    return hashlib.sha256(f"{wanted}{page.model_dump_json()}{moments}{workers is None}{crew}".encode()).hexdigest()
+def _digest(filter_: RunFilter, page: RunPage, workers: Sequence[WorkerInfo] | None) -> str:
+    """Return a key that is equal for lists that look the same."""
+    busy = [(worker.name, worker.current is None) for worker in workers or ()]
+    ages = [formatting.ago(run.deleted or run.created) for run in page.items]
+    return hashlib.sha256(f"{filter_}{page.model_dump_json()}{ages}{workers is None}{busy}".encode()).hexdigest()
 
 
-async def _done(api: AsyncClient, button: dict[str, str]) -> Any:
-    """Do what a button says; what to tell about it."""
+async def _act(api: AsyncClient, button: dict[str, str]) -> Any:
+    """Do what a button says, and return a notice about it."""
     if button["type"] == "demo":
         await api.send(client.submit_run(form.DEMO))
         return None
     run_id = button["run"]
-    if button["act"] == "cancel":
+    if button["action"] == "cancel":
         await api.send(client.cancel_run(run_id))
         return None
-    if button["act"] == "again":
+    if button["action"] == "again":
         run = await api.send(client.run(run_id))
-        again = await api.send(client.submit_run(run.request()))
-        return _notice(
-            [
-                f"{formatting.run_title(run)} is queued again. ",
-                dcc.Link("Watch it", href=link(f"/runs/{again.id}")),
-            ]
-        )
-    if button["act"] == "delete":
+        new = await api.send(client.submit_run(run.request()))
+        see = dcc.Link("See the new run", href=link(f"/runs/{new.id}"))
+        return _notice([f"Submitted {formatting.run_title(run)} again. ", see])
+    if button["action"] == "delete":
         run = await api.send(client.delete_run(run_id))
-        # The button that had the focus is gone with its card; the way back takes it.
-        undo = html.Button("Undo", id=act_id("undo", run_id), className="plain-button", autoFocus=True)
-        return _notice([f"{formatting.run_title(run)} was deleted. ", undo])
+        # The focused button disappears with its card; the undo button takes the focus.
+        undo = html.Button("Undo", id=action_id("undo", run_id), className="plain-button", autoFocus=True)
+        return _notice([f"Deleted {formatting.run_title(run)}. ", undo])
     run = await api.send(client.bring_back_run(run_id))
-    return _notice([f"{formatting.run_title(run)} is back. ", dcc.Link("Open it", href=link(f"/runs/{run_id}"))])
+    return _notice([f"Restored {formatting.run_title(run)}. ", dcc.Link("Open it", href=link(f"/runs/{run_id}"))])
 
 
-def _notice(told: list[Any]) -> Any:
-    return html.Div(told, className="notice")
+def _notice(content: list[Any]) -> Any:
+    return html.Div(content, className="notice")
 
 
 def _skeleton() -> Any:
@@ -206,87 +206,47 @@ def _skeleton() -> Any:
 
 
 async def _list(
-    api: AsyncClient,
-    page: RunPage,
-    wanted: RunFilter,
-    workers: Sequence[WorkerInfo] | None,
-    pictures: dict[str, str],
-    trusts: dict[str, Trust],
+    api: AsyncClient, cards: CardCache, page: RunPage, filter_: RunFilter, workers: Sequence[WorkerInfo] | None
 ) -> Any:
     if not page.total:
-        return _nothing(wanted)
+        return _no_runs(filter_)
     if not page.items:
         return empty_states.state(
-            f"There is no page {wanted.page}",
-            f"{page.total} runs fill fewer pages.",
-            dcc.Link("To the first page", href=link("/")),
+            f"There is no page {filter_.page}",
+            f"The list of {page.total} runs has fewer pages.",
+            dcc.Link("Go to the first page", href=link("/")),
             order=2,
         )
-    cards = [
-        card(run, await _picture(api, run, pictures), workers, await _trust(api, run, trusts)) for run in page.items
-    ]
-    return dmc.Stack(cards, gap="sm")
+    return dmc.Stack(
+        [card(run, await cards.picture(api, run), workers, await cards.trust(api, run)) for run in page.items],
+        gap="sm",
+    )
 
 
-def _nothing(wanted: RunFilter) -> Any:
-    if wanted.everything:
+def _no_runs(filter_: RunFilter) -> Any:
+    if filter_.everything:
         return empty_states.state(
-            "Nothing scored yet",
-            "Score the demo model: a small image classifier, done in seconds.",
+            "No runs yet",
+            "Score the demo model, a small image classifier. It takes a few seconds.",
             dmc.Button("Score the demo model", id={"type": "demo", "at": "empty"}),
             order=2,
         )
-    return empty_states.state("No such runs", nothing_words(wanted), dcc.Link("Show all runs", href=link("/")), order=2)
+    show_all = dcc.Link("Show all runs", href=link("/"))
+    return empty_states.state("No matching runs", no_match(filter_), show_all, order=2)
 
 
-def nothing_words(wanted: RunFilter) -> str:
-    """'No failed run has “vit” in its model, task or methods.'"""
+def no_match(filter_: RunFilter) -> str:
+    """Say that nothing matches: 'No failed run has “vit” in its model, task or methods.'"""
     kinds = {
         "": "run",
         DELETED: "deleted run",
         Status.QUEUED: "waiting run",
-        Status.RUNNING: "run that is being scored",
+        Status.RUNNING: "run in progress",
         Status.DONE: "finished run",
         Status.FAILED: "failed run",
         Status.CANCELLED: "cancelled run",
     }
-    kind = kinds[wanted.status]
-    if not wanted.search:
+    kind = kinds[filter_.status]
+    if not filter_.search:
         return f"There is no {kind}."
-    return f"No {kind} has “{wanted.search}” in its model, task or methods."
-
-
-async def _trust(api: AsyncClient, run: Run, trusts: dict[str, Trust]) -> Trust | None:
-    """The verdict on the first method's map of heads (or what there is); kept once its check has ended."""
-    if run.status is not Status.DONE or run.checks is None:
-        return None
-    key = f"{run.id} {run.checks.value}"
-    if key in trusts:
-        return trusts[key]
-    kind = next(k for k in (UnitKind.HEAD, *UnitKind) if k in run.units)
-    try:
-        report = await api.send(client.faithfulness(run.id))
-    except ModelShapleyError:
-        return None  # as for the picture
-    found = Trust(verdict(report, run.methods[0], kind), run.methods[0], kind)
-    if run.checks.ended:
-        trusts[key] = found
-        if len(trusts) > PICTURES_KEPT:
-            del trusts[next(iter(trusts))]
-    return found
-
-
-async def _picture(api: AsyncClient, run: Run, pictures: dict[str, str]) -> str | None:
-    """The map of heads (or what there is) in small; made once a run."""
-    if run.status is not Status.DONE or not run.maps:
-        return None
-    if run.id not in pictures:
-        kind = next(k for k in (UnitKind.HEAD, *UnitKind) if k in run.units)
-        try:
-            data = await api.send(client.importance_map(run.id, run.methods[0], kind, columns=32))
-        except ModelShapleyError:
-            return None  # the list must not fail for want of a picture; the run's page says what is wrong
-        pictures[run.id] = thumbnail(data)
-        if len(pictures) > PICTURES_KEPT:
-            del pictures[next(iter(pictures))]
-    return pictures[run.id]
+    return f"No {kind} has “{filter_.search}” in its model, task or methods."

@@ -1,4 +1,4 @@
-"""One run in the list: what it is, how it goes, what can be done with it."""
+"""The card of one run in the list: what it is, its progress, its actions."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ COLOURS = {
     Status.FAILED: "red",
     Status.CANCELLED: "gray",
 }
-START_ONE = "modelshapley worker"
+START_COMMAND = "modelshapley worker"
 
 
 @dataclass(frozen=True)
 class Trust:
-    """What was found of the first method's map of one kind of unit, for the card."""
+    """The verdict on a run's map: that of its first method, of one kind of unit."""
 
     verdict: Verdict
     method: str
@@ -36,17 +36,17 @@ class Trust:
 
 
 def card(run: Run, picture: str | None, workers: Sequence[WorkerInfo] | None, trust: Trust | None = None) -> Any:
-    """workers: those that are alive; None where nobody knows."""
-    seen = (
-        html.Img(src=picture, alt="Importance by layer (rows); stronger colour: the task needs it more")
+    """Lay out the card. workers: those that are alive; None where that is not known."""
+    image = (
+        html.Img(src=picture, alt="Importance by layer (rows); stronger colour: more important")
         if picture
         else dmc.Text("no map" if run.status.ended else "…", c="dimmed", size="sm")
     )
     return dmc.Paper(
         html.Div(
             [
-                html.Div(seen, className="run-picture"),
-                html.Div(_told(run, workers, trust), className="run-words"),
+                html.Div(image, className="run-picture"),
+                html.Div(_text(run, workers, trust), className="run-text"),
                 html.Div(_side(run), className="run-side"),
             ],
             className="run-card",
@@ -58,30 +58,30 @@ def card(run: Run, picture: str | None, workers: Sequence[WorkerInfo] | None, tr
     )
 
 
-def _told(run: Run, workers: Sequence[WorkerInfo] | None, trust: Trust | None) -> list[Any]:
+def _text(run: Run, workers: Sequence[WorkerInfo] | None, trust: Trust | None) -> list[Any]:
     title = dcc.Link(formatting.run_title(run), href=link(f"/runs/{run.id}"), className="title")
     badge = dmc.Badge(formatting.STATUS_WORDS[run.status], color=COLOURS[run.status], variant="light", size="sm")
     when = f"deleted {formatting.ago(run.deleted)}" if run.deleted else formatting.ago(run.created)
     about = f"{', '.join(run.methods)} · {', '.join(formatting.PLURALS[kind] for kind in run.units)} · {when}"
-    told: list[Any] = [dmc.Group([title, badge], gap="sm"), html.Div(about, className="quiet")]
+    lines: list[Any] = [dmc.Group([title, badge], gap="sm"), html.Div(about, className="quiet")]
     if run.error:
-        told.append(dmc.Text(run.error, c="red", size="sm", mt=4))
+        lines.append(dmc.Text(run.error, c="red", size="sm", mt=4))
     if not run.status.ended:
-        told += _progress(run, workers)
+        lines += _progress(run, workers)
     if trust is not None:
-        told.append(_mark(run, trust))
-    return told
+        lines.append(_mark(run, trust))
+    return lines
 
 
 def _mark(run: Run, trust: Trust) -> Any:
-    """How far its map may be believed: a shape and a word, and the way to the reasons."""
+    """How far the map can be trusted, as a shape and a word, linked to the evidence."""
     mark = trust.verdict.mark
-    waits = mark is Mark.UNCHECKED and run.checks is not None and not run.checks.ended
+    checking = mark is Mark.UNCHECKED and run.checks is not None and not run.checks.ended
     return html.Div(
         [
-            f"Map of {formatting.PLURALS[trust.unit]}: ",
+            f"{trust.unit.value.capitalize()} map: ",
             dcc.Link(
-                "is being checked" if waits else f"{mark.shape} {mark.value}",
+                "check in progress" if checking else f"{mark.shape} {mark.value}",
                 href=address.trust(run.id, trust.method, trust.unit),
                 className=f"mark-{mark.name.lower()}",
                 title=trust.verdict.sentence,
@@ -93,29 +93,32 @@ def _mark(run: Run, trust: Trust) -> Any:
 
 def _progress(run: Run, workers: Sequence[WorkerInfo] | None) -> list[Any]:
     if workers is not None and not workers:
-        way_out = ["No worker is listening, so this waits. Start one: ", html.Code(START_ONE)]
-        return [html.Div(way_out, className="run-doing")]
+        remedy = ["No worker is running. Start one: ", html.Code(START_COMMAND)]
+        return [html.Div(remedy, className="run-doing")]
     return [
-        dmc.Progress(value=formatting.share_done(run), size="sm", mt=8, **{"aria-label": "share that is done"}),
+        dmc.Progress(
+            value=formatting.share_done(run), size="sm", mt=8, **{"aria-label": "share of the run that is done"}
+        ),
         html.Div(doing(run, workers), className="run-doing"),
     ]
 
 
 def doing(run: Run, workers: Sequence[WorkerInfo] | None) -> str:
-    """What an open run is doing: '96 of 288 examples · 41.3 a second · 4 s left · worker box-17'."""
+    """Describe what an open run is doing: '96 of 288 examples · 41.3 per second · 4 s left · worker box-17'."""
     if run.status is Status.QUEUED:
         busy = bool(workers) and all(worker.current for worker in workers or ())
-        return "waiting: every worker has something in hand" if busy else "waiting for a worker"
+        return "waiting: all workers are busy" if busy else "waiting for a worker"
     if workers and run.shards == 1 and run.worker not in [worker.name for worker in workers]:
-        return f"worker {run.worker} does not answer; another one goes on from the last checkpoint"
-    done = run.progress
+        return f"worker {run.worker} does not respond; another worker resumes from the last checkpoint"
+    progress = run.progress
     parts = [formatting.progress(run) if run.fetching else formatting.progress(run).partition(",")[0]]
-    if done.rate is not None:
-        parts.append(f"{done.rate:,.3g} a second" if done.rate < 1000 else f"{done.rate:,.0f} a second")
-    if done.total and done.done == done.total:
+    if progress.rate is not None:
+        rate = f"{progress.rate:,.3g}" if progress.rate < 1000 else f"{progress.rate:,.0f}"
+        parts.append(f"{rate} per second")
+    if progress.total and progress.done == progress.total:
         parts.append("measuring the intact accuracy")
-    elif done.eta_s is not None:
-        parts.append(f"{formatting.duration(done.eta_s)} left")
+    elif progress.eta_s is not None:
+        parts.append(f"{formatting.duration(progress.eta_s)} left")
     if run.worker:
         parts.append(f"{run.shards} shards" if run.shards > 1 else f"worker {run.worker}")
     return " · ".join(parts)
@@ -134,7 +137,7 @@ def _side(run: Run) -> list[Any]:
 
 def _actions(run: Run) -> list[Any]:
     if run.deleted is not None:
-        return [button(run, "undo", "Bring back")]
+        return [button(run, "undo", "Restore")]
     if not run.status.ended:
         return [button(run, "cancel", "Cancel")]
     delete = button(run, "delete", "Delete", variant="subtle", color="gray")
@@ -143,11 +146,12 @@ def _actions(run: Run) -> list[Any]:
     return [delete, button(run, "again", "Try again")]
 
 
-def button(run: Run, act: str, label: str, **more: Any) -> Any:
-    """A button that does something with a run; see runs.register."""
+def button(run: Run, action: str, label: str, **properties: Any) -> Any:
+    """A button with one of the actions of frontend.pages.runs.page."""
     name = {"aria-label": f"{label}: {formatting.run_title(run)}"}
-    return dmc.Button(label, id=act_id(act, run.id), size="xs", **{"variant": "default", **name, **more})
+    return dmc.Button(label, id=action_id(action, run.id), size="xs", **{"variant": "default", **name, **properties})
 
 
-def act_id(act: str, run_id: str) -> dict[str, str]:
-    return {"type": "run-act", "act": act, "run": run_id}
+def action_id(action: str, run_id: str) -> dict[str, str]:
+    """Return the id of a button, which the callback of all of them matches."""
+    return {"type": "run-action", "action": action, "run": run_id}

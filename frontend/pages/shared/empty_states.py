@@ -1,4 +1,4 @@
-"""What a page shows when there is nothing to show: one sentence and one action."""
+"""Empty and failed states of a page: one sentence and one action."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from modelshapley.errors import ModelShapleyError
 
 
 def state(title: str, sentence: str, action: Any = None, order: int = 1) -> Any:
-    """`order`: the level of the heading, 1 where this is the whole page."""
+    """A heading, a sentence and an action. order: the heading's level, 1 where this is the whole page."""
     return html.Div(
         dmc.Stack(
             [dmc.Title(title, order=order, size="h2"), dmc.Text(sentence, maw=560, mx="auto"), action],
@@ -24,14 +24,16 @@ def state(title: str, sentence: str, action: Any = None, order: int = 1) -> Any:
 
 
 def not_found(path: str) -> Any:
-    return state("Nothing here", f"There is no page at {path}.", dmc.Anchor("See the runs", href=link("/")))
+    """The page for an unknown path."""
+    return state("Page not found", f"There is no page at {path}.", dmc.Anchor("Back to the runs", href=link("/")))
 
 
 def failure(error: ModelShapleyError) -> Any:
-    return dmc.Alert(str(error), color="red", title="That did not work", variant="light")
+    """An alert for an error that stays until somebody does something."""
+    return dmc.Alert(str(error), color="red", title="Something went wrong", variant="light")
 
 
 def trying_again(error: ModelShapleyError) -> Any:
-    """For an error that passes by itself."""
-    said = error.problem.detail if isinstance(error, ApiError) else str(error)
-    return dmc.Alert(f"{said} This page keeps trying.", color="yellow", title="Not yet", variant="light")
+    """An alert for an error after which the page retries by itself."""
+    message = error.problem.detail if isinstance(error, ApiError) else str(error)
+    return dmc.Alert(f"{message} Retrying …", color="yellow", title="Temporarily unavailable", variant="light")

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import dash_mantine_components as dmc
-from dash import Dash, Input, Output, State, dcc, html, no_update
+from dash import Input, Output, State, dcc, html, no_update
 from pydantic import ValidationError
 
 from frontend.figures import heatmaps
 from frontend.links import link
 from frontend.pages.shared import empty_states
+from frontend.pages.shared.wiring import Callbacks
 from frontend.pages.submit import form_model, form_task
 from modelshapley import client, formatting
 from modelshapley.client import AsyncClient
@@ -19,6 +20,8 @@ from modelshapley.contracts import ModelInfo, RunRequest
 from modelshapley.contracts.tasks import TaskInfo
 from modelshapley.errors import KINDS_OF_MODEL, ModelShapleyError
 from modelshapley.units import DEFAULT_KINDS, UnitKind
+
+callbacks = Callbacks()
 
 DEFAULT_METHODS = ["two-sided", "mean-abs"]
 MAX_EXAMPLES, MAX_SEED = 1_000_000, 2**31 - 1
@@ -135,53 +138,53 @@ async def layout(api: AsyncClient, task: str | None = None, model: str | None = 
     )
 
 
-def register(app: Dash, api: AsyncClient) -> None:
-    @app.callback(
-        Output("form-model", "error"),
-        Output("form-task", "error"),
-        Output("form-methods", "error"),
-        Output("form-units-error", "children"),
-        Output("form-limit", "error"),
-        Output("form-seed", "error"),
-        Output("form-submit", "disabled"),
-        Output("form-methods-about", "children"),
-        *FIELDS,
-        State("known", "data"),
+@callbacks.server(
+    Output("form-model", "error"),
+    Output("form-task", "error"),
+    Output("form-methods", "error"),
+    Output("form-units-error", "children"),
+    Output("form-limit", "error"),
+    Output("form-seed", "error"),
+    Output("form-submit", "disabled"),
+    Output("form-methods-about", "children"),
+    *FIELDS,
+    State("known", "data"),
+)
+async def validate_form(*values: Any) -> Any:
+    *fields, known = values
+    problems, methods = problems_of(fields, known), fields[2]
+    return (
+        *(problems.get(f) for f in ("model", "task", "methods")),
+        _unit_error(problems),
+        *(problems.get(f) for f in ("limit", "seed")),
+        bool(problems),
+        [html.Div([html.B(title), f": {summary}"]) for title, summary in map(known["methods"].get, methods)],
     )
-    async def _check(*values: Any) -> Any:
-        *fields, known = values
-        problems, methods = problems_of(fields, known), fields[2]
-        return (
-            *(problems.get(f) for f in ("model", "task", "methods")),
-            _unit_error(problems),
-            *(problems.get(f) for f in ("limit", "seed")),
-            bool(problems),
-            [html.Div([html.B(title), f": {summary}"]) for title, summary in map(known["methods"].get, methods)],
-        )
 
-    form_task.register(app)
-    form_model.register(app, api)
 
-    @app.callback(
-        Output("submitted", "data"),
-        Output("form-answer", "children"),
-        Input("form-submit", "n_clicks"),
-        *(State(field.component_id, field.component_property) for field in FIELDS),
-        State("form-per-class", "checked"),
-        State("known", "data"),
-        prevent_initial_call=True,
-        running=[(Output("form-submit", "loading"), True, False)],
-    )
-    async def _submit(_: int, *values: Any) -> Any:
-        *fields, per_class, known = values
-        # A tick that was set for another task stays, unseen.
-        has_classes = any(task["id"] == fields[1] and task["classes"] for task in known["tasks"])
-        try:
-            request = request_of(*fields).model_copy(update={"per_class": bool(per_class and has_classes)})
-        except ValidationError:
-            # The button was quicker than the check, whose words stand beside the fields.
-            return no_update, no_update
-        return await _send(api, request)
+@callbacks.server(
+    Output("submitted", "data"),
+    Output("form-answer", "children"),
+    Input("form-submit", "n_clicks"),
+    *(State(field.component_id, field.component_property) for field in FIELDS),
+    State("form-per-class", "checked"),
+    State("known", "data"),
+    prevent_initial_call=True,
+    running=[(Output("form-submit", "loading"), True, False)],
+)
+async def submit_form(_: int, *values: Any, api: AsyncClient) -> Any:
+    *fields, per_class, known = values
+    # A tick that was set for another task stays, unseen.
+    has_classes = any(task["id"] == fields[1] and task["classes"] for task in known["tasks"])
+    try:
+        request = request_of(*fields).model_copy(update={"per_class": bool(per_class and has_classes)})
+    except ValidationError:
+        # The button was quicker than the check, whose words stand beside the fields.
+        return no_update, no_update
+    return await _send(api, request)
+
+
+callbacks.include(form_task.callbacks, form_model.callbacks)
 
 
 def request_of(model: str, task: str, methods: list[str], units: list[str], limit: int, seed: int) -> RunRequest:

@@ -7,13 +7,16 @@ from typing import Any
 from urllib.parse import urlencode
 
 import dash_mantine_components as dmc
-from dash import Dash, Input, Output, State, dcc, html, no_update
+from dash import Input, Output, State, dcc, html, no_update
 
 from frontend.links import link
+from frontend.pages.shared.wiring import Callbacks
 from modelshapley import formatting
 from modelshapley.contracts import ModelInfo
 from modelshapley.contracts.tasks import TaskInfo
 from modelshapley.errors import KINDS_OF_MODEL
+
+callbacks = Callbacks()
 
 HIDDEN = {"display": "none"}
 
@@ -38,32 +41,32 @@ def layout(tasks: Sequence[TaskInfo], model: ModelInfo | None, task: str | None)
     ]
 
 
-def register(app: Dash) -> None:
-    @app.callback(
-        Output("form-task", "value"),
-        Output("form-task", "data"),
-        Input("form-model", "value"),
-        State("form-task", "value"),
-        State("known", "data"),
-        prevent_initial_call=True,
-    )
-    async def _fitting(model: str, task: str, known: Any) -> Any:
-        auto_class = next((m["auto_class"] for m in known["models"] if m["id"] == model), None)
-        tasks = [TaskInfo.model_validate(t) for t in known["tasks"]]
-        fitting = [t.id for t in tasks if t.auto_class == auto_class]
-        return no_update if task in fitting or not fitting else fitting[0], options(tasks, auto_class)
+@callbacks.server(
+    Output("form-task", "value"),
+    Output("form-task", "data"),
+    Input("form-model", "value"),
+    State("form-task", "value"),
+    State("known", "data"),
+    prevent_initial_call=True,
+)
+async def offer_fitting_tasks(model: str, task: str, known: Any) -> Any:
+    auto_class = next((m["auto_class"] for m in known["models"] if m["id"] == model), None)
+    tasks = [TaskInfo.model_validate(t) for t in known["tasks"]]
+    fitting = [t.id for t in tasks if t.auto_class == auto_class]
+    return no_update if task in fitting or not fitting else fitting[0], options(tasks, auto_class)
 
-    @app.callback(
-        Output("form-task-about", "children"),
-        Output("form-per-class", "label"),
-        Output("form-classes", "style"),
-        Input("form-task", "value"),
-        Input("form-model", "value"),
-        State("known", "data"),
-    )
-    async def _tell(task: str | None, model: str | None, known: Any) -> Any:
-        chosen = next((TaskInfo.model_validate(t) for t in known["tasks"] if t["id"] == task), None)
-        return about(chosen, model), per_class(chosen), {} if chosen and chosen.classes else HIDDEN
+
+@callbacks.server(
+    Output("form-task-about", "children"),
+    Output("form-per-class", "label"),
+    Output("form-classes", "style"),
+    Input("form-task", "value"),
+    Input("form-model", "value"),
+    State("known", "data"),
+)
+async def describe_task(task: str | None, model: str | None, known: Any) -> Any:
+    chosen = next((TaskInfo.model_validate(t) for t in known["tasks"] if t["id"] == task), None)
+    return about(chosen, model), per_class(chosen), {} if chosen and chosen.classes else HIDDEN
 
 
 def options(tasks: Sequence[TaskInfo], auto_class: str | None) -> list[dict[str, Any]]:

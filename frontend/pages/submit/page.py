@@ -6,14 +6,17 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import dash_mantine_components as dmc
-from dash import Dash, Input, Output, State, html
+from dash import Input, Output, State, html
 from pydantic import ValidationError
 
 from frontend.pages.shared import empty_states
+from frontend.pages.shared.wiring import Callbacks
 from frontend.pages.submit import estimate_view, form
 from modelshapley import client
 from modelshapley.client import ApiError, AsyncClient
 from modelshapley.errors import ModelShapleyError
+
+callbacks = Callbacks()
 
 WAITS = "Told once the form is filled in."
 
@@ -40,20 +43,20 @@ async def layout(api: AsyncClient, search: str = "") -> Any:
     )
 
 
-def register(app: Dash, api: AsyncClient) -> None:
-    form.register(app, api)
+@callbacks.server(Output("new-estimate", "children"), *form.FIELDS, State("known", "data"), Input("submitted", "data"))
+async def estimate_run(*values: Any, api: AsyncClient) -> Any:
+    *fields, known, _ = values
+    if form.problems_of(fields, known):
+        return html.P(WAITS, className="quiet")
+    try:
+        return estimate_view.view(await api.send(client.estimate_run(form.request_of(*fields))))
+    except ApiError as error:
+        told = error.problem.detail
+    except ModelShapleyError as error:
+        return empty_states.trying_again(error)
+    except ValidationError:  # the form says it at the field
+        return html.P(WAITS, className="quiet")
+    return dmc.Alert(told, color="red", variant="light", title="This cannot be scored")
 
-    @app.callback(Output("new-estimate", "children"), *form.FIELDS, State("known", "data"), Input("submitted", "data"))
-    async def _estimate(*values: Any) -> Any:
-        *fields, known, _ = values
-        if form.problems_of(fields, known):
-            return html.P(WAITS, className="quiet")
-        try:
-            return estimate_view.view(await api.send(client.estimate_run(form.request_of(*fields))))
-        except ApiError as error:
-            told = error.problem.detail
-        except ModelShapleyError as error:
-            return empty_states.trying_again(error)
-        except ValidationError:  # the form says it at the field
-            return html.P(WAITS, className="quiet")
-        return dmc.Alert(told, color="red", variant="light", title="This cannot be scored")
+
+callbacks.include(form.callbacks)

@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import dash_mantine_components as dmc
-from dash import Dash, Input, Output, dcc, html
+from dash import Input, Output, dcc, html
 
 from frontend.pages.shared import empty_states
+from frontend.pages.shared.wiring import Callbacks
 from frontend.pages.system import system_view
 from modelshapley import client
 from modelshapley.client import AsyncClient, Call
 from modelshapley.contracts import WorkerInfo
 from modelshapley.errors import ModelShapleyError
+
+callbacks = Callbacks()
 
 TICK_MS = 2000
 FAILURES = 10
@@ -39,25 +42,24 @@ def _section(title: str, id_: str, body: Any) -> Any:
     return html.Section([dmc.Title(title, order=2, size="h3", mt="lg", mb="xs"), html.Div(body, id=id_)])
 
 
-def register(app: Dash, api: AsyncClient) -> None:
-    @app.callback(
-        Output("system-health", "children"),
-        Output("system-workers", "children"),
-        Output("system-failures", "children"),
-        Output("system-problem", "children"),
-        Input("system-tick", "n_intervals"),
+@callbacks.server(
+    Output("system-health", "children"),
+    Output("system-workers", "children"),
+    Output("system-failures", "children"),
+    Output("system-problem", "children"),
+    Input("system-tick", "n_intervals"),
+)
+async def refresh_system(_: int, *, api: AsyncClient) -> Any:
+    workers, no_workers = await _ask(api, client.workers())
+    queues, no_queues = await _ask(api, client.queues())
+    failures, no_failures = await _ask(api, client.failures(FAILURES))
+    problem = no_queues or no_workers or no_failures
+    return (
+        system_view.health(queues, failures is not None, workers),
+        UNKNOWN if workers is None else system_view.workers(workers, await _runs_of_trials(api, workers)),
+        UNKNOWN if failures is None else system_view.failures(failures),
+        empty_states.trying_again(problem) if problem is not None else None,
     )
-    async def _refresh(_: int) -> Any:
-        workers, no_workers = await _ask(api, client.workers())
-        queues, no_queues = await _ask(api, client.queues())
-        failures, no_failures = await _ask(api, client.failures(FAILURES))
-        problem = no_queues or no_workers or no_failures
-        return (
-            system_view.health(queues, failures is not None, workers),
-            UNKNOWN if workers is None else system_view.workers(workers, await _runs_of_trials(api, workers)),
-            UNKNOWN if failures is None else system_view.failures(failures),
-            empty_states.trying_again(problem) if problem is not None else None,
-        )
 
 
 async def _ask(api: AsyncClient, call: Call[Any]) -> tuple[Any, ModelShapleyError | None]:

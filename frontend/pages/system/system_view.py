@@ -125,7 +125,7 @@ def _bar(name: str, used: int, budget: int, of: str, kept: Sequence[str]) -> Any
     told = f"{bytes_as_text(used)} of {bytes_as_text(budget)} ({share:.0f} %){of}" if budget else "keeps none"
     return html.Div(
         [
-            html.Div([html.B(name), html.Span(told)], className="bar-words"),
+            html.Div([html.B(name), html.Span(told)], className="bar-text"),
             dmc.Progress(value=min(share, 100), size="sm", **{"aria-label": f"{name}: {told}"}),
             html.Div(" · ".join(kept) or "nothing kept yet", className="quiet"),
         ],
@@ -148,7 +148,7 @@ def _failure(failure: Failure) -> Any:
                     dcc.Link(title[0].upper() + title[1:], href=link(f"/runs/{failure.run}")),
                     html.Span(formatting.ago(failure.at), className="quiet"),
                 ],
-                className="bar-words",
+                className="bar-text",
             ),
             html.Div(failure.error),
         ]

@@ -6,14 +6,17 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import dash_mantine_components as dmc
-from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
+from dash import ALL, Input, Output, State, ctx, dcc, html, no_update
 
 from frontend.pages.shared import empty_states
+from frontend.pages.shared.wiring import Callbacks
 from frontend.pages.tasks import task_editor, task_preview
 from modelshapley import client, formatting
 from modelshapley.client import AsyncClient
 from modelshapley.contracts.tasks import TaskInfo
 from modelshapley.errors import ModelShapleyError
+
+callbacks = Callbacks()
 
 MADE_BY_CODE = ("digits", "world-capitals")  # they have no task file to start from
 
@@ -45,44 +48,44 @@ async def layout(api: AsyncClient, search: str) -> Any:
     )
 
 
-def register(app: Dash, api: AsyncClient) -> None:
-    task_editor.register(app, api)
-    task_preview.register(app, api)
+@callbacks.server(
+    Output("tasks-drop", "data"),
+    Output("tasks-sure", "message"),
+    Output("tasks-sure", "displayed"),
+    Input({"type": "drop-task", "task": ALL}, "n_clicks"),
+    prevent_initial_call=True,
+)
+async def confirm_deletion(_: list[int | None]) -> Any:
+    if not ctx.triggered or not ctx.triggered[0]["value"]:
+        return no_update, no_update, no_update
+    name = ctx.triggered_id["task"]
+    return name, f"Delete the task {name}? Its data stay where they are.", True
 
-    @app.callback(
-        Output("tasks-drop", "data"),
-        Output("tasks-sure", "message"),
-        Output("tasks-sure", "displayed"),
-        Input({"type": "drop-task", "task": ALL}, "n_clicks"),
-        prevent_initial_call=True,
-    )
-    async def _ask(_: list[int | None]) -> Any:
-        if not ctx.triggered or not ctx.triggered[0]["value"]:
-            return no_update, no_update, no_update
-        name = ctx.triggered_id["task"]
-        return name, f"Delete the task {name}? Its data stay where they are.", True
 
-    @app.callback(
-        Output("tasks-list", "children"),
-        Output("tasks-problem", "children"),
-        Input("task-added", "data"),
-        Input("tasks-sure", "submit_n_clicks"),
-        State("tasks-drop", "data"),
-        prevent_initial_call=True,
-    )
-    async def _refresh(added: str | None, sure: int | None, name: str | None) -> Any:
-        if ctx.triggered_id is None or (added is None and sure is None):
-            return no_update, no_update
-        problem = None
-        try:
-            if ctx.triggered_id == "tasks-sure" and name is not None:
-                await api.send(client.drop_task(name))
-        except ModelShapleyError as error:
-            problem = empty_states.failure(error)
-        try:
-            return cards(await api.send(client.tasks())), problem
-        except ModelShapleyError as error:
-            return no_update, empty_states.failure(error)
+@callbacks.server(
+    Output("tasks-list", "children"),
+    Output("tasks-problem", "children"),
+    Input("task-added", "data"),
+    Input("tasks-sure", "submit_n_clicks"),
+    State("tasks-drop", "data"),
+    prevent_initial_call=True,
+)
+async def refresh_tasks(added: str | None, sure: int | None, name: str | None, *, api: AsyncClient) -> Any:
+    if ctx.triggered_id is None or (added is None and sure is None):
+        return no_update, no_update
+    problem = None
+    try:
+        if ctx.triggered_id == "tasks-sure" and name is not None:
+            await api.send(client.drop_task(name))
+    except ModelShapleyError as error:
+        problem = empty_states.failure(error)
+    try:
+        return cards(await api.send(client.tasks())), problem
+    except ModelShapleyError as error:
+        return no_update, empty_states.failure(error)
+
+
+callbacks.include(task_editor.callbacks, task_preview.callbacks)
 
 
 def cards(tasks: list[TaskInfo]) -> Any:
@@ -106,7 +109,7 @@ def _card(task: TaskInfo) -> Any:
                         html.Div(task.summary) if task.summary else None,
                         html.Div(" · ".join(filter(None, [*facts, classes])), className="quiet"),
                     ],
-                    className="task-words",
+                    className="task-text",
                 ),
                 dmc.Group(_buttons(task), gap="xs", className="task-buttons"),
             ],

@@ -9,16 +9,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import dash_mantine_components as dmc
-from dash import ALL, ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html, no_update
+from dash import ALL, Input, Output, State, ctx, dcc, html, no_update
 
 from frontend.links import link
 from frontend.pages.shared import empty_states
+from frontend.pages.shared.wiring import Callbacks
 from frontend.pages.tasks import task_preview
 from frontend.pages.tasks.task_form import FIELDS, GROUPS, Field, by_field, check, check_text, shown
 from modelshapley import client
 from modelshapley.client import ApiError, AsyncClient
 from modelshapley.contracts.task_file import TaskFile
 from modelshapley.errors import ModelShapleyError
+
+callbacks = Callbacks()
 
 # Two of these that follow each other stand side by side.
 HALF: tuple[str, ...] = (
@@ -132,125 +135,137 @@ def _input(field: Field) -> Any:
     return dmc.TextInput(**common)
 
 
-def register(app: Dash, api: AsyncClient) -> None:
-    fields = {"type": "task-field", "field": ALL}
+# TODO
+fields = {"type": "task-field", "field": ALL}
 
-    @app.callback(
-        Output({"type": "task-row", "field": ALL}, "style"),
-        Output(fields, "error"),
-        Output("task-whole", "children"),
-        Output("task-text", "error"),
-        Input(fields, "value"),
-        Input("task-text", "value"),
-        Input("task-tab", "value"),
-        Input("task-tried", "data"),
-        Input("task-refused", "data"),
-        State(fields, "id"),
-    )
-    async def _tell(given: list[Any], text: str, tab: str, tried: Any, refused: Any, ids: list[Any]) -> Any:
-        """What is wrong, once somebody has tried; what the server said, until something is changed."""
-        values = _values(given, ids)
-        said = refused["fields"] if refused and "task-refused" in _triggers() else []
-        there = shown(values)
-        styles = [{} if entry["field"] in there else HIDDEN for entry in ids]
-        if tab == "file":
-            lines = check_text(text)[1] if tried else []
-            lines += [f"{field}: {words}" if field else words for field, words in said]
-            return styles, [None] * len(ids), None, _lines(lines)
-        problems = (check(values)[1] if tried else {}) or by_field([tuple(entry) for entry in said], values)
-        return styles, [problems.get(entry["field"]) for entry in ids], _whole(problems), None
 
-    @app.callback(
-        Output("look-subject", "data", allow_duplicate=True),
-        Output("task-tried", "data"),
-        Input("task-look", "n_clicks"),
-        State("task-tab", "value"),
-        State(fields, "value"),
-        State("task-text", "value"),
-        State(fields, "id"),
-        prevent_initial_call=True,
-    )
-    async def _look(clicks: int, tab: str, given: list[Any], text: str, ids: list[Any]) -> Any:
-        spec = _spec(tab, _values(given, ids), text)
-        if spec is None:
-            return no_update, clicks
-        return {"file": json.loads(spec.model_dump_json(exclude_defaults=True)), "click": clicks}, no_update
+@callbacks.server(
+    Output({"type": "task-row", "field": ALL}, "style"),
+    Output(fields, "error"),
+    Output("task-whole", "children"),
+    Output("task-text", "error"),
+    Input(fields, "value"),
+    Input("task-text", "value"),
+    Input("task-tab", "value"),
+    Input("task-tried", "data"),
+    Input("task-refused", "data"),
+    State(fields, "id"),
+)
+async def validate_task(given: list[Any], text: str, tab: str, tried: Any, refused: Any, ids: list[Any]) -> Any:
+    """What is wrong, once somebody has tried; what the server said, until something is changed."""
+    values = _values(given, ids)
+    said = refused["fields"] if refused and "task-refused" in _triggers() else []
+    there = shown(values)
+    styles = [{} if entry["field"] in there else HIDDEN for entry in ids]
+    if tab == "file":
+        lines = check_text(text)[1] if tried else []
+        lines += [f"{field}: {words}" if field else words for field, words in said]
+        return styles, [None] * len(ids), None, _lines(lines)
+    problems = (check(values)[1] if tried else {}) or by_field([tuple(entry) for entry in said], values)
+    return styles, [problems.get(entry["field"]) for entry in ids], _whole(problems), None
 
-    @app.callback(
-        Output("task-added", "data"),
-        Output("task-answer", "children"),
-        Output("task-tried", "data", allow_duplicate=True),
-        Output("task-refused", "data", allow_duplicate=True),
-        Output("look-dialog", "opened", allow_duplicate=True),
-        Input("task-add", "n_clicks"),
-        Input("look-add", "n_clicks"),
-        State("task-tab", "value"),
-        State(fields, "value"),
-        State("task-text", "value"),
-        State(fields, "id"),
-        prevent_initial_call=True,
-        running=[(Output("task-add", "loading"), True, False), (Output("look-add", "loading"), True, False)],
-    )
-    async def _add(one: int | None, other: int | None, tab: str, given: list[Any], text: str, ids: list[Any]) -> Any:
-        clicks = f"{one} {other}"
-        spec = _spec(tab, _values(given, ids), text)
-        if spec is None:
-            return no_update, None, clicks, None, False
-        try:
-            info = await api.send(client.add_task(spec))
-        except ModelShapleyError as error:
-            refused = _refusal(error, clicks)
-            return no_update, None if refused else empty_states.failure(error), no_update, refused, False
-        told = [f"Added: {info.title}. ", dcc.Link("Score a model on it", href=link(f"/new?task={info.id}"))]
-        return f"{info.id} {clicks}", dmc.Alert(told, color="teal", variant="light", mt="md"), None, None, False
 
-    @app.callback(
-        Output("task-text", "value"),
-        Output("task-answer", "children", allow_duplicate=True),
-        Input("task-upload", "contents"),
-        State("task-upload", "filename"),
-        prevent_initial_call=True,
-    )
-    async def _dropped(contents: str | None, name: str) -> Any:
-        if contents is None:
-            return no_update, no_update
-        try:
-            return base64.b64decode(contents.partition(",")[2]).decode(), None
-        except (binascii.Error, UnicodeDecodeError):
-            words = f"{name} is no text in UTF-8, so it is no task file. Save it as UTF-8 and drop it again."
-            return no_update, dmc.Alert(words, color="red", variant="light", mt="md")
+@callbacks.server(
+    Output("look-subject", "data", allow_duplicate=True),
+    Output("task-tried", "data"),
+    Input("task-look", "n_clicks"),
+    State("task-tab", "value"),
+    State(fields, "value"),
+    State("task-text", "value"),
+    State(fields, "id"),
+    prevent_initial_call=True,
+)
+async def preview_file(clicks: int, tab: str, given: list[Any], text: str, ids: list[Any]) -> Any:
+    spec = _spec(tab, _values(given, ids), text)
+    if spec is None:
+        return no_update, clicks
+    return {"file": json.loads(spec.model_dump_json(exclude_defaults=True)), "click": clicks}, no_update
 
-    @app.callback(
-        Output("task-text", "value", allow_duplicate=True),
-        Output("task-tab", "value"),
-        Output("task-answer", "children", allow_duplicate=True),
-        Input({"type": "base-task", "task": ALL}, "n_clicks"),
-        prevent_initial_call=True,
-    )
-    async def _start_from(_: list[int | None]) -> Any:
-        if not ctx.triggered or not ctx.triggered[0]["value"]:
-            return no_update, no_update, no_update
-        try:
-            return await api.send(client.task_file(ctx.triggered_id["task"])), "file", None
-        except ModelShapleyError as error:
-            return no_update, no_update, empty_states.failure(error)
 
-    app.clientside_callback(
-        ClientsideFunction("tasks", "label"), Output("task-upload", "className"), Input("task-tab", "value")
-    )
-    app.clientside_callback(
-        ClientsideFunction("tasks", "point"),
-        Output("task-whole", "className"),
-        Input("task-tried", "data"),
-        prevent_initial_call=True,
-    )
-    # The editor may be out of sight: under the list on narrow screens.
-    app.clientside_callback(
-        ClientsideFunction("tasks", "reveal"),
-        Output("task-tab", "className"),
-        Input({"type": "base-task", "task": ALL}, "n_clicks"),
-        prevent_initial_call=True,
-    )
+@callbacks.server(
+    Output("task-added", "data"),
+    Output("task-answer", "children"),
+    Output("task-tried", "data", allow_duplicate=True),
+    Output("task-refused", "data", allow_duplicate=True),
+    Output("look-dialog", "opened", allow_duplicate=True),
+    Input("task-add", "n_clicks"),
+    Input("look-add", "n_clicks"),
+    State("task-tab", "value"),
+    State(fields, "value"),
+    State("task-text", "value"),
+    State(fields, "id"),
+    prevent_initial_call=True,
+    running=[(Output("task-add", "loading"), True, False), (Output("look-add", "loading"), True, False)],
+)
+async def add_task(
+    one: int | None, other: int | None, tab: str, given: list[Any], text: str, ids: list[Any], *, api: AsyncClient
+) -> Any:
+    clicks = f"{one} {other}"
+    spec = _spec(tab, _values(given, ids), text)
+    if spec is None:
+        return no_update, None, clicks, None, False
+    try:
+        info = await api.send(client.add_task(spec))
+    except ModelShapleyError as error:
+        refused = _refusal(error, clicks)
+        return no_update, None if refused else empty_states.failure(error), no_update, refused, False
+    told = [f"Added: {info.title}. ", dcc.Link("Score a model on it", href=link(f"/new?task={info.id}"))]
+    return f"{info.id} {clicks}", dmc.Alert(told, color="teal", variant="light", mt="md"), None, None, False
+
+
+@callbacks.server(
+    Output("task-text", "value"),
+    Output("task-answer", "children", allow_duplicate=True),
+    Input("task-upload", "contents"),
+    State("task-upload", "filename"),
+    prevent_initial_call=True,
+)
+async def read_upload(contents: str | None, name: str) -> Any:
+    if contents is None:
+        return no_update, no_update
+    try:
+        return base64.b64decode(contents.partition(",")[2]).decode(), None
+    except (binascii.Error, UnicodeDecodeError):
+        words = f"{name} is no text in UTF-8, so it is no task file. Save it as UTF-8 and drop it again."
+        return no_update, dmc.Alert(words, color="red", variant="light", mt="md")
+
+
+@callbacks.server(
+    Output("task-text", "value", allow_duplicate=True),
+    Output("task-tab", "value"),
+    Output("task-answer", "children", allow_duplicate=True),
+    Input({"type": "base-task", "task": ALL}, "n_clicks"),
+    prevent_initial_call=True,
+)
+async def start_from_task(_: list[int | None], *, api: AsyncClient) -> Any:
+    if not ctx.triggered or not ctx.triggered[0]["value"]:
+        return no_update, no_update, no_update
+    try:
+        return await api.send(client.task_file(ctx.triggered_id["task"])), "file", None
+    except ModelShapleyError as error:
+        return no_update, no_update, empty_states.failure(error)
+
+
+callbacks.browser("tasks", "label", Output("task-upload", "className"), Input("task-tab", "value"))
+
+
+callbacks.browser(
+    "tasks",
+    "point",
+    Output("task-whole", "className"),
+    Input("task-tried", "data"),
+    prevent_initial_call=True,
+)
+
+
+# The editor may be out of sight: under the list on narrow screens.
+callbacks.browser(
+    "tasks",
+    "reveal",
+    Output("task-tab", "className"),
+    Input({"type": "base-task", "task": ALL}, "n_clicks"),
+    prevent_initial_call=True,
+)
 
 
 def _refusal(error: ModelShapleyError, clicks: str) -> dict[str, Any] | None:

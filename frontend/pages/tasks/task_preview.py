@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import dash_mantine_components as dmc
-from dash import ALL, ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html, no_update
+from dash import ALL, Input, Output, State, ctx, dcc, html, no_update
 
 from frontend.pages.shared import empty_states
+from frontend.pages.shared.wiring import Callbacks
 from frontend.pages.tasks import task_view
 from modelshapley import client
 from modelshapley.client import ApiError, AsyncClient
@@ -17,6 +18,8 @@ from modelshapley.contracts.task_file import parse
 from modelshapley.contracts.tasks import TaskCheck, TaskCheckRequest
 from modelshapley.errors import KINDS_OF_MODEL, ModelShapleyError
 from modelshapley.tasks.infos import KINDS
+
+callbacks = Callbacks()
 
 TICK_MS = 600
 NO_MODEL = "none"
@@ -62,71 +65,71 @@ def layout(task: str | None, model: str | None) -> Any:
     )
 
 
-def register(app: Dash, api: AsyncClient) -> None:
-    @app.callback(
-        Output("look-subject", "data"),
-        Input({"type": "look", "task": ALL}, "n_clicks"),
-        prevent_initial_call=True,
-    )
-    async def _choose(clicks: list[int | None]) -> Any:
-        # A list that has just been drawn fires too.
-        if not ctx.triggered or not ctx.triggered[0]["value"]:
-            return no_update
-        return {"task": ctx.triggered_id["task"], "click": ctx.triggered[0]["value"]}
+@callbacks.server(
+    Output("look-subject", "data"),
+    Input({"type": "look", "task": ALL}, "n_clicks"),
+    prevent_initial_call=True,
+)
+async def choose_subject(clicks: list[int | None]) -> Any:
+    # A list that has just been drawn fires too.
+    if not ctx.triggered or not ctx.triggered[0]["value"]:
+        return no_update
+    return {"task": ctx.triggered_id["task"], "click": ctx.triggered[0]["value"]}
 
-    @app.callback(
-        Output("look-dialog", "opened"),
-        Output("look-dialog", "title"),
-        Output("look-model", "data"),
-        Output("look-model", "value"),
-        Output("look-add", "style"),
-        Output("look-check", "data"),
-        Output("look-body", "children"),
-        Output("task-refused", "data"),
-        Input("look-subject", "data"),
-        Input("look-model", "value"),
-        Input("look-again", "n_clicks"),
-    )
-    async def _ask(subject: Any, model: str | None, _: int | None) -> Any:
-        stay = [no_update] * 8
-        chosen_here = ctx.triggered_id in ("look-model", "look-again")
-        if subject is None or (chosen_here and model is None):
-            return stay
-        try:
-            title, options = await _known(api, subject)
-            if not chosen_here:
-                model = _chosen(subject, options)
-            check = await api.send(client.check_task(_request(subject, model)))
-        except ModelShapleyError as error:
-            if (refused := refusal(error, subject)) is not None:
-                return [*stay[:7], refused]
-            return [True, "Preview", [], None, {"display": "none"}, None, empty_states.failure(error), no_update]
-        hidden = {} if "file" in subject else {"display": "none"}
-        body = task_view.waiting(Status.QUEUED, None)
-        return [True, f"Preview of {title}", options, model, hidden, check.id, body, None]
 
-    @app.callback(
-        Output("look-body", "children", allow_duplicate=True),
-        Output("look-seen", "data"),
-        Input("look-tick", "n_intervals"),
-        State("look-check", "data"),
-        State("look-seen", "data"),
-        prevent_initial_call=True,
-    )
-    async def _poll(_: int, check_id: str | None, seen: str | None) -> Any:
-        if check_id is None or seen == f"{check_id} ended":
-            return no_update, no_update
-        try:
-            check = await api.send(client.task_check(check_id))
-            workers = await _workers(api, check)
-        except ModelShapleyError as error:
-            return empty_states.failure(error), f"{check_id} ended" if isinstance(error, ApiError) else None
-        now = f"{check_id} {'ended' if check.status.ended else f'{check.status} {workers}'}"
-        return (no_update, no_update) if now == seen else (task_view.view(check, workers), now)
+@callbacks.server(
+    Output("look-dialog", "opened"),
+    Output("look-dialog", "title"),
+    Output("look-model", "data"),
+    Output("look-model", "value"),
+    Output("look-add", "style"),
+    Output("look-check", "data"),
+    Output("look-body", "children"),
+    Output("task-refused", "data"),
+    Input("look-subject", "data"),
+    Input("look-model", "value"),
+    Input("look-again", "n_clicks"),
+)
+async def request_preview(subject: Any, model: str | None, _: int | None, *, api: AsyncClient) -> Any:
+    stay = [no_update] * 8
+    chosen_here = ctx.triggered_id in ("look-model", "look-again")
+    if subject is None or (chosen_here and model is None):
+        return stay
+    try:
+        title, options = await _known(api, subject)
+        if not chosen_here:
+            model = _chosen(subject, options)
+        check = await api.send(client.check_task(_request(subject, model)))
+    except ModelShapleyError as error:
+        if (refused := refusal(error, subject)) is not None:
+            return [*stay[:7], refused]
+        return [True, "Preview", [], None, {"display": "none"}, None, empty_states.failure(error), no_update]
+    hidden = {} if "file" in subject else {"display": "none"}
+    body = task_view.waiting(Status.QUEUED, None)
+    return [True, f"Preview of {title}", options, model, hidden, check.id, body, None]
 
-    app.clientside_callback(
-        ClientsideFunction("tasks", "watch"), Output("look-tick", "disabled"), Input("look-dialog", "opened")
-    )
+
+@callbacks.server(
+    Output("look-body", "children", allow_duplicate=True),
+    Output("look-seen", "data"),
+    Input("look-tick", "n_intervals"),
+    State("look-check", "data"),
+    State("look-seen", "data"),
+    prevent_initial_call=True,
+)
+async def poll_preview(_: int, check_id: str | None, seen: str | None, *, api: AsyncClient) -> Any:
+    if check_id is None or seen == f"{check_id} ended":
+        return no_update, no_update
+    try:
+        check = await api.send(client.task_check(check_id))
+        workers = await _workers(api, check)
+    except ModelShapleyError as error:
+        return empty_states.failure(error), f"{check_id} ended" if isinstance(error, ApiError) else None
+    now = f"{check_id} {'ended' if check.status.ended else f'{check.status} {workers}'}"
+    return (no_update, no_update) if now == seen else (task_view.view(check, workers), now)
+
+
+callbacks.browser("tasks", "watch", Output("look-tick", "disabled"), Input("look-dialog", "opened"))
 
 
 def refusal(error: ModelShapleyError, subject: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -6,12 +6,13 @@ from typing import Any
 from urllib.parse import quote
 
 import dash_mantine_components as dmc
-from dash import ALL, ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html, no_update
+from dash import ALL, Input, Output, State, ctx, dcc, html, no_update
 
 from frontend.address import View, write
 from frontend.figures import heatmaps
 from frontend.links import link
 from frontend.pages.shared import empty_states
+from frontend.pages.shared.wiring import Callbacks
 from frontend.pages.trust import trust_view
 from modelshapley import client, formatting
 from modelshapley.client import ApiError, AsyncClient
@@ -19,6 +20,8 @@ from modelshapley.contracts import Faithfulness, Run, Status
 from modelshapley.errors import ModelShapleyError
 from modelshapley.methods import reading_of
 from modelshapley.units import UnitKind
+
+callbacks = Callbacks()
 
 TICK_MS = 1500
 TRIALS = 100
@@ -101,70 +104,74 @@ def _skeleton() -> Any:
     return dmc.Stack([dmc.Skeleton(h=150, radius="md"), dmc.Skeleton(h=320, radius="md")], gap="md")
 
 
-def register(app: Dash, api: AsyncClient) -> None:
-    @app.callback(
-        Output("trust-body", "children"),
-        Output("trust-map-link", "children"),
-        Output("trust-page-tick", "disabled"),
-        Output("trust-seen", "data"),
-        Output("trust-problem", "children"),
-        Input("trust-method", "value"),
-        Input("trust-unit", "value"),
-        Input("trust-page-tick", "n_intervals"),
-        Input("trust-asked", "data"),
-        State("trust-run", "data"),
-        State("trust-seen", "data"),
-        State("trust-shown", "data"),
-    )
-    async def _show(method: str, unit: str, _: int, asked: Any, data: Any, seen: str | None, shown: str | None) -> Any:
-        run, kind = Run.model_validate(data), UnitKind(unit)
-        try:
-            report = await _report(api, run)
-            trials = await api.send(client.run_trials(run.id, TRIALS))
-            infos = {info.id: info for info in await api.send(client.methods())}
-        except ModelShapleyError as error:
-            return no_update, no_update, False, no_update, empty_states.trying_again(error)
-        key = f"{method} {unit} {report.model_dump_json()} {len(trials)} {trials[0].sequence if trials else 0}"
-        over = report.status.ended
-        if key == seen:
-            return no_update, no_update, over, no_update, None
-        read = reading_of(shown, run.methods) if shown else None
-        reread = read is not None and read.computed == method and shown != method
-        body = trust_view.view(report, run, method, kind, infos, trials, reread)
-        ways = [
-            dcc.Link("See the map", href=write(run.id, View(method, kind))),
-            " · ",
-            html.A("All of it as one file", href=link(f"/runs/{run.id}/report?method={quote(method)}")),
-        ]
-        return body, ways, over, key, None
+@callbacks.server(
+    Output("trust-body", "children"),
+    Output("trust-map-link", "children"),
+    Output("trust-page-tick", "disabled"),
+    Output("trust-seen", "data"),
+    Output("trust-problem", "children"),
+    Input("trust-method", "value"),
+    Input("trust-unit", "value"),
+    Input("trust-page-tick", "n_intervals"),
+    Input("trust-asked", "data"),
+    State("trust-run", "data"),
+    State("trust-seen", "data"),
+    State("trust-shown", "data"),
+)
+async def show_report(
+    method: str, unit: str, _: int, asked: Any, data: Any, seen: str | None, shown: str | None, *, api: AsyncClient
+) -> Any:
+    run, kind = Run.model_validate(data), UnitKind(unit)
+    try:
+        report = await _report(api, run)
+        trials = await api.send(client.run_trials(run.id, TRIALS))
+        infos = {info.id: info for info in await api.send(client.methods())}
+    except ModelShapleyError as error:
+        return no_update, no_update, False, no_update, empty_states.trying_again(error)
+    key = f"{method} {unit} {report.model_dump_json()} {len(trials)} {trials[0].sequence if trials else 0}"
+    over = report.status.ended
+    if key == seen:
+        return no_update, no_update, over, no_update, None
+    read = reading_of(shown, run.methods) if shown else None
+    reread = read is not None and read.computed == method and shown != method
+    body = trust_view.view(report, run, method, kind, infos, trials, reread)
+    ways = [
+        dcc.Link("See the map", href=write(run.id, View(method, kind))),
+        " · ",
+        html.A("All of it as one file", href=link(f"/runs/{run.id}/report?method={quote(method)}")),
+    ]
+    return body, ways, over, key, None
 
-    @app.callback(
-        Output("trust-asked", "data"),
-        Output("trust-problem", "children", allow_duplicate=True),
-        Input({"type": "check", "effort": ALL}, "n_clicks"),
-        State("trust-run", "data"),
-        prevent_initial_call=True,
-    )
-    async def _ask(clicks: list[int | None], data: Any) -> Any:
-        # A button that has just been drawn fires too; only one that was clicked carries a number.
-        if not any(clicks) or not isinstance(ctx.triggered_id, dict):
-            return no_update, no_update
-        try:
-            report = await api.send(client.check_maps(data["id"], ctx.triggered_id["effort"]))
-        except ModelShapleyError as error:
-            # Somebody else was quicker: the page shows that check.
-            going_on = isinstance(error, ApiError) and error.problem.status == 409
-            return (ctx.triggered[0] if going_on else no_update), empty_states.failure(error)
-        return report.model_dump(mode="json"), None
 
-    app.clientside_callback(
-        ClientsideFunction("pages", "trustAddress"),
-        Output("trust-shown", "data"),
-        Input("trust-method", "value"),
-        Input("trust-unit", "value"),
-        State("trust-shown", "data"),
-        prevent_initial_call=True,
-    )
+@callbacks.server(
+    Output("trust-asked", "data"),
+    Output("trust-problem", "children", allow_duplicate=True),
+    Input({"type": "check", "effort": ALL}, "n_clicks"),
+    State("trust-run", "data"),
+    prevent_initial_call=True,
+)
+async def start_check(clicks: list[int | None], data: Any, *, api: AsyncClient) -> Any:
+    # A button that has just been drawn fires too; only one that was clicked carries a number.
+    if not any(clicks) or not isinstance(ctx.triggered_id, dict):
+        return no_update, no_update
+    try:
+        report = await api.send(client.check_maps(data["id"], ctx.triggered_id["effort"]))
+    except ModelShapleyError as error:
+        # Somebody else was quicker: the page shows that check.
+        going_on = isinstance(error, ApiError) and error.problem.status == 409
+        return (ctx.triggered[0] if going_on else no_update), empty_states.failure(error)
+    return report.model_dump(mode="json"), None
+
+
+callbacks.browser(
+    "pages",
+    "trustAddress",
+    Output("trust-shown", "data"),
+    Input("trust-method", "value"),
+    Input("trust-unit", "value"),
+    State("trust-shown", "data"),
+    prevent_initial_call=True,
+)
 
 
 async def _report(api: AsyncClient, run: Run) -> Faithfulness:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from dash import Dash, Input, Output, State, dcc, html
+from dash import Input, Output, State, dcc, html
 
 from frontend import address
 from frontend.pages.shared import empty_states
+from frontend.pages.shared.wiring import Callbacks
 from modelshapley import client, formatting
 from modelshapley.client import AsyncClient
 from modelshapley.contracts import Faithfulness, KindFaithfulness, RandomCurve, Run
@@ -15,6 +16,8 @@ from modelshapley.errors import ModelShapleyError
 from modelshapley.evaluation.verdict import Mark, verdict
 from modelshapley.methods import reading_of
 from modelshapley.units import UnitKind
+
+callbacks = Callbacks()
 
 TICK_MS = 2000
 
@@ -29,18 +32,17 @@ async def layout(api: AsyncClient, run: Run, method: str, unit: UnitKind) -> Any
     )
 
 
-def register(app: Dash, api: AsyncClient) -> None:
-    @app.callback(
-        Output("trust", "children"),
-        Output("trust-tick", "disabled"),
-        Input("reading", "data"),
-        Input("unit", "value"),
-        Input("trust-tick", "n_intervals"),
-        State("run", "data"),
-        prevent_initial_call=True,
-    )
-    async def _tell(method: str, unit: str, _: int, data: Any) -> Any:
-        return await _told(api, Run.model_validate(data), method, UnitKind(unit))
+@callbacks.server(
+    Output("trust", "children"),
+    Output("trust-tick", "disabled"),
+    Input("reading", "data"),
+    Input("unit", "value"),
+    Input("trust-tick", "n_intervals"),
+    State("run", "data"),
+    prevent_initial_call=True,
+)
+async def show_verdict(method: str, unit: str, _: int, data: Any, *, api: AsyncClient) -> Any:
+    return await _told(api, Run.model_validate(data), method, UnitKind(unit))
 
 
 async def _told(api: AsyncClient, run: Run, method: str, unit: UnitKind) -> tuple[Any, bool]:

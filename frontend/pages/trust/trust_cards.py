@@ -123,7 +123,7 @@ def bar(label: str, value: float, most: float, css: str) -> Any:
     width = f"{100 * abs(value) / most:.1f}%"
     return html.Div(
         [
-            html.Div([html.Span(label), html.Span(f"{formatting.score(value)} nats")], className="bar-words"),
+            html.Div([html.Span(label), html.Span(f"{formatting.score(value)} nats")], className="bar-text"),
             html.Div(html.Div(className=f"bar {css}", style={"width": width}), className="bar-track"),
         ]
     )

@@ -22,7 +22,7 @@ from modelshapley.contracts import (
     Run,
     Trial,
 )
-from modelshapley.evaluation.verdict import Finding, Verdict, chance_of, entry_of, interval_of_rho, verdict
+from modelshapley.evaluation.verdict import Finding, Verdict, entry_of, interval_of_rho, random_curve_of, verdict
 from modelshapley.maps.compare import correlation_interval
 from modelshapley.methods import parse_method
 from modelshapley.units import UnitKind
@@ -72,7 +72,7 @@ def view(
     reread: bool = False,
 ) -> Any:
     """method: as the run was scored by it. reread: the map on the screen weighs harm in another way."""
-    entry, chance = entry_of(report, method, unit), chance_of(report, unit)
+    entry, chance = entry_of(report, method, unit), random_curve_of(report, unit)
     found = verdict(report, method, unit)
     parts = [
         _verdict(found, reread),

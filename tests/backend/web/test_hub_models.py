@@ -109,9 +109,8 @@ def test_without_the_hub_what_is_in_the_cache_is_scored_and_the_rest_is_refused(
         assert (run.status, run.model, run.error) == (Status.DONE, PINNED, None)
         before = api.runs().total
         for model in ("hub:some-one/other", "hub:some-one/digits@v2", f"hub:some-one/digits@{'1' * 40}"):
-            with pytest.raises(
-                ApiError, match=r"does not answer\) or in its cache on this machine\. Download it"
-            ) as error:
+            wanted = r"does not answer\) or in its cache on this machine\. Download it"
+            with pytest.raises(ApiError, match=wanted) as error:
                 api.submit_run(REQUEST.model_copy(update={"model": model}))
             assert model.removeprefix("hub:").partition("@")[0] in str(error.value)
         assert api.runs().total == before

@@ -28,12 +28,12 @@ def test_the_figure_is_one_that_plotly_takes_and_starts_at_the_intact_model() ->
 def test_bands_are_the_intervals_and_the_reach_of_the_draws() -> None:
     line = check_curves.map_line(curve("least", {0.4: 0.5}, n=100), UnitKind.HEAD)
     assert line.bands[1] == pytest.approx((40.4, 59.6), abs=0.1)
-    random = check_curves.chance_line(chance({0.4: (0.2, 0.6)}), curve("least", {0.4: 0.5}, n=100))
+    random = check_curves.random_line(chance({0.4: (0.2, 0.6)}), curve("least", {0.4: 0.5}, n=100))
     assert random.bands[1][0] < 20 < 60 < random.bands[1][1]
 
 
 def test_random_orders_are_drawn_as_far_as_the_curve_goes() -> None:
-    random = check_curves.chance_line(chance({0.2: (0.8, 0.9), 0.8: (0.1, 0.2)}), curve("most", {0.4: 0.5}))
+    random = check_curves.random_line(chance({0.2: (0.8, 0.9), 0.8: (0.1, 0.2)}), curve("most", {0.4: 0.5}))
     assert random.shares == [0, 20]
     alone = check_curves.figure(curve("most", {0.05: 0.5}), chance({0.2: (0.8, 0.9)}), UnitKind.HEAD)
     assert [trace.get("name") for trace in alone["data"]] == [None, "this map"]

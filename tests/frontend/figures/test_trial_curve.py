@@ -70,4 +70,4 @@ def comparison(accuracy: float) -> dict[str, object]:
 
 def test_an_empty_curve_says_how_it_fills() -> None:
     assert "move the slider" in trial_curve.sentence([], [])
-    assert "tried here (1)" in trial_curve.sentence(trial_curve.remembered([], RANKED, a_trial(0.9)), [])
+    assert "your trials (1)" in trial_curve.sentence(trial_curve.remembered([], RANKED, a_trial(0.9)), [])

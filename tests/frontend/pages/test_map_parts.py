@@ -57,7 +57,7 @@ def test_counts_are_of_units_that_reach_the_threshold(found: Plane) -> None:
 def test_the_sentence_tells_number_share_and_what_they_hold() -> None:
     found = a_plane(np.array([[4.0, 1.0], [3.0, 2.0]]))
     assert count_charts.sentence(found, 3.0) == (
-        "2 of 4 heads (50.0 %) score at least 3.00; together they hold 70.0 % of all magnitude."
+        "2 of 4 heads (50.0 %) score at least 3.00. They hold 70.0 % of the total."
     )
 
 

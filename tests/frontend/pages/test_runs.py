@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from frontend.pages.runs import run_card, run_filter
-from frontend.pages.runs.page import nothing_words
+from frontend.pages.runs.page import no_match
 from frontend.pages.runs.run_filter import RunFilter
 from modelshapley.contracts import Progress, Run, Status, WorkerInfo
 from modelshapley.evaluation.verdict import Mark, Verdict
@@ -55,17 +55,21 @@ def test_the_address_is_read(address: str, expected: RunFilter) -> None:
 
 
 def test_what_is_asked_of_the_api() -> None:
-    assert RunFilter("vit", "failed").asked() == {"search": "vit", "status": Status.FAILED, "deleted": False}
-    assert RunFilter(status="deleted").asked() == {"search": "", "status": None, "deleted": True}
+    assert RunFilter("vit", "failed").query() == {"search": "vit", "status": Status.FAILED, "deleted": False}
+    assert RunFilter(status="deleted").query() == {"search": "", "status": None, "deleted": True}
 
 
 @pytest.mark.parametrize(
     ("run", "workers", "words"),
     [
-        (RUN, [WORKER], "96 of 256 examples · 40 a second · 4 s left · worker box-17"),
-        (RUN, None, "96 of 256 examples · 40 a second · 4 s left · worker box-17"),
-        (changed(worker="gone-1"), [WORKER], "worker gone-1 does not answer; another one goes on"),
-        (changed(shards=4), [WORKER], "96 of 256 examples · 40 a second · 4 s left · 4 shards"),
+        (RUN, [WORKER], "96 of 256 examples · 40 per second · 4 s left · worker box-17"),
+        (RUN, None, "96 of 256 examples · 40 per second · 4 s left · worker box-17"),
+        (
+            changed(worker="gone-1"),
+            [WORKER],
+            "worker gone-1 does not respond; another worker resumes from the last checkpoint",
+        ),
+        (changed(shards=4), [WORKER], "96 of 256 examples · 40 per second · 4 s left · 4 shards"),
         (
             changed(progress={"done": 256, "total": 256, "eta_s": 0.0}),
             [WORKER],
@@ -80,7 +84,7 @@ def test_what_is_asked_of_the_api() -> None:
             [WORKER],
             "fetching the model, 1.1 GiB of 3.2 GiB, 4 min left · worker box-17",
         ),
-        (changed(status="queued"), [WORKER], "waiting: every worker has something in hand"),
+        (changed(status="queued"), [WORKER], "waiting: all workers are busy"),
         (changed(status="queued"), [WORKER.model_copy(update={"current": None})], "waiting for a worker"),
     ],
 )
@@ -98,7 +102,7 @@ def test_without_workers_the_way_out_is_named() -> None:
         ({}, ["Cancel"]),
         ({"status": "done"}, ["Delete", "Open the map"]),
         ({"status": "failed", "error": "no room"}, ["Delete", "Try again"]),
-        ({"status": "done", "deleted": RUN.created}, ["Bring back"]),
+        ({"status": "done", "deleted": RUN.created}, ["Restore"]),
     ],
 )
 def test_what_can_be_done_with_a_run(values: dict[str, Any], buttons: list[str]) -> None:
@@ -107,11 +111,11 @@ def test_what_can_be_done_with_a_run(values: dict[str, Any], buttons: list[str])
 
 
 @pytest.mark.parametrize(
-    ("checks", "words"), [("running", "is being checked"), ("done", "? not checked"), (None, "? not checked")]
+    ("checks", "words"), [("running", "check in progress"), ("done", "? not checked"), (None, "? not checked")]
 )
 def test_a_map_that_is_being_checked_is_not_called_unchecked(checks: str | None, words: str) -> None:
     trust = run_card.Trust(Verdict(Mark.UNCHECKED, "Nothing was measured."), "mean-abs", UnitKind.HEAD)
-    assert f"Map of heads:  {words}" in text(run_card.card(changed(status="done", checks=checks), None, [], trust))
+    assert f"Head map:  {words}" in text(run_card.card(changed(status="done", checks=checks), None, [], trust))
 
 
 def test_asking_again_asks_for_the_same() -> None:
@@ -126,5 +130,5 @@ def test_asking_again_asks_for_the_same() -> None:
 
 
 def test_nothing_found_says_what_was_looked_for() -> None:
-    assert nothing_words(RunFilter("vit", "failed")) == "No failed run has “vit” in its model, task or methods."
-    assert nothing_words(RunFilter(status="deleted")) == "There is no deleted run."
+    assert no_match(RunFilter("vit", "failed")) == "No failed run has “vit” in its model, task or methods."
+    assert no_match(RunFilter(status="deleted")) == "There is no deleted run."

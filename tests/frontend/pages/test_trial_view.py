@@ -51,19 +51,20 @@ WAITING = {"n": 0, "status": Status.QUEUED}
         (
             "two-sided",
             0.312,
-            "~ 0.312 nats: the sum of their scores (weighted mean change in loss per example when the unit goes)",
+            "predicted loss increase about 0.312 nats (sum of scores)",
         ),
         (
             "model-shapley",
             0.312,
-            "~ +0.312 nats: the sum of their scores (estimated Shapley value of the loss)",
+            "predicted loss increase about +0.312 nats (sum of scores)",
         ),
         (
             "model-shapley",
             -0.05,
-            f"~ {MINUS}0.0500 nats: the sum of their scores (estimated Shapley value of the loss)",
+            f"predicted loss increase about {MINUS}0.0500 nats (sum of scores)",
         ),
-        ("random", 1.5, "~ 1.50: the sum of their scores (uniform draw from 0 to 1, no unit)"),
+        ("mean-abs", 0.312, "sum of scores about 0.312 nats (mean |dLoss/dgate| per example)"),
+        ("random", 1.5, "sum of scores about 1.50 (uniform draw from 0 to 1)"),
     ],
 )
 def test_a_prediction_is_called_what_it_is(method: str, value: float, told: str) -> None:
@@ -72,17 +73,17 @@ def test_a_prediction_is_called_what_it_is(method: str, value: float, told: str)
 
 def test_a_prediction_stays_in_few_words_and_says_whose_reading_it_is() -> None:
     measured = trial(predicted={"two-sided": 0.312})
-    assert prediction(measured, "two-sided") == "~ 0.312 nats predicted by the map"
-    told = prediction(measured, "two-sided,harm=0.25")
-    assert told == "~ 0.312 nats predicted by the map as it was scored"
+    assert prediction(measured, "two-sided") == "predicted loss increase about 0.312 nats"
+    reread = prediction(measured, "two-sided,harm=0.25")
+    assert reread == "predicted loss increase about 0.312 nats, by the map as it was scored"
     assert prediction(measured, "mean-abs") is None
 
 
 def test_a_prediction_of_scaled_units_says_what_is_taken() -> None:
     scaled = trial(**WAITING, predicted={"two-sided": 0.1}, treatment=Treatment("scale", 0.5))
-    assert "the sum of their scores times 0.5 (" in str(prediction(scaled, "two-sided"))
+    assert "0.100 nats (sum of scores × 0.5)" in str(prediction(scaled, "two-sided"))
     more = trial(**WAITING, predicted={"two-sided": -0.1}, treatment=Treatment("scale", 1.5))
-    assert f"the sum of their scores times {MINUS}0.5 (" in str(prediction(more, "two-sided"))
+    assert f"{MINUS}0.100 nats (sum of scores × {MINUS}0.5)" in str(prediction(more, "two-sided"))
     unsaid = trial(**WAITING, treatment=Treatment("mean"))
     assert str(prediction(unsaid, "two-sided")).startswith("No prediction:")
 
@@ -96,14 +97,14 @@ def test_an_early_stop_tells_how_wide_and_after_how_many() -> None:
 def test_what_went_otherwise_is_told() -> None:
     assert notes(trial()) == []
     lost, slow = notes(trial(restarts=1, recomputed="its blocks are no chain."))
-    assert lost == "A worker was lost while measuring this; it was measured again."
+    assert lost == "A worker was lost during this trial. It was measured again."
     assert slow == "Every layer was computed: its blocks are no chain."
     assert "lost 3 times" in notes(trial(restarts=3))[0]
 
 
 def test_before_it_is_measured_the_prediction_is_what_stands_there() -> None:
     shown = text(trial_view(trial(**WAITING, predicted={"two-sided": 0.3}), INTACT, False, "two-sided"))
-    assert "~ 0.300 nats" in shown
+    assert "predicted loss increase about 0.300 nats" in shown
     assert "waiting for a worker" in shown
 
 
@@ -132,13 +133,13 @@ def test_the_list_tells_units_treatment_figures_and_status() -> None:
     assert f"{MINUS}12.0 to {MINUS}8.0" in rows
     assert "all 360" in rows
     assert "waiting" in rows
-    assert re.search("Nothing has been tried", text(past_trials.table([], None)))
+    assert re.search("No trials yet", text(past_trials.table([], None)))
 
 
 def test_a_group_needs_units_and_a_name() -> None:
     heads = Deactivation.of({UnitKind.HEAD: [(0, 1)]})
-    assert "Choose units first" in str(groups.to_save("a", "m", Deactivation()))
-    assert groups.to_save(" ", "m", heads) == "Give the group a name."
+    assert "Select units first" in str(groups.to_save("a", "m", Deactivation()))
+    assert groups.to_save(" ", "m", heads) == "Enter a name for the group."
     assert "at most 80" in str(groups.to_save("a" * 81, "m", heads))
     assert groups.to_save(" a ", "m", heads) == GroupRequest(name="a", model="m", off=Off(head=[(0, 1)]))
     assert heads.treatment == OFF

@@ -1,6 +1,6 @@
-"""What is done to the chosen units instead of switching them off: a part of the tray that unfolds.
+"""The tray's section "Other interventions": scaling, mean and offset instead of switching off.
 
-The page's selection holds the treatment; its script (assets/callbacks.js) sets these controls and reads them.
+The page's selection holds the treatment; assets/callbacks.js keeps these controls and the selection in step.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from modelshapley.units import LIMITS, OFF, Treatment
 
 FACTOR, OFFSET = 0.5, 2.0
 MEANING = (
-    "Scaled: their activation times a factor. At their mean: the mean over the probe examples. "
-    "Offset: their activation plus so many of its standard deviations."
+    "Scale: the activation times a factor. Mean: the activation's mean over the probe examples. "
+    "Offset: the activation plus a number of its standard deviations."
 )
 
 
 def layout(treatment: Treatment) -> Any:
-    """The controls as an address wants them."""
+    """Lay out the controls for a treatment."""
     how = "off" if treatment == OFF else treatment.how
     factor = treatment.value if how == "scale" else FACTOR
     offset = treatment.value if how == "offset" else OFFSET
-    choices = [("off", "Off"), ("scale", "Scaled"), ("mean", "At mean"), ("offset", "Offset")]
+    choices = [("off", "Off"), ("scale", "Scale"), ("mean", "Mean"), ("offset", "Offset")]
     return html.Details(
         [
-            html.Summary("Instead of off …", id="treatment-words"),
+            html.Summary("Other interventions", id="treatment-text"),
             dmc.SegmentedControl(
                 id="how",
                 data=[{"value": value, "label": label} for value, label in choices],
                 value=how,
                 size="xs",
                 fullWidth=True,
-                **{"aria-label": "What is done to the chosen units"},
+                **{"aria-label": "Intervention on the selected units"},
             ),
             _slider("factor", factor, 0.05, [0, 0.5, 1, 1.5, 2], "Factor", "scale"),
             _slider("offset", offset, 0.5, [-10, -5, 0, 5, 10], "Offset in standard deviations", "offset"),
