@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -15,12 +15,12 @@ from backend.queue.fetches import Fetches
 from backend.queue.pending_jobs import pending_jobs
 from backend.queue.queues import Queues, connect_patiently
 from backend.queue.result_cache import ResultCaches
+from backend.queue.updates import Updates
 from backend.settings import Settings
 from backend.store.files import Storage
 from backend.store.records import Records
 from backend.store.schema import migrate
-from backend.store.trial_records import Begun
-from modelshapley.contracts import Run, Trial
+from modelshapley.contracts import Run
 from modelshapley.errors import ModelShapleyError
 from modelshapley.evaluation.activations import Activations
 from modelshapley.evaluation.intervals import Outcomes
@@ -31,8 +31,6 @@ from modelshapley.units import Deactivation
 from workers.turns import Turns
 from workers.warm import Warm, pick_device
 from workers.warm_tasks import WarmTasks
-
-Event = Literal["progress", "status"]
 
 
 @dataclass(frozen=True)
@@ -69,40 +67,10 @@ class WorkerContext:
             )
         return task
 
-    def update_run(self, run_id: str, event: Event, **values: Any) -> Run | None:
-        """Record and publish; None where the run is not open any more (cancelled, say)."""
-        run = self.records.update_run(run_id, **values)
-        if run is not None:
-            self.queues.publish("run", run_id, event, run)
-        return run
-
-    def begin_run(self, run_id: str) -> Run | None:
-        """Record and publish that this worker has a run, or a shard of it, in hand; None where it is not open."""
-        run = self.records.begin_run(run_id, self.name)
-        if run is not None:
-            self.queues.publish("run", run_id, "status", run)
-        return run
-
-    def update_shard(self, run: Run, number: int, **values: Any) -> Run | None:
-        """Record and publish how far a shard is; None where the run is not open any more (cancelled, say)."""
-        now = self.records.update_shard(run.id, number, **values)
-        if now is not None:
-            self.queues.publish("run", run.id, "progress", now)
-        return now
-
-    def update_trial(self, trial_id: str, event: Event, **values: Any) -> Trial | None:
-        """Record and publish; None where the trial is not open any more (superseded, say)."""
-        trial = self.records.update_trial(trial_id, **values)
-        if trial is not None:
-            self.queues.publish("trial", trial_id, event, trial, trial.sequence)
-        return trial
-
-    def begin_trial(self, trial_id: str, turn: int) -> Begun | None:
-        """Record and publish that this worker has a trial in hand for its turn; None where that is over."""
-        begun = self.records.begin_trial(trial_id, turn, self.name)
-        if begun is not None:
-            self.queues.publish("trial", trial_id, "status", begun.trial, begun.trial.sequence)
-        return begun
+    @property
+    def updates(self) -> Updates:
+        """Record and publish changes of runs and trials."""
+        return Updates(self.records, self.queues)
 
     def pending_jobs(self) -> Mapping[str, Callable[[], None]]:
         """Names of the jobs that the records wait for, each with the call that queues it."""

@@ -37,14 +37,14 @@ def score_shard(run_id: str, number: int) -> None:
 def _on_run(run_id: str, work: Callable[[WorkerContext, Run], object]) -> None:
     """Work on an open run, a failure recorded; of one that is not open (any more) no sums are kept."""
     context = get_context()
-    run = context.begin_run(run_id)
+    run = context.updates.begin_run(run_id, context.name)
     if run is None:
         log.info("run %s is not to be done any more", run_id)
         context.storage.drop_sums(run_id)
         return
 
     def fail(error: str) -> None:
-        context.update_run(run_id, "status", status=Status.FAILED, error=error)
+        context.updates.update_run(run_id, "status", status=Status.FAILED, error=error)
         context.storage.drop_sums(run_id)
 
     with failures_recorded(fail), context.warm.in_use(run.model):
@@ -77,7 +77,7 @@ def _add_up(context: WorkerContext, run: Run, scoring: Scoring, number: int) -> 
     part, total = scoring.shard(number, run.shards), len(scoring.examples)
     sums = ScoreAccumulator.resume(context.storage.load_sums(run.id, number), scoring.plan())
     already = sums.done
-    open_run = context.update_shard(run, number, done=already, size=len(part), rate=None, total=total)
+    open_run = context.updates.update_shard(run.id, number, done=already, size=len(part), rate=None, total=total)
     began = checked = told = time.monotonic()
     for done, size in scoring.steps(sums, part) if open_run else ():
         now = time.monotonic()
@@ -86,7 +86,7 @@ def _add_up(context: WorkerContext, run: Run, scoring: Scoring, number: int) -> 
             checked = now
         if now - told >= PROGRESS_EVERY_S or done == size:
             rate = (done - already) / (now - began)
-            open_run = context.update_shard(run, number, done=done, size=size, rate=rate, total=total)
+            open_run = context.updates.update_shard(run.id, number, done=done, size=size, rate=rate, total=total)
             told = now
         if open_run is None:
             break
@@ -116,7 +116,7 @@ def _finish(context: WorkerContext, run: Run, scoring: Scoring, sums: ScoreAccum
         "classes": classes or None,
         "checks": report.status,
     }
-    if context.update_run(run.id, "status", status=Status.DONE, **values) and report.status is Status.QUEUED:
+    if context.updates.update_run(run.id, "status", status=Status.DONE, **values) and report.status is Status.QUEUED:
         context.queues.enqueue_check(run.id)
     context.storage.drop_sums(run.id)
 

@@ -22,11 +22,13 @@ log = logging.getLogger(__name__)
 def measure_trial(trial_id: str, turn: int = 0) -> None:
     """Measure an open trial until it is done, or until others have waited for one turn of it."""
     context = get_context()
-    begun = context.begin_trial(trial_id, turn)
+    begun = context.updates.begin_trial(trial_id, turn, context.name)
     if begun is None:
         log.info("turn %d of trial %s is not to be done any more", turn, trial_id)
         return
-    with failures_recorded(lambda error: context.update_trial(trial_id, "status", status=Status.FAILED, error=error)):
+    with failures_recorded(
+        lambda error: context.updates.update_trial(trial_id, "status", status=Status.FAILED, error=error)
+    ):
         _measure(context, begun.trial, unpack(begun.answers) if begun.answers else None)
 
 
@@ -63,7 +65,7 @@ def _chunks(context: WorkerContext, trial: Trial, known_answers: Outcomes | None
         }
         if enough:
             values |= {"status": Status.DONE, "answers": pack(correct)}
-        told = context.update_trial(trial.id, "status" if enough else "progress", **values)
+        told = context.updates.update_trial(trial.id, "status" if enough else "progress", **values)
         if enough or told is None:
             return
         yield correct

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -65,6 +66,16 @@ def connect_async(url: str) -> AsyncRedis:
         retry=AsyncRetry(NoBackoff(), 1),
         decode_responses=True,
     )
+
+
+@contextmanager
+def undo_if_redis_is_down(undo: Callable[[], object]) -> Iterator[None]:
+    """Enqueue in this block; if Redis is down, `undo` the record of the work, and re-raise."""
+    try:
+        yield
+    except REDIS_DOWN:
+        undo()
+        raise
 
 
 class Queues:

@@ -14,9 +14,10 @@ from fastapi.responses import PlainTextResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from backend.queue.later_checks import enqueue_later_check
-from backend.queue.queues import REDIS_DOWN
+from backend.queue.queues import undo_if_redis_is_down
 from backend.web import estimates
 from backend.web.dependencies import Services, ServicesDep
+from backend.web.maps import load_map
 from backend.web.routes.stream import follow
 from backend.web.validation import check_run
 from modelshapley.contracts import (
@@ -34,7 +35,7 @@ from modelshapley.contracts import (
 from modelshapley.errors import Conflict, ModelShapleyError, NotFound
 from modelshapley.maps.importance import ImportanceMap, by_projection, spans_of
 from modelshapley.maps.parquet import to_parquet
-from modelshapley.methods import reading_of, with_harm
+from modelshapley.methods import with_harm
 from modelshapley.units import Deactivation, UnitKind
 
 router = APIRouter(prefix="/runs", tags=["runs"])
@@ -47,11 +48,8 @@ def submit(request: RunRequest, services: ServicesDep, response: Response) -> Ru
     request, anatomy = check_run(request, services.catalog, services.tasks)
     services.queues.ping()
     run = services.records.add_run(request, anatomy.shapes.as_dict(), anatomy.layout)
-    try:
+    with undo_if_redis_is_down(lambda: services.records.drop_run(run.id)):
         services.queues.enqueue_run(run.id, range(1, run.shards + 1) if run.shards > 1 else ())
-    except REDIS_DOWN:
-        services.records.drop_run(run.id)
-        raise
     response.headers["Location"] = f"/api/v1/runs/{run.id}"
     return run
 
@@ -88,10 +86,9 @@ def cancel(run_id: str, services: ServicesDep) -> Run:
     run = services.records.run(run_id)
     if run.status is Status.CANCELLED:
         return run
-    cancelled = services.records.update_run(run_id, status=Status.CANCELLED)
+    cancelled = services.updates.update_run(run_id, "status", status=Status.CANCELLED)
     if cancelled is None:
         raise Conflict(f"Run {run_id} is {run.status.value}; only a queued or running one can be cancelled.")
-    services.queues.publish("run", run_id, "status", cancelled)
     return cancelled
 
 
@@ -147,7 +144,8 @@ def importance_map(
     """
     if harm is not None:
         method = with_harm(method, harm)
-    found = load_map(services, run_id, method, unit, label)
+    run = services.records.run(run_id)
+    found = load_map(services, run, method, unit, label)
     of_class = "" if label is None else f"-{quote(label, safe='')}"
     name = f"{run_id}-{method}-{unit.value}{of_class}.{format}"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
@@ -158,7 +156,7 @@ def importance_map(
     if format == "parquet":
         return Response(to_parquet(found, unit), headers=headers, media_type="application/vnd.apache.parquet")
     if pool is not None:
-        return _by_projection(services.records.run(run_id), found, unit)
+        return _by_projection(run, found, unit)
     return _data(run_id, found, unit, columns)
 
 
@@ -181,11 +179,8 @@ def check(run_id: str, request: CheckRequest, services: ServicesDep) -> Faithful
     asked = services.records.ask_check(run_id, request.effort)
     if asked is None:
         raise Conflict(f"The maps of run {run_id} are being checked already; ask again once that has ended.")
-    try:
+    with undo_if_redis_is_down(lambda: services.records.forget_check(run)):
         enqueue_later_check(services.queues, run_id)
-    except REDIS_DOWN:
-        services.records.forget_check(run)
-        raise
     return _report(services, asked)
 
 
@@ -225,32 +220,6 @@ def trials(
     kind, _, unit = alone.partition(":")
     of = Deactivation.of({UnitKind(kind): [tuple(map(int, unit.split(".")))]})
     return services.records.trials(run_id, limit, of)
-
-
-def load_map(services: Services, run_id: str, method: str, unit: UnitKind, label: str | None = None) -> ImportanceMap:
-    """A map as computed, or another reading of it (`two-sided,harm=0.25` of a run that was scored by `two-sided`).
-
-    label: of one class of examples. Raises NotFound (no such run, method, unit or class in it), Conflict (it has no
-    maps yet, or never will)."""
-    run = services.records.run(run_id)
-    reading = reading_of(method, run.methods)
-    if reading is None or unit not in run.units:
-        raise NotFound(
-            f"Run {run_id} has no map of {unit.value}s by {method!r}; "
-            f"it was asked for {', '.join(run.methods)} on {', '.join(run.units)}."
-        )
-    if run.status is not Status.DONE:
-        raise Conflict(f"Run {run_id} is {run.status.value}; its maps are there once it is done.")
-    if label is not None and label not in run.classes:
-        raise NotFound(_no_class(run, label))
-    found = services.storage.load_map(run_id, reading.computed, label)
-    return found if method == reading.computed else found.with_harm(reading.harm)
-
-
-def _no_class(run: Run, label: str) -> str:
-    if not run.per_class:
-        return f"Run {run.id} has no maps per class; submit one with per_class true to have them."
-    return f"Run {run.id} has no class {label!r}; its classes are {', '.join(run.classes)}."
 
 
 def _data(run_id: str, found: ImportanceMap, unit: UnitKind, columns: int | None) -> MapData:

@@ -10,9 +10,9 @@ import numpy as np
 from fastapi import APIRouter, Depends, Header, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from backend.queue.queues import REDIS_DOWN
+from backend.queue.queues import undo_if_redis_is_down
 from backend.web.dependencies import Services, ServicesDep
-from backend.web.routes.runs import load_map
+from backend.web.maps import load_map
 from backend.web.routes.stream import follow
 from modelshapley.contracts import Run, Status, Trial, TrialRequest
 from modelshapley.errors import Conflict, NotFound
@@ -29,7 +29,7 @@ def submit(request: TrialRequest, services: ServicesDep, response: Response) -> 
         raise Conflict(f"Run {run.id} is {run.status.value}; units can be switched off once it is done.")
     if run.deleted is not None:
         raise Conflict(f"Run {run.id} was deleted; bring it back first (DELETE /api/v1/runs/{run.id}/deleted).")
-    deactivation = _deactivation(request, services)
+    deactivation = _deactivation(request, run, services)
     deactivation.check(UnitShapes.from_dict(run.shapes, run.layout.ragged))
     services.queues.ping()
     if request.session is not None:
@@ -37,11 +37,8 @@ def submit(request: TrialRequest, services: ServicesDep, response: Response) -> 
     predicted = prediction(services, run, deactivation)
     trial = services.records.ask_trial(run.id, deactivation, request.session, request.half_width, predicted)
     if not trial.status.ended:
-        try:
+        with undo_if_redis_is_down(lambda: services.records.drop_trial(trial.id)):
             services.queues.enqueue_trial(trial.id, run.model)
-        except REDIS_DOWN:
-            services.records.drop_trial(trial.id)
-            raise
     response.headers["Location"] = f"/api/v1/trials/{trial.id}"
     return trial
 
@@ -77,7 +74,7 @@ def prediction(services: Services, run: Run, deactivation: Deactivation) -> dict
     found = {}
     for method in run.methods:
         try:
-            scores = load_map(services, run.id, method, run.units[0]).scores
+            scores = load_map(services, run, method, run.units[0]).scores
         except NotFound:  # its file is gone, as the map's page says; what is measured does not hang on it
             continue
         carried = sum(float(scores[kind][tuple(np.array(units).T)].sum()) for kind, units in deactivation.units)
@@ -85,7 +82,7 @@ def prediction(services: Services, run: Run, deactivation: Deactivation) -> dict
     return found
 
 
-def _deactivation(request: TrialRequest, services: Services) -> Deactivation:
+def _deactivation(request: TrialRequest, run: Run, services: Services) -> Deactivation:
     if request.off is not None:
         return request.off.deactivation(request.treatment)
     # The contract holds that all four are given when `off` is not.
@@ -93,13 +90,13 @@ def _deactivation(request: TrialRequest, services: Services) -> Deactivation:
     assert request.unit is not None
     assert request.which is not None
     assert request.fraction is not None
-    scores = load_map(services, request.run, request.method, request.unit).scores[request.unit]
+    scores = load_map(services, run, request.method, request.unit).scores[request.unit]
     ranked = extreme_units(scores, request.unit, request.which, request.fraction)
     return replace(ranked, treatment=request.treatment)
 
 
 def _supersede(session: str, services: Services) -> None:
     for older in services.records.open_trials(session):
-        cancelled = services.records.update_trial(older, status=Status.CANCELLED, error="a newer trial took its place")
-        if cancelled is not None:
-            services.queues.publish("trial", older, "status", cancelled, cancelled.sequence)
+        services.updates.update_trial(
+            older, "status", status=Status.CANCELLED, error="superseded by a newer trial of the same session"
+        )
