@@ -36,7 +36,7 @@ def _measure(context: WorkerContext, trial: Trial, known_answers: Outcomes | Non
     began = time.monotonic()
     for correct in _chunks(context, trial, known_answers):
         if context.turns.over(began):
-            waiting = context.records.put_trial_back(trial.id, pack(correct))
+            waiting = context.records.yield_trial(trial.id, pack(correct))
             if waiting is not None:
                 context.queues.enqueue_trial(*waiting)
             return

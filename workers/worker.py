@@ -110,7 +110,7 @@ class WarmWorker(SimpleWorker):
         """Tell the world anew what this worker keeps; from the thread of the jobs only."""
         before, self._told = self._told, self._warm()
         dropped = {kept.model for kept in before.models} - {kept.model for kept in self._told.models}
-        self._served.tell_warm(self.name, self._told, dropped)
+        self._served.publish_warm(self.name, self._told, dropped)
 
     def run_maintenance_tasks(self) -> None:
         """RQ's own for all queues there are, since nobody may listen to that of a lost worker's model any more."""
@@ -126,7 +126,7 @@ class WarmWorker(SimpleWorker):
         lost = self._served.lost(list(work))
         for job_id in lost & self._lost:
             log.warning("job %s was lost on its way; it is queued again", job_id)
-            self._served.push_again(job_id, work[job_id])
+            self._served.requeue(job_id, work[job_id])
         self._lost = lost - self._lost
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
@@ -134,7 +134,7 @@ class WarmWorker(SimpleWorker):
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
         super().heartbeat(timeout, pipeline)
-        self._served.tell_warm(self.name, self._told)
+        self._served.publish_warm(self.name, self._told)
 
     @contextmanager
     def _pulse(self, job: Job, execution: Execution) -> Iterator[None]:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from backend.queue.queues import Queues
 from backend.store.records import Records
-from backend.store.trial_records import Begun
+from backend.store.trial_records import StartedTrial
 from modelshapley.contracts import Run, Trial
 
 Event = Literal["progress", "status"]
@@ -42,7 +42,7 @@ class Updates:
             self._publish_trial(event, trial)
         return trial
 
-    def begin_trial(self, trial_id: str, turn: int, worker: str) -> Begun | None:
+    def begin_trial(self, trial_id: str, turn: int, worker: str) -> StartedTrial | None:
         """Record that a worker measures a trial in its turn; None if that turn is over."""
         begun = self.records.begin_trial(trial_id, turn, worker)
         if begun is not None:

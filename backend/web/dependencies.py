@@ -1,4 +1,4 @@
-"""What routes are given."""
+"""Dependencies of the routes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from modelshapley.tasks.catalog import TaskCatalog
 
 @dataclass(frozen=True)
 class Services:
-    """Everything the API holds while it runs."""
+    """Connections and catalogues that the API holds while it runs."""
 
     records: Records
     queues: Queues

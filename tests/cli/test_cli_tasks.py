@@ -34,7 +34,7 @@ def test_tasks_are_listed_and_their_files_are_task_files(tmp_path: Path) -> None
     assert parse_text(shown.stdout, "gsm8k") == TaskCatalog().file("gsm8k")
     by_code = run("task", "show", "digits", cwd=tmp_path)
     assert by_code.returncode == 1
-    assert "made by code" in by_code.stderr
+    assert "defined in code" in by_code.stderr
     assert "max_new_tokens" in run("task", "fields", cwd=tmp_path).stdout
 
 
