@@ -1,4 +1,4 @@
-"""What every job of this process shares: connections and warm models, opened once."""
+"""Connections and warm models that all jobs of a worker process share, opened once."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from workers.warm_tasks import WarmTasks
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """A worker's tools. `name` is the worker's name in RQ and in the records."""
+    """Shared state of a worker. `name` is the worker's name in RQ and in the records."""
 
     settings: Settings
     name: str
@@ -48,19 +48,19 @@ class WorkerContext:
     turns: Turns
 
     def scored_model(self, run: Run) -> LoadedModel:
-        """The model of a finished run. Raises ModelShapleyError where its files have changed since."""
+        """Return the model of a finished run. Raises ModelShapleyError if its files have changed since."""
         loaded = self.warm.model(run.model)
         if loaded.revision != self.records.revision(run.id):
             raise ModelShapleyError(f"The files of {run.model!r} have changed since run {run.id}; score it again.")
         return loaded
 
     def scored_task(self, run: Run) -> Task[Any]:
-        """The task of a finished run. Raises ModelShapleyError where its examples have changed since."""
+        """Return the task of a finished run. Raises ModelShapleyError if its examples have changed since."""
         task = self.tasks.load(run.task)
-        # Runs from before fingerprints were recorded have none; their maps publish_state it in their provenance.
+        # Older runs have no recorded fingerprint; only the provenance of their maps names it.
         if run.task_fingerprint in (None, task.fingerprint(run.seed)):
             return task
-        task = self.tasks.fresh(run.task)  # another worker may have scored newer data than are in memory here
+        task = self.tasks.fresh(run.task)  # another worker may have scored newer data than this one has in memory
         if task.fingerprint(run.seed) != run.task_fingerprint:
             raise ModelShapleyError(
                 f"The examples of task {run.task!r} have changed since run {run.id}; score it again."
@@ -73,24 +73,24 @@ class WorkerContext:
         return Updates(self.records, self.queues)
 
     def pending_jobs(self) -> Mapping[str, Callable[[], None]]:
-        """Names of the jobs that the records wait for, each with the call that queues it."""
+        """Return the names of the jobs that the records wait for, each with a function that queues it."""
         return pending_jobs(self.records, self.queues)
 
     def activations(
         self, run: Run, loaded: LoadedModel, task: Task[Any], deactivation: Deactivation
     ) -> Activations | None:
-        """What units are like on the probe examples, for a deactivation that wants to know."""
+        """Return activation statistics on the probe examples, if the deactivation needs them."""
         needed = deactivation.treatment.how != "scale"
         return self.warm.activations(loaded, task, run.seed) if needed else None
 
     def intact(self, run: Run, loaded: LoadedModel, task: Task[Any]) -> Outcomes:
-        """The intact model's answers to the test examples of a finished run, as they were when it was scored."""
+        """Return the intact model's outcomes on the test examples of a finished run, as measured when it was scored."""
         return self.warm.intact(loaded, task, run.seed, lambda: self.storage.load_intact(run.id))
 
 
 @cache
 def get_context() -> WorkerContext:
-    """This process's context, opened at the first call."""
+    """Return the context of this process, opened on the first call."""
     settings = Settings()
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
