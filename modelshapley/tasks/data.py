@@ -13,7 +13,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from modelshapley.contracts.task_file import ALSO, WHOLE, Source
+from modelshapley.contracts.task_file import SPLIT_ALIASES, WHOLE, Source
 from modelshapley.errors import BadData
 from modelshapley.models.hub import reachable
 
@@ -146,7 +146,7 @@ def _from_disk(path: Path, source: Source, split: str) -> Table:
         return _tables([path], path.parent, source.field)
     if source.config and (path / source.config).is_dir():
         path = path / source.config
-    for base, name in product((path, path / "data"), (split, *ALSO.get(split, ()))):
+    for base, name in product((path, path / "data"), (split, *SPLIT_ALIASES.get(split, ()))):
         folder = base if name == WHOLE else base / name
         if folder.is_dir():
             tables = _files(folder, TABLES)

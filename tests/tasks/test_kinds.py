@@ -558,7 +558,7 @@ def test_windows_longer_than_the_context_are_refused(root: Path) -> None:
 
 def test_a_model_of_another_kind_is_refused(root: Path) -> None:
     for kind, fields in (("generation", {"prompt": "{question}"}), ("language-modelling", {"text": "question"})):
-        with pytest.raises(TaskMismatch, match="wants a causal language model"):
+        with pytest.raises(TaskMismatch, match="needs a causal language model"):
             made(root, kind, **fields).check(tiny(VIT))
     with pytest.raises(TaskMismatch, match="needs a tokenizer"):
         made(root, "generation", prompt="{question}").check(replace(generating(root)[1], tokenizer=None))
