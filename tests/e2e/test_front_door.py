@@ -103,7 +103,7 @@ def test_delete_and_undo(page: Page, house: Server, api: Client, scored: dict[st
     page.goto(f"{house.url}/runs/{run.id}/trust")
     expect(page.get_by_role("heading", name="This run was deleted")).to_be_visible()
     page.get_by_role("button", name="Undo").click()
-    expect(page.get_by_role("heading", name="May this map be believed?")).to_be_visible()
+    expect(page.get_by_role("heading", name="Can you trust this map?")).to_be_visible()
     page.goto(f"{house.url}/runs/{run.id}")
     expect_map(page)
     assert api.run(run.id) == run
