@@ -158,13 +158,13 @@ def _order(name: str, curve: Curve | None, ranges: Sequence[RandomRange], first:
         outcome = "failed"
     quoted = next((p for p in costly if p.fraction >= first), costly[-1])
     random = by_fraction[quoted.fraction]
-    where = f"at {'' if outcome == 'failed' else 'only '}{no_better if outcome == 'failed' else clear} of {len(pairs)} shares"
+    where = f"at {no_better if outcome == 'failed' else f'only {clear}'} of {len(pairs)} shares"
     return Finding(
         name,
         outcome,
         f"{_short(curve.which, quoted)}{_compared(curve.which, quoted, random, outcome, where)}.",
-        f"{_full(curve.which, quoted)}, {_random(random)} in random order. Clearly {_better(curve.which)} at {clear} of "
-        f"the {len(pairs)} shares where random orders cost accuracy.",
+        f"{_full(curve.which, quoted)}, {_random(random)} in random order. Clearly {_better(curve.which)} at {clear} "
+        f"of the {len(pairs)} shares where random orders cost accuracy.",
     )
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frontend.pages.map.tray import trial_request
-from frontend.selection import deactivation_of, combine, as_selection
+from frontend.selection import as_selection, combine, deactivation_of
 from modelshapley.contracts import Off
 from modelshapley.units import Deactivation, Treatment, UnitKind
 
