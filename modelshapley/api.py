@@ -16,7 +16,7 @@ from modelshapley.errors import ModelShapleyError
 from modelshapley.models import hub
 from modelshapley.models.catalog import SMOLLM2, Catalog, ModelFolder, inspect_folder
 from modelshapley.tasks.catalog import TaskCatalog
-from modelshapley.units import USUAL, Deactivation, UnitKind
+from modelshapley.units import DEFAULT_KINDS, Deactivation, UnitKind
 
 if TYPE_CHECKING:
     from modelshapley.evaluation.accuracy import Evaluation
@@ -96,7 +96,7 @@ def score(
     from modelshapley.scoring.job import score as run
 
     task.check(model)
-    usual = [kind for kind in USUAL if kind in model.anatomy.shapes.kinds]
+    usual = [kind for kind in DEFAULT_KINDS if kind in model.anatomy.shapes.kinds]
     kinds = usual if units is None else [_kind(unit) for unit in units]
     (importance_map,) = run(Scoring(model, task, [load_method(method)], kinds, limit, seed)).values()
     return importance_map

@@ -33,7 +33,7 @@ class UnitKind(StrEnum):
 
 
 Unit = tuple[int, ...]
-USUAL = (UnitKind.NEURON, UnitKind.HEAD, UnitKind.LAYER, UnitKind.EXPERT)
+DEFAULT_KINDS = (UnitKind.NEURON, UnitKind.HEAD, UnitKind.LAYER, UnitKind.EXPERT)
 """Kinds that are scored where none are named; a row is asked for."""
 
 
@@ -74,7 +74,7 @@ class UnitShapes:
         """(layers, units of the widest layer), for layers too."""
         return self.layers, self.of(kind)[-1] if kind is not UnitKind.LAYER else 1
 
-    def there(self, kind: UnitKind) -> npt.NDArray[np.bool_]:
+    def is_unit(self, kind: UnitKind) -> npt.NDArray[np.bool_]:
         """True where a place of the score array is a unit."""
         counts = np.array(self.counts[kind])
         return (np.arange(self.table(kind)[1]) < counts[:, None]).reshape(self.of(kind))

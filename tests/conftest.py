@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from modelshapley.contracts import Run, RunRequest
 from modelshapley.models.catalog import DIGITS_VIT, SMOLLM2, Catalog
 from modelshapley.models.demo import prepare_smollm2
 from modelshapley.models.loading import LoadedModel, load
-from tests.support.fork_server import Forked, fork_server
+from tests.support.fork_server import Forked, fork_server, start_process
 
 ROOT = Path(__file__).parent.parent
 TEST_DATA = Path(os.environ.get("MODELSHAPLEY_TEST_DATA", ROOT / ".data" / "test"))
@@ -47,7 +48,7 @@ def smollm2(prepared_data: Path) -> LoadedModel:
 class Server:
     """A running `modelshapley up`."""
 
-    process: Forked
+    process: Forked | subprocess.Popen[bytes]
     url: str
     data: Path
 
@@ -70,8 +71,10 @@ def starting(tmp_path_factory: pytest.TempPathFactory, prepared_data: Path) -> I
             (data / "demo").symlink_to(prepared_data / "demo")
         command = ["modelshapley.cli", "up", "--port", "0", "--data", str(data), *options]
         reading, writing = os.pipe()
+        # The hub's client reads its variables while it is imported, before a fork could change them.
+        begin = start_process if any(name.startswith("HF_") for name in environment) else fork_server().start
         with (data / "up.log").open("a") as log:
-            process = fork_server().start(*command, env=os.environ | environment, stdout=writing, stderr=log)
+            process = begin(*command, env=os.environ | environment, stdout=writing, stderr=log)
         os.close(writing)
         with os.fdopen(reading) as output:
             line = output.readline()

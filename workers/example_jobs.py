@@ -7,7 +7,7 @@ import logging
 from modelshapley.contracts import Status
 from modelshapley.contracts.examples import TrialDetails
 from modelshapley.errors import NotFound
-from modelshapley.evaluation.examples import details, unit_examples
+from modelshapley.evaluation.examples import trial_details, unit_examples
 from modelshapley.evaluation.intervals import unpack
 from workers.context import WorkerContext, get_context
 from workers.failures import failures_recorded
@@ -15,7 +15,7 @@ from workers.failures import failures_recorded
 log = logging.getLogger(__name__)
 
 
-def compute_trial_details(trial_id: str) -> None:
+def compute_trial_trial_details(trial_id: str) -> None:
     """Tell classes and flipped examples of a finished trial."""
     context = get_context()
     kept = context.result_caches.details
@@ -38,7 +38,7 @@ def _behind(context: WorkerContext, trial_id: str) -> TrialDetails:
     deactivation = trial.off.deactivation(trial.treatment)
     activations = context.activations(run, loaded, task, deactivation)
     intact = context.intact(run, loaded, task)
-    return details(
+    return trial_details(
         loaded, task, deactivation, unpack(answers), intact, run.seed, activations=activations, trial=trial_id
     )
 

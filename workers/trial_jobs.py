@@ -30,9 +30,9 @@ def measure_trial(trial_id: str, turn: int = 0) -> None:
         _measure(context, begun.trial, unpack(begun.answers) if begun.answers else None)
 
 
-def _measure(context: WorkerContext, trial: Trial, already: Outcomes | None) -> None:
+def _measure(context: WorkerContext, trial: Trial, known_answers: Outcomes | None) -> None:
     began = time.monotonic()
-    for correct in _chunks(context, trial, already):
+    for correct in _chunks(context, trial, known_answers):
         if context.turns.over(began):
             waiting = context.records.put_trial_back(trial.id, pack(correct))
             if waiting is not None:
@@ -40,7 +40,7 @@ def _measure(context: WorkerContext, trial: Trial, already: Outcomes | None) -> 
             return
 
 
-def _chunks(context: WorkerContext, trial: Trial, already: Outcomes | None) -> Iterator[Outcomes]:
+def _chunks(context: WorkerContext, trial: Trial, known_answers: Outcomes | None) -> Iterator[Outcomes]:
     """The answers so far, after each chunk but the last; ends where they are enough or it is not open now."""
     run = context.records.run(trial.run)
     loaded, task = context.scored_model(run), context.scored_task(run)
@@ -48,7 +48,9 @@ def _chunks(context: WorkerContext, trial: Trial, already: Outcomes | None) -> I
     states = context.warm.states(loaded, task, run.seed)
     deactivation = trial.off.deactivation(trial.treatment)
     activations = context.activations(run, loaded, task, deactivation)
-    measuring = answers(loaded, task, deactivation, run.seed, states=states, activations=activations, already=already)
+    measuring = answers(
+        loaded, task, deactivation, run.seed, states=states, activations=activations, known_answers=known_answers
+    )
     for correct, total in measuring:
         comparison = compare(correct, intact)
         wanted = trial.half_width

@@ -70,7 +70,7 @@ def _counts(shapes: UnitShapes, units: Sequence[UnitKind]) -> Mapping[UnitKind, 
 
 def _memory(model: str, task: TaskInfo, services: Services, workers: Sequence[WorkerInfo]) -> Memory:
     """On the worker whose device has most memory."""
-    config, parameters = services.catalog.plan(model)
+    config, parameters = services.catalog.config_and_parameters(model)
     told = [worker.warm for worker in workers if worker.warm is not None and worker.warm.memory is not None]
     roomiest = max(told, key=lambda warm: warm.memory or 0, default=None)
     named = roomiest.dtype if roomiest else None

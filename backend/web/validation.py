@@ -13,7 +13,7 @@ from modelshapley.errors import BadParameter, BadTask, TaskMismatch
 from modelshapley.methods import canonical, check_size
 from modelshapley.models.catalog import Catalog
 from modelshapley.tasks.catalog import TaskCatalog
-from modelshapley.units import USUAL
+from modelshapley.units import DEFAULT_KINDS
 
 RESERVED = ("checks",)  # a part of the API's paths
 
@@ -23,13 +23,13 @@ def check_run(request: RunRequest, catalog: Catalog, tasks: TaskCatalog) -> tupl
 
     Raises UnknownName, BadParameter, UnsafeModel, UnsupportedModel or TaskMismatch.
     """
-    methods, model = _spelled_out(request.methods), catalog.pinned(request.model)
+    methods, model = _spelled_out(request.methods), catalog.pin(request.model)
     task, anatomy = tasks.info(request.task), catalog.anatomy(model)
     check_fit(task, model, anatomy)
     if request.per_class and task.classes is None:
         raise TaskMismatch.no_classes(task.id)
     there = anatomy.shapes.kinds
-    units = request.units if "units" in request.model_fields_set else [kind for kind in USUAL if kind in there]
+    units = request.units if "units" in request.model_fields_set else [kind for kind in DEFAULT_KINDS if kind in there]
     for kind in units:
         anatomy.shapes.of(kind)  # raises where the model has none
         for method in methods:

@@ -1,0 +1,1 @@
+"""Architectures: where a Hugging Face model keeps its units."""

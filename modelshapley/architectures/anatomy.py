@@ -1,4 +1,4 @@
-"""Where one model keeps its units, layer by layer. Torch-free; which family has them where is in families.py."""
+"""Locations of one model's units, layer by layer. Torch-free; the table of families is in families.py."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Config = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Attention:
-    """One attention of a layer.
+    """One attention module of a layer.
 
     output: projection that mixes heads; a head is a slice of `width` channels of its *input*.
     added: module whose output is what attention adds to the residual stream; usually `output` itself.
@@ -47,7 +47,7 @@ class Experts:
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of one linear map: channels `spans` (start, stop) of the output of module `path`, in order."""
+    """Rows of one linear map: channels `spans` (start, stop) of the output of module `path`, in order."""
 
     name: str
     path: str
@@ -63,7 +63,7 @@ class Layer:
     """One layer. block: module whose input is the residual stream before it.
 
     norms: modules that normalise the residual stream itself, in order (models that normalise after adding).
-    first: the first block of its stack, whose input is not another block's output.
+    first: whether it is the first block of its stack, whose input is not another block's output.
     """
 
     block: str
@@ -89,11 +89,11 @@ class Layer:
 
 @dataclass(frozen=True)
 class Site:
-    """A place in the model where units of one kind and layer have their activation.
+    """A location in the model that holds the activations of units of one kind and layer.
 
     side: 'input' or 'output' of module `path`, or 'routing': the weights with which experts are mixed.
-    first, count: which units of the layer; each has `width` channels, or all channels where it is 0.
-    spans: the channels in the order of units; empty: all, as they come.
+    first, count: range of units of the layer; each has `width` channels, or all channels if it is 0.
+    spans: channels in the order of units; empty means all, in order.
     """
 
     path: str
@@ -106,7 +106,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Anatomy:
-    """Where one model keeps its units. `auto_class`: the transformers class that opens it."""
+    """Locations of all units of one model. `auto_class`: the transformers class that opens it."""
 
     model_type: str
     auto_class: str
@@ -119,49 +119,51 @@ class Anatomy:
 
     @property
     def layout(self) -> Layout:
-        """What :attr:`shapes` leaves open, for those who cannot see the model."""
+        """Details that :attr:`shapes` does not hold, for code without access to the model."""
         rows = [{rows.name: rows.count for rows in layer.rows} for layer in self.layers]
         return Layout(ragged=self.shapes.ragged(), projections=rows if any(rows) else [])
 
     def sites(self, kind: UnitKind, layer: int) -> list[Site]:
-        """Where the units of a kind are in layer `layer`; empty where it has none."""
-        here = self.layers[layer]
+        """Return the sites of the units of a kind in layer `layer`; empty if it has none."""
+        anatomy_layer = self.layers[layer]
         match kind:
-            case UnitKind.NEURON if isinstance(here.mlp, Mlp):
-                return [Site(here.mlp.output, "input", 0, here.mlp.neurons, 1)]
-            case UnitKind.EXPERT if isinstance(here.mlp, Experts):
-                return [Site(here.mlp.path, "routing", 0, here.mlp.count, 1)]
+            case UnitKind.NEURON if isinstance(anatomy_layer.mlp, Mlp):
+                return [Site(anatomy_layer.mlp.output, "input", 0, anatomy_layer.mlp.neurons, 1)]
+            case UnitKind.EXPERT if isinstance(anatomy_layer.mlp, Experts):
+                return [Site(anatomy_layer.mlp.path, "routing", 0, anatomy_layer.mlp.count, 1)]
             case UnitKind.HEAD:
-                starts = _starts([attention.heads for attention in here.attentions])
+                starts = _starts([attention.heads for attention in anatomy_layer.attentions])
                 return [
                     Site(attention.output, "input", start, attention.heads, attention.width)
-                    for attention, start in zip(here.attentions, starts, strict=True)
+                    for attention, start in zip(anatomy_layer.attentions, starts, strict=True)
                 ]
             case UnitKind.ROW:
-                starts = _starts([rows.count for rows in here.rows])
+                starts = _starts([rows.count for rows in anatomy_layer.rows])
                 return [
                     Site(rows.path, "output", start, rows.count, 1, rows.spans)
-                    for rows, start in zip(here.rows, starts, strict=True)
+                    for rows, start in zip(anatomy_layer.rows, starts, strict=True)
                 ]
             case UnitKind.LAYER:
-                return [Site(part.added, "output", 0, 1, 0) for part in (*here.attentions, here.mlp)]
+                return [Site(part.added, "output", 0, 1, 0) for part in (*anatomy_layer.attentions, anatomy_layer.mlp)]
         return []
 
     def row_groups(self, kind: UnitKind, layer: int) -> list[list[int]]:
-        """For each unit of a kind in a layer, the rows that belong to it: a layer's are all of them, a head's are
-        those of q, and those of k and v that it reads, perhaps shared with other heads.
+        """Return the rows that belong to each unit of a kind in a layer.
+
+        A layer has all rows; a head has those of q, and those of k and v that it reads, perhaps shared with other
+        heads.
 
         Raises ValueError for kinds that rows do not make up.
         """
-        here = self.layers[layer]
+        anatomy_layer = self.layers[layer]
         if kind is UnitKind.LAYER:
-            return [list(range(here.count(UnitKind.ROW)))]
+            return [list(range(anatomy_layer.count(UnitKind.ROW)))]
         if kind is not UnitKind.HEAD:
             raise ValueError(f"rows do not make up {kind.value}s")
-        counts = {rows.name: rows.count for rows in here.rows}
+        counts = {rows.name: rows.count for rows in anatomy_layer.rows}
         starts = dict(zip(counts, _starts(list(counts.values())), strict=True))
         groups = []
-        for number, attention in enumerate(here.attentions):
+        for number, attention in enumerate(anatomy_layer.attentions):
             for head in range(attention.heads):
                 group: list[int] = []
                 for part in ("q", "k", "v"):

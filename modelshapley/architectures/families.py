@@ -1,6 +1,6 @@
-"""Which architecture family keeps its units where: one readable table at the end, torch-free.
+"""Architecture families and the locations of their units: one readable table at the end, torch-free.
 
-Module paths are those of transformers 5.17; below a block they go on from the block.
+Module paths are those of transformers 5.17; paths inside a block are relative to it.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from modelshapley.architectures.anatomy import Anatomy, Config
 from modelshapley.architectures.stacks import (
     CAUSAL,
     CLASSES,
+    ENCODER_DECODER,
     HEAD_WIDTH,
     HEADS,
     HIDDEN,
     IMAGES,
     MASKED,
     NEURONS,
-    TWO_SIDES,
     Family,
     Map,
     Size,
@@ -35,37 +35,37 @@ from modelshapley.units import UnitKind
 # -- layouts that several families share --------------------------------------------------------
 
 
-def _one(*parts: tuple[str, str, Size]) -> list[Map]:
+def _maps(*parts: tuple[str, str, Size]) -> list[Map]:
     return [Map(path, {name: size}) for name, path, size in parts]
 
 
-def _heads_wide(c: Config) -> int:
+def _query_rows(c: Config) -> int:
     return HEADS(c) * HEAD_WIDTH(c)
 
 
-def _keys_wide(c: Config) -> int:
+def _key_rows(c: Config) -> int:
     return number(c, "num_key_value_heads", "num_attention_heads") * HEAD_WIDTH(c)
 
 
-LLAMA_ATTENTION = _one(
-    ("q", "self_attn.q_proj", _heads_wide),
-    ("k", "self_attn.k_proj", _keys_wide),
-    ("v", "self_attn.v_proj", _keys_wide),
+LLAMA_ATTENTION = _maps(
+    ("q", "self_attn.q_proj", _query_rows),
+    ("k", "self_attn.k_proj", _key_rows),
+    ("v", "self_attn.v_proj", _key_rows),
     ("o", "self_attn.o_proj", HIDDEN),
 )
-LLAMA_MLP = _one(("gate", "mlp.gate_proj", NEURONS), ("up", "mlp.up_proj", NEURONS), ("down", "mlp.down_proj", HIDDEN))
+LLAMA_MLP = _maps(("gate", "mlp.gate_proj", NEURONS), ("up", "mlp.up_proj", NEURONS), ("down", "mlp.down_proj", HIDDEN))
 
 
 def _llama(**others: object) -> Callable[[Config], Sequence[Stack]]:
-    given = {"attention": ("self_attn.o_proj",), "mlp": "mlp.down_proj", "maps": [*LLAMA_ATTENTION, *LLAMA_MLP]}
-    stack = Stack("model.layers.{layer}", **(given | others))  # type: ignore[arg-type]  # fields of Stack
+    defaults = {"attention": ("self_attn.o_proj",), "mlp": "mlp.down_proj", "maps": [*LLAMA_ATTENTION, *LLAMA_MLP]}
+    stack = Stack("model.layers.{layer}", **(defaults | others))  # type: ignore[arg-type]  # fields of Stack
     return lambda _: [stack]
 
 
 def _phi3() -> Callable[[Config], Sequence[Stack]]:
     return _llama(
         maps=[
-            Map("self_attn.qkv_proj", {"q": _heads_wide, "k": _keys_wide, "v": _keys_wide}),
+            Map("self_attn.qkv_proj", {"q": _query_rows, "k": _key_rows, "v": _key_rows}),
             Map("self_attn.o_proj", {"o": HIDDEN}),
             Map("mlp.gate_up_proj", {"gate": NEURONS, "up": NEURONS}),
             Map("mlp.down_proj", {"down": HIDDEN}),
@@ -73,7 +73,7 @@ def _phi3() -> Callable[[Config], Sequence[Stack]]:
     )
 
 
-# Gemma normalises what attention and MLP put out before it is added.
+# Gemma normalises the outputs of attention and MLP before they are added.
 GEMMA_ADDED = ("post_attention_layernorm", "post_feedforward_layernorm")
 
 
@@ -95,7 +95,7 @@ def _vit(prefix: str) -> Callable[[Config], Sequence[Stack]]:
         prefix + ".layers.{layer}",
         ("attention.o_proj",),
         "mlp.fc2",
-        _one(
+        _maps(
             ("q", "attention.q_proj", HIDDEN),
             ("k", "attention.k_proj", HIDDEN),
             ("v", "attention.v_proj", HIDDEN),
@@ -108,7 +108,7 @@ def _vit(prefix: str) -> Callable[[Config], Sequence[Stack]]:
 
 
 def _bert_maps(hidden: Size, up: str, down: str) -> list[Map]:
-    return _one(
+    return _maps(
         ("q", "attention.self.query", hidden),
         ("k", "attention.self.key", hidden),
         ("v", "attention.self.value", hidden),
@@ -153,7 +153,7 @@ def _dinov2(config: Config) -> list[Stack]:
     if swiglu:
         mlp = [Map("mlp.weights_in", {"gate": neurons, "up": neurons}), Map("mlp.weights_out", {"down": HIDDEN})]
     else:
-        mlp = _one(("up", "mlp.fc1", neurons), ("down", "mlp.fc2", HIDDEN))
+        mlp = _maps(("up", "mlp.fc1", neurons), ("down", "mlp.fc2", HIDDEN))
     return [
         Stack(
             "dinov2.encoder.layer.{layer}",
@@ -167,7 +167,7 @@ def _dinov2(config: Config) -> list[Stack]:
 
 
 def _swin(config: Config) -> list[Stack]:
-    """One stack a stage: each has twice the channels of the one before, and heads of its own."""
+    """Return one stack for each stage: each has twice the channels of the one before, and its own number of heads."""
     depths, heads = config.get("depths"), config.get("num_heads")
     if not (isinstance(depths, list) and isinstance(heads, list) and len(depths) == len(heads) > 0):
         raise UnsupportedModel(f"config.json of this swin model gives depths={depths!r}, num_heads={heads!r}.")
@@ -178,17 +178,17 @@ def _swin(config: Config) -> list[Stack]:
 
 
 def _swin_stage(stage: int, hidden: int, depth: int, heads: int) -> Stack:
-    def wide(_: Config) -> int:
+    def channels(_: Config) -> int:
         return hidden
 
     (vit,) = _vit("")({})
-    neurons = _ratio(wide)
+    neurons = _ratio(channels)
     sizes = {"mlp.fc1": neurons}
     return Stack(
         f"swin.encoder.layers.{stage}.blocks.{{layer}}",
         vit.attention,
         vit.mlp,
-        [Map(m.path, {name: sizes.get(m.path, wide) for name in m.parts}) for m in vit.maps],
+        [Map(m.path, {name: sizes.get(m.path, channels) for name in m.parts}) for m in vit.maps],
         layers=lambda _: depth,
         heads=lambda _: heads,
         width=lambda _: hidden // heads,
@@ -203,7 +203,7 @@ def _distilbert(config: Config) -> list[Stack]:
             "distilbert.transformer.layer.{layer}",
             ("attention.out_lin",),
             "ffn.lin2",
-            _one(
+            _maps(
                 ("q", "attention.q_lin", dim),
                 ("k", "attention.k_lin", dim),
                 ("v", "attention.v_lin", dim),
@@ -233,7 +233,7 @@ def _gpt2(config: Config) -> list[Stack]:
             "mlp.c_proj",
             [
                 Map("attn.c_attn", {"q": hidden, "k": hidden, "v": hidden}),
-                *_one(("o", "attn.c_proj", hidden), ("up", "mlp.c_fc", neurons), ("down", "mlp.c_proj", hidden)),
+                *_maps(("o", "attn.c_proj", hidden), ("up", "mlp.c_fc", neurons), ("down", "mlp.c_proj", hidden)),
             ],
             layers=key("n_layer", "num_hidden_layers"),
             heads=heads,
@@ -251,7 +251,7 @@ def _gpt_neox(config: Config) -> list[Stack]:
             "mlp.dense_4h_to_h",
             [
                 Map("attention.query_key_value", {"q": HIDDEN, "k": HIDDEN, "v": HIDDEN}, groups=HEADS),
-                *_one(
+                *_maps(
                     ("o", "attention.dense", HIDDEN),
                     ("up", "mlp.dense_h_to_4h", NEURONS),
                     ("down", "mlp.dense_4h_to_h", HIDDEN),
@@ -271,7 +271,7 @@ def _t5(config: Config) -> list[Stack]:
     def attention(layer: int, name: str, prefix: str = "") -> list[Map]:
         path = f"layer.{layer}.{name}"
         return [
-            *_one(*((prefix + part, f"{path}.{part}", inner) for part in "qkv")),
+            *_maps(*((prefix + part, f"{path}.{part}", inner) for part in "qkv")),
             Map(f"{path}.o", {prefix + "o": hidden}),
         ]
 
@@ -283,7 +283,7 @@ def _t5(config: Config) -> list[Stack]:
             side + ".block.{layer}",
             tuple(f"layer.{n}.{name}.o" for n, name in enumerate(attentions)),
             f"{mlp}.wo",
-            [*maps, *_one(*((n, f"{mlp}.{p}", neurons) for n, p in ups.items()), ("down", f"{mlp}.wo", hidden))],
+            [*maps, *_maps(*((n, f"{mlp}.{p}", neurons) for n, p in ups.items()), ("down", f"{mlp}.wo", hidden))],
             layers=layers,
             heads=heads,
             width=key("d_kv"),
@@ -302,7 +302,7 @@ def _bart(config: Config) -> list[Stack]:
     def stack(side: str, attentions: Sequence[str]) -> Stack:
         heads, neurons = key(f"{side}_attention_heads"), key(f"{side}_ffn_dim")
         parts = {"q": "q_proj", "k": "k_proj", "v": "v_proj", "o": "out_proj"}
-        maps = _one(
+        maps = _maps(
             *(
                 ("cross " * n + part, f"{name}.{path}", hidden)
                 for n, name in enumerate(attentions)
@@ -345,8 +345,8 @@ FAMILIES: Mapping[str, Family] = {
         Family("gemma2", "Gemma 2", "text", CAUSAL, _llama(added=GEMMA_ADDED)),
         Family("gemma3_text", "Gemma 3 (text)", "text", CAUSAL, _llama(added=GEMMA_ADDED)),
         Family("phi3", "Phi-3", "text", CAUSAL, _phi3()),
-        Family("t5", "T5", "text", TWO_SIDES, _t5),
-        Family("bart", "BART", "text", TWO_SIDES, _bart),
+        Family("t5", "T5", "text", ENCODER_DECODER, _t5),
+        Family("bart", "BART", "text", ENCODER_DECODER, _bart),
         Family("mixtral", "Mixtral", "text", CAUSAL, _mixture(_mixtral_experts), mixture=True),
         Family("qwen3_moe", "Qwen3-MoE", "text", CAUSAL, _mixture(_qwen_experts), mixture=True),
     )
@@ -354,7 +354,7 @@ FAMILIES: Mapping[str, Family] = {
 
 
 def describe_families() -> list[ArchitectureInfo]:
-    """The table for people."""
+    """Describe the table for the API and the docs."""
     return [
         ArchitectureInfo(
             model_type=family.model_type,
@@ -368,9 +368,9 @@ def describe_families() -> list[ArchitectureInfo]:
 
 
 def anatomy_of(config: Config, tensors: Shapes | None = None) -> Anatomy:
-    """The anatomy of a model by its config.json; by its tensors' names where its family is not in the table.
+    """Return the anatomy of a model, by its config.json; by its tensors' names if its family is not in the table.
 
-    tensors: {name: shape}. Raises UnsupportedModel where neither tells.
+    tensors: {name: shape}. Raises UnsupportedModel if neither suffices.
     """
     family = FAMILIES.get(str(config.get("model_type")))
     if family is None:

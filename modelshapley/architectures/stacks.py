@@ -1,4 +1,4 @@
-"""How a row of the family table is written: stacks of equal blocks, sized by a model's config.json. Torch-free."""
+"""Vocabulary of the family table: stacks of equal blocks, sized by a model's config.json. Torch-free."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from modelshapley.errors import UnsupportedModel
 Size = Callable[[Config], int]
 Names = tuple[str, ...]
 
-# What a checkpoint's class name ends with, and the transformers class that opens it.
+# Ending of a checkpoint's class name, and the transformers class that opens it.
 CLASSES = {
     "ForImageClassification": "AutoModelForImageClassification",
     "ForImageClassificationWithTeacher": "AutoModelForImageClassification",
@@ -25,24 +25,25 @@ CLASSES = {
 IMAGES = ("AutoModelForImageClassification",)
 CAUSAL = ("AutoModelForCausalLM", "AutoModelForSequenceClassification")
 MASKED = ("AutoModelForMaskedLM", "AutoModelForSequenceClassification")
-TWO_SIDES = ("AutoModelForSeq2SeqLM",)
+ENCODER_DECODER = ("AutoModelForSeq2SeqLM",)
 
 
 def number(config: Config, *keys: str) -> int:
-    """The first of `keys` that config.json gives. Raises UnsupportedModel where none is a positive number."""
+    """Return the first of `keys` that config.json gives. Raises UnsupportedModel unless it is a positive number."""
     for key in keys:
         value = config.get(key)
         if value is not None:
             if isinstance(value, int) and value > 0:
                 return value
             break
-    given = f"gives {key}={value!r}" if value is not None else f"gives no {' or '.join(keys)}"
+    problem = f"gives {key}={value!r}" if value is not None else f"gives no {' or '.join(keys)}"
     raise UnsupportedModel(
-        f"config.json of this {config.get('model_type')} model {given}; a positive number is needed."
+        f"config.json of this {config.get('model_type')} model {problem}; a positive number is needed."
     )
 
 
 def key(*keys: str) -> Size:
+    """Return a function that reads the first of `keys` from a config."""
     return lambda config: number(config, *keys)
 
 
@@ -51,6 +52,7 @@ LAYERS, NEURONS = key("num_hidden_layers"), key("intermediate_size")
 
 
 def head_width(hidden: Size, heads: Size) -> Size:
+    """Return a function for the channels of a head: `head_dim` if the config gives it."""
     return lambda c: c["head_dim"] if c.get("head_dim") else hidden(c) // heads(c)
 
 
@@ -59,9 +61,9 @@ HEAD_WIDTH = head_width(HIDDEN, HEADS)
 
 @dataclass(frozen=True)
 class Map:
-    """Linear maps that share a module: part names and their rows.
+    """Linear maps that share a module: part names and their numbers of rows.
 
-    groups: how many times the parts take turns in the module's rows (once a head in GPT-NeoX).
+    groups: how often the parts alternate in the module's rows (once for each head in GPT-NeoX).
     """
 
     path: str
@@ -69,24 +71,25 @@ class Map:
     groups: Size = lambda _: 1
 
     def rows(self, block: str, config: Config) -> list[Rows]:
+        """Return the rows of each part in the module of a block."""
         groups = self.groups(config)
         sizes = {name: size(config) // groups for name, size in self.parts.items()}
         stride = sum(sizes.values())
-        found, start = [], 0
+        parts, start = [], 0
         for name, size in sizes.items():
             spans = tuple((group * stride + start, group * stride + start + size) for group in range(groups))
-            found.append(Rows(name, f"{block}.{self.path}", spans))
+            parts.append(Rows(name, f"{block}.{self.path}", spans))
             start += size
-        return found
+        return parts
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Blocks in a row, all alike. `block` holds {layer}; the other paths go on from it.
+    """A sequence of equal blocks. `block` holds {layer}; the other paths are relative to it.
 
     attention: output projection of each attention; mlp: the last projection of the MLP; maps: all linear maps.
-    added: what attention and MLP add, where that is not the output of those projections.
-    norms: as in anatomy.Layer. experts: path, and how many in layer l (0: a dense MLP there).
+    added: modules whose outputs attention and MLP add, if these are not those projections.
+    norms: as in anatomy.Layer. experts: path, and their number in layer l (0 for a dense MLP).
     """
 
     block: str
@@ -102,30 +105,31 @@ class Stack:
     experts: tuple[str, Callable[[Config, int], int]] | None = None
 
     def resolve(self, config: Config) -> list[Layer]:
+        """Return the layers at the sizes of one config.json."""
         return [self._layer(config, layer) for layer in range(self.layers(config))]
 
     def _layer(self, config: Config, layer: int) -> Layer:
         block = self.block.format(layer=layer)
 
-        def at(path: str) -> str:
+        def inside(path: str) -> str:
             return f"{block}.{path}"
 
         added = self.added or (*self.attention, self.mlp)
         attentions = [
-            Attention(at(output), self.heads(config), self.width(config), at(adds))
+            Attention(inside(output), self.heads(config), self.width(config), inside(adds))
             for output, adds in zip(self.attention, added, strict=False)
         ]
         mlp: Mlp | Experts
         count = self.experts[1](config, layer) if self.experts else 0
         if self.experts and count:
             path = self.experts[0]
-            mlp = Experts(at(path), count, at(path.rpartition(".")[0]))
+            mlp = Experts(inside(path), count, inside(path.rpartition(".")[0]))
         else:
-            mlp = Mlp(at(self.mlp), self.neurons(config), at(added[-1]))
-        # A mixture's maps lie inside its experts, who are units themselves.
+            mlp = Mlp(inside(self.mlp), self.neurons(config), inside(added[-1]))
+        # The MLP's maps of a mixture lie inside its experts, which are units themselves.
         maps = [m for m in self.maps if not (count and m.path.startswith("mlp."))]
         rows = tuple(rows for m in maps for rows in m.rows(block, config))
-        return Layer(block, tuple(attentions), mlp, rows, tuple(at(norm) for norm in self.norms), layer == 0)
+        return Layer(block, tuple(attentions), mlp, rows, tuple(inside(norm) for norm in self.norms), layer == 0)
 
 
 @dataclass(frozen=True)
@@ -144,23 +148,23 @@ class Family:
 
 
 def anatomy_in(family: Family, config: Config) -> Anatomy:
-    """A family's anatomy at the sizes of one config.json. Raises UnsupportedModel."""
+    """Return a family's anatomy at the sizes of one config.json. Raises UnsupportedModel."""
     layers = [layer for stack in family.stacks(config) for layer in stack.resolve(config)]
     return Anatomy(family.model_type, class_of(config, family.classes), family.modality, tuple(layers))
 
 
 def class_of(config: Config, allowed: Names) -> str:
-    """The transformers class that opens a checkpoint, by its own class name; the first allowed if it has none.
+    """Return the transformers class that opens a checkpoint, by its class name; the first allowed if it has none.
 
     Raises UnsupportedModel.
     """
     names = config.get("architectures") or []
     if not names:
         return allowed[0]
-    found = next((auto for end, auto in CLASSES.items() if str(names[0]).endswith(end)), None)
-    if found not in allowed:
+    auto_class = next((auto for end, auto in CLASSES.items() if str(names[0]).endswith(end)), None)
+    if auto_class not in allowed:
         uses = ", ".join(end for end, auto in CLASSES.items() if auto in allowed)
         raise UnsupportedModel(
             f"{names[0]} cannot be scored: a {config.get('model_type')} model is supported as {uses}."
         )
-    return found
+    return auto_class

@@ -1,6 +1,6 @@
-"""A guess at the anatomy of a model outside the table, from the names and shapes of its tensors. Torch-free.
+"""Guess of the anatomy of a model outside the table, from the names and shapes of its tensors. Torch-free.
 
-It is only a guess: what loads the model verifies it, and refuses where it is wrong.
+It is only a guess: loading verifies it, and refuses the model if it is wrong.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MLP_OUTPUTS = {"down_proj", "fc2", "c_proj", "dense_4h_to_h", "w2", "wo", "lin2"
 
 
 def structural_anatomy(config: Config, tensors: Shapes) -> Anatomy:
-    """Where a model of one stack of blocks seems to keep its heads and neurons.
+    """Guess the heads and neurons of a model with one stack of blocks.
 
     tensors: {name: shape} of the checkpoint. Raises UnsupportedModel with what could not be found.
     """
@@ -34,11 +34,13 @@ def structural_anatomy(config: Config, tensors: Shapes) -> Anatomy:
         attention = _output(inside, "attention output", ATTENTION_OUTPUTS, hidden, in_attention=True)
         mlp = _output(inside, "last MLP projection", MLP_OUTPUTS, hidden, in_attention=False)
         if inside[attention][1] % heads:
-            raise UnsupportedModel(f"{inside[attention][1]} channels of {attention} are no multiple of {heads} heads")
+            raise UnsupportedModel(
+                f"{inside[attention][1]} channels of {attention} are not a multiple of {heads} heads"
+            )
     except UnsupportedModel as error:
         raise UnsupportedModel(
             f"Models of type {model_type!r} are outside the table of architectures (GET /api/v1/architectures), "
-            f"and a look at its tensors does not tell where its units are: {error}"
+            f"and its tensors do not show where its units are: {error}"
         ) from error
 
     def layer(number: int) -> Layer:
@@ -56,31 +58,33 @@ def structural_anatomy(config: Config, tensors: Shapes) -> Anatomy:
 
 
 def _blocks(tensors: Shapes) -> tuple[str, int, Shapes]:
-    """The longest numbered list of modules: its path, its length, and the matrices of block 0 by relative path."""
-    found: dict[str, dict[int, dict[str, tuple[int, ...]]]] = defaultdict(lambda: defaultdict(dict))
+    """Find the longest numbered list of modules: its path, its length, and block 0's matrices by relative path."""
+    candidates: dict[str, dict[int, dict[str, tuple[int, ...]]]] = defaultdict(lambda: defaultdict(dict))
     for name, shape in tensors.items():
         match = INSIDE_A_BLOCK.match(name)
         if match and len(shape) == 2:
             prefix, number, path = match.groups()
-            found[prefix][int(number)][path] = shape
-    if not found:
+            candidates[prefix][int(number)][path] = shape
+    if not candidates:
         raise UnsupportedModel("there is no numbered list of blocks")
-    longest = max(len(blocks) for blocks in found.values())
-    stacks = [prefix for prefix, blocks in found.items() if len(blocks) == longest]
+    longest = max(len(blocks) for blocks in candidates.values())
+    stacks = [prefix for prefix, blocks in candidates.items() if len(blocks) == longest]
     if len(stacks) > 1:
         raise UnsupportedModel(f"there are several lists of {longest} blocks ({', '.join(sorted(stacks))})")
-    blocks = found[stacks[0]]
+    blocks = candidates[stacks[0]]
     if any(blocks.get(number) != blocks[0] for number in range(longest)):
         raise UnsupportedModel(f"the blocks of {stacks[0]} are not all alike")
     return stacks[0], longest, blocks[0]
 
 
 def _output(inside: Shapes, what: str, names: set[str], hidden: int, in_attention: bool) -> str:
-    found = [
+    candidates = [
         path
         for path, shape in inside.items()
         if path.rpartition(".")[2] in names and shape[0] == hidden and ("att" in path.lower()) == in_attention
     ]
-    if len(found) != 1:
-        raise UnsupportedModel(f"{what}: {'nothing fits' if not found else 'several fit, ' + ', '.join(found)}")
-    return found[0]
+    if len(candidates) != 1:
+        raise UnsupportedModel(
+            f"{what}: {'nothing fits' if not candidates else 'several fit, ' + ', '.join(candidates)}"
+        )
+    return candidates[0]

@@ -1,5 +1,5 @@
 """`python -m modelshapley.cli` is the command `modelshapley`."""
 
-from modelshapley.cli.main import main
+from modelshapley.cli import main
 
 main()

@@ -11,7 +11,7 @@ import typer
 from modelshapley.api import load_model, load_task, model_folder
 from modelshapley.cli.options import Data, Datasets, Device, Model, Precision, TaskName, notes, progress
 from modelshapley.errors import ModelShapleyError
-from modelshapley.units import USUAL, UnitKind
+from modelshapley.units import DEFAULT_KINDS, UnitKind
 
 
 def score(
@@ -32,17 +32,17 @@ def score(
 ) -> None:
     """Score a model on a task and write its importance map. Needs no server."""
     from modelshapley.methods import load_method
-    from modelshapley.scoring.job import Scoring, add_up
+    from modelshapley.scoring.job import Scoring, accumulate
 
     if not out.absolute().parent.is_dir():
         raise ModelShapleyError(f"There is no folder {str(out.parent)!r} to write {out.name} to.")
     loaded_task, loaded_method = load_task(task, datasets, data), load_method(method)
     loaded = load_model(model, device, dtype, data, notes.print)
     loaded_task.check(loaded)
-    kinds = units or [kind for kind in USUAL if kind in loaded.anatomy.shapes.kinds]
+    kinds = units or [kind for kind in DEFAULT_KINDS if kind in loaded.anatomy.shapes.kinds]
     scoring = Scoring(loaded, loaded_task, [loaded_method], kinds, limit, seed, per_class)
     with progress(f"{model} on {task} by {method}") as tell:
-        sums = add_up(scoring, tell)
+        sums = accumulate(scoring, tell)
     for label in (None, *scoring.classes(sums)):
         (importance_map,) = scoring.maps(sums, label).values()
         file = out if label is None else out.with_name(f"{out.stem}.{quote(label, safe='')}{out.suffix}")
@@ -112,7 +112,7 @@ def evaluate(
 ) -> None:
     """The accuracy of a model on a task's test part, as its field reports it."""
     from modelshapley.evaluation.accuracy import evaluate as measure
-    from modelshapley.evaluation.intervals import mean_interval, mean_reach
+    from modelshapley.evaluation.intervals import mean_half_width, mean_interval
     from modelshapley.tasks.base import Split
     from modelshapley.units import Deactivation
 
@@ -124,7 +124,7 @@ def evaluate(
         found = measure(loaded, found_task, Deactivation(), examples, None, lambda n: tell(n, 2 * len(examples)))
     low, high = mean_interval(found.outcomes)
     typer.echo(f"accuracy {100 * found.outcomes.mean():.1f} % [{100 * low:.1f}, {100 * high:.1f}], n {len(examples)}")
-    typer.echo(f"loss {found.losses.mean():.3f} ± {mean_reach(found.losses):.3f} nats")
+    typer.echo(f"loss {found.losses.mean():.3f} ± {mean_half_width(found.losses):.3f} nats")
     if found.token_shares is not None:
         typer.echo(f"perplexity {found.perplexity:.3f}; tokens right {100 * found.token_shares.mean():.1f} %")
     for bad in found_task.skipped_rows(loaded, Split.TEST, seed, limit):

@@ -47,7 +47,7 @@ def deactivation(
     loaded = load_model(model, device, dtype, data, notes.print)
     found_task.check(loaded)
     with progress(f"{model} on {found_task.info.id}") as tell:
-        found = experiments.deactivation(
+        found = experiments.reproduce_deactivation(
             loaded,
             found_task,
             method or experiments.METHODS,

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, NonNegativeInt, model_validator
 
 from modelshapley.contracts.about import Layout
 from modelshapley.contracts.base import Contract, Interval, Status
-from modelshapley.units import USUAL, UnitKind
+from modelshapley.units import DEFAULT_KINDS, UnitKind
 
 Effort = Literal["none", "quick", "full"]
 
@@ -36,7 +36,7 @@ class RunRequest(Contract):
     task: str = Field(min_length=1, max_length=200)
     methods: list[str] = Field(default=["two-sided"], min_length=1, max_length=32)
     units: list[UnitKind] = Field(
-        default_factory=lambda: list(USUAL),
+        default_factory=lambda: list(DEFAULT_KINDS),
         min_length=1,
         max_length=len(UnitKind),
         description="left out: neurons, heads, layers and experts, those of them that the model has",

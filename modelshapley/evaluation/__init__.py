@@ -1,0 +1,1 @@
+"""Evaluation of a model with some units off: accuracy, trials, faithfulness checks and verdicts."""

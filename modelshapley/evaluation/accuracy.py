@@ -27,11 +27,11 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Of each example, in order.
+    """Measurements of each example, in order.
 
-    losses: nats. token_shares: of the reference answer's tokens, how many were the model's likeliest, given those
-    before them, 0 to 1; None for tasks without such answers. tokens: how many they are; 1 without.
-    outcomes: right or wrong, or the share that is right, of the first examples, as many as were asked for.
+    losses: nats. token_shares: share of the reference answer's tokens that were the model's likeliest, given those
+    before them, 0 to 1; None for tasks without such answers. tokens: number of these tokens; 1 for such tasks.
+    outcomes: right or wrong, or the share that is right, of the first examples, as many as requested.
     """
 
     losses: Array
@@ -56,7 +56,7 @@ class Evaluation:
 
     @property
     def perplexity(self) -> float:
-        """exp of the mean loss of a token."""
+        """Perplexity: exp of the mean loss of a token."""
         return float(np.exp((self.losses * self.tokens).sum() / self.tokens.sum()))
 
 
@@ -68,33 +68,35 @@ def evaluate(
     answers: int | None = None,
     on_progress: Progress = lambda done: None,
 ) -> Evaluation:
-    """Measure the model with some units off. answers: outcomes of so many examples only, of all by default.
+    """Measure the model with some units off. answers: number of examples with outcomes, all by default.
 
-    on_progress: called with the number of forward passes' examples done so far, losses and answers counted alike.
+    on_progress: called with the number of examples passed so far, counting losses and answers alike.
     Raises UnitOutOfRange, OutOfMemory.
     """
     answers = len(examples) if answers is None else min(answers, len(examples))
-    forced = _chunks(loaded, task, deactivation, examples, partial(_forced, task), on_progress)
+    measured = _measure_chunks(loaded, task, deactivation, examples, partial(_teacher_forced, task), on_progress)
     outcomes = (
-        _chunks(loaded, task, deactivation, examples[:answers], task.correct, lambda n: on_progress(len(examples) + n))
+        _measure_chunks(
+            loaded, task, deactivation, examples[:answers], task.correct, lambda n: on_progress(len(examples) + n)
+        )
         if answers
         else np.zeros(0, dtype=bool)
     )
-    shares = None if np.isnan(forced[:, 2]).any() else forced[:, 2]
-    return Evaluation(forced[:, 0], forced[:, 1], shares, outcomes)
+    shares = None if np.isnan(measured[:, 2]).any() else measured[:, 2]
+    return Evaluation(measured[:, 0], measured[:, 1], shares, outcomes)
 
 
-def _forced(task: Task[Any], loaded: LoadedModel, examples: Sequence[Any]) -> Tensor:
-    """(examples, 3): loss; tokens that count; share of them that were the likeliest, nan where there are none."""
-    found = task.teacher_forced(loaded, examples)
-    if found is None:
+def _teacher_forced(task: Task[Any], loaded: LoadedModel, examples: Sequence[Any]) -> Tensor:
+    """Return (examples, 3): loss; tokens that count; share of these that were the likeliest, nan if there are none."""
+    scores = task.teacher_forced(loaded, examples)
+    if scores is None:
         losses = task.losses(loaded, examples).double()
         return torch.stack([losses, torch.ones_like(losses), torch.full_like(losses, float("nan"))], dim=1)
-    assert found.right is not None
-    return torch.stack([-found.mean.double(), found.count.double(), found.right.double() / found.count], dim=1)
+    assert scores.right is not None
+    return torch.stack([-scores.mean.double(), scores.count.double(), scores.right.double() / scores.count], dim=1)
 
 
-def _chunks(
+def _measure_chunks(
     loaded: LoadedModel,
     task: Task[Any],
     deactivation: Deactivation,
@@ -102,15 +104,14 @@ def _chunks(
     work: Callable[[LoadedModel, Sequence[Any]], Tensor],
     on_progress: Progress,
 ) -> npt.NDArray[Any]:
-    batcher, found, done = AdaptiveBatcher(loaded, task.test_chunk, backward=False), [], 0
+    """Run `work` on all examples with some units off, in chunks; its values, (examples, ...)."""
 
     def measure(start: int, size: int) -> npt.NDArray[Any]:
         with torch.inference_mode(), treated(loaded.model, loaded.anatomy, deactivation):
             return in_passes(loaded, task, examples[start : start + size], work)
 
-    while done < len(examples):
-        count, chunk = batcher.run(partial(measure, done), len(examples) - done)
-        found.append(chunk)
-        done += count
-        on_progress(done)
-    return np.concatenate(found)
+    batcher, chunks = AdaptiveBatcher(loaded, task.test_chunk, backward=False), []
+    for start, count, chunk in batcher.chunks(measure, len(examples)):
+        chunks.append(chunk)
+        on_progress(start + count)
+    return np.concatenate(chunks)

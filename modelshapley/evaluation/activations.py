@@ -1,4 +1,4 @@
-"""What a model's activations are like on a task: mean and standard deviation of every channel of every unit."""
+"""Statistics of a model's activations on a task: mean and standard deviation of every channel of every unit."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from modelshapley.models.memory import AdaptiveBatcher
 from modelshapley.tasks.base import Split, Task
 from modelshapley.units import UnitKind
 
-EXAMPLES = 128
-Place = tuple[str, str]
+MAX_EXAMPLES = 128
+SiteKey = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Usual:
-    """Of each channel at one place in the model, (channels,), float64 on the CPU, in units of activation.
+class ChannelStatistics:
+    """Statistics of each channel at one site, (channels,), float64 on the CPU, in units of activation.
 
-    deviation: the root of the mean squared distance from the mean.
+    deviation: root of the mean squared distance from the mean.
     """
 
     mean: Tensor
@@ -35,44 +35,45 @@ class Usual:
 
 @dataclass(frozen=True)
 class Activations:
-    """usual: by (path, side) of the places where units have their activations. examples: how many were seen."""
+    """Activation statistics by (path, side) of the sites of units. examples: number of examples measured."""
 
-    usual: Mapping[Place, Usual]
+    statistics: Mapping[SiteKey, ChannelStatistics]
     examples: int
 
-    def at(self, site: Site) -> Usual:
-        return self.usual[site.path, site.side]
+    def at_site(self, site: Site) -> ChannelStatistics:
+        """Return the statistics of the channels at a site."""
+        return self.statistics[site.path, site.side]
 
 
 def activations_of(
     loaded: LoadedModel,
     task: Task[Any],
     seed: int = 0,
-    examples: int = EXAMPLES,
+    examples: int = MAX_EXAMPLES,
     pause: Callable[[], None] = lambda: None,
 ) -> Activations:
-    """The activations of the intact model on the task's first probe examples, over all their positions.
+    """Measure the activations of the intact model on the task's first probe examples, over all their positions.
 
-    Of every kind of unit but experts. One example at a time, so that nothing is padded and nothing hangs on how
-    examples are put together; positions that a model adds by itself (Swin, to fill a window) count. The passes are
-    those of the task's losses: a question with choices is seen with the right one. pause: called between two
-    passes, and may raise to stop. Raises OutOfMemory.
+    This covers every kind of unit but experts. Examples run one at a time, so that nothing is padded and nothing
+    depends on how examples are batched; positions that a model adds by itself (Swin, to fill a window) count. The
+    passes are those of the task's losses: a question with choices is run with the right one. pause: called between
+    two passes, and may raise to stop. Raises OutOfMemory.
     """
     chosen = task.select(loaded, Split.PROBE, seed, examples)
-    places = {(site.path, site.side): site for site in _sites(loaded)}
-    seen = {place: _Seen() for place in places}
+    sites = {(site.path, site.side): site for site in _sites(loaded)}
+    moments = {key: _RunningMoments() for key in sites}
     batcher = AdaptiveBatcher(loaded, 1, backward=False)
 
-    def look(example: Any, _: int) -> None:
+    def measure(example: Any, _: int) -> None:
         with torch.inference_mode(), ExitStack() as stack:
-            for place, site in places.items():
-                stack.callback(hook(loaded.model, site, _showing(seen[place])).remove)
+            for key, site in sites.items():
+                stack.callback(hook(loaded.model, site, _record_into(moments[key])).remove)
             task.losses(loaded, [example])
 
     for example in chosen:
-        batcher.run(partial(look, example), 1)
+        batcher.run(partial(measure, example), 1)
         pause()
-    return Activations({place: one.usual() for place, one in seen.items()}, len(chosen))
+    return Activations({key: channel_moments.statistics() for key, channel_moments in moments.items()}, len(chosen))
 
 
 def _sites(loaded: LoadedModel) -> list[Site]:
@@ -81,17 +82,18 @@ def _sites(loaded: LoadedModel) -> list[Site]:
     return [site for kind in kinds for layer in layers for site in loaded.anatomy.sites(kind, layer)]
 
 
-def _showing(seen: _Seen) -> Change:
+def _record_into(moments: _RunningMoments) -> Change:
     def change(z: Tensor, _: Tensor | None) -> Tensor:
-        seen.add(z)
+        moments.add(z)
         return z
 
     return change
 
 
-class _Seen:
-    """Mean and squared distances from it, merged part by part (Chan, Golub and LeVeque 1979): sums of squares
-    would lose a small deviation beside a large mean.
+class _RunningMoments:
+    """Mean and summed squared distances from it, merged part by part (Chan, Golub and LeVeque 1979).
+
+    Plain sums of squares would lose a small deviation beside a large mean.
     """
 
     def __init__(self) -> None:
@@ -99,14 +101,15 @@ class _Seen:
         self._mean = self._squares = torch.zeros((), dtype=torch.float64)
 
     def add(self, z: Tensor) -> None:
-        """z: (..., channels)."""
+        """Add the positions of an activation z, (..., channels)."""
         rows = z.reshape(-1, z.shape[-1]).double()
         mean, count = rows.mean(0), self._count + len(rows)
-        away = mean - self._mean.to(mean)
-        squares = (rows - mean).square().sum(0) + away.square() * (self._count * len(rows) / count)
-        self._mean = self._mean.to(mean) + away * (len(rows) / count)
+        shift = mean - self._mean.to(mean)
+        squares = (rows - mean).square().sum(0) + shift.square() * (self._count * len(rows) / count)
+        self._mean = self._mean.to(mean) + shift * (len(rows) / count)
         self._squares = self._squares.to(mean) + squares
         self._count = count
 
-    def usual(self) -> Usual:
-        return Usual(self._mean.cpu(), (self._squares / self._count).sqrt().cpu())
+    def statistics(self) -> ChannelStatistics:
+        """Return the statistics of everything added."""
+        return ChannelStatistics(self._mean.cpu(), (self._squares / self._count).sqrt().cpu())

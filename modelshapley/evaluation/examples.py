@@ -1,9 +1,8 @@
-"""Single examples: which ones a deactivation flips, and on which ones a unit does most."""
+"""Single examples: which ones a deactivation flips, and which ones a unit affects most."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from math import isqrt
 from typing import Any
 
@@ -20,89 +19,85 @@ from modelshapley.interventions.gates import hook, treated
 from modelshapley.models.loading import LoadedModel
 from modelshapley.models.memory import AdaptiveBatcher
 from modelshapley.signals.observe import signals_of
-from modelshapley.signals.readers import Channels, wide
+from modelshapley.signals.readers import Channels, at_least_float32
 from modelshapley.signals.taps import tap
 from modelshapley.tasks.base import Split, Task
 from modelshapley.units import Deactivation, Unit, UnitKind
 
-FLIPS = 12
-EXAMPLES = 64
-"""Probe examples that a unit is looked at on, and of these the SHOWN strongest are told."""
-SHOWN = 6
+MAX_FLIPS = 12
+MAX_PROBE_EXAMPLES = 64
+"""Probe examples on which a unit is measured; the MAX_UNIT_EXAMPLES with the strongest effect are returned."""
+MAX_UNIT_EXAMPLES = 6
 
 
-def details(
+def trial_details(
     loaded: LoadedModel,
     task: Task[Any],
     deactivation: Deactivation,
-    now: Outcomes,
+    outcomes: Outcomes,
     intact: Outcomes,
     seed: int = 0,
     activations: Activations | None = None,
     trial: str = "",
 ) -> TrialDetails:
-    """What is behind the accuracy on the first len(now) test examples.
+    """Return the details behind a trial's accuracy: changes by class and flipped examples.
 
-    now, intact: how right each answer is under the deactivation and without. Only the examples that are shown are
-    answered again. Raises BadData, OutOfMemory.
+    outcomes, intact: how right each answer is with the deactivation, on the first test examples, and without. Only
+    the displayed examples are answered again. Raises BadData, OutOfMemory.
     """
-    examples = task.select(loaded, Split.TEST, seed)[: len(now)]
-    before = intact[: len(now)]
-    change = now.astype(np.float64) - before.astype(np.float64)
+    examples = task.select(loaded, Split.TEST, seed)[: len(outcomes)]
+    before = intact[: len(outcomes)]
+    change = outcomes.astype(np.float64) - before.astype(np.float64)
     lost, gained = np.flatnonzero(change < 0), np.flatnonzero(change > 0)
-    places = [*lost[: FLIPS - min(len(gained), FLIPS // 3)], *gained][:FLIPS]
-    shown = [examples[place] for place in places]
-    said_before = answers_in_words(loaded, task, shown, Deactivation())
-    said_after = answers_in_words(loaded, task, shown, deactivation, activations)
+    positions = [*lost[: MAX_FLIPS - min(len(gained), MAX_FLIPS // 3)], *gained][:MAX_FLIPS]
+    flipped = [examples[position] for position in positions]
+    texts_before = predicted_texts(loaded, task, flipped, Deactivation())
+    texts_after = predicted_texts(loaded, task, flipped, deactivation, activations)
     flips = [
         Flip(
-            example=task.display(loaded, examples[place]),
-            before=float(before[place]),
-            after=float(now[place]),
-            said_before=old,
-            said_after=new,
+            example=task.display(loaded, examples[position]),
+            before=float(before[position]),
+            after=float(outcomes[position]),
+            said_before=text_before,
+            said_after=text_after,
         )
-        for place, old, new in zip(places, said_before, said_after, strict=True)
+        for position, text_before, text_after in zip(positions, texts_before, texts_after, strict=True)
     ]
     return TrialDetails(
         trial=trial,
         status=Status.DONE,
-        n=len(now),
-        classes=by_class([task.class_of(example) for example in examples], now, before),
+        n=len(outcomes),
+        classes=compare_by_class([task.class_of(example) for example in examples], outcomes, before),
         lost=len(lost),
         gained=len(gained),
         flips=flips,
     )
 
 
-def by_class(labels: Sequence[str | None], now: Outcomes, intact: Outcomes) -> list[ClassChange]:
-    """The accuracy of each class before and after; what lost most comes first."""
-    found = []
+def compare_by_class(labels: Sequence[str | None], outcomes: Outcomes, intact: Outcomes) -> list[ClassChange]:
+    """Compare the accuracy of each class before and after; the class that lost most comes first."""
+    changes = []
     for label in sorted({label for label in labels if label is not None}):
-        here = np.array([other == label for other in labels])
-        found.append(ClassChange(label=label, **compare(now[here], intact[here]).model_dump()))
-    return sorted(found, key=lambda change: change.difference)
+        members = np.array([other == label for other in labels])
+        changes.append(ClassChange(label=label, **compare(outcomes[members], intact[members]).model_dump()))
+    return sorted(changes, key=lambda change: change.difference)
 
 
-def answers_in_words(
+def predicted_texts(
     loaded: LoadedModel,
     task: Task[Any],
     examples: Sequence[Any],
     deactivation: Deactivation,
     activations: Activations | None = None,
 ) -> list[str | None]:
-    """What the model answers, in words, with some units treated; None for tasks whose answers are no words."""
-    found: list[str | None] = []
+    """Return the model's answers as text, with some units treated; None for tasks whose answers are not text."""
     batcher = AdaptiveBatcher(loaded, max(1, min(len(examples), task.test_chunk)), backward=False)
 
-    def say(start: int, size: int) -> list[str | None]:
+    def predict(start: int, size: int) -> list[str | None]:
         with torch.inference_mode(), treated(loaded.model, loaded.anatomy, deactivation, activations):
             return list(task.predicted_text(loaded, examples[start : start + size]))
 
-    while len(found) < len(examples):
-        _, said = batcher.run(partial(say, len(found)), len(examples) - len(found))
-        found += said
-    return found
+    return [text for _, _, texts in batcher.chunks(predict, len(examples)) for text in texts]
 
 
 def unit_examples(
@@ -111,55 +106,54 @@ def unit_examples(
     kind: UnitKind,
     unit: Unit,
     seed: int = 0,
-    limit: int = EXAMPLES,
+    limit: int = MAX_PROBE_EXAMPLES,
     pause: Callable[[], None] = lambda: None,
 ) -> tuple[int, list[UnitExample]]:
-    """(how many were looked at, the SHOWN on which the unit did most) of the first `limit` probe examples.
+    """Return (number of probe examples measured, at most `limit`; the MAX_UNIT_EXAMPLES that the unit affects most).
 
     pause: called between two passes, where nothing hooks the model. Raises UnitOutOfRange, NotFinite, OutOfMemory.
     """
     Deactivation.of({kind: [unit]}).check(loaded.anatomy.shapes)
-    examples = task.select(loaded, Split.PROBE, seed, min(limit, EXAMPLES))
+    examples = task.select(loaded, Split.PROBE, seed, min(limit, MAX_PROBE_EXAMPLES))
     batcher, gates = AdaptiveBatcher(loaded, task.probe_batch), list[Tensor]()
 
     def scan(start: int, size: int) -> Tensor:
         batch = examples[start : start + size]
-        found = signals_of(loaded.model, loaded.anatomy, lambda: task.losses(loaded, batch), [kind], parts=("gate",))
-        return found[kind].gate[:, unit[0], unit[1] if len(unit) > 1 else 0]
+        signals = signals_of(loaded.model, loaded.anatomy, lambda: task.losses(loaded, batch), [kind], parts=("gate",))
+        return signals[kind].gate[:, unit[0], unit[1] if len(unit) > 1 else 0]
 
-    done = 0
-    while done < len(examples):
-        count, gate = batcher.run(partial(scan, done), len(examples) - done)
+    for _, _, gate in batcher.chunks(scan, len(examples)):
         gates.append(gate.detach().cpu())
-        done += count
         pause()
-    helped = -torch.cat(gates)
-    strongest = helped.abs().argsort(descending=True, stable=True)[:SHOWN].tolist()
-    told = []
-    for place in strongest:
-        told.append(_one(loaded, task, examples[place], kind, unit, float(helped[place])))
+    helps = -torch.cat(gates)
+    strongest = helps.abs().argsort(descending=True, stable=True)[:MAX_UNIT_EXAMPLES].tolist()
+    effects = []
+    for position in strongest:
+        effects.append(_unit_example(loaded, task, examples[position], kind, unit, float(helps[position])))
         pause()
-    return len(examples), told
+    return len(examples), effects
 
 
-def _one(loaded: LoadedModel, task: Task[Any], example: Any, kind: UnitKind, unit: Unit, helped: float) -> UnitExample:
-    shown = task.display(loaded, example)
-    places = places_of(loaded, task, example, kind, unit)
-    if shown.tokens and len(places) not in (len(shown.tokens), len(shown.tokens) - 1):
-        places = []  # of a model of two sides, say, whose positions are not those of the tokens shown
-    side = isqrt(len(places))
-    patches = side**2 if side**2 == len(places) else isqrt(len(places) - 1) ** 2 if len(places) > 1 else 0
-    # A picture's patches come last, behind what a model puts before them (one token for the class, as a rule).
-    whole = shown.image is not None and patches > 1 and len(places) - patches in (0, 1)
+def _unit_example(
+    loaded: LoadedModel, task: Task[Any], example: Any, kind: UnitKind, unit: Unit, help_nats: float
+) -> UnitExample:
+    displayed = task.display(loaded, example)
+    effects = position_effects(loaded, task, example, kind, unit)
+    if displayed.tokens and len(effects) not in (len(displayed.tokens), len(displayed.tokens) - 1):
+        effects = []  # an encoder-decoder model, say, whose positions are not those of the displayed tokens
+    side = isqrt(len(effects))
+    patches = side**2 if side**2 == len(effects) else isqrt(len(effects) - 1) ** 2 if len(effects) > 1 else 0
+    # A picture's patches come last, after the tokens that a model puts before them (usually one for the class).
+    whole = displayed.image is not None and patches > 1 and len(effects) - patches in (0, 1)
     grid = (isqrt(patches), isqrt(patches)) if whole else None
-    return UnitExample(example=shown, help=helped, places=places, grid=grid)
+    return UnitExample(example=displayed, help=help_nats, places=effects, grid=grid)
 
 
-def places_of(loaded: LoadedModel, task: Task[Any], example: Any, kind: UnitKind, unit: Unit) -> list[float]:
-    """Minus dLoss/dgate of a unit on one example by position, nats.
+def position_effects(loaded: LoadedModel, task: Task[Any], example: Any, kind: UnitKind, unit: Unit) -> list[float]:
+    """Return minus dLoss/dgate of a unit on one example at each position, in nats.
 
-    Empty where its activations have no positions in a common order (windows of Swin). One forward and one
-    activation-only backward pass, with the weights frozen.
+    The list is empty where activations have no positions in a common order (windows of Swin). This takes one forward
+    and one activation-only backward pass, with the weights frozen.
     """
     number, index = unit[0], unit[1] if len(unit) > 1 else 0
     parts: list[Tensor] = []
@@ -170,7 +164,7 @@ def places_of(loaded: LoadedModel, task: Task[Any], example: Any, kind: UnitKind
             continue
 
         def sink(z: Tensor, dz: Tensor, experts: Tensor | None, site: Any = site) -> None:
-            products = wide(z) * wide(dz)
+            products = at_least_float32(z) * at_least_float32(dz)
             if z.dim() > 2 and len(z) > 1:
                 windows.append(len(z))
             if experts is not None:
@@ -182,8 +176,8 @@ def places_of(loaded: LoadedModel, task: Task[Any], example: Any, kind: UnitKind
 
         handles.append(hook(loaded.model, site, tap(site, None, sink)))
     try:
-        first = loaded.model.get_submodule(loaded.anatomy.layers[number].block)
-        handles.append(first.register_forward_pre_hook(_begin_graph, with_kwargs=True))
+        block = loaded.model.get_submodule(loaded.anatomy.layers[number].block)
+        handles.append(block.register_forward_pre_hook(_begin_graph, with_kwargs=True))
         losses = task.losses(loaded, [example])
         losses.sum().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     finally:
@@ -191,12 +185,12 @@ def places_of(loaded: LoadedModel, task: Task[Any], example: Any, kind: UnitKind
             handle.remove()
     if windows or not parts or len({len(part) for part in parts}) > 1:
         return []
-    found: list[float] = (-torch.stack(parts).sum(0)).cpu().tolist()
-    return found
+    effects: list[float] = (-torch.stack(parts).sum(0)).cpu().tolist()
+    return effects
 
 
 def _begin_graph(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The graph starts at the block of the unit: nothing before it is needed."""
+    """Start the autograd graph at the block of the unit: nothing before it is needed."""
     states = args[0] if args else kwargs["hidden_states"]
     if not states.requires_grad:
         states = states.detach().requires_grad_(True)

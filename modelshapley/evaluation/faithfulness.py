@@ -1,8 +1,8 @@
-"""Is a map true? Switch units off and see: accuracy curves, agreement with sampled Shapley values, efficiency gap.
+"""Measure how faithful a map is: accuracy curves, agreement with sampled Shapley values, efficiency gap.
 
-Everything is measured on the live model; nothing is taken from the map but its scores. The measuring functions
-are generators, which hand back control between forward passes (yielding nothing) and return what they measured,
-so that a worker can see to other work in between.
+Everything is measured on the live model; only the scores come from the map. The measuring functions are generators
+that yield control between forward passes (yielding None) and return what they measured, so that a worker can do
+other work in between.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured.
+    """Size of a measurement.
 
-    least, most: fractions of the units that go off. tests: held-out examples at most. draws: random orders for
-    comparison. units, examples, pairs: for the truth, how many units, probe examples, and antithetic pairs of
-    coalitions of each example.
+    least, most: fractions of the units to switch off. tests: largest number of held-out examples. draws: random orders
+    for comparison. units, examples, pairs: for the sampled Shapley values, the number of units, of probe examples, and
+    of antithetic pairs of coalitions for each example.
     """
 
     least: tuple[float, ...]
@@ -60,7 +60,7 @@ PLANS: dict[Effort, Plan] = {
 class Bench:
     """A model on its task, ready to be measured.
 
-    intact: the intact model's right and wrong answers to the test examples, in the order of `seed`.
+    intact: the intact model's outcomes on the test examples, in the order of `seed`.
     """
 
     loaded: LoadedModel
@@ -70,59 +70,61 @@ class Bench:
     intact: Outcomes
 
     def curve(self, scores: Array, kind: UnitKind, which: Which) -> Generator[None, None, Curve]:
-        """Accuracy with the least or most important fractions of the plan off; scores of `kind`'s shape."""
+        """Measure accuracy with the plan's fractions of least or most important units off; scores have `kind`'s
+        shape.
+        """
         fractions = self.plan.least if which == "least" else self.plan.most
         points = []
         for fraction in fractions:
             off = extreme_units(scores, kind, which, fraction)
-            now = yield from self._answers(off)
-            compared = compare(now, self.intact).model_dump()
+            outcomes = yield from self._answers(off)
+            compared = compare(outcomes, self.intact).model_dump()
             points.append(CurvePoint(**compared, fraction=fraction, units=len(off)))
         start = float(self.intact[: self.plan.tests].mean())
         return Curve(which=which, points=points, area=area(start, fractions, [p.accuracy for p in points]))
 
     def random_curve(self, kind: UnitKind) -> Generator[None, None, RandomCurve]:
-        """The same in random order, at the fractions of the least important."""
+        """Measure the same in random order, at the fractions for the least important units."""
         fractions, shape = self.plan.least, self.loaded.anatomy.shapes.of(kind)
-        there = self.loaded.anatomy.shapes.there(kind)
-        found = np.zeros((self.plan.draws, len(fractions)))
+        is_unit = self.loaded.anatomy.shapes.is_unit(kind)
+        accuracies = np.zeros((self.plan.draws, len(fractions)))
         for draw in range(self.plan.draws):
             rng = np.random.default_rng([self.seed, list(UnitKind).index(kind), draw])
-            scores = np.where(there, rng.random(shape), np.nan)
+            scores = np.where(is_unit, rng.random(shape), np.nan)
             for place, fraction in enumerate(fractions):
-                now = yield from self._answers(extreme_units(scores, kind, "least", fraction))
-                found[draw, place] = now.mean()
+                outcomes = yield from self._answers(extreme_units(scores, kind, "least", fraction))
+                accuracies[draw, place] = outcomes.mean()
         start = float(self.intact[: self.plan.tests].mean())
         return RandomCurve(
             unit=kind,
             fractions=list(fractions),
-            accuracy=found.mean(0).tolist(),
-            lowest=found.min(0).tolist(),
-            highest=found.max(0).tolist(),
+            accuracy=accuracies.mean(0).tolist(),
+            lowest=accuracies.min(0).tolist(),
+            highest=accuracies.max(0).tolist(),
             draws=self.plan.draws,
-            area=area(start, fractions, found.mean(0).tolist()),
+            area=area(start, fractions, accuracies.mean(0).tolist()),
         )
 
     def harm(self, sides: Sides, kind: UnitKind, default: float) -> Generator[None, None, HarmChoice]:
-        """Which weight of harm to offer: the curve of the least important units, on probe examples, for each.
+        """Choose the weight of harm to offer, by the curve of the least important units on probe examples.
 
-        sides: of `kind`'s shape; default: the method's own weight, which wins among equals.
+        sides: help and harm, of `kind`'s shape. default: the method's own weight, which wins among equals.
         """
         intact = yield from self._answers(Deactivation(), Split.PROBE)
-        there = self.loaded.anatomy.shapes.there(kind)
+        is_unit = self.loaded.anatomy.shapes.is_unit(kind)
         areas = []
         for harm in HARMS:
-            scores = np.where(there, weigh(sides, harm)[0], np.nan)
-            kept = []
+            scores = np.where(is_unit, weigh(sides, harm)[0], np.nan)
+            accuracies = []
             for fraction in self.plan.least:
-                now = yield from self._answers(extreme_units(scores, kind, "least", fraction), Split.PROBE)
-                kept.append(float(now.mean()))
-            areas.append(area(float(intact.mean()), self.plan.least, kept))
+                outcomes = yield from self._answers(extreme_units(scores, kind, "least", fraction), Split.PROBE)
+                accuracies.append(float(outcomes.mean()))
+            areas.append(area(float(intact.mean()), self.plan.least, accuracies))
         best = min(zip(areas, HARMS, strict=True), key=lambda pair: (-round(pair[0], 9), abs(pair[1] - default)))
         return HarmChoice(harms=list(HARMS), areas=areas, offered=best[1], n=len(intact))
 
     def worth(self, kind: UnitKind, limit: int) -> Generator[None, None, float]:
-        """U(all on) - U(all off), nats, for the units of a kind, on the first `limit` probe examples."""
+        """Measure U(all on) - U(all off), nats, for the units of a kind, on the first `limit` probe examples."""
         total, n = 0.0, 0
         shape = self.loaded.anatomy.shapes.of(kind)
         for batch in self._batches(limit):
@@ -137,25 +139,27 @@ class Bench:
         return total / n
 
     def truth(self, kind: UnitKind, limit: int) -> Generator[None, None, SubsetTruth]:
-        """Shapley values of a random subset of a kind's units, by marginal utilities in random coalitions."""
-        places = np.flatnonzero(self.loaded.anatomy.shapes.there(kind))
+        """Sample the Shapley values of a random subset of a kind's units, by marginal utilities in random
+        coalitions.
+        """
+        places = np.flatnonzero(self.loaded.anatomy.shapes.is_unit(kind))
         rng = np.random.default_rng([self.seed, list(UnitKind).index(kind)])
         units = np.sort(rng.choice(places, min(self.plan.units, len(places)), replace=False))
         rows = []
         for number, batch in enumerate(self._batches(min(limit, self.plan.examples))):
             draws = np.random.default_rng([self.seed, list(UnitKind).index(kind), 1, number])
-            found = yield from self._marginals(batch, kind, units, draws)
-            rows.append(found)
+            marginals = yield from self._marginals(batch, kind, units, draws)
+            rows.append(marginals)
         return SubsetTruth(units, np.concatenate(rows, axis=1), len(places))
 
     def _marginals(
         self, batch: Sequence[Any], kind: UnitKind, units: npt.NDArray[np.int64], rng: np.random.Generator
     ) -> Generator[None, None, Array]:
-        """(coalitions, examples, units): what each unit adds to random coalitions of the others, nats.
+        """Measure what each unit adds to random coalitions of the others, (coalitions, examples, units), nats.
 
-        A coalition: every unit on with probability t, t uniform, which gives a Shapley value in expectation (Owen
-        1972) whether the unit itself was in or not; the second of a pair is the first turned round. Each pair
-        spreads t evenly over the examples.
+        In a coalition every unit is on with probability t, t uniform, which gives a Shapley value in expectation (Owen
+        1972) whether the unit itself was in or not; the second coalition of a pair is the complement of the first.
+        Each pair spreads t evenly over the examples.
         """
         table = self.loaded.anatomy.shapes.table(kind)
         coalitions = []
@@ -163,18 +167,20 @@ class Bench:
             t = (rng.permutation(len(batch)) + rng.random(len(batch)))[:, None] / len(batch)
             on = rng.random((len(batch), table[0] * table[1])) < t
             coalitions += [on, ~on]
-        found = np.zeros((len(coalitions), len(batch), len(units)))
+        marginals = np.zeros((len(coalitions), len(batch), len(units)))
         for place, on in enumerate(coalitions):
-            here = yield from self._utilities(batch, kind, on)
+            utility = yield from self._utilities(batch, kind, on)
             for column, unit in enumerate(units):
-                other = on.copy()
-                other[:, unit] = ~on[:, unit]
-                there = yield from self._utilities(batch, kind, other)
-                found[place, :, column] = np.where(on[:, unit], here - there, there - here)
-        return found
+                flipped = on.copy()
+                flipped[:, unit] = ~on[:, unit]
+                flipped_utility = yield from self._utilities(batch, kind, flipped)
+                marginals[place, :, column] = np.where(
+                    on[:, unit], utility - flipped_utility, flipped_utility - utility
+                )
+        return marginals
 
     def _utilities(self, batch: Sequence[Any], kind: UnitKind, on: Bools) -> Generator[None, None, Array]:
-        """Minus the loss of each example in its own coalition, (examples,), nats."""
+        """Measure minus the loss of each example in its own coalition, (examples,), nats."""
         table = self.loaded.anatomy.shapes.table(kind)
         gates = torch.from_numpy(on.reshape(len(batch), *table)).float().to(self.loaded.device)
         with torch.inference_mode(), gated_each(self.loaded.model, self.loaded.anatomy, kind, gates):
@@ -183,13 +189,13 @@ class Bench:
         return -losses
 
     def _answers(self, off: Deactivation, split: Split = Split.TEST) -> Generator[None, None, Outcomes]:
-        """Right or wrong on as many examples of the split as the plan says."""
-        correct: Outcomes = np.zeros(0, dtype=bool)
-        for correct, _ in answers(self.loaded, self.task, off, self.seed, split):
+        """Measure the outcomes on as many examples of the split as the plan says."""
+        outcomes: Outcomes = np.zeros(0, dtype=bool)
+        for outcomes, _ in answers(self.loaded, self.task, off, self.seed, split):
             yield
-            if len(correct) >= self.plan.tests:
+            if len(outcomes) >= self.plan.tests:
                 break
-        return correct[: self.plan.tests]
+        return outcomes[: self.plan.tests]
 
     def _batches(self, limit: int) -> list[Sequence[Any]]:
         examples = self.task.select(self.loaded, Split.PROBE, self.seed, limit)
@@ -216,14 +222,14 @@ class SubsetTruth:
         return values
 
     def reliability(self, splits: int = 50) -> float | None:
-        """Correlation of the values with those of other coalitions of as many; None where it cannot be told.
+        """Estimate the correlation of the values with those from as many other coalitions; None if it is undefined.
 
-        From halves of each example's pairs, stepped up to full length (Spearman and Brown). Examples are not drawn
-        anew: map and truth are of the same ones.
+        It comes from halves of each example's pairs, stepped up to full length (Spearman and Brown). Examples are not
+        resampled: map and sampled values share the same ones.
         """
         pairs = self.marginals.reshape(-1, 2, *self.marginals.shape[1:]).mean(1)
         rng = np.random.default_rng(0)
-        found = []
+        correlations = []
         for _ in range(splits):
             order = np.argsort(rng.random(pairs.shape[:2]), axis=0)[..., None]
             mixed = np.take_along_axis(pairs, order, axis=0)
@@ -231,12 +237,12 @@ class SubsetTruth:
             rho = rank_correlation(mixed[:half].mean((0, 1)), mixed[half:].mean((0, 1))) if half else None
             if rho is None:
                 return None
-            found.append(rho)
-        mean = float(np.mean(found))
+            correlations.append(rho)
+        mean = float(np.mean(correlations))
         return stepped_up(mean) if mean > 0 else 0.0
 
     def agreement(self, scores: Array) -> Agreement:
-        """How a map's scores of the same kind rank these units."""
+        """Measure how a map's scores of the same kind rank these units."""
         return Agreement(
             rho=rank_correlation(scores.reshape(-1)[self.units], self.values),
             reliability=self.reliability(),
@@ -247,13 +253,13 @@ class SubsetTruth:
 
 
 def efficiency(scores: Array, worth: float) -> Efficiency:
-    """The efficiency gap of a kind's scores; `worth` as :meth:`Bench.worth` gives it, on the scored examples."""
+    """Return the efficiency gap of a kind's scores; `worth` comes from :meth:`Bench.worth`, on the scored examples."""
     total = float(np.nansum(scores))
     return Efficiency(scores=total, measured=worth, gap=(total - worth) / abs(worth) if worth else float("inf"))
 
 
 def area(start: float, fractions: Sequence[float], accuracy: Sequence[float]) -> float:
-    """Mean height of the line through (0, start) and the points, from 0 to the last fraction."""
+    """Return the mean height of the line through (0, start) and the points, from 0 to the last fraction."""
     return float(np.trapezoid([start, *accuracy], [0.0, *fractions])) / fractions[-1]
 
 
@@ -262,6 +268,6 @@ def finish(measuring: Generator[None, None, Any], pause: Callable[[], None] = la
     while True:
         try:
             next(measuring)
-        except StopIteration as done:
-            return done.value
+        except StopIteration as stop:
+            return stop.value
         pause()

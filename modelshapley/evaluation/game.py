@@ -1,4 +1,4 @@
-"""The cooperative game itself: units are players, a coalition's utility is measured by a forward pass."""
+"""The cooperative game: units are players, and a forward pass measures the utility of a coalition."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Utility = Literal["loss", "accuracy"]
 
 @dataclass(frozen=True)
 class Game:
-    """Players: the units of one kind. Utility of a coalition: its mean over `examples` (paper, section 3).
+    """A game: players are the units of one kind; a coalition's utility is its mean over `examples` (paper, section 3).
 
     utility: 'loss' is minus the task's loss, nats; 'accuracy' is the share of right answers, 0 to 1.
     Units outside the coalition are switched off; units of other kinds stay on.
@@ -39,11 +39,11 @@ class Game:
         return self.loaded.anatomy.shapes.count(self.kind)
 
     def units(self) -> npt.NDArray[np.int64]:
-        """Place of each player in the flattened score array."""
-        return np.flatnonzero(self.loaded.anatomy.shapes.there(self.kind))
+        """Return the position of each player in the flattened score array."""
+        return np.flatnonzero(self.loaded.anatomy.shapes.is_unit(self.kind))
 
     def value(self, on: npt.NDArray[np.bool_]) -> float:
-        """Utility of one coalition; `on` is (players,), True: in the coalition."""
+        """Return the utility of one coalition; `on` is (players,), True for its members."""
         shape = self.loaded.anatomy.shapes.of(self.kind)
         table = np.ones(shape)
         table.flat[self.units()] = on
@@ -54,9 +54,9 @@ class Game:
             return float(self.task.correct(self.loaded, self.examples).double().mean())
 
     def walk(self, order: Sequence[int]) -> Iterator[float]:
-        """Utilities along a permutation: of everything on, then after each player of `order` has left.
+        """Yield the utilities along a permutation: with everything on, then after each player of `order` has left.
 
-        Each pass computes only the layers from the leaving unit's on; equal to :meth:`value` of each coalition.
+        Each pass computes only the layers from the leaving unit's on; the values equal :meth:`value` of each coalition.
         """
         layers = self.units() // self.loaded.anatomy.shapes.table(self.kind)[1]
         on = np.ones(self.players, dtype=bool)

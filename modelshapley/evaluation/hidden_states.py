@@ -1,4 +1,4 @@
-"""Hidden states of a task's examples between layers, so that a trial computes nothing before its first layer."""
+"""Cached hidden states of a task's examples between layers, so that a trial starts at its first touched layer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from modelshapley.architectures.anatomy import Anatomy
-from modelshapley.interventions.block_replay import Broken, CachedPass, ReplayPass
+from modelshapley.interventions.block_replay import CachedPass, ChainBroken, ReplayPass
 from modelshapley.interventions.gates import treated
 from modelshapley.interventions.suffix import around_blocks
 from modelshapley.models.loading import LoadedModel
@@ -23,22 +23,23 @@ from modelshapley.units import Deactivation, UnitKind
 
 log = logging.getLogger(__name__)
 Work = Callable[[], Tensor]
-Places = tuple[int, ...]
-# How a model may fail where what it reads is not there. What is wrong with the model itself, or with the memory,
-# shows again where everything is computed, and is told there.
-SEEN_TO_FAIL = (Broken, RuntimeError, MemoryError, ValueError, TypeError, LookupError, AttributeError)
-AGREE = 1e-4  # of a number, or of the median of them
+Positions = tuple[int, ...]
+# How a model may fail when it reads tensors that were not computed. A fault of the model itself, or a lack of
+# memory, shows again when everything is computed, and is reported there.
+MODEL_FAILURES = (ChainBroken, RuntimeError, MemoryError, ValueError, TypeError, LookupError, AttributeError)
+TOLERANCE = 1e-4  # relative to each number, or to the median magnitude
 
 
-class _Enough(Exception):
-    """Ends a pass in the middle."""
+class _StopForward(Exception):
+    """Ends a forward pass after the layer of interest."""
 
 
 class HiddenStateCache:
-    """What the layers of one model handed on in the passes of one task's examples, within `budget` bytes.
+    """Layer outputs of one model in its passes over one task's examples, within `budget` bytes.
 
-    examples: how many the task has; each pass gets its share of what is left. make_room: told how many bytes are
-    about to be kept, before they are. refused: why every trial computes every layer; None where it need not.
+    examples: number of examples of the task; each pass gets its share of the remaining budget. make_room: called
+    with the number of bytes that are about to be stored. refused: why every trial must compute every layer; None if
+    the cache can be used.
     """
 
     def __init__(
@@ -50,109 +51,110 @@ class HiddenStateCache:
     ) -> None:
         self._examples, self._budget, self._make_room = examples, budget, make_room
         self.refused = refused
-        self._passes: dict[Places, CachedPass] = {}
+        self._passes: dict[Positions, CachedPass] = {}
         self._chunks: dict[int, int] = {}
-        self._used: list[Places] = []
+        self._used: list[Positions] = []
 
     @property
     def reserved(self) -> int:
-        """Bytes that the states take or may still take."""
-        return sum(kept.reserved for kept in self._passes.values())
+        """Bytes that the states occupy or may still occupy."""
+        return sum(cached.reserved for cached in self._passes.values())
 
     @property
     def bytes(self) -> int:
-        """Bytes that the states take now."""
-        return sum(state.nbytes for kept in self._passes.values() for state, _ in kept.states.values())
+        """Bytes that the states occupy now."""
+        return sum(state.nbytes for cached in self._passes.values() for state, _ in cached.states.values())
 
     def clear(self) -> None:
-        """Forget all states; they are kept anew from the passes to come."""
+        """Forget all states; later passes store them again."""
         self._passes.clear()
         self._chunks.clear()
 
-    def kept(self, places: Places) -> dict[int, Tensor]:
-        """{layer: its input} of one pass, as far as it is kept."""
-        return {layer: state for layer, (state, _) in self._passes[places].states.items()}
+    def stored_inputs(self, positions: Positions) -> dict[int, Tensor]:
+        """Return {layer: its input} of one pass, for the layers whose input is stored."""
+        return {layer: state for layer, (state, _) in self._passes[positions].states.items()}
 
-    # -- chunks: passes are known by their examples, so that chunks must be those of before --------
+    # -- chunks: a pass is identified by its examples, so chunks must be cut as they were before ---
 
     def chunk(self, start: int, most: int) -> int:
-        """How many examples the chunk at `start` should have: as many as before, else `most`."""
+        """Return the size for the chunk at `start`: the same as before, or `most` for a new one."""
         return min(self._chunks.get(start, most), most)
 
     def begin(self) -> None:
-        """A chunk is about to be measured, perhaps after one that did not fit the memory."""
+        """Prepare for a chunk, perhaps after one that did not fit the memory."""
         self._used = []
 
     def settle(self, start: int, count: int) -> None:
-        """The chunk of `count` examples at `start` is measured: passes of other chunks over them are forgotten."""
+        """Record that the chunk of `count` examples at `start` was measured; forget other passes over its examples."""
         self._chunks[start] = count
-        for places in [p for p in self._passes if p not in self._used and start <= p[0] and p[0] < start + count]:
-            del self._passes[places]
+        for positions in [p for p in self._passes if p not in self._used and start <= p[0] and p[0] < start + count]:
+            del self._passes[positions]
 
     # -- passes ------------------------------------------------------------------------------------
 
-    def run(self, loaded: LoadedModel, places: Places, first: int, work: Work) -> Tensor:
-        """``work()``, one forward pass over the examples at `places`, where layers below `first` are intact.
+    def run(self, loaded: LoadedModel, positions: Positions, first: int, work: Work) -> Tensor:
+        """Return ``work()``, one forward pass over the examples at `positions`, with the layers below `first` intact.
 
-        Only layers from the nearest kept boundary on are computed. Where blocks turn out to be no chain, all of
-        them are, now and from now on. Errors of `work` come through; nothing is left on the model.
+        Only layers from the nearest stored boundary on are computed. If the blocks turn out not to be a chain, all
+        layers are computed, now and in later passes. Errors of `work` propagate; nothing is left on the model.
         """
         if self.refused is None:
             try:
-                return self._followed(loaded, places, first, work)
-            except Broken as error:
+                return self._run_replaying(loaded, positions, first, work)
+            except ChainBroken as error:
                 self.refuse(str(error))
         return work()
 
     def refuse(self, why: str) -> None:
+        """Stop caching, for the reason given."""
         log.warning("every layer is computed for every trial: %s", why)
         self.refused = why
         self.clear()
 
-    def _followed(self, loaded: LoadedModel, places: Places, first: int, work: Work) -> Tensor:
-        self._used.append(places)
-        kept, layers = self._passes.get(places, CachedPass()), loaded.anatomy.shapes.layers
-        follower = ReplayPass(layers, kept, first, partial(self._plan, layers, places))
-        with around_blocks(loaded.model, loaded.anatomy, follower.wrap):
-            found = work()
-        follower.finish()
-        if kept.every:
-            self._passes[places] = kept
-        return found
+    def _run_replaying(self, loaded: LoadedModel, positions: Positions, first: int, work: Work) -> Tensor:
+        self._used.append(positions)
+        cached, layers = self._passes.get(positions, CachedPass()), loaded.anatomy.shapes.layers
+        replay = ReplayPass(layers, cached, first, partial(self._plan_boundaries, layers, positions))
+        with around_blocks(loaded.model, loaded.anatomy, replay.wrap):
+            result = work()
+        replay.finish()
+        if cached.stride:
+            self._passes[positions] = cached
+        return result
 
-    def _plan(self, layers: int, places: Places, kept: CachedPass, size: int) -> None:
-        """Which boundaries of `size` bytes a pass may keep, of its share of the bytes that are left."""
-        waiting = self._examples - sum(len(known) for known in self._passes)
-        share = max(self._budget - self.reserved, 0) * len(places) // max(waiting, len(places))
-        kept.every = -(-layers // (share // size + 1))
-        kept.reserved = (-(-layers // kept.every) - 1) * size
-        self._make_room(kept.reserved)
+    def _plan_boundaries(self, layers: int, positions: Positions, cached: CachedPass, size: int) -> None:
+        """Decide which boundaries of `size` bytes a pass may store, within its share of the remaining budget."""
+        unseen = self._examples - sum(len(seen) for seen in self._passes)
+        share = max(self._budget - self.reserved, 0) * len(positions) // max(unseen, len(positions))
+        cached.stride = -(-layers // (share // size + 1))
+        cached.reserved = (-(-layers // cached.stride) - 1) * size
+        self._make_room(cached.reserved)
 
 
-# -- whether it may be done at all -----------------------------------------------------------------
+# -- whether a model and task allow it -------------------------------------------------------------
 
 
 def refusal(loaded: LoadedModel, task: Task[Any], examples: Sequence[Any]) -> str | None:
-    """Why a trial of this model on this task must compute every layer; None where it need not.
+    """Return why a trial of this model on this task must compute every layer; None if it need not.
 
-    The task must say that its answers take one pass; the blocks are seen to be a chain: each alone, given its kept
-    input, hands on what it did in a full pass, though another pass with a layer off was in between, and so for the
-    logits. One example is enough; it takes as long as about three of its passes.
+    The task must declare that its answers take one pass. The blocks must prove to be a chain: each one alone, given
+    its stored input, must output the same as in a full pass, although another pass with a layer off ran in between,
+    and the logits must agree as well. One example suffices; the test takes about three of its passes.
     """
     if not task.single_pass:
         return f"answers of task {task.info.id!r} may take several forward passes"
-    outside = next(_outside(loaded.anatomy), None)
+    outside = next(_sites_outside(loaded.anatomy), None)
     if outside:
         return f"{outside} lies outside its layer"
     try:
         with torch.inference_mode():
-            _prove(loaded, task, examples)
-    except SEEN_TO_FAIL as error:
+            _check_chain(loaded, task, examples)
+    except MODEL_FAILURES as error:
         return first_line(error)
     return None
 
 
-def _outside(anatomy: Anatomy) -> Iterator[str]:
+def _sites_outside(anatomy: Anatomy) -> Iterator[str]:
     for number, layer in enumerate(anatomy.layers):
         for kind in UnitKind:
             for site in anatomy.sites(kind, number):
@@ -160,61 +162,61 @@ def _outside(anatomy: Anatomy) -> Iterator[str]:
                     yield site.path
 
 
-def _prove(loaded: LoadedModel, task: Task[Any], examples: Sequence[Any]) -> None:
-    """Raise Broken, or what a model raises that misses something, where the blocks are no chain."""
+def _check_chain(loaded: LoadedModel, task: Task[Any], examples: Sequence[Any]) -> None:
+    """Raise ChainBroken, or what a model raises when it misses a tensor, if the blocks are not a chain."""
     layers, states = loaded.anatomy.shapes.layers, HiddenStateCache(1, sys.maxsize)
     work = partial(task.correct, loaded, examples[:1])
 
     def logits(first: int) -> Tensor:
-        with logits_of(loaded) as found:
+        with logits_of(loaded) as passes:
             states.run(loaded, (0,), first, work)
-        if states.refused is not None or len(found) != 1:
-            raise Broken(states.refused or "an answer takes several forward passes")
-        return found[0]
+        if states.refused is not None or len(passes) != 1:
+            raise ChainBroken(states.refused or "an answer takes several forward passes")
+        return passes[0]
 
-    wanted = logits(layers)
-    # What modules remember by themselves, beside what they hand on, is another pass's from here on. From the last
-    # layer to the first, so that it still is for all layers below the one that is looked at.
+    expected = logits(layers)
+    # From here on, anything that modules remember besides their outputs belongs to another pass. Layers are tested from
+    # last to first, so that this still holds for all layers below the tested one.
     with treated(loaded.model, loaded.anatomy, Deactivation.of({UnitKind.LAYER: [(0,)]})):
         task.correct(loaded, examples[-1:])
-    if layers > 1 and not _agree(logits(layers - 1), wanted):
-        raise Broken("the last layer alone gives other logits than a full pass")
-    kept = states.kept((0,))
+    if layers > 1 and not _close(logits(layers - 1), expected):
+        raise ChainBroken("the last layer alone gives other logits than a full pass")
+    inputs = states.stored_inputs((0,))
     for layer in range(layers - 2, 0, -1):
-        if not _agree(_handed(loaded, layer, partial(states.run, loaded, (0,), layer, work)), kept[layer + 1]):
-            raise Broken(f"layer {layer} alone hands on something else than in a full pass")
+        if not _close(_layer_output(loaded, layer, partial(states.run, loaded, (0,), layer, work)), inputs[layer + 1]):
+            raise ChainBroken(f"layer {layer} alone gives another output than in a full pass")
 
 
-def _handed(loaded: LoadedModel, layer: int, work: Work) -> Tensor:
-    """What a layer hands on in ``work()``, which ends there: the layers behind it are not computed."""
-    handed: list[Tensor] = []
+def _layer_output(loaded: LoadedModel, layer: int, work: Work) -> Tensor:
+    """Return the output of a layer in ``work()``, which ends there: later layers are not computed."""
+    outputs: list[Tensor] = []
 
     def stop(_: nn.Module, __: Any, output: Tensor) -> None:
-        handed.append(output.cpu())
-        raise _Enough
+        outputs.append(output.cpu())
+        raise _StopForward
 
     handle = loaded.model.get_submodule(loaded.anatomy.layers[layer].block).register_forward_hook(stop)
     try:
         work()
-    except _Enough:
+    except _StopForward:
         pass
     finally:
         handle.remove()
-    return handed[0]
+    return outputs[0]
 
 
-def _agree(found: Tensor, wanted: Tensor) -> bool:
-    """Equal but for roundings; beside the median, since a few numbers of a hidden state may be huge."""
-    typical = float(wanted.float().abs().median())
-    return torch.allclose(found.float(), wanted.float(), rtol=AGREE, atol=AGREE * typical)
+def _close(value: Tensor, expected: Tensor) -> bool:
+    """Return whether two tensors agree up to rounding, relative to the median, since a few values may be huge."""
+    typical = float(expected.float().abs().median())
+    return torch.allclose(value.float(), expected.float(), rtol=TOLERANCE, atol=TOLERANCE * typical)
 
 
 @contextmanager
 def logits_of(loaded: LoadedModel) -> Iterator[list[Tensor]]:
-    """The logits of every forward pass while the block runs."""
-    found: list[Tensor] = []
-    handle = loaded.model.register_forward_hook(lambda _, __, output: found.append(output.logits.detach().float()))
+    """Collect the logits of every forward pass while the block runs."""
+    logits: list[Tensor] = []
+    handle = loaded.model.register_forward_hook(lambda _, __, output: logits.append(output.logits.detach().float()))
     try:
-        yield found
+        yield logits
     finally:
         handle.remove()

@@ -22,8 +22,8 @@ from modelshapley.tasks.base import Split, Task
 from modelshapley.tasks.batching import length_batches
 from modelshapley.units import Deactivation
 
-Places = tuple[int, ...]
-Through = Callable[[Places, Callable[[], Tensor]], Tensor]
+Positions = tuple[int, ...]
+PassRunner = Callable[[Positions, Callable[[], Tensor]], Tensor]
 
 
 def answers(
@@ -34,40 +34,39 @@ def answers(
     split: Split = Split.TEST,
     states: HiddenStateCache | None = None,
     activations: Activations | None = None,
-    already: Outcomes | None = None,
+    known_answers: Outcomes | None = None,
 ) -> Iterator[tuple[Outcomes, int]]:
-    """Yield (right or wrong, or how far right, for every example so far, number of them all) after each chunk.
+    """Yield (outcomes of all examples so far, total number of examples) after each chunk.
 
-    The hooks are in place only while a chunk runs, so a caller may stop, or use the model, between two.
-    A chunk that does not fit the memory is measured in smaller ones. states: of this model, and of the examples
-    of this task, seed and split; nothing that they hold is computed again, and they keep what is computed here.
-    activations: of this model, task and seed, for units at their mean or with an offset. already: the answers to
-    the first examples, known from before; measuring goes on behind them, and where they are all, they are yielded
-    at once. Raises UnitOutOfRange, OutOfMemory, BadTreatment.
+    An outcome is right or wrong, or how far right, as in :data:`Outcomes`. The hooks are in place only while a chunk
+    runs, so a caller may stop, or use the model, between two chunks. A chunk that does not fit the memory is measured
+    in smaller ones. states: hidden states of this model on the examples of this task, seed and split; nothing that
+    they hold is computed again, and they store what is computed here. activations: statistics of this model, task and
+    seed, for units at their mean or with an offset. known_answers: outcomes of the first examples, measured before;
+    measuring continues after them, and if they are complete, they are yielded at once. Raises UnitOutOfRange,
+    OutOfMemory, BadTreatment.
     """
     examples = task.select(loaded, split, seed)
-    found: list[Outcomes] = [] if already is None or not len(already) else [already[: len(examples)]]
-    done = sum(map(len, found))
-    if found and done == len(examples):
-        yield found[0], done
+    chunks: list[Outcomes] = [] if known_answers is None or not len(known_answers) else [known_answers[: len(examples)]]
+    done = sum(map(len, chunks))
+    if chunks and done == len(examples):
+        yield chunks[0], done
     batcher = AdaptiveBatcher(loaded, task.test_chunk, backward=False)
-    states = states or HiddenStateCache(0, 0, "nothing is kept")
+    states = states or HiddenStateCache(0, 0, "no cache was given")
     first = loaded.anatomy.shapes.layers if deactivation.first_layer is None else deactivation.first_layer
 
     def measure(start: int, size: int) -> Outcomes:
-        def through(places: Places, work: Callable[[], Tensor]) -> Tensor:
+        def run_pass(places: Positions, work: Callable[[], Tensor]) -> Tensor:
             return states.run(loaded, tuple(start + place for place in places), first, work)
 
         states.begin()
         with torch.inference_mode(), treated(loaded.model, loaded.anatomy, deactivation, activations):
-            return in_passes(loaded, task, examples[start : start + size], task.correct, through)
+            return in_passes(loaded, task, examples[start : start + size], task.correct, run_pass)
 
-    while done < len(examples):
-        count, chunk = batcher.run(partial(measure, done), states.chunk(done, len(examples) - done))
-        states.settle(done, count)
-        found.append(chunk)
-        done += count
-        yield np.concatenate(found), len(examples)
+    for start, count, chunk in batcher.chunks(measure, len(examples), done, states.chunk):
+        states.settle(start, count)
+        chunks.append(chunk)
+        yield np.concatenate(chunks), len(examples)
 
 
 def in_passes(
@@ -75,21 +74,21 @@ def in_passes(
     task: Task[Any],
     examples: Sequence[Any],
     work: Callable[[LoadedModel, Sequence[Any]], Tensor],
-    through: Through = lambda places, work: work(),
+    run_pass: PassRunner = lambda positions, work: work(),
 ) -> npt.NDArray[Any]:
-    """``work(loaded, examples)``, (examples, ...), in passes of examples of like size; their order is kept.
+    """Compute ``work(loaded, examples)``, (examples, ...), in passes of examples of similar size, in their own order.
 
-    work: `task.correct`, or another of the task's. through: runs each pass, told the places of its examples.
+    work: `task.correct` or another method of the task. run_pass: runs each pass, given the positions of its examples.
     """
     tokens = task.answer_tokens if work == task.correct else task.pass_tokens
     sizes = [task.size(loaded, example) for example in examples]
     parts = [
-        (places, through(tuple(places), partial(work, loaded, [examples[p] for p in places])).cpu().numpy())
-        for places in length_batches(sizes, len(examples), tokens)
+        (positions, run_pass(tuple(positions), partial(work, loaded, [examples[p] for p in positions])).cpu().numpy())
+        for positions in length_batches(sizes, len(examples), tokens)
     ]
     whole = np.empty((len(examples), *parts[0][1].shape[1:]), dtype=parts[0][1].dtype)
-    for places, values in parts:
-        whole[places] = values
+    for positions, values in parts:
+        whole[positions] = values
     return whole
 
 
@@ -101,20 +100,20 @@ def all_answers(
     states: HiddenStateCache | None = None,
     activations: Activations | None = None,
 ) -> Outcomes:
-    """Right or wrong, or how far right, for every test example; see :func:`answers`."""
+    """Return the outcomes of all test examples; see :func:`answers`."""
     *_, (correct, _total) = answers(loaded, task, deactivation, seed, states=states, activations=activations)
     return correct
 
 
-def compare(now: Outcomes, intact: Outcomes) -> Comparison:
-    """Compare the answers so far with the intact model's to the same examples (at least one)."""
-    n = len(now)
+def compare(outcomes: Outcomes, intact: Outcomes) -> Comparison:
+    """Compare the outcomes so far with the intact model's on the same examples (at least one)."""
+    n = len(outcomes)
     before = intact[:n]
-    difference, difference_interval = paired_difference(now, before)
+    difference, difference_interval = paired_difference(outcomes, before)
     return Comparison(
         n=n,
-        accuracy=float(now.mean()),
-        interval=mean_interval(now),
+        accuracy=float(outcomes.mean()),
+        interval=mean_interval(outcomes),
         intact=float(before.mean()),
         intact_interval=mean_interval(before),
         difference=difference,

@@ -1,0 +1,1 @@
+"""Interventions on a live model: gates on activations, scaled weights, replayed passes, and their verification."""

@@ -1,4 +1,4 @@
-"""One forward pass followed block by block: what blocks hand on is kept, or taken from what was kept before."""
+"""One forward pass, block by block: outputs of blocks are stored, or replayed from an earlier pass."""
 
 from __future__ import annotations
 
@@ -11,126 +11,130 @@ from torch import Tensor
 
 from modelshapley.interventions.forwards import Forward
 
-SAME = 0.01  # of the largest of the numbers: other inputs differ by more somewhere, roundings by far less
+INPUT_TOLERANCE = 0.01  # relative to the largest number: other inputs differ by more somewhere, rounding by far less
 
 
-class Broken(Exception):
-    """The blocks are no chain, or the pass is not the one that was kept; what it gives must not be used."""
+class ChainBroken(Exception):
+    """The blocks are not a chain, or the pass is not the stored one; its result must not be used."""
 
 
 @dataclass
 class CachedPass:
-    """What is kept of one pass.
+    """Stored states of one pass.
 
-    inputs: sums over the last dimension of every tensor that the first block was given, by which the same pass is
-    known again. every: boundaries that are a multiple of it are kept; 0: not decided yet. states: {boundary b:
-    (the input of block b, in host memory; the device it goes to)}. reserved: bytes that the states may take.
+    inputs: sums over the last dimension of every tensor that the first block received, which identify the pass.
+    stride: boundaries that are a multiple of it are stored; 0 means not decided yet. states: {boundary b: (the input
+    of block b, in host memory; the device it belongs on)}. reserved: bytes that the states may occupy.
     """
 
     inputs: list[Tensor] = field(default_factory=list)
-    every: int = 0
+    stride: int = 0
     states: dict[int, tuple[Tensor, torch.device]] = field(default_factory=dict)
     reserved: int = 0
 
     def nearest(self, layer: int) -> int:
-        """The last kept boundary at or below `layer`; 0, before the first block, where there is none."""
+        """Return the last stored boundary at or below `layer`; 0, before the first block, if there is none."""
         return max((boundary for boundary in self.states if boundary <= layer), default=0)
 
 
 class ReplayPass:
-    """Follows one pass whose layers below `first` are intact.
+    """One pass whose layers below `first` are intact, replayed from a cached pass.
 
-    It starts at the kept boundary nearest to `first`, and keeps what it computes up to there. plan: told the bytes
-    of a boundary, sets `every` and `reserved`; asked where they are not decided yet.
+    It starts at the stored boundary nearest to `first`, and stores what it computes up to there. plan_boundaries:
+    sets `stride` and `reserved`, given the bytes of a boundary; called if they are not decided yet.
 
-    The wrapped blocks raise Broken where they are not called one after the other, each once and with what the one
-    before handed on; where a block hands on more than a hidden state; and where the inputs are not those of the
-    pass that was kept.
+    The wrapped blocks raise ChainBroken if they are not called one after the other, each once and with the output of
+    the one before; if a block returns more than a hidden state; and if the inputs are not those of the cached pass.
     """
 
-    def __init__(self, layers: int, kept: CachedPass, first: int, plan: Callable[[CachedPass, int], None]) -> None:
-        self._layers, self._kept, self._first, self._plan = layers, kept, first, plan
-        self._start = kept.nearest(first)
+    def __init__(
+        self, layers: int, cached: CachedPass, first: int, plan_boundaries: Callable[[CachedPass, int], None]
+    ) -> None:
+        self._layers, self._cached, self._first, self._plan_boundaries = layers, cached, first, plan_boundaries
+        self._start = cached.nearest(first)
         self._next = 0
-        self._handed: Tensor | None = None
+        self._last_output: Tensor | None = None
 
     def wrap(self, layer: int, forward: Forward) -> Forward:
-        def followed(*args: Any, **kwargs: Any) -> Any:
-            hidden = self._read(layer, args, kwargs)
-            if layer >= self._start:
-                handed = forward(*args, **kwargs)
-                if not isinstance(handed, Tensor):
-                    raise Broken(f"layer {layer} hands on more than a hidden state")
-                self._keep(layer + 1, handed)
-            else:
-                handed = self._remembered(layer + 1, hidden)
-            self._handed = handed
-            return handed
+        """Return a forward for a block that computes or replays its output."""
 
-        return followed
+        def replayed(*args: Any, **kwargs: Any) -> Any:
+            hidden = self._check_call(layer, args, kwargs)
+            if layer >= self._start:
+                output = forward(*args, **kwargs)
+                if not isinstance(output, Tensor):
+                    raise ChainBroken(f"layer {layer} returns more than a hidden state")
+                self._store(layer + 1, output)
+            else:
+                output = self._cached_output(layer + 1, hidden)
+            self._last_output = output
+            return output
+
+        return replayed
 
     def finish(self) -> None:
-        """Raise Broken where the pass did not get through all blocks."""
+        """Raise ChainBroken if the pass did not call all blocks."""
         if self._next != self._layers:
-            raise Broken(f"only {self._next} of {self._layers} layers were called")
+            raise ChainBroken(f"only {self._next} of {self._layers} layers were called")
 
-    def _read(self, layer: int, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor:
-        """The hidden state that a block is given, once all is as it should be."""
+    def _check_call(self, layer: int, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor:
+        """Return the hidden state that a block receives. Raises ChainBroken for a call out of order."""
         if layer != self._next:
-            raise Broken("layers are not called one after the other, each once")
+            raise ChainBroken("layers are not called one after the other, each once")
         self._next += 1
         hidden = args[0] if args else kwargs.get("hidden_states")
         if not isinstance(hidden, Tensor):
-            raise Broken(f"layer {layer} is not given a hidden state")
+            raise ChainBroken(f"layer {layer} receives no hidden state")
         if layer == 0:
-            self._recognise([_sums(tensor) for tensor in _tensors([*args, kwargs])])
-        elif hidden is not self._handed:
-            raise Broken(f"layer {layer} reads something else than what layer {layer - 1} hands on")
+            self._check_inputs([_fingerprint(tensor) for tensor in _tensors([*args, kwargs])])
+        elif hidden is not self._last_output:
+            raise ChainBroken(f"layer {layer} reads something other than the output of layer {layer - 1}")
         return hidden
 
-    def _recognise(self, inputs: list[Tensor]) -> None:
-        if not self._kept.inputs:
-            self._kept.inputs = inputs
-        elif len(inputs) != len(self._kept.inputs) or not all(map(_same, inputs, self._kept.inputs)):
-            raise Broken("the first layer is given other inputs than before")
+    def _check_inputs(self, inputs: list[Tensor]) -> None:
+        if not self._cached.inputs:
+            self._cached.inputs = inputs
+        elif len(inputs) != len(self._cached.inputs) or not all(map(_close, inputs, self._cached.inputs)):
+            raise ChainBroken("the first layer receives other inputs than before")
 
-    def _keep(self, boundary: int, handed: Tensor) -> None:
-        if boundary > min(self._first, self._layers - 1) or boundary in self._kept.states:
+    def _store(self, boundary: int, output: Tensor) -> None:
+        if boundary > min(self._first, self._layers - 1) or boundary in self._cached.states:
             return
-        if not self._kept.every:
-            self._plan(self._kept, handed.nbytes)
-        if boundary % self._kept.every == 0:
-            # A copy, also on the CPU: the next block may write into what it was given.
-            there = handed.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
-            self._kept.states[boundary] = there, handed.device
+        if not self._cached.stride:
+            self._plan_boundaries(self._cached, output.nbytes)
+        if boundary % self._cached.stride == 0:
+            # A copy, even on the CPU: the next block may write into its input.
+            stored = output.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+            self._cached.states[boundary] = stored, output.device
 
-    def _remembered(self, boundary: int, hidden: Tensor) -> Tensor:
+    def _cached_output(self, boundary: int, hidden: Tensor) -> Tensor:
         if boundary < self._start:
-            # It has no values: whoever reads it, other than the next block that is not computed, fails.
+            # A meta tensor has no values, so that any code but the next block, which is skipped, fails when it reads
+            # it.
             return torch.empty_like(hidden, device="meta")
-        state, device = self._kept.states[boundary]
+        state, device = self._cached.states[boundary]
         return state.to(device, copy=True)
 
 
-def _tensors(given: Any) -> Iterator[Tensor]:
-    """The tensors among arguments, those in lists and mappings too, in order."""
-    if isinstance(given, Tensor):
-        yield given
-    elif isinstance(given, Mapping):
-        yield from _tensors(list(given.values()))
-    elif isinstance(given, list | tuple):
-        for one in given:
-            yield from _tensors(one)
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """Yield the tensors among arguments, also inside lists and mappings, in order."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _tensors(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for element in value:
+            yield from _tensors(element)
 
 
-def _sums(tensor: Tensor) -> Tensor:
+def _fingerprint(tensor: Tensor) -> Tensor:
     return (tensor.sum(-1, dtype=torch.float32) if tensor.dim() else tensor.float()).cpu()
 
 
-def _same(one: Tensor, other: Tensor) -> bool:
-    """Equal but for roundings; masks hold the largest numbers there are, whose sums may be infinite."""
+def _close(one: Tensor, other: Tensor) -> bool:
+    """Return whether two sums agree up to rounding; masks hold huge numbers, whose sums may be infinite."""
     if one.shape != other.shape:
         return False
     finite = other[other.isfinite()]
-    most = float(finite.abs().max()) if len(finite) else 0.0
-    return torch.allclose(one, other, rtol=0, atol=SAME * most, equal_nan=True)
+    largest = float(finite.abs().max()) if len(finite) else 0.0
+    return torch.allclose(one, other, rtol=0, atol=INPUT_TOLERANCE * largest, equal_nan=True)

@@ -1,4 +1,4 @@
-"""Put another function in the place of a module's forward, and always put back what was there."""
+"""Replace a module's forward by another function, and always restore it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Forward = Callable[..., Any]
 
 @contextmanager
 def replaced_forward(module: nn.Module, wrap: Callable[[Forward], Forward]) -> Iterator[None]:
-    """While the block runs, calling `module` runs ``wrap(its forward)`` between its hooks.
+    """Make calls of `module` run ``wrap(its forward)`` between its hooks while the block runs.
 
-    What is put back is what stood there: the class's own method, or the function that accelerate keeps in its
-    place where a model lies on several devices.
+    Afterwards the previous forward is restored: the class's own method, or the function that accelerate installs
+    instead where a model spans several devices.
     """
     own = vars(module).get("forward")
     module.forward = wrap(module.forward)
@@ -24,6 +24,6 @@ def replaced_forward(module: nn.Module, wrap: Callable[[Forward], Forward]) -> I
         yield
     finally:
         if own is None:
-            vars(module).pop("forward", None)  # it hid the class's method
+            vars(module).pop("forward", None)  # an instance attribute would keep hiding the class's method
         else:
             module.forward = own

@@ -1,4 +1,4 @@
-"""Switch off, scale, hold or offset units in a live model, and always put it back.
+"""Switch off, scale, hold or offset units in a live model, and always restore it.
 
 Gates sit on activations, never on weights: a model inside :func:`gated` has its weights untouched.
 """
@@ -26,12 +26,12 @@ Factors = Mapping[UnitKind, npt.NDArray[np.floating]]
 Change = Callable[[Tensor, Tensor | None], Tensor]
 
 
-_EACH: ContextVar[bool] = ContextVar("examples have gates of their own", default=False)
+_PER_EXAMPLE: ContextVar[bool] = ContextVar("examples have gates of their own", default=False)
 
 
 def examples_differ() -> bool:
-    """Whether each example of a pass has gates of its own now (:func:`gated_each`): all must stay in it."""
-    return _EACH.get()
+    """Return whether each example of a pass now has its own gates (:func:`gated_each`), so that all must stay in it."""
+    return _PER_EXAMPLE.get()
 
 
 @contextmanager
@@ -44,9 +44,9 @@ def gated(model: nn.Module, anatomy: Anatomy, factors: Factors) -> Iterator[None
     """
     with ExitStack() as stack:
         for kind, array in factors.items():
-            for site, here in _by_site(anatomy, kind, array):
-                if bool((here != 1).any()):
-                    stack.callback(hook(model, site, _scale(site, here)).remove)
+            for site, site_gates in _by_site(anatomy, kind, array):
+                if bool((site_gates != 1).any()):
+                    stack.callback(hook(model, site, _scale(site, site_gates)).remove)
         yield
 
 
@@ -54,12 +54,12 @@ def gated(model: nn.Module, anatomy: Anatomy, factors: Factors) -> Iterator[None
 def treated(
     model: nn.Module, anatomy: Anatomy, deactivation: Deactivation, activations: Activations | None = None
 ) -> Iterator[None]:
-    """The model with these units treated as the deactivation says (off, unless told otherwise) in the block.
+    """Treat units as the deactivation says (off by default) while the block runs.
 
-    activations: of the task's probe set, from which means and deviations are taken; 'scale' needs none. Units
-    that lie in one another (a layer, and a row of its output projection) are treated one after the other.
+    activations: statistics of the task's probe set, for means and deviations; 'scale' needs none. Units that contain
+    one another (a layer, and a row of its output projection) are treated one after the other.
     Scaling by 1 and offsetting by 0 touch nothing. The hooks are gone afterwards, also after an exception.
-    Raises UnitOutOfRange, and BadTreatment for what cannot be done to these units or lacks the activations.
+    Raises UnitOutOfRange, and BadTreatment for a treatment that these units do not allow or that lacks the activations.
     """
     deactivation.check(anatomy.shapes)
     how, value = deactivation.treatment.how, deactivation.treatment.value
@@ -71,41 +71,47 @@ def treated(
     if activations is None:
         raise BadTreatment(
             f"Treating units by {how!r} needs the activations of the task's probe set, which are not given; "
-            "measure them first, with modelshapley.activations.activations_of."
+            "measure them first, with modelshapley.evaluation.activations.activations_of."
         )
     with ExitStack() as stack:
         for kind, mask in masks.items():
-            for site, here in _by_site(anatomy, kind, mask):
-                if not here.any() or (how == "offset" and value == 0):
+            for site, site_gates in _by_site(anatomy, kind, mask):
+                if not site_gates.any() or (how == "offset" and value == 0):
                     continue
-                usual = activations.at(site)
-                change = _hold(site, here, usual.mean) if how == "mean" else _add(site, here, usual.deviation * value)
+                statistics = activations.at_site(site)
+                change = (
+                    _hold(site, site_gates, statistics.mean)
+                    if how == "mean"
+                    else _add(site, site_gates, statistics.deviation * value)
+                )
                 stack.callback(hook(model, site, change).remove)
         yield
 
 
 @contextmanager
 def gated_each(model: nn.Module, anatomy: Anatomy, kind: UnitKind, gates: Tensor) -> Iterator[None]:
-    """The same with gates of its own for each example of the forward pass: (examples, layers, units a layer)."""
+    """Multiply activations by separate gates for each example of the forward pass: (examples, layers, units a
+    layer).
+    """
     with ExitStack() as stack:
-        stack.callback(_EACH.reset, _EACH.set(True))
+        stack.callback(_PER_EXAMPLE.reset, _PER_EXAMPLE.set(True))
         for layer in range(anatomy.shapes.layers):
             for site in anatomy.sites(kind, layer):
-                here = gates[:, layer, site.first : site.first + site.count]
-                if bool((here != 1).any()):
-                    stack.callback(hook(model, site, _scale_each(site, here)).remove)
+                site_gates = gates[:, layer, site.first : site.first + site.count]
+                if bool((site_gates != 1).any()):
+                    stack.callback(hook(model, site, _scale_each(site, site_gates)).remove)
         yield
 
 
 def hook(model: nn.Module, site: Site, change: Change) -> Any:
-    """Pass the activation at `site` through `change`; the handle returned takes it out again.
+    """Pass the activation at `site` through `change`, and return a handle that removes the hook.
 
-    change: (activation, index) -> activation; index is None, but for experts it tells which expert each
-    routing weight belongs to (both (tokens, experts a token)).
+    change: (activation, index) -> activation; index is None, except for experts: there it names the expert of each
+    routing weight (both (tokens, experts a token)).
     """
     module = model.get_submodule(site.path)
     if site.side == "output":
-        return module.register_forward_hook(lambda _, __, output: _first(output, lambda z: change(z, None)))
+        return module.register_forward_hook(lambda _, __, output: _change_first(output, lambda z: change(z, None)))
     if site.side == "input":
         return module.register_forward_pre_hook(lambda _, args: (change(args[0], None), *args[1:]))
 
@@ -117,7 +123,9 @@ def hook(model: nn.Module, site: Site, change: Change) -> Any:
 
 
 def _by_site(anatomy: Anatomy, kind: UnitKind, array: npt.NDArray[np.generic]) -> Iterator[tuple[Site, Tensor]]:
-    """The sites of a kind, each with its part of an array of ``anatomy.shapes.of(kind)``: (units of the site,)."""
+    """Yield the sites of a kind, each with its part of an array of ``anatomy.shapes.of(kind)``: (units of the
+    site,).
+    """
     if array.shape != anatomy.shapes.of(kind):
         raise ValueError(f"an array of {kind.value}s has shape {array.shape}, not {anatomy.shapes.of(kind)}")
     table = array.reshape(anatomy.shapes.table(kind))
@@ -127,7 +135,7 @@ def _by_site(anatomy: Anatomy, kind: UnitKind, array: npt.NDArray[np.generic]) -
 
 
 def channels(site: Site, by_unit: Tensor, width: int) -> Tensor:
-    """Factors (..., units) spread over the `width` channels of the site's activation; channels of others get 1."""
+    """Spread factors (..., units) over the `width` channels of the site's activation; other channels get 1."""
     if not site.spans:
         return by_unit.repeat_interleave(site.width or width, -1)
     spread = by_unit.new_ones((*by_unit.shape[:-1], width))
@@ -139,26 +147,26 @@ def channels(site: Site, by_unit: Tensor, width: int) -> Tensor:
 
 
 def factors_of(site: Site, gates: Tensor, z: Tensor, index: Tensor | None) -> Tensor:
-    """Gates (examples, units of the site) in a shape to multiply z by: (examples or windows, ..., channels).
+    """Shape gates (examples, units of the site) to multiply z by them: (examples or windows, ..., channels).
 
-    index: which expert each routing weight belongs to, where z holds these.
+    index: expert of each routing weight, where z holds these.
     """
-    here = gates.to(z)
+    site_gates = gates.to(z)
     if index is not None:
-        return here.gather(1, index.reshape(len(here), -1)).view_as(z)
-    spread = channels(site, here, z.shape[-1]).repeat_interleave(len(z) // len(here), 0)
+        return site_gates.gather(1, index.reshape(len(site_gates), -1)).view_as(z)
+    spread = channels(site, site_gates, z.shape[-1]).repeat_interleave(len(z) // len(site_gates), 0)
     return spread.view(len(z), *(1,) * (z.dim() - 2), z.shape[-1])
 
 
-def _first(output: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """Some modules return a tuple whose first element is the activation."""
+def _change_first(output: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Change the activation in a module's output: some modules return a tuple that begins with it."""
     return (change(output[0]), *output[1:]) if isinstance(output, tuple) else change(output)
 
 
 def _scale(site: Site, factor: Tensor) -> Change:
     def change(z: Tensor, index: Tensor | None) -> Tensor:
-        here = factor.to(z)
-        return z * (channels(site, here, z.shape[-1]) if index is None else here[index])
+        site_gates = factor.to(z)
+        return z * (channels(site, site_gates, z.shape[-1]) if index is None else site_gates[index])
 
     return change
 
@@ -168,7 +176,7 @@ def _scale_each(site: Site, gates: Tensor) -> Change:
 
 
 def _hold(site: Site, chosen: Tensor, mean: Tensor) -> Change:
-    """mean, (channels,), in the place of the channels of the chosen units."""
+    """Replace the channels of the chosen units by their mean, (channels,)."""
 
     def change(z: Tensor, _: Tensor | None) -> Tensor:
         return torch.where(channels(site, ~chosen.to(z.device), z.shape[-1]), z, mean.to(z))
@@ -177,7 +185,7 @@ def _hold(site: Site, chosen: Tensor, mean: Tensor) -> Change:
 
 
 def _add(site: Site, chosen: Tensor, offset: Tensor) -> Change:
-    """offset, (channels,), added to the channels of the chosen units."""
+    """Add an offset, (channels,), to the channels of the chosen units."""
 
     def change(z: Tensor, _: Tensor | None) -> Tensor:
         return torch.where(channels(site, ~chosen.to(z.device), z.shape[-1]), z, z + offset.to(z))

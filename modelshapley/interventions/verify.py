@@ -1,4 +1,4 @@
-"""Is this model's anatomy what we think it is? Checked on every load, before a number is shown."""
+"""Verification of a model's anatomy, on every load, before a number is shown."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ from modelshapley.interventions.gates import treated
 from modelshapley.interventions.weights import oriented, zeroed_weights
 from modelshapley.units import Deactivation, Unit, UnitKind
 
-TOLERANCE = 1e-4
-EPSILONS = 4
+TOLERANCE = 1e-4  # relative to the largest output
+MAX_NOISE_EPSILONS = 4  # a model may differ from itself where its kernels add in changing order
 
 
 def verify(model: nn.Module, anatomy: Anatomy) -> None:
-    """Gating a sample of units must equal zeroing the matching weights, and must change something.
+    """Check that gating a sample of units equals zeroing the matching weights, and changes something.
 
-    To 1e-4 of the largest output in every dtype: both ways put the same exact zeros into the same sums, so they
-    round alike. Where a model's kernels add in changing order, it may differ as it differs from itself, up to four
-    times the dtype's precision. Raises UnsupportedModel with the first check that failed.
+    They must agree to 1e-4 of the largest output in every dtype: both ways put the same exact zeros into the same
+    sums, so they round alike. Where a model's kernels add in changing order, they may differ as much as the model
+    differs from itself, up to four times the dtype's precision. Raises UnsupportedModel with the first check that
+    failed.
     """
     for layer in anatomy.layers:
         _check_modules(model, layer)
     inputs = _probe_inputs(model, anatomy)
     with torch.no_grad():
         intact = _logits(model, inputs)
-        noise = EPSILONS * float((_logits(model, inputs) - intact).abs().max())
-        coarsest = EPSILONS * torch.finfo(intact.dtype).eps
+        noise = MAX_NOISE_EPSILONS * float((_logits(model, inputs) - intact).abs().max())
+        coarsest = MAX_NOISE_EPSILONS * torch.finfo(intact.dtype).eps
         for deactivation in _sample(anatomy):
             with treated(model, anatomy, deactivation):
                 off = _logits(model, inputs)
@@ -50,7 +51,7 @@ def verify(model: nn.Module, anatomy: Anatomy) -> None:
                     f"Switching off {deactivation.describe()} changes nothing; wrong modules are gated."
                 )
         for number, layer in enumerate(anatomy.layers):
-            _check_layer_is_all(model, anatomy, number, layer, inputs)
+            _check_layer_is_complete(model, anatomy, number, layer, inputs)
 
 
 def _check_modules(model: nn.Module, layer: Layer) -> None:
@@ -70,16 +71,16 @@ def _check_linear(model: nn.Module, path: str, inputs: int | None = None, output
         module = model.get_submodule(path)
     except AttributeError as error:
         raise UnsupportedModel(f"This model has no module {path}.") from error
-    wanted = f"{inputs} inputs" if inputs is not None else f"{outputs} outputs"
+    expected = f"{inputs} inputs" if inputs is not None else f"{outputs} outputs"
     if isinstance(module, nn.Linear | Conv1D):
         rows, columns = oriented(module).shape
         if columns == inputs or rows == outputs:
             return
-    raise UnsupportedModel(f"{path} should be a linear map with {wanted}, but is {module}.")
+    raise UnsupportedModel(f"{path} should be a linear map with {expected}, but is {module}.")
 
 
 def _sample(anatomy: Anatomy) -> Iterator[Deactivation]:
-    """Of each stack and kind the first unit and the last; then all of a layer; then several kinds together."""
+    """Yield the first and last unit of each stack and kind, then all units of a layer, then several kinds together."""
     starts = [number for number, layer in enumerate(anatomy.layers) if layer.first]
     ends = [*(start - 1 for start in starts[1:]), anatomy.shapes.layers - 1]
     mixed: dict[UnitKind, list[Unit]] = {}
@@ -110,15 +111,15 @@ def _ends_of_maps(anatomy: Anatomy, layer: int) -> list[Unit]:
     return [(layer, index) for site in sites for index in (site.first, site.first + site.count - 1)]
 
 
-def _check_layer_is_all(
+def _check_layer_is_complete(
     model: nn.Module, anatomy: Anatomy, number: int, layer: Layer, inputs: dict[str, Tensor]
 ) -> None:
-    """With layer l off, its block must hand on the residual stream as it came, but for its normalisation."""
-    seen: list[tuple[Tensor, Tensor]] = []
+    """Check that with layer l off, its block returns the residual stream unchanged, up to its normalisation."""
+    passes: list[tuple[Tensor, Tensor]] = []
 
     def record(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        after = output[0] if isinstance(output, tuple) else output
-        seen.append((args[0] if args else kwargs["hidden_states"], after))
+        hidden = output[0] if isinstance(output, tuple) else output
+        passes.append((args[0] if args else kwargs["hidden_states"], hidden))
 
     handle = model.get_submodule(layer.block).register_forward_hook(record, with_kwargs=True)
     try:
@@ -126,11 +127,11 @@ def _check_layer_is_all(
             _logits(model, inputs)
     finally:
         handle.remove()
-    if seen:
-        wanted, found = seen[0]
+    if passes:
+        expected, actual = passes[0]
         for norm in layer.norms:
-            wanted = model.get_submodule(norm)(wanted)
-        if torch.equal(wanted.to(found.device), found):
+            expected = model.get_submodule(norm)(expected)
+        if torch.equal(expected.to(actual.device), actual):
             return
     raise UnsupportedModel(f"Layer {number} adds something to the residual stream besides attention and MLP.")
 

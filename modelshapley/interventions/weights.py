@@ -1,4 +1,4 @@
-"""The weights behind each unit: how large they are, and what it means to scale them, to zero for one."""
+"""The weights of each unit: their size, and scaling them, to zero for example."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from modelshapley.units import OFF, Deactivation, Unit, UnitKind
 
 
 def oriented(module: nn.Module) -> Tensor:
-    """The weight of a linear map as (outputs, inputs), a view; GPT-2 keeps it the other way round."""
+    """Return the weight of a linear map as (outputs, inputs), a view; GPT-2 stores it transposed."""
     weight = module.get_parameter("weight").detach()
     return weight.T if isinstance(module, Conv1D) else weight
 
 
 def outgoing(model: nn.Module, site: Site) -> Tensor:
-    """Sum of the |weights| that consume each channel at `site`; 1 for what goes on unweighted (layers, rows)."""
+    """Return the sum of the |weights| that consume each channel at `site`; 1 for unweighted outputs (layers, rows)."""
     module = model.get_submodule(site.path)
     if site.side == "output":
         return torch.ones((), device=next(model.parameters()).device)
@@ -33,23 +33,23 @@ def outgoing(model: nn.Module, site: Site) -> Tensor:
 
 
 def magnitudes(model: nn.Module, anatomy: Anatomy, kind: UnitKind) -> npt.NDArray[np.float64]:
-    """Mean |weight| of each unit, (layers, units a layer): of the weights that consume it, or of a row itself.
+    """Return the mean |weight| of each unit, (layers, units a layer): of weights that consume it, or of a row itself.
 
-    A layer: of all its output projections together. 0 where there is no unit.
+    For a layer it is the mean over all its output projections. Places without a unit are 0.
     """
-    found = np.zeros(anatomy.shapes.table(kind))
+    table = np.zeros(anatomy.shapes.table(kind))
     for layer in range(anatomy.shapes.layers):
         if kind is UnitKind.LAYER:
             weights = _producers(model, anatomy, layer)
             total = sum(float(weight.abs().sum(dtype=torch.float64)) for weight in weights)
-            found[layer] = total / sum(weight.numel() for weight in weights)
+            table[layer] = total / sum(weight.numel() for weight in weights)
             continue
         for site in anatomy.sites(kind, layer):
-            found[layer, site.first : site.first + site.count] = _of_site(model, site).cpu().numpy()
-    return found
+            table[layer, site.first : site.first + site.count] = _site_magnitudes(model, site).cpu().numpy()
+    return table
 
 
-def _of_site(model: nn.Module, site: Site) -> Tensor:
+def _site_magnitudes(model: nn.Module, site: Site) -> Tensor:
     module = model.get_submodule(site.path)
     if site.side == "routing":
         return module.get_parameter("down_proj").detach().abs().double().mean((1, 2))
@@ -60,20 +60,21 @@ def _of_site(model: nn.Module, site: Site) -> Tensor:
 
 
 def _producers(model: nn.Module, anatomy: Anatomy, layer: int) -> list[Tensor]:
-    """Weights of the maps whose outputs are what a layer adds."""
-    here = anatomy.layers[layer]
-    weights = [model.get_submodule(attention.output).get_parameter("weight") for attention in here.attentions]
-    if isinstance(here.mlp, Experts):
-        weights.append(model.get_submodule(here.mlp.path).get_parameter("down_proj"))
+    """Return the weights of the maps whose outputs a layer adds to the residual stream."""
+    block = anatomy.layers[layer]
+    weights = [model.get_submodule(attention.output).get_parameter("weight") for attention in block.attentions]
+    if isinstance(block.mlp, Experts):
+        weights.append(model.get_submodule(block.mlp.path).get_parameter("down_proj"))
     else:
-        weights.append(model.get_submodule(here.mlp.output).get_parameter("weight"))
+        weights.append(model.get_submodule(block.mlp.output).get_parameter("weight"))
     return [weight.detach() for weight in weights]
 
 
 @contextmanager
 def zeroed_weights(model: nn.Module, anatomy: Anatomy, deactivation: Deactivation) -> Iterator[None]:
-    """The reference for switching off: the matching weights set to zero, and put back afterwards; whatever the
-    deactivation says is done to the units. Which weights: see :func:`scaled_weights`.
+    """Set the weights of the units to zero, and restore them afterwards: the reference for switching off.
+
+    The deactivation's own treatment is ignored. Which weights these are: see :func:`scaled_weights`.
     """
     with scaled_weights(model, anatomy, replace(deactivation, treatment=OFF)):
         yield
@@ -81,7 +82,7 @@ def zeroed_weights(model: nn.Module, anatomy: Anatomy, deactivation: Deactivatio
 
 @contextmanager
 def scaled_weights(model: nn.Module, anatomy: Anatomy, deactivation: Deactivation) -> Iterator[None]:
-    """The reference for scaling: the matching weights times the factor, and put back afterwards.
+    """Scale the weights of the units by the factor, and restore them afterwards: the reference for scaling.
 
     A neuron: its column of the last MLP projection. A head: its columns of the attention output projection.
     An expert: its output projection. A row: its weights and bias. A layer: weight and bias of every output
@@ -89,7 +90,7 @@ def scaled_weights(model: nn.Module, anatomy: Anatomy, deactivation: Deactivatio
     through another module before it is added (Gemma's norm undoes any factor but 0).
     """
     if deactivation.treatment.how != "scale":
-        raise ValueError(f"weights can be scaled, but units here are put {deactivation.treatment.describe()}")
+        raise ValueError(f"weights can only be scaled, but these units are {deactivation.treatment.describe()}")
     factor = deactivation.treatment.value
     if factor != 0:
         for (layer,) in deactivation.of_kind(UnitKind.LAYER):
@@ -108,22 +109,22 @@ def scaled_weights(model: nn.Module, anatomy: Anatomy, deactivation: Deactivatio
 
 
 def _check_linear(anatomy: Anatomy, layer: int) -> None:
-    here = anatomy.layers[layer]
-    for part in (*here.attentions, here.mlp):
+    block = anatomy.layers[layer]
+    for part in (*block.attentions, block.mlp):
         if not isinstance(part, Experts) and part.added != part.output:
             raise ValueError(f"layer {layer} passes what it adds through {part.added}, which need not be linear")
 
 
 def _views(model: nn.Module, anatomy: Anatomy, kind: UnitKind, unit: Unit) -> Iterator[tuple[Tensor, Tensor]]:
-    """Parameters that hold the unit's weights, each with the view of just these."""
-    here = anatomy.layers[unit[0]]
+    """Yield the parameters that hold the unit's weights, each with the view of just these."""
+    block = anatomy.layers[unit[0]]
     if kind is UnitKind.LAYER:
-        paths = [a.output for a in here.attentions] + ([] if isinstance(here.mlp, Experts) else [here.mlp.output])
+        paths = [a.output for a in block.attentions] + ([] if isinstance(block.mlp, Experts) else [block.mlp.output])
         for path in paths:
             for parameter in model.get_submodule(path).parameters(recurse=False):
                 yield parameter, parameter.data
-        if isinstance(here.mlp, Experts):
-            parameter = model.get_submodule(here.mlp.path).get_parameter("down_proj")
+        if isinstance(block.mlp, Experts):
+            parameter = model.get_submodule(block.mlp.path).get_parameter("down_proj")
             yield parameter, parameter.data
         return
     site = next(s for s in anatomy.sites(kind, unit[0]) if s.first <= unit[1] < s.first + s.count)

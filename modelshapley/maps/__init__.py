@@ -1,0 +1,1 @@
+"""Importance maps: the artefact between computing and displaying scores."""

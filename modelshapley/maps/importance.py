@@ -24,15 +24,15 @@ Array = npt.NDArray[np.float64]
 
 
 def pack(tensors: Mapping[str, npt.NDArray[Any]], header: Mapping[str, Any]) -> bytes:
-    """Arrays and a JSON header as one safetensors file."""
+    """Serialise arrays and a JSON header as one safetensors file."""
     return save(dict(tensors), metadata={"header": json.dumps(header, sort_keys=True)})
 
 
 def unpack(data: bytes) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
-    """The reverse of :func:`pack`. Raises SafetensorError or ValueError for anything else.
+    """Read what :func:`pack` wrote. Raises SafetensorError or ValueError for anything else.
 
-    safetensors reads arrays out of bytes but not their metadata, hence the look at the file's own header:
-    its length in the first 8 bytes, little-endian, then JSON.
+    safetensors loads arrays from bytes but not their metadata, so this parses the file's header itself: its length in
+    the first 8 bytes, little-endian, then JSON.
     """
     tensors = load(data)
     length = int.from_bytes(data[:8], "little")
@@ -42,8 +42,11 @@ def unpack(data: bytes) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Sides:
-    """Help and harm of every unit, kept apart: means over n examples of max(phi, 0) and max(-phi, 0), nats, and of
-    their squares; all of one kind's shape."""
+    """Help and harm of every unit of one kind.
+
+    These are means over n examples of max(phi, 0) and max(-phi, 0), nats, and of their squares, all of the kind's
+    shape.
+    """
 
     n: int
     help: Array
@@ -56,12 +59,12 @@ class Sides:
 
 
 HARMS = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""Weights of harm that are offered to choose from; see :func:`weigh`."""
+"""Weights of harm that users can choose from; see :func:`weigh`."""
 SIDES = ("help", "harm", "help_squares", "harm_squares")
 
 
 def weigh(sides: Sides, harm: float | None) -> tuple[Array, Array]:
-    """Scores (1 + harm) help + (1 - harm) harm, and their standard errors; harm None: help - harm, signed.
+    """Return scores (1 + harm) help + (1 - harm) harm, and their standard errors; harm None: help - harm, signed.
 
     0 counts help and harm alike, 1 counts only help; above 1 harm lowers the score. Nats.
     """
@@ -69,7 +72,7 @@ def weigh(sides: Sides, harm: float | None) -> tuple[Array, Array]:
     scores = up * sides.help + down * sides.harm
     if sides.n < 2:
         return scores, np.full_like(scores, np.inf)
-    # An example counts on one side only, so the mixed term of the square is zero.
+    # An example counts on one side only, so the cross term of the square is zero.
     squares = up**2 * sides.help_squares + down**2 * sides.harm_squares
     return scores, np.sqrt(np.maximum(squares - scores**2, 0) / (sides.n - 1))
 
@@ -78,7 +81,7 @@ Spans = list[dict[str, tuple[int, int]]]
 
 
 def spans_of(projections: Sequence[Mapping[str, int]]) -> Spans:
-    """For each layer, the first row of each linear map and the one after its last, from {name: rows} in order."""
+    """Return for each layer {linear map: (first row, row after the last)}, from {name: rows} in order."""
     spans: Spans = []
     for maps in projections:
         ends = np.cumsum(list(maps.values())).tolist()
@@ -87,10 +90,10 @@ def spans_of(projections: Sequence[Mapping[str, int]]) -> Spans:
 
 
 def by_projection(scores: Array, errors: Array, spans: Spans) -> tuple[Array, Array, list[str]]:
-    """Rows pooled to the linear maps they belong to: mean score, mean standard error (layers, maps), map names.
+    """Pool rows by linear map: mean score and mean standard error, (layers, maps), and map names.
 
     scores, errors: (layers, rows). The mean of the standard errors bounds that of the mean from above. NaN where a
-    layer does not have a map. Paper, Figure 1.
+    layer lacks a map. Paper, Figure 1.
     """
     names = list(dict.fromkeys(name for maps in spans for name in maps))
     means, bounds = np.full((2, len(scores), len(names)), np.nan)
@@ -103,13 +106,13 @@ def by_projection(scores: Array, errors: Array, spans: Spans) -> tuple[Array, Ar
 
 @dataclass(frozen=True)
 class ImportanceMap:
-    """Scores with standard errors and provenance.
+    """Scores of every unit with standard errors and provenance.
 
     scores, standard_errors: {kind: array}; layers (layers,), other kinds (layers, units of the widest layer),
         NaN where a narrower layer has no unit.
     quantity: what a score is, with its unit. signed: scores may be negative (the unit hurts).
     provenance: model, revision, task, task_fingerprint, n, seed, method, parameters, versions, created.
-    sides: {kind: help and harm apart}, for methods that keep them; empty for others.
+    sides: {kind: help and harm}, for methods that store them separately; empty for others.
     """
 
     method: str
@@ -143,17 +146,19 @@ class ImportanceMap:
         return self.scores[UnitKind(kind)]
 
     def to_bytes(self, kinds: list[UnitKind] | None = None) -> bytes:
-        """As one safetensors file; `kinds` leaves out the others."""
-        kept = kinds if kinds is not None else list(self.scores)
-        tensors = {f"{kind.value}.scores": np.ascontiguousarray(self.scores[kind]) for kind in kept}
-        tensors |= {f"{kind.value}.standard_errors": np.ascontiguousarray(self.standard_errors[kind]) for kind in kept}
-        for kind in kept:
+        """Serialise the map as one safetensors file, or only some `kinds` of unit."""
+        chosen = kinds if kinds is not None else list(self.scores)
+        tensors = {f"{kind.value}.scores": np.ascontiguousarray(self.scores[kind]) for kind in chosen}
+        tensors |= {
+            f"{kind.value}.standard_errors": np.ascontiguousarray(self.standard_errors[kind]) for kind in chosen
+        }
+        for kind in chosen:
             if kind in self.sides:
                 tensors |= {f"{kind.value}.{part}": getattr(self.sides[kind], part) for part in SIDES}
         return pack(tensors, self.header())
 
     def header(self) -> dict[str, Any]:
-        """What a file says of the map beside its numbers."""
+        """Return the JSON header of a file."""
         return {
             "format": FORMAT,
             "method": self.method,
@@ -178,7 +183,7 @@ class ImportanceMap:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """The reverse of :meth:`to_bytes`. Raises ModelShapleyError for anything else."""
+        """Read what :meth:`to_bytes` wrote. Raises ModelShapleyError for anything else."""
         try:
             tensors, header = unpack(data)
         except (SafetensorError, ValueError) as error:
@@ -200,42 +205,42 @@ class ImportanceMap:
             },
         )
 
-    def weighed(self, harm: float | None) -> Self:
-        """The same map with help and harm weighed anew (:func:`weigh`; None: signed).
+    def with_harm(self, harm: float | None) -> Self:
+        """Return the same map with another weight of harm (:func:`weigh`; None: signed).
 
-        Raises ModelShapleyError for a method that does not keep them apart.
+        Raises ModelShapleyError for a method that does not store help and harm separately.
         """
         if set(self.sides) != set(self.scores):
             raise ModelShapleyError(
-                f"Maps of {self.method!r} do not keep help and harm apart, so 'harm' cannot be chosen; "
+                f"Maps of {self.method!r} do not store help and harm separately, so 'harm' cannot be chosen; "
                 "two-sided, path-shapley and coalition-shapley do."
             )
-        read = {
+        weighted = {
             kind: [np.where(np.isnan(self.scores[kind]), np.nan, array) for array in weigh(sides, harm)]
             for kind, sides in self.sides.items()
         }
         parameters = {**self.provenance.get("parameters", {}), "harm": "signed" if harm is None else harm}
         return replace(
             self,
-            scores={kind: scores for kind, (scores, _) in read.items()},
-            standard_errors={kind: errors for kind, (_, errors) in read.items()},
+            scores={kind: scores for kind, (scores, _) in weighted.items()},
+            standard_errors={kind: errors for kind, (_, errors) in weighted.items()},
             signed=harm is None or harm > 1,
             provenance={**self.provenance, "parameters": parameters},
         )
 
     def check_kind(self, kind: UnitKind) -> None:
-        """Raise UnknownName where this map was not computed for `kind`."""
+        """Raise UnknownName if this map was not computed for `kind`."""
         if kind not in self.scores:
             raise UnknownName("unit kind in this map", kind.value, [k.value for k in self.scores])
 
     def table(self, kind: UnitKind) -> tuple[Array, Array]:
-        """Scores and standard errors as (layers, columns); a layer map has one column."""
+        """Return scores and standard errors as (layers, columns); a layer map has one column."""
         self.check_kind(kind)
         layers = self.scores[kind].shape[0]
         return self.scores[kind].reshape(layers, -1), self.standard_errors[kind].reshape(layers, -1)
 
     def pooled(self, kind: UnitKind, columns: int) -> tuple[Array, Array, list[int]]:
-        """At most `columns` columns: of each run of units, the score of largest magnitude and its standard error.
+        """Reduce to at most `columns` columns, each with the score of largest magnitude in its run of units.
 
         For scores that cannot be negative this is the maximum; on a signed map a strongly harmful unit
         stays visible. Returns scores and standard errors (layers, columns) and the columns' edges.
@@ -249,7 +254,7 @@ class ImportanceMap:
         return np.take_along_axis(scores, chosen, 1), np.take_along_axis(errors, chosen, 1), edges
 
     def csv(self, kind: UnitKind) -> str:
-        """Columns layer, index (absent for layers), score, standard_error; one line a unit."""
+        """Format as CSV: columns layer, index (absent for layers), score, standard_error; one line a unit."""
         self.check_kind(kind)
         scores, errors = self.scores[kind], self.standard_errors[kind]
         text = io.StringIO()

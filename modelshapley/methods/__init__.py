@@ -1,4 +1,4 @@
-"""One importance method a file; `infos` lists them without torch, `load_method` gives the working object."""
+"""Importance methods, one a file; `infos` describes them without torch, `load_method` returns the working object."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _CLASSES = {
 
 
 def load_method(spec: str) -> Method:
-    """The method of a spec such as `path-shapley,points=4`. Raises UnknownName or BadParameter."""
+    """Return the method of a spec such as `path-shapley,points=4`. Raises UnknownName or BadParameter."""
     info, parameters = parse_method(spec)
     module, _, name = _CLASSES[info.id].rpartition(".")
     method: Method = getattr(import_module(f"{__name__}.{module}"), name)(**parameters)

@@ -1,4 +1,4 @@
-"""What every method is: per-example statistics of the signals, added up, then read as scores."""
+"""Base of the methods: per-example statistics of the signals, summed, then read as scores."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Utility = Literal["loss", "accuracy"]
 
 @dataclass
 class Moments:
-    """ScoreAccumulator over examples of one statistic and of its square, (layers, units a layer) in float64.
+    """Sums over examples of one statistic and of its square, (layers, units a layer) in float64.
 
-    ScoreAccumulator commute, so batches and shards can come in any split and order.
+    Sums commute, so batches and shards can come in any split and order.
     """
 
     n: int
@@ -34,11 +34,12 @@ class Moments:
 
     @classmethod
     def of(cls, values: Tensor) -> Self:
-        """From per-example values (examples, layers, units a layer)."""
+        """Sum per-example values (examples, layers, units a layer)."""
         doubles = values.detach().double()
         return cls(len(values), doubles.sum(0).cpu().numpy(), doubles.square().sum(0).cpu().numpy())
 
     def merge(self, other: Moments) -> None:
+        """Add the sums of other examples."""
         self.n += other.n
         self.total = self.total + other.total
         self.squares = self.squares + other.squares
@@ -50,12 +51,12 @@ class Moments:
         return self.squares / self.n
 
     def standard_error(self) -> Array:
-        """Of the mean; infinite for a single example, whose spread cannot be known."""
+        """Return the standard error of the mean; infinite for a single example, whose spread is unknown."""
         return standard_error(self.mean(), self.mean_square(), self.n)
 
 
 def standard_error(mean: Array, mean_square: Array, n: int) -> Array:
-    """Standard error of a mean over n examples from its first two moments; infinite for n = 1."""
+    """Return the standard error of a mean over n examples from its first two moments; infinite for n = 1."""
     if n < 2:
         return np.full_like(mean, np.inf)
     variance = np.maximum(mean_square - mean**2, 0.0) * n / (n - 1)
@@ -64,10 +65,10 @@ def standard_error(mean: Array, mean_square: Array, n: int) -> Array:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a batch stands in the probe set: examples `start` to `start + count` of `total`; the run's seed.
+class BatchPosition:
+    """Position of a batch in the probe set: examples `start` to `start + count` of `total`; the run's seed.
 
-    kind: the place of the scored kind of unit among all kinds, so that draws differ from kind to kind.
+    kind: index of the scored kind of unit among all kinds, so that random draws differ between kinds.
     """
 
     start: int
@@ -83,11 +84,11 @@ Scores = tuple[Array, Array]
 
 @dataclass(frozen=True)
 class Reading:
-    """What a score may need besides the sums.
+    """Inputs of a score besides the sums.
 
-    kind: of the units that are scored. shape: (layers, units a layer). total: examples in the probe set. rng: for
-    methods that draw. weights: gives the mean |weight| of every unit's outgoing weights, of `shape`. row_groups:
-    gives the rows that belong to each unit of a layer (Anatomy.row_groups).
+    kind: kind of the scored units. shape: (layers, units a layer). total: number of examples in the probe set. rng: for
+    methods with random draws. weights: returns the mean |weight| of every unit's outgoing weights, of `shape`.
+    row_groups: returns the rows that belong to each unit of a layer (Anatomy.row_groups).
     """
 
     kind: UnitKind
@@ -97,8 +98,8 @@ class Reading:
     weights: Callable[[], Array]
     row_groups: Callable[[int], list[list[int]]]
 
-    def pooled(self, rows: Scores) -> Scores:
-        """Scores and standard errors of rows, (layers, rows), as means over the rows of each unit, of `shape`.
+    def pool_rows(self, rows: Scores) -> Scores:
+        """Average scores and standard errors of rows, (layers, rows), over the rows of each unit, to `shape`.
 
         The mean of the rows' standard errors bounds that of their mean from above. Paper, section 5, Figure 1.
         """
@@ -110,32 +111,32 @@ class Reading:
 
 
 class Batch(Protocol):
-    """Some probe examples in front of the model, and one kind of unit: what a method may ask about them.
+    """A batch of probe examples and one kind of unit, with everything that a method may measure on them.
 
-    shape: (layers, units a layer); there: the same, True where a place is a unit.
+    shape: (layers, units a layer); is_unit: array of this shape, True where there is a unit.
     """
 
-    place: Place
+    position: BatchPosition
     shape: Shape
-    there: npt.NDArray[np.bool_]
+    is_unit: npt.NDArray[np.bool_]
 
-    def intact(self) -> Signals:
-        """Of the model as it is; one pass, shared with every other method and kind that asks for it."""
+    def intact_signals(self) -> Signals:
+        """Return the signals of the intact model; one pass, shared by all methods and kinds that need it."""
 
-    def at(self, gates: Tensor) -> Signals:
-        """At gates (examples, layers, units a layer), each example at its own; one pass."""
+    def signals_at(self, gates: Tensor) -> Signals:
+        """Return the signals at gates (examples, layers, units a layer), separate for each example; one pass."""
 
     def utility(self, gates: Tensor, rows: Sequence[int], what: Utility) -> Tensor:
-        """Utility of coalitions, (coalitions,): of example ``rows[i]`` of the batch under ``gates[i]``.
+        """Return the utility of coalitions, (coalitions,): of example ``rows[i]`` of the batch under ``gates[i]``.
 
         'loss': minus its loss, nats; 'accuracy': 1 where it is answered right, else 0. Forward only.
         """
 
 
 class Method(ABC):
-    """One importance method. Stateless: the sums are kept by the caller.
+    """One importance method. Stateless: the caller holds the sums.
 
-    parts: the signals besides the gate derivative that it wants (signals.PARTS).
+    parts: signals that it needs besides the gate derivative (signals.observe.PARTS).
     """
 
     info: MethodInfo
@@ -146,34 +147,34 @@ class Method(ABC):
 
     @property
     def spec(self) -> str:
-        """How a run names it."""
+        """Spec of the method, as a run names it."""
         return canonical(",".join([self.info.id, *(f"{k}={v}" for k, v in self.parameters.items())]))
 
     def source(self, kind: UnitKind) -> UnitKind:
-        """The kind whose signals :meth:`statistics` reads to score `kind`: another where scores are pooled."""
+        """Return the kind whose signals :meth:`statistics` reads to score `kind`: another if scores are pooled."""
         return kind
 
     @abstractmethod
     def statistics(self, batch: Batch) -> Mapping[str, Tensor]:
-        """Per-example statistics whose sums the method needs, each (examples, layers, units a layer).
+        """Compute the per-example statistics whose sums the method needs, each (examples, layers, units a layer).
 
-        What an example gives may not depend on the others of its batch: any split gives the same map.
+        An example's statistics must not depend on the others of its batch, so that any split gives the same map.
         """
 
     @abstractmethod
     def read(self, moments: Mapping[str, Moments], reading: Reading) -> Scores:
-        """Scores from the sums."""
+        """Compute the scores from the sums."""
 
 
 class MeanMethod(Method):
-    """A method of one pass whose score is the mean over examples of one statistic."""
+    """A one-pass method whose score is the mean over examples of one statistic."""
 
     @abstractmethod
     def statistic(self, signals: Signals) -> Tensor:
-        """The statistic, (examples, layers, units a layer)."""
+        """Compute the statistic, (examples, layers, units a layer)."""
 
     def statistics(self, batch: Batch) -> Mapping[str, Tensor]:
-        return {"value": self.statistic(batch.intact())}
+        return {"value": self.statistic(batch.intact_signals())}
 
     def read(self, moments: Mapping[str, Moments], reading: Reading) -> Scores:
         return moments["value"].mean(), moments["value"].standard_error()

@@ -1,4 +1,4 @@
-"""What methods cost before they are run, in passes. Torch-free."""
+"""Cost of methods in passes, known before they run. Torch-free."""
 
 from __future__ import annotations
 
@@ -11,34 +11,38 @@ from modelshapley.units import UnitKind
 
 @dataclass(frozen=True)
 class Cost:
-    """Passes over each example, at most. backward: forward and backward; forward: forward passes alone."""
+    """Largest number of passes over each example. backward: forward and backward; forward: forward passes alone."""
 
     backward: int
     forward: int
 
     @property
     def work(self) -> float:
-        """In backward passes. A forward pass is half of one: with the weights frozen, the way back costs about
-        what the way forth does (docs/benchmarks.md: 0.83 s and 1.67 s)."""
+        """Cost in backward passes.
+
+        A forward pass counts as half of one: with the weights frozen, going backward costs about as much as going
+        forward (docs/benchmarks.md: 0.83 s and 1.67 s).
+        """
         return self.backward + self.forward / 2
 
 
 def cost_of(methods: Sequence[str], counts: Mapping[UnitKind, int]) -> Cost:
-    """Of scoring by these methods together. counts: units of each scored kind. Raises what parse_method does.
+    """Return the cost of scoring by these methods together. counts: number of units of each scored kind.
 
-    All methods of one pass share it, for all kinds; a method of several takes its own for each kind.
+    All one-pass methods share one pass for all kinds; a method of several passes needs its own for each kind. Raises
+    what parse_method raises.
     """
     shared, backward, forward = 0, 0, 0
     for spec in methods:
         info, values = parse_method(spec)
         if "pairs" in values:
-            forward += sum(2 * _whole(values["pairs"]) * count for count in counts.values())
+            forward += sum(2 * _as_int(values["pairs"]) * count for count in counts.values())
         elif info.passes > 1:
-            backward += _whole(values.get("passes", values.get("points", info.passes))) * len(counts)
+            backward += _as_int(values.get("passes", values.get("points", info.passes))) * len(counts)
         else:
             shared = max(shared, info.passes)
     return Cost(shared + backward, forward)
 
 
-def _whole(value: Value) -> int:
+def _as_int(value: Value) -> int:
     return int(value)

@@ -1,4 +1,4 @@
-"""What each method is, in words; torch-free, so that the API can list them."""
+"""Descriptions of the methods; torch-free, so that the API can list them."""
 
 from __future__ import annotations
 

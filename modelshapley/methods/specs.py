@@ -1,4 +1,4 @@
-"""Methods as people write them: `path-shapley`, `path-shapley,points=4`. Torch-free."""
+"""Specs of methods as users write them: `path-shapley`, `path-shapley,points=4`. Torch-free."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Value = float | str
 
 
 def parse_method(spec: str) -> tuple[MethodInfo, dict[str, Value]]:
-    """The method that a spec names, and all its parameters, defaults filled in.
+    """Return the method that a spec names, and all its parameters with defaults filled in.
 
     Raises UnknownName or BadParameter.
     """
@@ -34,8 +34,8 @@ def parse_method(spec: str) -> tuple[MethodInfo, dict[str, Value]]:
 def _value(method_id: str, parameter: ParameterInfo, text: str) -> Value:
     if text in (parameter.choices or ()):
         return text
-    wanted = " or ".join(filter(None, [", ".join(parameter.choices or ()), _range(parameter)]))
-    problem = f"{parameter.name} of {method_id!r} cannot be {text!r}; it is {wanted}."
+    allowed = " or ".join(filter(None, [", ".join(parameter.choices or ()), _range(parameter)]))
+    problem = f"{parameter.name} of {method_id!r} cannot be {text!r}; it must be {allowed}."
     if parameter.minimum is None:
         raise BadParameter(problem)
     try:
@@ -62,7 +62,7 @@ def _range(parameter: ParameterInfo) -> str:
 
 
 def canonical(spec: str) -> str:
-    """The one spelling of a spec: parameters in their table's order, those at their default left out."""
+    """Return the canonical spec: parameters in their table's order, without those at their default."""
     info, values = parse_method(spec)
     changed = [
         f"{p.name}={values[p.name]:g}" if isinstance(values[p.name], float | int) else f"{p.name}={values[p.name]}"
@@ -73,13 +73,13 @@ def canonical(spec: str) -> str:
 
 
 def sums_up(spec: str) -> bool:
-    """Whether scores, as this spec reads them, are meant to sum to U(all on) - U(all off), U in nats of loss."""
+    """Return whether scores, as this spec reads them, should sum to U(all on) - U(all off), U in nats of loss."""
     info, values = parse_method(spec)
     return info.sums_up and values.get("harm", "signed") == "signed" and values.get("utility", "loss") == "loss"
 
 
 def check_size(spec: str, kind: str, units: int) -> None:
-    """Raise BadParameter where a method cannot take on so many units of a kind."""
+    """Raise BadParameter if a method cannot score so many units of a kind."""
     info, _ = parse_method(spec)
     if info.largest is not None and units > info.largest:
         raise BadParameter(
@@ -90,20 +90,20 @@ def check_size(spec: str, kind: str, units: int) -> None:
 
 @dataclass(frozen=True)
 class MapReading:
-    """A reading of a computed map: `computed` is the method that the run was scored by, `harm` None for signed."""
+    """Reading of a computed map: `computed` is the method of the run, `harm` the weight of harm, None for signed."""
 
     computed: str
     harm: float | None
 
 
 def with_harm(spec: str, harm: Value) -> str:
-    """The same method read with another weight of harm. Raises UnknownName, BadParameter."""
-    kept = [part for part in spec.split(",") if not part.startswith("harm=")]
-    return canonical(",".join([*kept, f"harm={harm}"]))
+    """Return the spec of the same method with another weight of harm. Raises UnknownName, BadParameter."""
+    parts = [part for part in spec.split(",") if not part.startswith("harm=")]
+    return canonical(",".join([*parts, f"harm={harm}"]))
 
 
 def harm_of(spec: str) -> Value | None:
-    """The weight of harm that a spec reads with; None for methods that do not keep harm apart."""
+    """Return the weight of harm in a spec; None for methods that do not store harm separately."""
     return parse_method(spec)[1].get("harm")
 
 
@@ -112,7 +112,7 @@ def _reads(computed: str, spec: str, harm: Value | None) -> bool:
 
 
 def reading_of(spec: str, computed: Sequence[str]) -> MapReading | None:
-    """The computed method that answers `spec`, perhaps with help and harm weighed anew; None where none does."""
+    """Find the computed method that answers `spec`, perhaps with another weight of harm; None if there is none."""
     try:
         harm = harm_of(spec)
         matches = [c for c in computed if c == spec or _reads(c, spec, harm)]

@@ -1,0 +1,1 @@
+"""Models: from a name to a verified model on a device, and batches that fit its memory."""

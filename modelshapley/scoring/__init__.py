@@ -1,0 +1,1 @@
+"""Scoring jobs: probe batches through methods, summed; they can stop, resume and merge."""

@@ -1,4 +1,4 @@
-"""What scoring has added up: sums over examples, which batches and shards make together in any split and order."""
+"""Sums over examples, which batches and shards build together in any split and order."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ log = logging.getLogger(__name__)
 FORMAT = "modelshapley.sums.v1"
 K = TypeVar("K")
 Key = tuple[str, UnitKind, str]
-"""Method's spec, kind of unit, statistic."""
+"""A method's spec, a kind of unit, and the name of a statistic."""
 Span = tuple[int, int]
-"""Examples from the first place up to, not including, the second."""
+"""Examples from the first place up to, but not including, the second."""
 
 
 @cache
 def half_of(place: int) -> int:
-    """Which half of the probe set the example at a place of the probe order belongs to, 0 or 1.
+    """Return the half of the probe set, 0 or 1, of the example at a place of the probe order.
 
-    Of the places 2i and 2i + 1 one is in each half, drawn for each i: plain even and odd would put whole classes
-    into one half where the order is stratified.
+    Of the places 2i and 2i + 1, one is in each half, chosen at random for each i: plain even and odd places would put
+    whole classes into one half where the order is stratified.
     """
     return (place + int(np.random.default_rng(place // 2).integers(2))) % 2
 
@@ -40,8 +40,7 @@ def half_of(place: int) -> int:
 class Cell(NamedTuple):
     """Examples that are summed together.
 
-    half: see :func:`half_of`. label: their class; None where classes are
-    not kept apart, or the example has none.
+    half: see :func:`half_of`. label: their class; None if classes are not separated, or the examples have none.
     """
 
     half: int
@@ -56,15 +55,15 @@ class Total:
     moments: Mapping[Key, Moments]
 
     def of(self, method: str, kind: UnitKind) -> dict[str, Moments]:
-        """{statistic: moments} of one method and kind of unit."""
+        """Return {statistic: moments} of one method and kind of unit."""
         return {s: m for (name, unit, s), m in self.moments.items() if (name, unit) == (method, kind)}
 
 
 @dataclass
 class ScoreAccumulator:
-    """An accumulator: `update` with a batch, `merge` with other sums, `finish` to read. All three commute.
+    """Accumulated sums: `update` adds a batch, `merge` adds other sums, `finish` reads them. All three commute.
 
-    plan: what is being summed; sums of different plans never mix. spans: which examples are in, in order.
+    plan: identifies what is summed; sums of different plans never mix. spans: examples included so far, in order.
     """
 
     plan: dict[str, Any]
@@ -74,17 +73,17 @@ class ScoreAccumulator:
 
     @property
     def done(self) -> int:
-        """How many examples are in."""
+        """Number of examples included so far."""
         return sum(self.counts.values())
 
     @property
     def classes(self) -> dict[str, int]:
-        """Number of examples of every class, classes in order; empty where they are not kept apart."""
+        """Number of examples of every class, classes in order; empty if classes are not separated."""
         labels = sorted({cell.label for cell in self.counts if cell.label is not None})
         return {label: sum(n for cell, n in self.counts.items() if cell.label == label) for label in labels}
 
-    def left(self, part: range) -> list[range]:
-        """The stretches of `part` whose examples are not in."""
+    def missing_spans(self, part: range) -> list[range]:
+        """Return the ranges of `part` whose examples are not included yet."""
         inside = [(max(start, part.start), min(stop, part.stop)) for start, stop in self.spans]
         edges = [(part.start, part.start), *(s for s in inside if s[0] < s[1]), (part.stop, part.stop)]
         return [range(before[1], after[0]) for before, after in pairwise(edges) if before[1] < after[0]]
@@ -92,8 +91,8 @@ class ScoreAccumulator:
     def update(self, start: int, labels: Sequence[str | None], statistics: Iterable[tuple[Key, Tensor]]) -> None:
         """Add a batch: the examples at places start, start + 1, ... of the probe order, of these classes.
 
-        statistics: per-example values, each (examples, layers, units a layer), taken one after the other. The
-        whole batch counts, or, where computing or adding it raises, none of it. Raises what :meth:`merge` raises.
+        statistics: per-example values, each (examples, layers, units a layer), computed one after the other. Either the
+        whole batch counts or, if computing or adding it raises, none of it. Raises what :meth:`merge` raises.
         """
         batch = ScoreAccumulator(self.plan, [(start, start + len(labels))])
         rows: dict[Cell, list[int]] = {}
@@ -106,21 +105,21 @@ class ScoreAccumulator:
         self.merge(batch)
 
     def merge(self, other: ScoreAccumulator) -> None:
-        """Add what `other` has added up; it is left as it is.
+        """Add the sums of `other`, which stays unchanged.
 
-        Raises ModelShapleyError, and changes nothing, where its plan is another or an example would count twice.
+        Raises ModelShapleyError, and changes nothing, if the plans differ or an example would count twice.
         """
         _check_plans(self.plan, other.plan)
-        self.spans = _joined(self.spans, other.spans)
+        self.spans = _join_spans(self.spans, other.spans)
         for cell, n in other.counts.items():
             self.counts[cell] = self.counts.get(cell, 0) + n
         for key, moments in other.moments.items():
             _add(self.moments, key, moments)
 
     def finish(self, *, half: int | None = None, labels: Collection[str] | None = None) -> Total:
-        """The sums over all examples, or over one half, or some classes.
+        """Return the sums over all examples, over one half, or over some classes.
 
-        Raises UnknownName for a class that no example has, ModelShapleyError where there is no example at all.
+        Raises UnknownName for a class that no example has, ModelShapleyError if no example is left.
         """
         for label in labels or ():
             if label not in self.classes:
@@ -132,7 +131,7 @@ class ScoreAccumulator:
         ]
         if not cells:
             raise ModelShapleyError(
-                f"Nothing to read: of {self.done} examples none is in "
+                f"Nothing to read: none of {self.done} examples is in "
                 f"{'the sums' if half is None else f'half {half}'}; score at least {1 if half is None else 2}."
             )
         total: dict[Key, Moments] = {}
@@ -143,18 +142,18 @@ class ScoreAccumulator:
         return Total(sum(self.counts[cell] for cell in cells), total)
 
     def to_bytes(self) -> bytes:
-        """A checkpoint: one safetensors file, exact to the bit."""
+        """Serialise a checkpoint: one safetensors file, exact to the bit."""
         cells = list(self.counts)
         tensors = {}
         for (cell, (method, kind, statistic)), moments in self.moments.items():
             name = f"{cells.index(cell)}/{method}/{kind.value}/{statistic}"
             tensors[f"{name}/total"], tensors[f"{name}/squares"] = moments.total, moments.squares
-        counted = [[cell.half, cell.label, self.counts[cell]] for cell in cells]
-        return pack(tensors, {"format": FORMAT, "plan": self.plan, "spans": self.spans, "cells": counted})
+        cell_rows = [[cell.half, cell.label, self.counts[cell]] for cell in cells]
+        return pack(tensors, {"format": FORMAT, "plan": self.plan, "spans": self.spans, "cells": cell_rows})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """The reverse of :meth:`to_bytes`. Raises ModelShapleyError for anything else."""
+        """Read what :meth:`to_bytes` wrote. Raises ModelShapleyError for anything else."""
         try:
             tensors, header = unpack(data)
         except (SafetensorError, ValueError) as error:
@@ -174,12 +173,12 @@ class ScoreAccumulator:
 
     @classmethod
     def resume(cls, checkpoint: bytes | None, plan: dict[str, Any]) -> Self:
-        """The sums in a checkpoint if there is one that can be read and its plan is the same, else empty ones."""
+        """Return the sums of a checkpoint if it can be read and has the same plan, else empty sums."""
         if checkpoint is not None:
             try:
                 sums = cls.from_bytes(checkpoint)
             except ModelShapleyError as error:
-                log.warning("a checkpoint of %d bytes is left aside: %s", len(checkpoint), error)
+                log.warning("ignoring a checkpoint of %d bytes: %s", len(checkpoint), error)
             else:
                 if sums.plan == plan:
                     return sums
@@ -187,26 +186,26 @@ class ScoreAccumulator:
 
 
 def _add(total: dict[K, Moments], key: K, moments: Moments) -> None:
-    """Add `moments`, which are left as they are, to those under `key`, if there are any."""
+    """Add `moments`, which stay unchanged, to those under `key`, if there are any."""
     if key in total:
         total[key].merge(moments)
     else:
         total[key] = replace(moments)
 
 
-def _check_plans(here: Mapping[str, Any], there: Mapping[str, Any]) -> None:
-    for name in sorted(here.keys() | there.keys()):
-        if here.get(name) != there.get(name):
+def _check_plans(plan: Mapping[str, Any], other: Mapping[str, Any]) -> None:
+    for name in sorted(plan.keys() | other.keys()):
+        if plan.get(name) != other.get(name):
             raise ModelShapleyError(
-                f"ScoreAccumulator of different plans cannot be merged: {name} is {here.get(name)!r} here and "
-                f"{there.get(name)!r} there. Score all shards of a run with the same plan."
+                f"Sums of different plans cannot be merged: {name} is {plan.get(name)!r} here and "
+                f"{other.get(name)!r} there. Score all shards of a run with the same plan."
             )
 
 
-def _joined(here: Sequence[Span], there: Sequence[Span]) -> list[Span]:
-    """All spans in order, neighbours made one. Raises ModelShapleyError where two overlap."""
+def _join_spans(spans: Sequence[Span], others: Sequence[Span]) -> list[Span]:
+    """Join spans in order, merging neighbours. Raises ModelShapleyError if two overlap."""
     joined: list[Span] = []
-    for start, stop in sorted([*here, *there]):
+    for start, stop in sorted([*spans, *others]):
         if not joined or start > joined[-1][1]:
             joined.append((start, stop))
         elif start == joined[-1][1]:

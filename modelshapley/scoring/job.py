@@ -1,4 +1,4 @@
-"""Score a model on a task: stream probe batches through one backward pass each, add up, read the maps."""
+"""Scoring a model on a task: stream probe batches through one backward pass each, sum, read the maps."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from modelshapley.interventions.gates import gated_each
 from modelshapley.interventions.weights import magnitudes
 from modelshapley.maps.importance import ImportanceMap
 from modelshapley.methods import check_size
-from modelshapley.methods.base import Method, Place, Reading, Utility
+from modelshapley.methods.base import BatchPosition, Method, Reading, Utility
 from modelshapley.methods.sided import SidedMethod
 from modelshapley.models.loading import LoadedModel
 from modelshapley.models.memory import AdaptiveBatcher
@@ -40,8 +40,8 @@ HALVES = ("first", "second")
 class Scoring:
     """One scoring job: model, task, methods, kinds of unit, at most `limit` probe examples, seed.
 
-    per_class: keep the sums of the task's classes apart, for a map of each. pause: called between two passes,
-    where nothing hooks the model, so that others may use it.
+    per_class: separate the sums of the task's classes, for a map of each. pause: called between two passes, when
+    nothing hooks the model, so that others may use it.
     """
 
     loaded: LoadedModel
@@ -54,7 +54,7 @@ class Scoring:
     pause: Callable[[], None] = lambda: None
 
     def plan(self) -> dict[str, Any]:
-        """All that the sums depend on, JSON-able. The same for every shard."""
+        """Return everything that the sums depend on, JSON-serialisable, and equal for every shard."""
         return {
             "model": self.loaded.id,
             "revision": self.loaded.revision,
@@ -70,20 +70,20 @@ class Scoring:
 
     @cached_property
     def examples(self) -> Sequence[Any]:
-        """The probe examples, in the order that places count in: those of like size near each other."""
+        """Probe examples in scoring order, in which neighbours have similar sizes."""
         chosen = self.task.select(self.loaded, Split.PROBE, self.seed, self.limit)
         order = order_by_length([self.task.size(self.loaded, example) for example in chosen], self.task.probe_batch)
-        return [chosen[place] for place in order]
+        return [chosen[position] for position in order]
 
     @cached_property
     def sizes(self) -> list[int]:
-        """Of the examples, as the task measures them."""
+        """Size of each probe example, in the task's own unit (tokens, or 1 for an image)."""
         return [self.task.size(self.loaded, example) for example in self.examples]
 
     def shard(self, number: int, of: int) -> range:
-        """The places of the examples of shard `number`, from 1, of `of`; empty where there are fewer batches.
+        """Return the places of the examples of shard `number`, from 1, of `of`; empty if there are fewer batches.
 
-        Whole batches that stand side by side, so that all shards together run the very batches of an undivided
+        A shard consists of whole adjacent batches, so that all shards together run exactly the batches of an undivided
         run. Raises BadParameter for a shard that does not exist.
         """
         if not 1 <= number <= of:
@@ -93,10 +93,10 @@ class Scoring:
         return range(start, stop)
 
     def steps(self, sums: ScoreAccumulator, part: range | None = None) -> Iterator[tuple[int, int]]:
-        """Add up batch after batch into `sums` until all of `part` is in, yielding (done, total) of it after each.
+        """Add batch after batch to `sums` until all of `part` is included, yielding (done, total) of it after each.
 
-        part: places in the probe set, all of it by default. Safe to stop between two; examples that are in are not
-        run again. Raises BadParameter or TaskMismatch for what cannot be scored.
+        part: places in the probe set, all of it by default. It is safe to stop between two batches; examples already
+        included do not run again. Raises BadParameter or TaskMismatch for what cannot be scored.
         """
         if self.per_class and self.task.info.classes is None:
             raise TaskMismatch.no_classes(self.task.info.id)
@@ -109,31 +109,31 @@ class Scoring:
                 )
         part = range(len(self.examples)) if part is None else part
         batcher = AdaptiveBatcher(self.loaded, self.task.probe_batch)
-        while gaps := sums.left(part):
+        while gaps := sums.missing_spans(part):
             start = gaps[0].start
             stop = min(gaps[0].stop, batch_end(self.sizes, start, self.task.probe_batch, self.task.pass_tokens))
             added, _ = batcher.run(partial(self._add, sums, start), stop - start)
             yield len(part) - sum(map(len, gaps)) + added, len(part)
 
     def maps(self, sums: ScoreAccumulator, label: str | None = None) -> dict[str, ImportanceMap]:
-        """Read the sums: {method spec: map}, of all examples in them, or of a class or group of classes.
+        """Read the sums: {method spec: map}, of all their examples, or of a class or group of classes.
 
-        Raises UnknownName for a class that is not there, ModelShapleyError where nothing is.
+        Raises UnknownName for an unknown class, ModelShapleyError without examples.
         """
         if label is None:
             return self._maps(sums.finish(), {})
-        there = sums.classes
-        members = [name for name in self.task.groups.get(label, [label]) if name in there or name == label]
+        is_unit = sums.classes
+        members = [name for name in self.task.groups.get(label, [label]) if name in is_unit or name == label]
         return self._maps(sums.finish(labels=members), {"class": label})
 
     def classes(self, sums: ScoreAccumulator) -> dict[str, int]:
-        """How many examples every class has, and every group of them that has any: what `maps` gives a map of."""
-        there = sums.classes
-        groups = {name: sum(there.get(one, 0) for one in members) for name, members in self.task.groups.items()}
-        return there | {name: n for name, n in groups.items() if n and there}
+        """Return the number of examples of every class and non-empty group of classes, for which `maps` has a map."""
+        is_unit = sums.classes
+        groups = {name: sum(is_unit.get(one, 0) for one in members) for name, members in self.task.groups.items()}
+        return is_unit | {name: n for name, n in groups.items() if n and is_unit}
 
     def half_maps(self, sums: ScoreAccumulator) -> dict[str, tuple[ImportanceMap, ImportanceMap]]:
-        """Of each method two maps, from two halves of the examples (:func:`modelshapley.scoring.accumulator.half_of`).
+        """Return two maps of each method, from two halves of the examples (:func:`accumulator.half_of`).
 
         {method spec: (first, second)}. The two share no example, so their agreement shows how far the whole map
         can be trusted; methods without data (random, magnitude) give the same map twice. Raises ModelShapleyError
@@ -143,16 +143,16 @@ class Scoring:
         return {spec: (first[spec], second[spec]) for spec in first}
 
     def _add(self, sums: ScoreAccumulator, start: int, count: int) -> None:
-        """Run one batch and add it: all of it counts, or, where it raises, nothing."""
+        """Run one batch and add it: all of it counts or, if it raises, nothing."""
         batch = self.examples[start : start + count]
         labels = [self.task.class_of(example) if self.per_class else None for example in batch]
         sums.update(start, labels, self._statistics(batch, start))
 
     def _statistics(self, batch: Sequence[Any], start: int) -> Iterator[tuple[Key, Tensor]]:
-        shared = _Intact(self, batch)
+        shared = _IntactSignals(self, batch)
         for method, kind in product(self.methods, self.kinds):
-            place = Place(start, len(batch), len(self.examples), self.seed, list(UnitKind).index(kind))
-            for name, values in method.statistics(_Batch(self, batch, method, kind, place, shared)).items():
+            position = BatchPosition(start, len(batch), len(self.examples), self.seed, list(UnitKind).index(kind))
+            for name, values in method.statistics(_Batch(self, batch, method, kind, position, shared)).items():
                 yield (method.spec, kind, name), values
 
     def signals(
@@ -162,21 +162,21 @@ class Scoring:
         parts: Collection[str],
         gates: Mapping[UnitKind, Tensor] | None = None,
     ) -> Mapping[UnitKind, Signals]:
-        """One forward and one activation-only backward pass."""
+        """Run one forward and one activation-only backward pass."""
         self.pause()
         loaded, losses = self.loaded, partial(self.task.losses, self.loaded, batch)
         return signals_of(loaded.model, loaded.anatomy, losses, kinds, parts, gates)
 
     def _maps(self, total: Total, which: Mapping[str, str]) -> dict[str, ImportanceMap]:
-        return {method.spec: self._read(method, total, which) for method in self.methods}
+        return {method.spec: self._read_map(method, total, which) for method in self.methods}
 
-    def _read(self, method: Method, total: Total, which: Mapping[str, str]) -> ImportanceMap:
+    def _read_map(self, method: Method, total: Total, which: Mapping[str, str]) -> ImportanceMap:
         scores, errors, sides = {}, {}, {}
         shapes = self.loaded.anatomy.shapes
         for kind in UnitKind:
             if kind not in self.kinds:
                 continue
-            shape, absent = shapes.of(kind), ~shapes.there(kind)
+            shape, absent = shapes.of(kind), ~shapes.is_unit(kind)
             rng = np.random.default_rng([self.seed, list(UnitKind).index(kind)])
             moments = total.of(method.spec, kind)
             weights = partial(magnitudes, self.loaded.model, self.loaded.anatomy, kind)
@@ -197,7 +197,7 @@ class Scoring:
             sides=sides,
         )
 
-    def _left_out(self) -> list[BadRows]:
+    def _skipped_rows(self) -> list[BadRows]:
         return self.task.skipped_rows(self.loaded, Split.PROBE, self.seed, self.limit)
 
     def _provenance(self, method: Method, n: int) -> dict[str, Any]:
@@ -206,7 +206,7 @@ class Scoring:
             "revision": self.loaded.revision,
             "task": self.task.info.id,
             "task_fingerprint": self.task.fingerprint(self.seed),
-            "left_out": [bad.model_dump() for bad in self._left_out()],
+            "left_out": [bad.model_dump() for bad in self._skipped_rows()],
             "n": n,
             "seed": self.seed,
             "method": method.spec,
@@ -223,8 +223,8 @@ class Scoring:
         }
 
 
-class _Intact:
-    """The signals of the model as it is, for all kinds and methods, computed when first asked for."""
+class _IntactSignals:
+    """Signals of the intact model for all kinds and methods, computed when first needed."""
 
     def __init__(self, scoring: Scoring, examples: Sequence[Any]) -> None:
         self._scoring, self._examples = scoring, examples
@@ -238,7 +238,7 @@ class _Intact:
 
 
 class _Batch:
-    """A batch as one method sees it, for one kind of unit (methods.base.Batch)."""
+    """Batch for one method and one kind of unit (methods.base.Batch)."""
 
     def __init__(
         self,
@@ -246,19 +246,19 @@ class _Batch:
         examples: Sequence[Any],
         method: Method,
         kind: UnitKind,
-        place: Place,
-        shared: _Intact,
+        position: BatchPosition,
+        shared: _IntactSignals,
     ) -> None:
         shapes = scoring.loaded.anatomy.shapes
         self._scoring, self._examples, self._method, self._kind = scoring, examples, method, kind
         self._shared = shared
-        self.place, self.shape = place, shapes.table(kind)
-        self.there = shapes.there(kind).reshape(self.shape)
+        self.position, self.shape = position, shapes.table(kind)
+        self.is_unit = shapes.is_unit(kind).reshape(self.shape)
 
-    def intact(self) -> Signals:
+    def intact_signals(self) -> Signals:
         return self._shared.signals[self._method.source(self._kind)]
 
-    def at(self, gates: Tensor) -> Signals:
+    def signals_at(self, gates: Tensor) -> Signals:
         kind = self._kind
         return self._scoring.signals(self._examples, [kind], self._method.parts, {kind: gates})[kind]
 
@@ -271,15 +271,15 @@ class _Batch:
 
 
 def is_signed(method: Method) -> bool:
-    """Whether this method, as its parameters are, can give negative scores."""
+    """Return whether this method, with its parameters, can give negative scores."""
     harm = method.parameters.get("harm")
     if harm is None:
         return method.info.signed
     return harm == "signed" or float(harm) > 1
 
 
-def add_up(scoring: Scoring, on_progress: Progress | None = None) -> ScoreAccumulator:
-    """Run a scoring job from start to end: its sums, to be read by :meth:`Scoring.maps`."""
+def accumulate(scoring: Scoring, on_progress: Progress | None = None) -> ScoreAccumulator:
+    """Run a scoring job from start to end; return its sums, which :meth:`Scoring.maps` reads."""
     sums = ScoreAccumulator(scoring.plan())
     for done, total in scoring.steps(sums):
         if on_progress:
@@ -288,5 +288,5 @@ def add_up(scoring: Scoring, on_progress: Progress | None = None) -> ScoreAccumu
 
 
 def score(scoring: Scoring, on_progress: Progress | None = None) -> dict[str, ImportanceMap]:
-    """Run a scoring job from start to end: {method spec: map}."""
-    return scoring.maps(add_up(scoring, on_progress))
+    """Run a scoring job from start to end; return {method spec: map}."""
+    return scoring.maps(accumulate(scoring, on_progress))

@@ -1,0 +1,1 @@
+"""Signals: what one backward pass measures for every unit and example."""

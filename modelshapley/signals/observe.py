@@ -1,4 +1,4 @@
-"""What one backward pass tells about every unit, for every example, with the weights frozen.
+"""Signals of every unit for every example, from one backward pass with the weights frozen.
 
 Gate derivative (paper, section 2, in the gate form of docs/methods.md): with a gate of 1 on a unit's
 activation z, dLoss_b/dgate = sum over positions and channels of z * dLoss_b/dz.
@@ -19,7 +19,7 @@ from modelshapley.architectures.anatomy import Anatomy, Site
 from modelshapley.errors import NotFinite
 from modelshapley.interventions.gates import hook
 from modelshapley.interventions.weights import outgoing
-from modelshapley.signals.readers import Channels, Experts, wide
+from modelshapley.signals.readers import Channels, Experts, at_least_float32
 from modelshapley.signals.taps import Sink, tap, thin_tap
 from modelshapley.units import UnitKind
 
@@ -33,7 +33,8 @@ class Signals:
     offset: Euclidean norm of dLoss_b/d(a constant added to the unit's activation at every position), nats
         per unit of activation.
     size: mean |z| over the unit's channels and positions, in units of activation.
-    reach: Euclidean norm over positions of each channel of z, times the sum of |weights| that consume the channel
+    weighted_norm: Euclidean norm over positions of each channel of z, times the sum of |weights| that consume the
+    channel
         (1 for a layer, whose activation is what it adds), summed over the unit's channels; divided by the
         square root of the number of positions.
     """
@@ -41,22 +42,22 @@ class Signals:
     gate: Tensor
     offset: Tensor
     size: Tensor
-    reach: Tensor
+    weighted_norm: Tensor
 
 
-PARTS = ("gate", "offset", "size", "reach")
+PARTS = ("gate", "offset", "size", "weighted_norm")
 DERIVATIVES = ("gate", "offset")
 DERIVED = frozenset(DERIVATIVES)
 SCALES = {torch.float16: (2.0**10, 2.0**5, 1.0)}
-"""What losses are multiplied by on the backward pass, largest first, for dtypes whose gradients can vanish."""
+"""Factors of the losses on the backward pass, largest first, for dtypes whose gradients can vanish."""
 
 
 class Observer:
-    """Collects signals while a backward pass runs through the observed model.
+    """Collector of signals while a backward pass runs through the observed model.
 
-    parts: which of PARTS are wanted besides the gate derivative; the others come out as zeros and cost nothing.
-    examples: how many there are in the batch, known once the forward pass has begun. real: (examples, positions),
-    False where a position is padding; None where none is.
+    parts: those of PARTS to compute besides the gate derivative; the others are zeros and cost nothing. examples: size
+    of the batch, known once the forward pass has begun. real: (examples, positions), False where a position is padding;
+    None without padding.
     """
 
     def __init__(self, anatomy: Anatomy, kinds: Collection[UnitKind], parts: Collection[str] = PARTS) -> None:
@@ -70,7 +71,7 @@ class Observer:
         self.real: Tensor | None = None
 
     def backward(self, losses: Tensor, scale: float = 1.0) -> None:
-        """The backward pass of losses (examples,), nats, which fills :meth:`take`.
+        """Run the backward pass of losses (examples,), nats, whose signals :meth:`take` returns.
 
         scale: a power of two that the losses are multiplied by on the way and the signals divided by, so that
         small gradients do not vanish in half precision.
@@ -79,7 +80,7 @@ class Observer:
         (losses.sum() * scale).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
     def take(self) -> Mapping[UnitKind, Signals]:
-        """The signals of the backward pass since the last call, by kind. Raises RuntimeError without one."""
+        """Return the signals of the backward pass since the last call, by kind. Raises RuntimeError without one."""
         self._add_derived()
         for kind in self._kinds:
             if (kind, "gate") not in self._sums:
@@ -96,7 +97,7 @@ class Observer:
         return whole / self._scale if part in DERIVATIVES else whole
 
     def sink(self, kind: UnitKind, layer: int, site: Site, weights: Callable[[], Tensor]) -> Sink:
-        """A function that adds what one activation tells: (z, dLoss/dz, index of experts or None).
+        """Return a function that adds the signals of one activation: (z, dLoss/dz, index of experts or None).
 
         weights: sum of |weights| that consume each channel of z, (channels,), or of each unit for experts.
         """
@@ -109,23 +110,23 @@ class Observer:
         return add
 
     def thin_sink(self, layer: int, site: Site, bias: Tensor | None) -> Callable[[Tensor], None]:
-        """The same for what a layer adds, y = Wz + bias, where z is shown elsewhere: told dLoss/dy alone.
+        """Return a sink for what a layer adds, y = Wz + bias, that needs only dLoss/dy: z is observed elsewhere.
 
-        What it lacks of y * dLoss/dy is z * dLoss/dz, which :meth:`take` adds.
+        The missing part of y * dLoss/dy is z * dLoss/dz, which :meth:`take` adds.
         """
         self._derived.add(layer)
 
         def add(dy: Tensor) -> None:
-            sums = Channels(site, self.examples).sums(wide(dy))
+            sums = Channels(site, self.examples).sums(at_least_float32(dy))
             if bias is not None:
-                self._add(UnitKind.LAYER, "gate", layer, 0, (sums * wide(bias)).sum(-1, keepdim=True))
+                self._add(UnitKind.LAYER, "gate", layer, 0, (sums * at_least_float32(bias)).sum(-1, keepdim=True))
             if "offset" in self._parts:
                 self._add(UnitKind.LAYER, "offset", layer, 0, sums.square().sum(-1, keepdim=True))
 
         return add
 
     def _add(self, kind: UnitKind, part: str, layer: int, first: int, value: Tensor) -> None:
-        """value: (examples, units), of those from `first` on."""
+        """Add a value (examples, units) of the units from `first` on."""
         total = self._sums.get((kind, part))
         if total is None:
             shape = (self.examples, *self._tables[kind])
@@ -142,22 +143,22 @@ class Observer:
     def _read(
         self, read: Channels | Experts, z: Tensor, dz: Tensor, weights: Callable[[], Tensor]
     ) -> dict[str, Tensor]:
-        """Each part by unit, (examples, units of the site)."""
-        found = {"gate": read.units(read.products(z, dz), "sum")}
-        if self._parts & {"size", "reach"}:
-            z, positions = self._without_padding(wide(z), read.positions(z))
+        """Compute each part by unit, (examples, units of the site)."""
+        parts = {"gate": read.units(read.products(z, dz), "sum")}
+        if self._parts & {"size", "weighted_norm"}:
+            z, positions = self._without_padding(at_least_float32(z), read.positions(z))
         if "offset" in self._parts:
-            # Squared, since a layer's two contributions add up before the root.
-            found["offset"] = read.units(read.sums(wide(dz)).square(), "sum")
+            # Squares, because a layer's two contributions are summed before the root.
+            parts["offset"] = read.units(read.sums(at_least_float32(dz)).square(), "sum")
         if "size" in self._parts:
-            found["size"] = read.units(read.sums(z.abs()) / positions, "mean")
-        if "reach" in self._parts:
-            loud = (read.sums(z.square()) / positions).sqrt()
-            found["reach"] = read.units(loud * weights().to(loud), "sum")
-        return found
+            parts["size"] = read.units(read.sums(z.abs()) / positions, "mean")
+        if "weighted_norm" in self._parts:
+            rms = (read.sums(z.square()) / positions).sqrt()
+            parts["weighted_norm"] = read.units(rms * weights().to(rms), "sum")
+        return parts
 
     def _without_padding(self, z: Tensor, positions: int) -> tuple[Tensor, Tensor | int]:
-        """z with 0 where a position is padding, and how many positions each example really has, (examples, 1)."""
+        """Return z with 0 at padding positions, and the number of real positions of each example, (examples, 1)."""
         if self.real is None or positions != self.real.shape[1]:
             return z, positions
         real = self.real.to(z.device)
@@ -173,11 +174,11 @@ def observed(
     parts: Collection[str] = PARTS,
     gates: Mapping[UnitKind, Tensor] | None = None,
 ) -> Iterator[Observer]:
-    """Watch the model while the block runs; afterwards the hooks are gone, also after an exception.
+    """Observe the model while the block runs; the hooks are removed afterwards, also after an exception.
 
     Weights must be frozen: the graph starts at the input of the first block, so the backward pass is
     over activations only. gates: {kind: (examples, layers, units a layer)}, the gates at which derivatives are
-    taken, each example at its own; kinds left out stand at 1. Those named must be among `kinds`.
+    taken, separately for each example; other kinds stay at 1. The named kinds must be among `kinds`.
     """
     observer = Observer(anatomy, kinds, parts)
 
@@ -190,7 +191,7 @@ def observed(
 
     def note_padding(_: nn.Module, __: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         mask = kwargs.get("attention_mask")
-        # A model of two sides has two lengths, and one mask tells of one of them.
+        # An encoder-decoder model has two lengths, and one mask describes only one of them.
         if isinstance(mask, Tensor) and mask.dim() == 2 and sum(layer.first for layer in anatomy.layers) == 1:
             observer.real = mask.bool()
 
@@ -211,28 +212,28 @@ def observed(
                             stack.callback(hook(model, site, thin_tap(thin)).remove)
                         continue
                     gate = (gates or {}).get(kind)
-                    here = None if gate is None else gate[:, number, site.first : site.first + site.count]
+                    site_gates = None if gate is None else gate[:, number, site.first : site.first + site.count]
                     sink = observer.sink(kind, number, site, partial(outgoing, model, site))
-                    stack.callback(hook(model, site, tap(site, here, sink)).remove)
+                    stack.callback(hook(model, site, tap(site, site_gates, sink)).remove)
         yield observer
 
 
 def _derivable(
     anatomy: Anatomy, kinds: Collection[UnitKind], parts: Collection[str], gates: Mapping[UnitKind, Tensor] | None
 ) -> set[int]:
-    """Layers whose activations need not be kept: they are linear in those of their heads and neurons.
+    """Return the layers whose activations need not be stored: they are linear in those of their heads and neurons.
 
-    Where what a layer adds comes straight out of the projections of its heads and neurons, which are observed,
-    too, at gate 1, and only derivatives are wanted.
+    This holds if a layer's contributions are the direct outputs of the projections of its heads and neurons, if these
+    are observed too, at gate 1, and if only derivatives are needed.
     """
     if gates or not {UnitKind.HEAD, UnitKind.NEURON, UnitKind.LAYER} <= set(kinds) or not set(parts) <= DERIVED:
         return set()
-    found = set()
+    layers = set()
     for number in range(anatomy.shapes.layers):
-        into = {s.path for kind in (UnitKind.HEAD, UnitKind.NEURON) for s in anatomy.sites(kind, number)}
-        if into == {site.path for site in anatomy.sites(UnitKind.LAYER, number)}:
-            found.add(number)
-    return found
+        inputs = {s.path for kind in (UnitKind.HEAD, UnitKind.NEURON) for s in anatomy.sites(kind, number)}
+        if inputs == {site.path for site in anatomy.sites(UnitKind.LAYER, number)}:
+            layers.add(number)
+    return layers
 
 
 def signals_of(
@@ -243,9 +244,9 @@ def signals_of(
     parts: Collection[str] = PARTS,
     gates: Mapping[UnitKind, Tensor] | None = None,
 ) -> Mapping[UnitKind, Signals]:
-    """One forward and one activation-only backward pass; in float16 again with a smaller scale if one overflows.
+    """Run one forward and one activation-only backward pass; in float16 again with a smaller scale on overflow.
 
-    losses: runs the model and gives the losses, (examples,), nats. Others as in :func:`observed`. Raises
+    losses: runs the model and returns the losses, (examples,), nats. The others as in :func:`observed`. Raises
     NotFinite.
     """
     dtype = next(model.parameters()).dtype
@@ -255,13 +256,13 @@ def signals_of(
             if not bool(values.isfinite().all()):
                 raise NotFinite(f"A loss is {_first_not_finite(values)}{_WAYS_OUT.get(dtype, '')}.")
             observer.backward(values, scale)
-            found = observer.take()
-        if all(bool(getattr(signals, part).isfinite().all()) for signals in found.values() for part in PARTS):
-            return found
+            signals_by_kind = observer.take()
+        if all(bool(getattr(signals, part).isfinite().all()) for signals in signals_by_kind.values() for part in PARTS):
+            return signals_by_kind
     raise NotFinite(f"A gradient or activation is not a finite number{_WAYS_OUT.get(dtype, '')}.")
 
 
-_WAYS_OUT = {torch.float16: ": float16 ends at 65504; load the model in bfloat16 or float32"}
+_WAYS_OUT = {torch.float16: ": the largest float16 number is 65504; load the model in bfloat16 or float32"}
 
 
 def _first_not_finite(values: Tensor) -> float:

@@ -1,4 +1,4 @@
-"""Gates in the graph that show, on the backward pass, what passes through them."""
+"""Gates in the autograd graph that report activations and their gradients on the backward pass."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from modelshapley.architectures.anatomy import Site
 from modelshapley.interventions.gates import factors_of
 
 Sink = Callable[[Tensor, Tensor, Tensor | None], None]
-"""Told (z, dLoss/dz, index of experts or None)."""
+"""Receiver of (z, dLoss/dz, index of experts or None)."""
 
 
 class Tap(torch.autograd.Function):
-    """A gate (identity without factor) that shows (z, dLoss/d(gated z)) to a sink on the backward pass."""
+    """A gate (identity without factor) that passes (z, dLoss/d(gated z)) to a sink on the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, factor: Tensor | None, sink: Callable[[Tensor, Tensor], None]) -> Tensor:
@@ -32,7 +32,7 @@ class Tap(torch.autograd.Function):
 
 
 def tap(site: Site, gates: Tensor | None, sink: Sink) -> Any:
-    """A change for :func:`gates.hook`. gates: (examples, units of the site)."""
+    """Return a change for :func:`gates.hook`. gates: (examples, units of the site)."""
 
     def change(z: Tensor, index: Tensor | None) -> Tensor:
         factor = None if gates is None else factors_of(site, gates, z, index)
@@ -43,7 +43,7 @@ def tap(site: Site, gates: Tensor | None, sink: Sink) -> Any:
 
 
 class _ThinTap(torch.autograd.Function):
-    """An identity that shows dLoss/dz alone, and so keeps no activation."""
+    """An identity that passes only dLoss/dz to a sink, and so stores no activation."""
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, sink: Callable[[Tensor], None]) -> Tensor:
@@ -57,7 +57,7 @@ class _ThinTap(torch.autograd.Function):
 
 
 def thin_tap(sink: Callable[[Tensor], None]) -> Any:
-    """A change for :func:`gates.hook`."""
+    """Return a change for :func:`gates.hook` that reports gradients only."""
 
     def change(z: Tensor, _: Tensor | None) -> Tensor:
         tapped: Tensor = _ThinTap.apply(z, sink)  # type: ignore[no-untyped-call]  # torch leaves it untyped

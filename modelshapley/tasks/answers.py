@@ -1,68 +1,126 @@
-"""Rules that extract the answer from generated text. Torch-free."""
+"""Rules that extract the answer from generated text; docs/tasks.md, "Rules", specifies them. Torch-free."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from abc import ABC, abstractmethod
 
 import regex
 
+from modelshapley.tasks.numbers import Number, number_at, numbers
+
 PATTERN_TIMEOUT_S = 1.0  # a user's pattern may backtrack without end, and must not keep a worker busy
-NUMBER = r"-?\$?\s?-?(?:\d[\d,]*(?:\.\d+)?|\.\d+)"
-LETTER = r"[Aa]nswer is:?\s*\(?([A-Z])\b\)?"
 
 
-@dataclass(frozen=True)
-class AnswerRule:
+class AnswerRule(ABC):
     """A rule that finds an answer in a text and tells when it is complete.
 
-    pattern: group 1 of its last match is the answer; None: the whole text is. ended: matches at the end of a text
-    whose answer is complete, so that generation may stop there; None: only the model's own end of text stops it.
-    plain: brings an answer into the form in which answers are compared.
+    stops: whether an answer has an end that :meth:`complete` can tell; else only the model's own end of text stops it.
     """
 
-    pattern: str | None
-    ended: str | None
-    plain: Callable[[str], str] = str.strip
+    stops = False
 
+    @abstractmethod
     def find(self, text: str) -> str | None:
         """Return the answer, in the form in which answers are compared; None where there is none."""
-        if self.pattern is None:
-            return self.plain(text) or None
+
+    def complete(self, text: str) -> bool:
+        """Return whether the answer in `text` is complete, so that later text cannot belong to it."""
+        return False
+
+
+class MarkedNumber(AnswerRule):
+    """The number behind the last "####" (paper, section 5; GSM8K's own form)."""
+
+    stops = True
+    _HEADING = re.compile(r"\.[ \t]+[^\W\d_]")  # "#### 1. Add them up" numbers a step
+    _CONTINUES = re.compile(r"[ \t]*+(?:\Z|[\u00a0\u2009\u202f\d.,/\\{}^eExX×*·'’$+\-\u2212\u2013¼½¾⅐-⅞])")
+
+    def find(self, text: str) -> str | None:
+        answers = self._answers(text)
+        return str(answers[-1]) if answers else None
+
+    def complete(self, text: str) -> bool:
+        return any(
+            "\n" in text[answer.end :] or not self._CONTINUES.match(text, answer.end) for answer in self._answers(text)
+        )
+
+    def _answers(self, text: str) -> list[Number]:
+        marked = (number_at(text, marks.end()) for marks in re.finditer("####", text))
+        return [number for number in marked if number and not self._HEADING.match(text, number.end)]
+
+
+class LastNumber(AnswerRule):
+    """The last number of the text."""
+
+    def find(self, text: str) -> str | None:
+        found = None
+        for found in numbers(text):  # noqa: B007  # the last one
+            pass
+        return None if found is None else str(found)
+
+
+class Letter(AnswerRule):
+    """The letter that "the answer is" announces (paper, section 5: "answer is (X)").
+
+    A bare A or I may be a word ("the answer is A good question"), so it counts only where the sentence, the line or
+    the text ends, or a reason follows.
+    """
+
+    stops = True
+    _ANNOUNCED = r"[Aa]nswer is:?\s*[*_]{0,2}"
+    _FIND = re.compile(
+        rf"{_ANNOUNCED}(?:\(([A-Z])\b(?![-'’+])"
+        r"|([AI])(?=[*_]{0,2}(?:\s*\Z|[ \t]*\n|[.,;:!?)](?!\w)|\s(?:because|since|as)\b))"
+        r"|([B-HJ-Z])\b(?![-'’+]))"
+    )
+    _COMPLETE = re.compile(rf"{_ANNOUNCED}(?:\([A-Z]\)|[AI](?:\n|[.,;:!?)]\W)|[B-HJ-Z](?:\n|[^\w'’+\-]))")
+
+    def find(self, text: str) -> str | None:
+        last = None
+        for last in self._FIND.finditer(text):  # noqa: B007  # the last one
+            pass
+        return None if last is None else last[1] or last[2] or last[3]
+
+    def complete(self, text: str) -> bool:
+        return self._COMPLETE.search(text) is not None
+
+
+class WholeText(AnswerRule):
+    """The whole text, without the white space around it."""
+
+    def find(self, text: str) -> str | None:
+        return text.strip() or None
+
+
+class Pattern(AnswerRule):
+    """Group 1 of the last match of a pattern of the task's own, which may take PATTERN_TIMEOUT_S."""
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+
+    def find(self, text: str) -> str | None:
         try:
             matches = list(regex.finditer(self.pattern, text, timeout=PATTERN_TIMEOUT_S))
         except TimeoutError:
             return None
-        return self.plain(matches[-1].group(1)) if matches and matches[-1].group(1) else None
+        return matches[-1].group(1).strip() if matches and matches[-1].group(1) else None
 
-    def complete(self, text: str) -> bool:
-        """Return whether the answer in `text` is complete, so that later text cannot belong to it."""
-        return self.ended is not None and re.search(self.ended, text) is not None
+
+RULES: dict[str, AnswerRule] = {
+    "gsm8k": MarkedNumber(),
+    "mmlu": Letter(),
+    "number": LastNumber(),
+    "exact": WholeText(),
+}
 
 
 def number(text: str) -> str:
-    """Normalise a number: no commas, no dollar sign, no trailing zeros. Other text stays as it is."""
-    digits = "".join(text.replace(",", "").replace("$", "").split()).rstrip(".")
-    try:
-        plain = format(Decimal(digits), "f")
-    except InvalidOperation:
-        return digits
-    plain = plain.rstrip("0").rstrip(".") if "." in plain else plain
-    return "0" if plain in ("-0", "-", "") else plain
-
-
-RULES = {
-    # Paper, section 5: the last "#### number", commas and $ stripped.
-    "gsm8k": AnswerRule(rf"####\s*({NUMBER})", rf"####\s*{NUMBER}(?:[^\d,.$]|\.\D)", number),
-    # Paper, section 5: "answer is (X)".
-    "mmlu": AnswerRule(LETTER, r"[Aa]nswer is:?\s*(\([A-Z]\)|[A-Z]\W)"),
-    "number": AnswerRule(rf"({NUMBER})", None, number),
-    "exact": AnswerRule(None, None),
-}
+    """Return the one spelling of a text that is a number; other text as it is, without the white space around it."""
+    value = number_at(text, 0)
+    return str(value) if value is not None and not text[value.end :].strip(" .") else text.strip()
 
 
 def get_rule(name: str, pattern: str | None = None) -> AnswerRule:
     """Return a rule by its name in a task file; `pattern` is used by 'regex' only."""
-    return AnswerRule(pattern, None) if name == "regex" else RULES[name]
+    return Pattern(pattern or "") if name == "regex" else RULES[name]

@@ -80,7 +80,7 @@ def test_gate_derivatives_equal_finite_differences(loaded: LoadedModel) -> None:
         task.losses(loaded, examples).sum().backward()
         signals = observer.take()
     for kind in anatomy.shapes.kinds:
-        shape, there = anatomy.shapes.of(kind), anatomy.shapes.there(kind)
+        shape, there = anatomy.shapes.of(kind), anatomy.shapes.is_unit(kind)
         c = signals[kind].gate.reshape(len(examples), *shape).double()
         assert torch.all(c[:, ~torch.from_numpy(there)] == 0)
         assert c.abs().max() > 1e-4
@@ -127,12 +127,12 @@ def test_scoring_gives_a_score_to_every_unit_and_nan_elsewhere() -> None:
         maps = score(Scoring(loaded, ToyTask(loaded, probe=4), methods, kinds, limit=4))
         for importance in maps.values():
             for kind in kinds:
-                there = loaded.anatomy.shapes.there(kind)
+                there = loaded.anatomy.shapes.is_unit(kind)
                 assert np.array_equal(np.isfinite(importance.scores[kind]), there), (name, importance.method, kind)
         assert loaded.anatomy.shapes.ragged(), name
         assert np.array_equal(
-            np.isnan(maps["two-sided"].weighed(1.0).scores[UnitKind.HEAD]),
-            ~loaded.anatomy.shapes.there(UnitKind.HEAD),
+            np.isnan(maps["two-sided"].with_harm(1.0).scores[UnitKind.HEAD]),
+            ~loaded.anatomy.shapes.is_unit(UnitKind.HEAD),
         )
 
 
@@ -265,7 +265,7 @@ def test_a_structure_that_fails_verification_is_refused(tmp_path: Path) -> None:
         ({"h.0.a.weight": (4, 4), "h.1.b.weight": (4, 4)}, "not all alike"),
         ({"h.0.attn.q.weight": (4, 4), "h.0.mlp.fc2.weight": (4, 8)}, "attention output: nothing fits"),
         ({"h.0.attn.o.weight": (4, 4), "h.0.attn.c_proj.weight": (4, 4)}, "several fit"),
-        ({"h.0.attn.o.weight": (4, 5), "h.0.mlp.fc2.weight": (4, 8)}, "are no multiple of 2 heads"),
+        ({"h.0.attn.o.weight": (4, 5), "h.0.mlp.fc2.weight": (4, 8)}, "are not a multiple of 2 heads"),
     ],
 )
 def test_what_the_structural_rule_cannot_find_is_said(tensors: dict, reason: str) -> None:

@@ -278,7 +278,7 @@ def test_an_upload_that_is_no_model_says_why_and_is_dropped(
     page.get_by_text("Upload a model").click()
     page.get_by_label("Model folder").set_input_files(folder)
     page.get_by_role("button", name="Upload", exact=True).click()
-    expect(page.locator("#upload-problem")).to_contain_text("wants to run code of its own")
+    expect(page.locator("#upload-problem")).to_contain_text("needs its own code to run")
     assert len(api.uploads()) == 1
     page.get_by_role("button", name="Discard", exact=True).click()
     expect(page.locator("#upload-message")).to_have_text("Discarded.")
@@ -292,7 +292,7 @@ def test_a_model_of_the_hub_is_looked_up_and_scored(page: Page, start_server: St
         page.get_by_text("Load from Hugging Face").click()
         page.get_by_label("Model on the hub").fill("some-one/nothing")
         page.get_by_role("button", name="Look up").click()
-        expect(page.locator("#form-hub-answer")).to_contain_text("cannot be had from the Hugging Face hub")
+        expect(page.locator("#form-hub-answer")).to_contain_text("is not available from the Hugging Face hub")
         page.get_by_label("Model on the hub").fill("some-one/digits")
         page.get_by_role("button", name="Look up").click()
         expect(page.locator("#form-model")).to_have_value(re.compile(f"hub:some-one/digits@{COMMIT}"))

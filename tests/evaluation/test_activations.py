@@ -84,11 +84,11 @@ def test_means_and_deviations_equal_a_plain_loop_without_padding(loaded: LoadedM
         for layer in range(2):
             for side in sides:
                 path = paths[family].format(layer)
-                z, usual = seen(loaded, path, side, task), found.usual[path, side]
+                z, statistics = seen(loaded, path, side, task), found.statistics[path, side]
                 if kind is Ragged:
                     assert len(z) == sum(2 + int(label) % 4 for _, label in task.examples(Split.PROBE)) < 13 * 5
-                np.testing.assert_allclose(usual.mean.numpy(), z.mean(0), atol=1e-6)
-                np.testing.assert_allclose(usual.deviation.numpy(), z.std(0), atol=1e-6)
+                np.testing.assert_allclose(statistics.mean.numpy(), z.mean(0), atol=1e-6)
+                np.testing.assert_allclose(statistics.deviation.numpy(), z.std(0), atol=1e-6)
     assert untouched(loaded)
 
 
@@ -96,10 +96,10 @@ def test_only_the_first_examples_count_and_a_small_deviation_beside_a_large_mean
     loaded = tiny(CONFIGS["llama"])
     task, path = ToyTask(loaded), MLP["llama"].format(0)
     loaded.model.get_submodule(path).register_forward_pre_hook(lambda _, args: (args[0] + 1e6,))
-    usual = activations_of(loaded, task, examples=4).usual[path, "input"]
+    statistics = activations_of(loaded, task, examples=4).statistics[path, "input"]
     z = seen(loaded, path, "input", task, 4)
     assert len(z) == 4 * 6
-    np.testing.assert_allclose(usual.deviation.numpy(), z.std(0), rtol=1e-9)
+    np.testing.assert_allclose(statistics.deviation.numpy(), z.std(0), rtol=1e-9)
 
 
 def test_looking_can_be_stopped_and_leaves_nothing(loaded: LoadedModel) -> None:

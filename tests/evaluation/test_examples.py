@@ -7,7 +7,13 @@ import pytest
 import torch
 
 from modelshapley import load_task
-from modelshapley.evaluation.examples import answers_in_words, by_class, details, places_of, unit_examples
+from modelshapley.evaluation.examples import (
+    compare_by_class,
+    position_effects,
+    predicted_texts,
+    trial_details,
+    unit_examples,
+)
 from modelshapley.evaluation.trials import all_answers
 from modelshapley.interventions.gates import hook
 from modelshapley.models.loading import LoadedModel
@@ -22,7 +28,7 @@ OFF = Deactivation.of({UnitKind.HEAD: [(0, 0), (1, 2), (2, 1), (3, 3)]})
 
 def units_of(loaded: LoadedModel) -> list[tuple[UnitKind, tuple[int, ...]]]:
     shapes = loaded.anatomy.shapes
-    return [(kind, tuple(np.argwhere(shapes.there(kind))[-1].tolist())) for kind in shapes.kinds]
+    return [(kind, tuple(np.argwhere(shapes.is_unit(kind))[-1].tolist())) for kind in shapes.kinds]
 
 
 @pytest.mark.parametrize("name", ["vit", "gpt2", "llama", "bert", "t5", "mixtral", "qwen3_moe", "dinov2"])
@@ -33,7 +39,7 @@ def test_places_add_up_to_the_gate_derivative(name: str) -> None:
     for kind, unit in units_of(loaded):
         gate = signals_of(loaded.model, loaded.anatomy, lambda: task.losses(loaded, [example]), [kind], ("gate",))
         wanted = -float(gate[kind].gate[0, unit[0], unit[1] if len(unit) > 1 else 0])
-        places = places_of(loaded, task, example, kind, unit)
+        places = position_effects(loaded, task, example, kind, unit)
         assert sum(places) == pytest.approx(wanted, rel=1e-3, abs=1e-6), (name, kind, unit)
     assert untouched(loaded)
 
@@ -48,7 +54,7 @@ def test_a_place_is_what_turning_the_unit_down_just_there_does(name: str, kind: 
     example = (inputs.double() if name == "vit" else inputs, label)
     unit = (0, 2)
     (site,) = loaded.anatomy.sites(kind, 0)
-    places = places_of(loaded, task, example, kind, unit)
+    places = position_effects(loaded, task, example, kind, unit)
     columns = slice(unit[1] * site.width, (unit[1] + 1) * site.width)
     for place in range(len(places)):
 
@@ -75,7 +81,7 @@ def test_a_place_is_what_turning_the_unit_down_just_there_does(name: str, kind: 
 def test_windows_are_not_places() -> None:
     loaded = tiny(CONFIGS["swin"])
     task = ToyTask(loaded)
-    assert places_of(loaded, task, task.examples(Split.PROBE)[0], UnitKind.HEAD, (0, 1)) == []
+    assert position_effects(loaded, task, task.examples(Split.PROBE)[0], UnitKind.HEAD, (0, 1)) == []
 
 
 def test_the_strongest_examples_of_a_unit_come_first_with_where_in_the_picture(digits_vit: LoadedModel) -> None:
@@ -99,7 +105,7 @@ def test_the_strongest_examples_of_a_unit_come_first_with_where_in_the_picture(d
 def test_flips_are_examples_whose_answer_changed(digits_vit: LoadedModel) -> None:
     task = load_task("digits")
     intact, now = (all_answers(digits_vit, task, off) for off in (Deactivation(), OFF))
-    told = details(digits_vit, task, OFF, now, intact)
+    told = trial_details(digits_vit, task, OFF, now, intact)
     assert told.n == 360
     assert told.lost == int((intact & ~now).sum()) > 5
     assert told.gained == int((now & ~intact).sum())
@@ -120,7 +126,7 @@ def test_flips_are_examples_whose_answer_changed(digits_vit: LoadedModel) -> Non
 def test_of_an_early_stop_only_what_was_measured_is_told(digits_vit: LoadedModel) -> None:
     task = load_task("digits")
     intact, now = (all_answers(digits_vit, task, off) for off in (Deactivation(), OFF))
-    told = details(digits_vit, task, OFF, now[:60], intact)
+    told = trial_details(digits_vit, task, OFF, now[:60], intact)
     assert told.n == sum(change.n for change in told.classes) == 60
     assert told.lost == int((intact[:60] & ~now[:60]).sum())
 
@@ -128,14 +134,14 @@ def test_of_an_early_stop_only_what_was_measured_is_told(digits_vit: LoadedModel
 def test_a_deactivation_that_changes_nothing_flips_nothing(digits_vit: LoadedModel) -> None:
     task = load_task("digits")
     intact = all_answers(digits_vit, task, Deactivation())
-    told = details(digits_vit, task, Deactivation(), intact, intact)
+    told = trial_details(digits_vit, task, Deactivation(), intact, intact)
     assert (told.lost, told.gained, told.flips) == (0, 0, [])
     assert {change.difference for change in told.classes} == {0.0}
 
 
 def test_shares_flip_by_any_part() -> None:
     now, intact = np.array([0.5, 1.0, 0.25, 0.0]), np.array([0.5, 0.5, 0.5, 0.0])
-    (change,) = by_class(["a", "a", "a", None], now, intact)
+    (change,) = compare_by_class(["a", "a", "a", None], now, intact)
     assert (change.label, change.n) == ("a", 3)
     assert change.difference == pytest.approx((0 + 0.5 - 0.25) / 3)
 
@@ -143,11 +149,11 @@ def test_shares_flip_by_any_part() -> None:
 def test_a_language_model_says_which_capital_it_chose(smollm2: LoadedModel) -> None:
     task = load_task("world-capitals")
     examples = task.select(smollm2, Split.TEST)[:6]
-    said = answers_in_words(smollm2, task, examples, Deactivation())
+    said = predicted_texts(smollm2, task, examples, Deactivation())
     right = task.correct(smollm2, examples).tolist()
     assert [words == one.choices[one.answer] for words, one in zip(said, examples, strict=True)] == right
     off = Deactivation.of({UnitKind.LAYER: [(0,), (1,)]})
-    assert answers_in_words(smollm2, task, examples, off) != said
+    assert predicted_texts(smollm2, task, examples, off) != said
 
 
 def test_a_unit_acts_at_tokens(smollm2: LoadedModel) -> None:

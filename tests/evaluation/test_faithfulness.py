@@ -139,7 +139,7 @@ def test_the_harm_offered_keeps_most_on_the_probe_set() -> None:
     for harm in choice.harms:
         kept = []
         for fraction in PLAN.least:
-            off = extreme_units(found.weighed(harm).scores[UnitKind.HEAD], UnitKind.HEAD, "least", fraction)
+            off = extreme_units(found.with_harm(harm).scores[UnitKind.HEAD], UnitKind.HEAD, "least", fraction)
             with torch.no_grad(), zeroed_weights(here.loaded.model, here.loaded.anatomy, off):
                 kept.append(float(here.task.correct(here.loaded, examples).float().mean()))
         with torch.no_grad():

@@ -15,7 +15,7 @@ from modelshapley import load_task
 from modelshapley.contracts.task_file import parse
 from modelshapley.errors import ModelShapleyError
 from modelshapley.evaluation.accuracy import evaluate
-from modelshapley.evaluation.reproduce import BASELINE, INTACT, deactivation, markdown, paired_p
+from modelshapley.evaluation.reproduce import BASELINE_METHOD, INTACT, markdown, paired_p, reproduce_deactivation
 from modelshapley.methods import load_method
 from modelshapley.models.loading import LoadedModel
 from modelshapley.scoring.job import Scoring, score
@@ -31,9 +31,9 @@ DIGITS = load_task("digits")
 def test_the_least_important_neurons_go_and_the_rest_is_measured_as_with_zeroed_weights(
     digits_vit: LoadedModel,
 ) -> None:
-    found = deactivation(digits_vit, DIGITS, ["random", "mean-abs"], limit=64)
+    found = reproduce_deactivation(digits_vit, DIGITS, ["random", "mean-abs"], limit=64)
     assert [line.method for line in found.lines] == [INTACT, "random", "mean-abs"]
-    assert (found.units_off, found.units, found.scored, found.tested) == (48, 160, 64, 64)
+    assert (found.units_off, found.units, found.scored_examples, found.tested_examples) == (48, 160, 64, 64)
     (scores,) = score(Scoring(digits_vit, DIGITS, [load_method("mean-abs")], [UnitKind.NEURON], 64)).values()
     off = extreme_units(scores.scores[UnitKind.NEURON], UnitKind.NEURON, "least", 0.30)
     model = copy.deepcopy(digits_vit.model)
@@ -51,7 +51,7 @@ def test_the_least_important_neurons_go_and_the_rest_is_measured_as_with_zeroed_
 
 
 def test_the_table_says_what_was_found(digits_vit: LoadedModel) -> None:
-    found = deactivation(digits_vit, DIGITS, ["random", "mean-abs"], limit=32, fraction=0.5)
+    found = reproduce_deactivation(digits_vit, DIGITS, ["random", "mean-abs"], limit=32, fraction=0.5)
     table = markdown(found, "modelshapley reproduce deactivation ...")
     rows = {line.split("|")[1].strip(" `"): line for line in table.splitlines() if line.startswith("| ")}
     assert set(rows) == {"method", INTACT, "random", "mean-abs"}
@@ -59,7 +59,7 @@ def test_the_table_says_what_was_found(digits_vit: LoadedModel) -> None:
         assert f"| {100 * line.evaluation.outcomes.mean():.1f} [" in rows[line.method]
         assert f"| {line.evaluation.losses.mean():.3f} ±" in rows[line.method]
     assert "80 of 160 neurons (50 %)" in table
-    assert f"p against {BASELINE}" in rows["method"]
+    assert f"p against {BASELINE_METHOD}" in rows["method"]
 
 
 def test_paired_p_is_that_of_the_exact_test_and_of_student() -> None:
@@ -122,4 +122,4 @@ def test_a_part_with_nothing_in_it_is_said_not_measured(tmp_path: Path, digits_v
         "here",
     )
     with pytest.raises(ModelShapleyError, match="'all' of task 'empty' is empty"):
-        deactivation(digits_vit, TaskCatalog([tmp_path]).open(spec), ["random"])
+        reproduce_deactivation(digits_vit, TaskCatalog([tmp_path]).open(spec), ["random"])

@@ -154,7 +154,7 @@ def test_every_family_can_be_held_and_offset(name: str, how: Treatment) -> None:
         )
         site = next(s for s in loaded.anatomy.sites(kind, 0) if s.first <= unit[-1] < s.first + s.count)
         mine = channels_of(site, unit[-1], intact.shape[-1])
-        usual = activations.at(site)
+        usual = activations.at_site(site)
         wanted = usual.mean.float() if how == MEAN else intact + usual.deviation.float() * how.value
         torch.testing.assert_close(changed[..., mine], wanted.expand_as(intact)[..., mine])
         assert torch.equal(changed[..., ~mine], intact[..., ~mine])

@@ -38,7 +38,7 @@ def test_a_trial_goes_on_behind_known_answers(known: int, kept: bool) -> None:
     # Known answers are taken as they are: turned round they would be told from measured ones.
     before = ~whole[:known]
     toy.logits.clear()
-    yielded = list(answers(loaded, toy, OFF, states=states, already=before))
+    yielded = list(answers(loaded, toy, OFF, states=states, known_answers=before))
     sizes = [min(known + 7 * (i + 1), 30) for i in range(-(-(30 - known) // 7))]
     assert [len(found) for found, _ in yielded] == sizes
     assert {total for _, total in yielded} == {30}
@@ -51,7 +51,7 @@ def test_a_trial_goes_on_behind_known_answers(known: int, kept: bool) -> None:
 def test_where_all_is_known_it_is_told_and_nothing_measured(known: int) -> None:
     loaded = tiny(DEEP)
     toy, before = Told(loaded), np.arange(known) % 3 == 0
-    ((found, total),) = answers(loaded, toy, OFF, already=before)
+    ((found, total),) = answers(loaded, toy, OFF, known_answers=before)
     assert (found == before[:30]).all()
     assert total == 30
     assert not toy.logits
@@ -61,7 +61,7 @@ def test_a_trial_given_up_and_gone_on_with_is_the_same_trial() -> None:
     loaded = tiny(DEEP)
     toy, found = ToyTask(loaded), np.zeros(0, dtype=bool)
     while len(found) < 30:
-        found, _ = next(answers(loaded, toy, OFF, already=found))
+        found, _ = next(answers(loaded, toy, OFF, known_answers=found))
     assert (found == all_answers(loaded, toy, OFF)).all()
 
 

@@ -14,7 +14,7 @@ from modelshapley.methods.cost import Cost, cost_of
 from modelshapley.models.catalog import ASSETS, inspect_folder
 from modelshapley.models.loading import LoadedModel
 from modelshapley.scoring.footprint import activation_bytes
-from modelshapley.scoring.job import Scoring, add_up
+from modelshapley.scoring.job import Scoring, accumulate
 from modelshapley.tasks import TASKS
 from modelshapley.units import UnitKind
 
@@ -54,7 +54,7 @@ def test_a_run_makes_as_many_passes_as_it_was_said_to(
 
     monkeypatch.setattr(Scoring, "signals", counted)
     kinds = [UnitKind.HEAD, UnitKind.LAYER]
-    add_up(Scoring(digits_vit, load_task("digits"), [load_method(method) for method in methods], kinds, limit=16))
+    accumulate(Scoring(digits_vit, load_task("digits"), [load_method(method) for method in methods], kinds, limit=16))
     counts = {kind: digits_vit.anatomy.shapes.count(kind) for kind in kinds}
     assert sum(made) == 16 * cost_of(methods, counts).backward
 

@@ -13,7 +13,7 @@ import torch
 
 from modelshapley.errors import BadParameter, UnknownName
 from modelshapley.methods import METHODS, canonical, load_method
-from modelshapley.methods.base import Moments, Place, Reading
+from modelshapley.methods.base import BatchPosition, Moments, Reading
 from modelshapley.signals.observe import Signals
 from modelshapley.units import UnitKind
 
@@ -36,7 +36,7 @@ def signals_of(slopes: torch.Tensor) -> Signals:
     gates = torch.ones(EXAMPLES, UNITS, dtype=torch.float64, requires_grad=True)
     (0.5 * (1 + (slopes * (gates - 1)).sum(1)) ** 2).sum().backward()
     c = gates.grad[:, None, :]
-    return Signals(gate=c, offset=c.abs(), size=c.abs(), reach=c.abs())
+    return Signals(gate=c, offset=c.abs(), size=c.abs(), weighted_norm=c.abs())
 
 
 def brute_force(utility: Callable[[frozenset[int]], float]) -> np.ndarray:
@@ -58,14 +58,14 @@ class Same:
     signals: Signals
 
     def __post_init__(self) -> None:
-        self.place = Place(0, EXAMPLES, EXAMPLES, 0, 0)
+        self.position = BatchPosition(0, EXAMPLES, EXAMPLES, 0, 0)
         self.shape = tuple(self.signals.gate.shape[1:])
         self.there = np.ones(self.shape, bool)
 
-    def intact(self) -> Signals:
+    def intact_signals(self) -> Signals:
         return self.signals
 
-    def at(self, gates: torch.Tensor) -> Signals:
+    def signals_at(self, gates: torch.Tensor) -> Signals:
         return self.signals
 
     def utility(self, gates: torch.Tensor, rows: list[int], what: str) -> torch.Tensor:
@@ -174,7 +174,7 @@ def test_printed_form_smoothed_as_the_paper_says(slopes: torch.Tensor) -> None:
 
 def test_model_wide_blocks_add_up_all_layers() -> None:
     c = torch.randn((EXAMPLES, 2, 3), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    signals = Signals(gate=c, offset=c, size=c, reach=c)
+    signals = Signals(gate=c, offset=c, size=c, weighted_norm=c)
     by_layer, by_model = (
         load_method(f"model-shapley,block={b}").statistics(Same(signals))["value"] for b in ("layer", "model")
     )

@@ -16,7 +16,7 @@ from modelshapley.evaluation.game import Game
 from modelshapley.evaluation.sampling import Estimate, antithetic_pair, spread_order
 from modelshapley.interventions.gates import gated
 from modelshapley.methods import canonical, load_method
-from modelshapley.methods.base import Place
+from modelshapley.methods.base import BatchPosition
 from modelshapley.methods.coalitions.permutation_shapley import _order
 from modelshapley.models.loading import LoadedModel
 from modelshapley.scoring.job import Scoring, score
@@ -135,7 +135,7 @@ def test_harm_is_a_reading_of_a_finished_map() -> None:
     specs = ["two-sided", "two-sided,harm=0", "two-sided,harm=signed"]
     maps = score(Scoring(loaded, ToyTask(loaded), [load_method(s) for s in specs], [UnitKind.HEAD], 100))
     for spec, harm in (("two-sided,harm=0", 0.0), ("two-sided,harm=signed", None)):
-        again = maps["two-sided"].weighed(harm)
+        again = maps["two-sided"].with_harm(harm)
         np.testing.assert_allclose(again.scores[UnitKind.HEAD], maps[spec].scores[UnitKind.HEAD])
         np.testing.assert_allclose(again.standard_errors[UnitKind.HEAD], maps[spec].standard_errors[UnitKind.HEAD])
         assert again.signed == maps[spec].signed == (harm is None)
@@ -269,10 +269,10 @@ def test_spread_orders_put_every_player_in_every_stratum() -> None:
 
 
 def test_orders_of_permutation_shapley_are_latin_squares() -> None:
-    place = Place(0, 12, 24, 0, 1)
+    place = BatchPosition(0, 12, 24, 0, 1)
     orders = np.array([_order(place, row, 0, 12) for row in range(24)])
     for square in (orders[:12], orders[12:]):
         assert all(sorted(step) == list(range(12)) for step in square.T)
         assert all(sorted(order) == list(range(12)) for order in square)
-    assert np.array_equal(orders[5], _order(Place(5, 1, 24, 0, 1), 0, 0, 12))
+    assert np.array_equal(orders[5], _order(BatchPosition(5, 1, 24, 0, 1), 0, 0, 12))
     assert not np.array_equal(orders[:12], orders[12:])

@@ -30,7 +30,7 @@ from modelshapley.methods import load_method
 from modelshapley.models import loading
 from modelshapley.models.catalog import ASSETS, inspect_folder
 from modelshapley.models.loading import LoadedModel, load, refuse_offloaded
-from modelshapley.models.memory import AdaptiveBatcher, recomputed
+from modelshapley.models.memory import AdaptiveBatcher, recompute_activations
 from modelshapley.scoring.job import Scoring, score
 from modelshapley.signals.observe import PARTS, Observer, Signals, signals_of
 from modelshapley.tasks.base import Split
@@ -64,7 +64,7 @@ def test_accelerates_hooks_change_nothing_and_stay(name: str) -> None:
     assert sum(forward is not None for forward in before) > 10
     verify(loaded.model, loaded.anatomy)
     wanted, found = signals(plain), signals(loaded)
-    with recomputed(loaded.model, loaded.anatomy):
+    with recompute_activations(loaded.model, loaded.anatomy):
         again = signals(loaded)
     assert forwards(loaded) == before
     for kind in wanted:
@@ -101,7 +101,7 @@ def test_weights_that_are_brought_in_for_each_pass_are_refused(tmp_path: Path) -
     """As transformers itself lays them out, where a device map sends some to the disk."""
     folder = inspect_folder("demo:digits-vit", DIGITS)
     layout = {"vit.embeddings": "cpu", "vit.layers": "disk", "vit.layernorm": "cpu", "classifier": "cpu"}
-    model = loading._weights(folder, "float32", {"device_map": layout, "offload_folder": str(tmp_path)})
+    model = loading._load_weights(folder, "float32", {"device_map": layout, "offload_folder": str(tmp_path)})
     with pytest.raises(OutOfMemory, match=r"not fit the devices here: \d\d tensors, such as vit\.layers.*bfloat16"):
         refuse_offloaded(folder.id, model)
 
@@ -117,7 +117,7 @@ def test_weights_kept_on_the_cpu_for_another_device_are_refused() -> None:
 def test_a_layout_within_one_device_is_that_device() -> None:
     """transformers' own way of loading by a device map, all parts of which lead to the CPU."""
     folder = inspect_folder("demo:digits-vit", DIGITS)
-    model = loading._weights(folder, "bfloat16", {"device_map": {"": "cpu"}})
+    model = loading._load_weights(folder, "bfloat16", {"device_map": {"": "cpu"}})
     refuse_offloaded(folder.id, model)
     assert LoadedModel("x", "", folder.anatomy, model, None, torch.device("cpu")).places == "cpu"
 

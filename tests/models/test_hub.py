@@ -36,12 +36,12 @@ def test_a_model_in_the_cache_is_loaded(cache: Path) -> None:
 
 @pytest.mark.usefixtures("cache")
 def test_a_model_that_cannot_be_had_says_so() -> None:
-    with pytest.raises(UnsupportedModel, match="'some-one/other' is no folder here, and cannot be had"):
+    with pytest.raises(UnsupportedModel, match="'some-one/other' is not a local folder, and is not available"):
         hub.model_folder("some-one/other")
 
 
 def test_nothing_that_could_be_unpickled_is_fetched() -> None:
-    assert not any(pattern.endswith((".bin", ".pt", ".py", ".pkl", "*")) for pattern in hub.FILES)
+    assert not any(pattern.endswith((".bin", ".pt", ".py", ".pkl", "*")) for pattern in hub.FILE_PATTERNS)
 
 
 def test_names_that_are_no_paths() -> None:
@@ -54,5 +54,5 @@ def test_names_that_are_no_paths() -> None:
 def test_on_the_command_line(tmp_path: Path) -> None:
     answer = run("verify", "no-one-at-all/nothing", cwd=tmp_path)
     assert answer.returncode == 1
-    assert "cannot be had from the Hugging Face hub or its cache" in answer.stderr.replace("\n", " ")
+    assert "is not available from the Hugging Face hub or its cache" in answer.stderr.replace("\n", " ")
     assert "Traceback" not in answer.stderr

@@ -14,7 +14,7 @@ from modelshapley.errors import OutOfMemory
 from modelshapley.evaluation.trials import all_answers, answers
 from modelshapley.methods import load_method
 from modelshapley.models.loading import LoadedModel
-from modelshapley.models.memory import AdaptiveBatcher, ran_out_of_memory, recomputed
+from modelshapley.models.memory import AdaptiveBatcher, ran_out_of_memory, recompute_activations
 from modelshapley.scoring.job import ScoreAccumulator, Scoring, score
 from modelshapley.signals.observe import PARTS, observed
 from modelshapley.tasks.base import Split
@@ -200,7 +200,7 @@ def test_recomputing_changes_no_signal(name: str) -> None:
             return dict(observer.take()), calls[0]
 
     plain, once = signals()
-    with recomputed(loaded.model, loaded.anatomy):
+    with recompute_activations(loaded.model, loaded.anatomy):
         again, twice = signals()
     assert (once, twice) == (1, 2)
     for kind in kinds:
@@ -232,12 +232,12 @@ def test_recomputing_keeps_less() -> None:
             return sum(seen.values())
 
     plain = kept()
-    with recomputed(loaded.model, loaded.anatomy):
+    with recompute_activations(loaded.model, loaded.anatomy):
         assert kept() < plain / 3
 
 
 def test_blocks_are_put_back_after_an_error() -> None:
     before = [vars(module).get("forward") for module in LOADED.model.modules()]
-    with pytest.raises(RuntimeError, match="midway"), recomputed(LOADED.model, LOADED.anatomy):
+    with pytest.raises(RuntimeError, match="midway"), recompute_activations(LOADED.model, LOADED.anatomy):
         raise RuntimeError("midway")
     assert [vars(module).get("forward") for module in LOADED.model.modules()] == before

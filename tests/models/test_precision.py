@@ -114,7 +114,7 @@ def test_a_gradient_too_large_for_the_scale_is_computed_with_a_smaller_one() -> 
 
 
 def test_what_float16_cannot_hold_is_an_error() -> None:
-    with pytest.raises(NotFinite, match=r"gradient.*float16 ends at 65504.*bfloat16"):
+    with pytest.raises(NotFinite, match=r"gradient.*largest float16 number is 65504.*bfloat16"):
         signals(in_half("llama", "float16"), 1e9)
     loaded = in_half("llama", "float16")
     loaded.model.lm_head.weight.data.fill_(6e4)
@@ -199,7 +199,7 @@ def test_a_map_in_half_precision_ranks_like_one_in_full_and_says_so(dtype: str) 
     for kind in kinds:
         assert spearmanr(half.scores[kind].ravel(), full.scores[kind].ravel()).statistic > 0.99
         assert np.isfinite(half.scores[kind]).all()
-    # ScoreAccumulator of one dtype are never added to another's.
+    # Sums of one dtype are never added to another's.
     sums = ScoreAccumulator(jobs[0].plan())
     next(jobs[0].steps(sums))
     assert ScoreAccumulator.resume(sums.to_bytes(), jobs[1].plan()).done == 0

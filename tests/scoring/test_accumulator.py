@@ -96,7 +96,7 @@ def test_what_is_left_of_a_part_is_what_is_not_in(split: list[Batches], start: i
     for batch in split[0] + split[1]:
         added(sums, batch)
     inside = {i for span in split[0] + split[1] for i in range(*span)}
-    left = sums.left(range(start, stop))
+    left = sums.missing_spans(range(start, stop))
     assert [i for gap in left for i in gap] == [i for i in range(start, stop) if i not in inside]
     assert all(len(gap) for gap in left)
 

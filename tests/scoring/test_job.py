@@ -17,7 +17,7 @@ from modelshapley.maps.importance import ImportanceMap
 from modelshapley.methods import METHODS, load_method
 from modelshapley.models.loading import LoadedModel
 from modelshapley.scoring.accumulator import ScoreAccumulator, half_of
-from modelshapley.scoring.job import Scoring, add_up, score
+from modelshapley.scoring.job import Scoring, accumulate, score
 from modelshapley.tasks.base import Split
 from modelshapley.units import UnitKind
 from tests.support.toys import KINDS, LLAMA, VIT, ToyTask, tiny
@@ -171,7 +171,7 @@ def shards(draw: st.DrawFn) -> list[tuple[range, int]]:
 @given(shards())
 def test_any_shards_in_any_order_give_the_map_of_an_undivided_run(split: list[tuple[range, int]]) -> None:
     job = in_double(5, per_class=True)
-    whole = WHOLE.setdefault("sums", add_up(job))
+    whole = WHOLE.setdefault("sums", accumulate(job))
     merged = ScoreAccumulator(job.plan())
     for part, batch in split:
         shard = ScoreAccumulator(job.plan())
@@ -221,7 +221,7 @@ def test_examples_that_are_in_are_not_run_again() -> None:
 
 def test_half_maps_are_those_of_two_runs_over_half_the_examples() -> None:
     job = scoring(batch=4, methods=["two-sided", "mean-abs", "random"])
-    found = job.half_maps(add_up(job))
+    found = job.half_maps(accumulate(job))
     for half, name in enumerate(("first", "second")):
         task = ToyTask(LOADED)
         mine = [example for place, example in enumerate(job.examples) if half_of(place) == half]
@@ -233,12 +233,12 @@ def test_half_maps_are_those_of_two_runs_over_half_the_examples() -> None:
     first, second = found["mean-abs"]
     assert not np.allclose(first.scores[UnitKind.HEAD], second.scores[UnitKind.HEAD])
     with pytest.raises(ModelShapleyError, match="score at least 2"):
-        job.half_maps(add_up(scoring(limit=1)))
+        job.half_maps(accumulate(scoring(limit=1)))
 
 
 def test_a_map_of_a_class_is_that_of_a_run_over_its_examples_alone() -> None:
     job = scoring(batch=4, per_class=True, methods=["two-sided", "mean-abs", "gradient-trace", "model-shapley"])
-    sums = add_up(job)
+    sums = accumulate(job)
     labels = [job.task.class_of(example) for example in job.examples]
     assert sums.classes == {str(label): labels.count(str(label)) for label in range(5) if str(label) in labels}
     assert len(sums.classes) > 2
@@ -258,7 +258,7 @@ def test_maps_of_classes_weighted_by_n_add_up_to_the_whole() -> None:
     job = scoring(per_class=True, methods=["mean-abs", "two-sided", "wanda"])
     job.task._data[Split.PROBE] = job.examples[1:]  # the first has no class
     del job.__dict__["examples"]
-    sums = add_up(job)
+    sums = accumulate(job)
     assert sum(sums.classes.values()) == sums.done == 12
     for spec, whole in job.maps(sums).items():
         for kind in job.kinds:
@@ -275,7 +275,7 @@ def test_the_smoothed_mean_of_a_class_weighs_its_own_examples() -> None:
     spec = CHEAP["model-shapley-paper"]
     smoothed, plain = load_method(f"{spec},pool=gate"), load_method("model-shapley-paper,pool=gate")
     job = replace(scoring(batch=4, per_class=True, kinds=[UnitKind.HEAD]), methods=[smoothed, plain])
-    sums = add_up(job)
+    sums = accumulate(job)
     batch = np.arange(13) // 3
     weights = np.where(batch == 0, 1.0, 0.3) * 0.7 ** (4 - batch) / np.bincount(batch)[batch]
     values = []
@@ -299,6 +299,6 @@ def test_a_task_without_classes_gives_no_map_of_them() -> None:
     job = Scoring(LOADED, ToyTask(LOADED), [load_method("mean-abs")], [UnitKind.HEAD], 5, 0, True)
     with pytest.raises(TaskMismatch, match=r"'toy' have no classes.*leave per_class out"):
         score(job)
-    sums = add_up(scoring(per_class=True, methods=["mean-abs"]))
+    sums = accumulate(scoring(per_class=True, methods=["mean-abs"]))
     with pytest.raises(UnknownName, match="no class in these sums 'seven'"):
         scoring(per_class=True, methods=["mean-abs"]).maps(sums, "seven")

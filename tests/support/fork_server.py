@@ -116,6 +116,11 @@ def fork_server() -> ForkServer:
     return server
 
 
+def start_process(*arguments: str, **options: Any) -> subprocess.Popen[bytes]:
+    """Start `python -m` with these arguments as a real process, for tests that need one."""
+    return subprocess.Popen([sys.executable, "-m", *arguments], **options)
+
+
 @dataclass
 class Forked:
     """A forked process, as far as :class:`subprocess.Popen` goes. Its keeper tells its exit code by a socket."""

@@ -51,7 +51,7 @@ def some_off(loaded: LoadedModel, rng: np.random.Generator, lowest: int = 0) -> 
     shapes = loaded.anatomy.shapes
     for _ in range(rng.integers(1, 5)):
         kind = shapes.kinds[rng.integers(len(shapes.kinds))]
-        there = [u for u in np.argwhere(shapes.there(kind)).tolist() if u[0] >= lowest]
+        there = [u for u in np.argwhere(shapes.is_unit(kind)).tolist() if u[0] >= lowest]
         if there:
             off.setdefault(kind, []).append(tuple(there[rng.integers(len(there))]))
     return Deactivation.of(off)

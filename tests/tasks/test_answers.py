@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -9,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelshapley.tasks.answers import PATTERN_TIMEOUT_S, RULES, AnswerRule, get_rule, number
+from modelshapley.tasks.numbers import number_at, numbers
+from tests.conftest import ROOT
 
 GSM8K, MMLU = RULES["gsm8k"], RULES["mmlu"]
 
@@ -70,6 +73,36 @@ def test_number_takes_the_last_one(text: str, answer: str | None) -> None:
     assert RULES["number"].find(text) == answer
 
 
+TASKS_PAGE = (ROOT / "docs" / "tasks.md").read_text()
+RULE_ROWS = re.findall(r"^\| `(gsm8k|mmlu|number)` \| `(.+?)` \| (?:`(.+?)`|nothing) \|$", TASKS_PAGE, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("rule", "text", "answer"), RULE_ROWS)
+def test_rules_read_what_the_page_about_tasks_says(rule: str, text: str, answer: str) -> None:
+    assert RULES[rule].find(text) == (answer or None)
+
+
+def test_the_page_about_tasks_has_a_table_of_rules() -> None:
+    assert len(RULE_ROWS) >= 50
+
+
+@given(st.text(alphabet="0123456789,. /-eE$x^{}\\'\u2212\u00a0½#", max_size=40))
+def test_no_text_makes_reading_a_number_fail(text: str) -> None:
+    for number_found in numbers(text):
+        again = number_at(str(number_found), 0)
+        assert again is not None
+        assert again.value == number_found.value
+    assert GSM8K.find(text) is None or number(GSM8K.find(text) or "") == GSM8K.find(text)
+
+
+def test_reading_numbers_takes_time_in_proportion_to_the_text() -> None:
+    for piece in ("1", "1,", "1 ", "-1/", "1.", "#### 1 "):
+        start = time.monotonic()
+        RULES["number"].find(piece * 20_000)
+        RULES["gsm8k"].find(piece * 20_000)
+        assert time.monotonic() - start < 2, piece
+
+
 @pytest.mark.parametrize(("text", "answer"), [(" yes\n", "yes"), ("yes, no", "yes, no"), ("  ", None)])
 def test_exact_takes_all(text: str, answer: str | None) -> None:
     assert RULES["exact"].find(text) == answer
@@ -96,13 +129,19 @@ def test_a_pattern_that_never_ends_is_given_up() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["#### 1", "#### 18", "#### 1,", "#### 1.", "#### $", "#### -", "####", "#### 18.5", "18 "]
+    "text",
+    [
+        *["#### 1", "#### 18", "#### 1,", "#### 1.", "#### $", "#### -", "####", "#### 18.5", "18 "],
+        *["#### 18 ", "#### 1 0", "#### 18. ", "#### 18. Add", "#### 1e", "#### 1 /", "#### 1\u202f"],
+    ],
 )
 def test_gsm8k_is_not_complete_while_digits_may_follow(text: str) -> None:
     assert not GSM8K.complete(text)
 
 
-@pytest.mark.parametrize("text", ["#### 18\n", "#### 18 ", "#### 18. ", "#### 18.\n", "#### 1,800 apples", "#### 5%"])
+@pytest.mark.parametrize(
+    "text", ["#### 18\n", "#### 18 \n", "#### 18. \n", "#### 18.\n", "#### 1,800 apples", "#### 5%"]
+)
 def test_gsm8k_is_complete_behind_the_number(text: str) -> None:
     assert GSM8K.complete(text)
 

@@ -15,7 +15,7 @@ from modelshapley.maps.importance import ImportanceMap
 from modelshapley.methods import load_method
 from modelshapley.models.loading import LoadedModel
 from modelshapley.scoring.accumulator import ScoreAccumulator
-from modelshapley.scoring.job import Scoring, add_up, score
+from modelshapley.scoring.job import Scoring, accumulate, score
 from modelshapley.tasks.base import Split
 from modelshapley.tasks.batching import WINDOW, batch_edges, batch_end, length_batches, order_by_length
 from modelshapley.units import UnitKind
@@ -120,7 +120,7 @@ def test_batches_of_any_size_give_the_map_of_batches_of_one(root: Path, batch: i
 
 def test_shards_of_batches_by_tokens_add_up_to_the_whole(root: Path) -> None:
     job = scoring(root, 16, 60)
-    whole, merged = add_up(job), ScoreAccumulator(job.plan())
+    whole, merged = accumulate(job), ScoreAccumulator(job.plan())
     parts = [job.shard(number, 4) for number in range(1, 5)]
     assert [place for part in parts for place in part] == list(range(17))
     for part in parts:

@@ -15,7 +15,7 @@ from modelshapley.contracts.task_file import parse
 from modelshapley.errors import TaskMismatch, UnknownName
 from modelshapley.methods import load_method
 from modelshapley.models.loading import LoadedModel
-from modelshapley.scoring.job import Scoring, add_up, score
+from modelshapley.scoring.job import Scoring, accumulate, score
 from modelshapley.tasks.base import Split
 from modelshapley.tasks.catalog import TaskCatalog
 from modelshapley.tasks.infos import built_in_files
@@ -102,7 +102,7 @@ def test_classes_and_groups_have_the_maps_of_exactly_their_examples(tmp_path: Pa
         return Scoring(loaded, load(root, name), methods, kinds, limit=100, per_class=True)
 
     job = scoring(mmlu(tmp_path / "all", name))
-    sums = add_up(job)
+    sums = accumulate(job)
     of_groups = {"STEM": 12, "humanities": 4, "social sciences": 4, "other": 4}
     assert job.classes(sums) == dict.fromkeys(SUBJECTS, 4) | of_groups
     for label, members in (("STEM", GROUPS["STEM"]), ("other", GROUPS["other"]), ("sociology", ["sociology"])):

@@ -21,7 +21,7 @@ from modelshapley.contracts import (
 )
 from modelshapley.methods import METHODS
 from modelshapley.models.catalog import HUB
-from modelshapley.models.upload_files import NAMES
+from modelshapley.models.upload_files import ALLOWED_NAMES
 
 router = APIRouter(tags=["about"])
 
@@ -47,7 +47,7 @@ def limits(services: ServicesDep) -> Limits:
     return Limits(
         max_body_bytes=services.settings.max_body_bytes,
         max_upload_bytes=services.settings.max_upload_bytes,
-        upload_files=list(NAMES),
+        upload_files=list(ALLOWED_NAMES),
         deleted_kept_hours=services.settings.deleted_kept_hours,
         hub=services.settings.hub,
     )
@@ -67,7 +67,7 @@ def hub_model(
 
     Its `id` names the commit that the revision is now. A worker fetches the weights once they are needed.
     """
-    model_id = services.catalog.pinned(HUB + name)
+    model_id = services.catalog.pin(HUB + name)
     services.catalog.anatomy(model_id)  # raises where describe would only note it
     return services.catalog.describe(model_id)
 

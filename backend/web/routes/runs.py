@@ -244,7 +244,7 @@ def load_map(services: Services, run_id: str, method: str, unit: UnitKind, label
     if label is not None and label not in run.classes:
         raise NotFound(_no_class(run, label))
     found = services.storage.load_map(run_id, reading.computed, label)
-    return found if method == reading.computed else found.weighed(reading.harm)
+    return found if method == reading.computed else found.with_harm(reading.harm)
 
 
 def _no_class(run: Run, label: str) -> str:

@@ -82,7 +82,7 @@ def _warnings(sentences: Sequence[str]) -> Any:
 
 def _figures(a: Side, b: Side, unit: UnitKind, tops: Tops, top: int) -> Any:
     rho = rank_correlation(a.map.scores[unit], b.map.scores[unit])
-    n = int(tops.there.sum())
+    n = int(tops.is_unit.sum())
     if rho is None:
         agreement: list[Any] = [html.Div("ρ unknown", className="card-figure"), "One of the maps is constant."]
     else:

@@ -19,7 +19,7 @@ from modelshapley.client import AsyncClient
 from modelshapley.contracts import MethodInfo, ModelInfo, RunRequest
 from modelshapley.contracts.tasks import TaskInfo
 from modelshapley.errors import KINDS_OF_MODEL, ModelShapleyError
-from modelshapley.units import USUAL, UnitKind
+from modelshapley.units import DEFAULT_KINDS, UnitKind
 
 callbacks = Callbacks()
 
@@ -118,7 +118,7 @@ def _units(model: ModelInfo | None) -> Any:
                 dmc.Group(chips, gap="xs"),
                 id="form-units",
                 multiple=True,
-                value=[kind.value for kind in (model.shapes if model else ()) if kind in USUAL],
+                value=[kind.value for kind in (model.shapes if model else ()) if kind in DEFAULT_KINDS],
             ),
             html.Div(id="form-units-error", role="alert"),
         ],

@@ -1,0 +1,1 @@
+"""Baselines that use no gradient of the loss."""

@@ -20,7 +20,7 @@ class Wanda(MeanMethod):
     """
 
     info = WANDA
-    parts: ClassVar[frozenset[str]] = frozenset({"reach"})
+    parts: ClassVar[frozenset[str]] = frozenset({"weighted_norm"})
 
     def statistic(self, signals: Signals) -> Tensor:
-        return signals.reach
+        return signals.weighted_norm

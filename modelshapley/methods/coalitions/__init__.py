@@ -1,0 +1,1 @@
+"""Methods that evaluate the model under coalitions of units."""

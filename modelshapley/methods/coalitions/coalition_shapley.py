@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modelshapley.methods.base import Batch, Place, Shape
+from modelshapley.methods.base import Batch, BatchPosition, Shape
 from modelshapley.methods.infos import COALITION_SHAPLEY
 from modelshapley.methods.sided import SidedMethod
 
@@ -14,34 +14,34 @@ from modelshapley.methods.sided import SidedMethod
 class CoalitionShapley(SidedMethod):
     """phi_b = -mean of c_b at random coalitions: t uniform on (from, 1), each unit on with probability t.
 
-    Every example draws coalitions of its own, in antithetic pairs (the second has t mirrored and the draws
-    turned round), so that n examples see n x `passes` coalitions, and the spread over examples holds the
-    coalitions' too. With from = 0 it estimates the Shapley value where the loss is linear in each gate. Nats;
-    positive: the unit lowers the loss. At most `passes` backward passes for each kind of unit: with `error` above
-    0, an example is done as soon as the standard error of its values from pair to pair, as a root mean square
-    over units, is at most `error` times their own root mean square.
+    Every example has its own coalitions, in antithetic pairs (the second has t and the draws mirrored), so that n
+    examples use n x `passes` coalitions, and the spread over examples includes that of the coalitions. With from = 0 it
+    estimates the Shapley value where the loss is linear in each gate. Nats; positive: the unit lowers the loss. At most
+    `passes` backward passes for each kind of unit: with `error` above 0, an example is done as soon as the standard
+    error of its values from pair to pair, as a root mean square over units, is at most `error` times their own root
+    mean square.
     """
 
     info = COALITION_SHAPLEY
 
     def values(self, batch: Batch) -> Tensor:
         pairs = int(self.parameters["passes"]) // 2
-        total = torch.zeros((batch.place.count, *batch.shape), dtype=torch.float64)
-        squares, used = torch.zeros_like(total), torch.zeros(batch.place.count, dtype=torch.float64)
-        busy = torch.ones(batch.place.count, dtype=torch.bool)
-        coalitions = _Coalitions(batch.place, batch.shape, pairs, float(self.parameters["from"]))
+        total = torch.zeros((batch.position.count, *batch.shape), dtype=torch.float64)
+        squares, used = torch.zeros_like(total), torch.zeros(batch.position.count, dtype=torch.float64)
+        active = torch.ones(batch.position.count, dtype=torch.bool)
+        coalitions = _Coalitions(batch.position, batch.shape, pairs, float(self.parameters["from"]))
         for pair in range(pairs):
-            phi = -torch.stack([batch.at(gates).gate.double().cpu() for gates in coalitions.pair(pair)]).mean(0)
-            total[busy] += phi[busy]
-            squares[busy] += phi[busy].square()
-            used[busy] += 1
-            busy &= ~self._settled(total, squares, used)
-            if not busy.any():
+            phi = -torch.stack([batch.signals_at(gates).gate.double().cpu() for gates in coalitions.pair(pair)]).mean(0)
+            total[active] += phi[active]
+            squares[active] += phi[active].square()
+            used[active] += 1
+            active &= ~self._converged(total, squares, used)
+            if not active.any():
                 break
         return total / used[:, None, None]
 
-    def _settled(self, total: Tensor, squares: Tensor, used: Tensor) -> Tensor:
-        """Which examples need no more pairs, (examples,)."""
+    def _converged(self, total: Tensor, squares: Tensor, used: Tensor) -> Tensor:
+        """Return which examples need no more pairs, (examples,)."""
         n = used[:, None, None]
         mean = total / n
         variance = (squares / n - mean.square()).clamp(min=0) / (n - 1).clamp(min=1)
@@ -50,19 +50,21 @@ class CoalitionShapley(SidedMethod):
 
 
 class _Coalitions:
-    """The coalitions of every example of a batch, drawn from its place in the probe set alone."""
+    """Coalitions of every example of a batch, which depend only on its position in the probe set."""
 
-    def __init__(self, place: Place, shape: Shape, pairs: int, low: float) -> None:
+    def __init__(self, position: BatchPosition, shape: Shape, pairs: int, low: float) -> None:
         self._shape, self._pairs, self._low = shape, pairs, low
-        self._rngs = [np.random.default_rng([place.seed, place.kind, place.start + i]) for i in range(place.count)]
+        self._rngs = [
+            np.random.default_rng([position.seed, position.kind, position.start + i]) for i in range(position.count)
+        ]
 
     def pair(self, number: int) -> list[Tensor]:
-        """Two gates (examples, layers, units a layer). In order: pair 0, 1, 2 ..."""
+        """Draw two gates (examples, layers, units a layer). Call it in order: pair 0, 1, 2 ..."""
         gates = np.empty((2, len(self._rngs), *self._shape), dtype=np.float32)
         for row, rng in enumerate(self._rngs):
-            # Stratified: the pairs of an example share the interval of t between them. Taken in an order that
-            # covers it evenly however early the example is done.
-            stratum = _spread(number, self._pairs)
+            # Stratified: the pairs of an example divide the interval of t among them, in an order that covers it evenly
+            # however early the example converges.
+            stratum = _evenly_spread(number, self._pairs)
             t = (stratum + rng.random()) / self._pairs / 2
             draws = rng.random(self._shape)
             for mirrored in (0, 1):
@@ -71,8 +73,8 @@ class _Coalitions:
         return list(torch.from_numpy(gates))
 
 
-def _spread(number: int, count: int) -> int:
-    """The numbers 0 to count - 1 in an order whose every beginning is spread out: bits turned round."""
+def _evenly_spread(number: int, count: int) -> int:
+    """Return entry `number` of 0 to count - 1 in bit-reversed order, whose every prefix is evenly spread."""
     bits = max(1, (count - 1).bit_length())
     order = [int(format(i, f"0{bits}b")[::-1], 2) for i in range(1 << bits)]
     return [i for i in order if i < count][number]

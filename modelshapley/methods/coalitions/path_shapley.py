@@ -21,12 +21,12 @@ class PathShapley(SidedMethod):
     info = PATH_SHAPLEY
 
     def values(self, batch: Batch) -> Tensor:
-        phi = torch.zeros((batch.place.count, *batch.shape), dtype=torch.float64)
+        phi = torch.zeros((batch.position.count, *batch.shape), dtype=torch.float64)
         for t, weight in zip(*self._nodes(), strict=True):
-            phi -= float(weight) * batch.at(torch.full(phi.shape, float(t))).gate.double().cpu()
+            phi -= float(weight) * batch.signals_at(torch.full(phi.shape, float(t))).gate.double().cpu()
         return phi
 
     def _nodes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Points in (0, 1) and their weights, which sum to 1."""
+        """Return points in (0, 1) and their weights, which sum to 1."""
         points, weights = np.polynomial.legendre.leggauss(int(self.parameters["points"]))
         return (points + 1) / 2, weights / 2

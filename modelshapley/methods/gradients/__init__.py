@@ -1,0 +1,1 @@
+"""Methods that need one backward pass through the intact model."""

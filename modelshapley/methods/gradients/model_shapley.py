@@ -25,5 +25,5 @@ class ModelShapley(MeanMethod):
 
 
 def block_sum(c: Tensor, block: str) -> Tensor:
-    """Sum of each example's gate derivatives over its Fisher block, 'layer' or 'model'; broadcasts against c."""
+    """Sum each example's gate derivatives over its Fisher block, 'layer' or 'model'; broadcasts against c."""
     return c.sum(-1, keepdim=True) if block == "layer" else c.sum((-1, -2), keepdim=True)

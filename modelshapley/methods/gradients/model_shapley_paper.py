@@ -18,7 +18,7 @@ class ModelShapleyPaper(Method):
     """|phi| with phi_b = -c_b - 1/2 c_b sum_k c_kb (paper, eq. 7, Algorithm 2), smoothed over mini-batches.
 
     The paper's moving average phi <- (1 - alpha) phi + alpha phi_m over mini-batches m is a weighted mean of
-    examples whose weights are known beforehand, so it adds up in any order like every other sum here. alpha 0
+    examples whose weights are known in advance, so it can be summed in any order. alpha 0
     is the plain mean. Kept for comparison: the minus before the second term contradicts the paper's own eq. 3.
     Heads and layers are means over their rows' scores, as in the paper; with pool=gate they are scored as units of
     their own. Nats, never negative. The standard error is that of the mean inside the bars. One pass.
@@ -31,30 +31,30 @@ class ModelShapleyPaper(Method):
         return UnitKind.ROW if pools else kind
 
     def statistics(self, batch: Batch) -> Mapping[str, Tensor]:
-        c, place = batch.intact().gate, batch.place
+        c, position = batch.intact_signals().gate, batch.position
         phi = -c - 0.5 * c * block_sum(c, str(self.parameters["block"]))
-        weights = torch.from_numpy(self._weights(place.total)[place.start : place.start + place.count])
+        weights = torch.from_numpy(self._weights(position.total)[position.start : position.start + position.count])
         w = weights.to(c)[:, None, None]
         return {"weighted": w * phi, "twice": w.square() * phi, "weight": w}
 
     def read(self, moments: Mapping[str, Moments], reading: Reading) -> Scores:
         scores = self._read(moments)
-        return scores if self.source(reading.kind) is reading.kind else reading.pooled(scores)
+        return scores if self.source(reading.kind) is reading.kind else reading.pool_rows(scores)
 
     def _read(self, moments: Mapping[str, Moments]) -> Scores:
         weighted, weight = moments["weighted"], moments["weight"]
         n = weighted.n
-        with np.errstate(invalid="ignore"):  # examples that the smoothing has forgotten, all of them: no score
+        with np.errstate(invalid="ignore"):  # 0 / 0 where the smoothing gives all examples weight 0: no score
             mean = weighted.total / weight.total
         if n < 2:
             return np.abs(mean), np.full_like(mean, np.inf)
-        # sum of w^2 (phi - mean)^2, multiplied out
+        # sum of w^2 (phi - mean)^2, expanded
         spread = weighted.squares - 2 * mean * moments["twice"].total + mean**2 * weight.squares
         with np.errstate(invalid="ignore"):
             return np.abs(mean), np.sqrt(np.maximum(spread, 0) * n / (n - 1)) / weight.total
 
     def _weights(self, total: int) -> Array:
-        """Weight of each of `total` examples in the smoothed mean; their mean is 1."""
+        """Return the weight of each of `total` examples in the smoothed mean; their mean is 1."""
         alpha, size = float(self.parameters["alpha"]), int(self.parameters["batch"])
         if alpha == 0:
             return np.ones(total)

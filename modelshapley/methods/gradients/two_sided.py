@@ -1,4 +1,4 @@
-"""Help and harm counted apart, then weighed."""
+"""Help and harm summed separately, then weighted."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ class TwoSided(SidedMethod):
     info = TWO_SIDED
 
     def values(self, batch: Batch) -> Tensor:
-        c = batch.intact().gate
+        c = batch.intact_signals().gate
         return -c + 0.5 * c.square()

@@ -125,7 +125,7 @@ class Generation(DataTask[Question, GenerationTask]):
         tokenizer: Any = loaded.tokenizer
 
         def complete(ids: list[int]) -> bool:
-            return self.rule.ended is not None and self.rule.complete(tokenizer.decode(ids[-COMPLETION_TAIL:]))
+            return self.rule.stops and self.rule.complete(tokenizer.decode(ids[-COMPLETION_TAIL:]))
 
         generated = greedy(loaded, prompts, limits, complete)
         texts: list[str] = tokenizer.batch_decode(generated, skip_special_tokens=True)

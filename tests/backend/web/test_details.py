@@ -7,7 +7,7 @@ import pytest
 from modelshapley import client, load_task
 from modelshapley.client import ApiError, Client
 from modelshapley.contracts import Off, Run, Status, TrialRequest
-from modelshapley.evaluation.examples import details, unit_examples
+from modelshapley.evaluation.examples import trial_details, unit_examples
 from modelshapley.evaluation.trials import all_answers
 from modelshapley.models.loading import LoadedModel
 from modelshapley.units import Deactivation, UnitKind
@@ -21,7 +21,7 @@ def test_behind_a_trial_are_its_classes_and_flips(api: Client, digits_run: Run, 
     assert told.status is Status.DONE, told.error
     task = load_task("digits")
     answers = [all_answers(digits_vit, task, off) for off in (OFF.deactivation(), Deactivation())]
-    wanted = details(digits_vit, task, OFF.deactivation(), *answers, trial=trial.id)
+    wanted = trial_details(digits_vit, task, OFF.deactivation(), *answers, trial=trial.id)
     assert told == wanted
     assert sum(change.n * change.accuracy for change in told.classes) / told.n == pytest.approx(trial.accuracy)
     assert (told.gained - told.lost) / told.n == pytest.approx(trial.difference)

@@ -16,7 +16,7 @@ from modelshapley.contracts import Off, Run, RunRequest, Status, TrialRequest
 from modelshapley.methods import load_method
 from modelshapley.models.catalog import Catalog
 from modelshapley.models.loading import load
-from modelshapley.scoring.job import Scoring, add_up
+from modelshapley.scoring.job import Scoring, accumulate
 from modelshapley.units import UnitKind
 from tests.conftest import CAPITALS_RUN, TEST_DATA, StartServer
 
@@ -30,7 +30,7 @@ def test_the_report_of_a_run(api: Client, digits_run: Run) -> None:
     best, worst = found["two-sided", UnitKind.HEAD], found["random", UnitKind.HEAD]
     loaded = load(Catalog(TEST_DATA).folder(digits_run.model))
     job = Scoring(loaded, load_task("digits"), [load_method("two-sided")], [UnitKind.HEAD], 256)
-    halves = (half.scores[UnitKind.HEAD].reshape(-1) for half in job.half_maps(add_up(job))["two-sided"])
+    halves = (half.scores[UnitKind.HEAD].reshape(-1) for half in job.half_maps(accumulate(job))["two-sided"])
     assert best.halves == pytest.approx(spearmanr(*halves).statistic)
     assert worst.halves == pytest.approx(1)
     assert best.agreement.reliability > 0.5

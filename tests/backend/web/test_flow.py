@@ -216,7 +216,7 @@ def test_rows_are_scored_pooled_and_switched_off(api: Client, digits_run: Run, d
     assert rows.shape == (4, edges[-1])
     np.testing.assert_allclose(
         np.array(pooled.scores),
-        np.supervisor([rows[:, start:stop].mean(1) for start, stop in itertools.pairwise(edges)], axis=1),
+        np.stack([rows[:, start:stop].mean(1) for start, stop in itertools.pairwise(edges)], axis=1),
     )
     # All query rows of layer 2: the same as attention that sees no question.
     trial = api.measure(TrialRequest(run=run.id, off=Off(row=[(2, r) for r in range(96)])))

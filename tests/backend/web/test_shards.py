@@ -241,7 +241,7 @@ def test_a_map_of_a_class_is_that_of_its_examples_in_every_format(
     assert kept.provenance["class"] == "7"
     rows = [float(row["score"]) for row in csv.DictReader(io.StringIO((tmp_path / "m.csv").read_text()))]
     assert np.array_equal(np.array(rows).reshape(4, 4), data.scores)
-    assert np.array_equal(kept.weighed(0).scores[UnitKind.HEAD], harsh.scores)
+    assert np.array_equal(kept.with_harm(0).scores[UnitKind.HEAD], harsh.scores)
     url = f"{pair.url}/api/v1/runs/{classed.id}/maps/two-sided/head?format=csv&class=7"
     assert f"{classed.id}-two-sided-head-7.csv" in httpx.get(url).headers["content-disposition"]
 
