@@ -158,8 +158,7 @@ def _order(name: str, curve: Curve | None, ranges: Sequence[RandomRange], first:
         outcome = "failed"
     quoted = next((p for p in costly if p.fraction >= first), costly[-1])
     random = by_fraction[quoted.fraction]
-    count = f"{no_better}" if outcome == "failed" else f"only {clear}"
-    where = f"at {count} of {len(pairs)} shares"
+    where = f"at {no_better if outcome == 'failed' else f'only {clear}'} of {len(pairs)} shares"
     return Finding(
         name,
         outcome,
