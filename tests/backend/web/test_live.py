@@ -17,7 +17,7 @@ from modelshapley.client import ApiError, Client
 from modelshapley.contracts import GroupRequest, Off, Run, Status, Trial, TrialRequest
 from modelshapley.evaluation.activations import activations_of
 from modelshapley.evaluation.trials import all_answers
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.units import Treatment
 from tests.backend.web.test_recovery import SLOW_RUN, until_scoring, worker_pids
 from tests.conftest import CAPITALS_RUN, DIGITS_RUN, Server, StartServer
