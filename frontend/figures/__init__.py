@@ -1,0 +1,1 @@
+"""Pure functions from data to figures: Plotly for pages, SVG for the report."""

@@ -1,4 +1,4 @@
-"""MapCache and curves as SVG, for a report that opens without a server. Arrays in, markup out. Pure."""
+"""Maps and curves as SVG, for the report, which opens without a server. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FRAME = (46, 26, 420, 220)  # left, top, right, bottom of a curve's plot
 
 
 def heatmap(shown: Panel, signed: bool, label: str) -> Markup:
-    """Rows are layers, the first on top; colours are classes, whose rules :func:`palette` writes."""
+    """Draw a map; rows are layers, the first on top. Colours are CSS classes with the rules of :func:`palette`."""
     low, high, clipped = colour_range(shown.scores, signed)
     layers, columns = shown.scores.shape
     row = min(26, max(9, 420 // layers))
@@ -43,20 +43,20 @@ def heatmap(shown: Panel, signed: bool, label: str) -> Markup:
 
 
 def _cells(shown: Panel, signed: bool, high: float, cell: float, row: int) -> dict[str, str]:
-    """One path for each colour: {class: outline}. A rectangle each cell, a pixel apart where there is room."""
+    """Return one path for each colour, {class: outline}: a rectangle per cell, with gaps if cells are wide enough."""
     gap = 1 if cell > 6 else 0
-    found: dict[str, list[str]] = {}
+    paths: dict[str, list[str]] = {}
     for layer, scores in enumerate(shown.scores.tolist()):
         for column, value in enumerate(scores):
             if isfinite(value):
                 left, right = LEFT + column * cell, LEFT + (column + 1) * cell - gap
                 outline = f"M{left:.1f} {layer * row}H{right:.1f}v{row - 1}H{left:.1f}z"
-                found.setdefault(step(value, high, signed), []).append(outline)
-    return {name: "".join(outlines) for name, outlines in found.items()}
+                paths.setdefault(step(value, high, signed), []).append(outline)
+    return {name: "".join(outlines) for name, outlines in paths.items()}
 
 
 def step(value: float, high: float, signed: bool) -> str:
-    """Class of a score's colour: s0 to s11 from 0 up; d-12 to d12 where the sign matters."""
+    """Return the class of a score's colour: s0 to s11 from 0 up; d-12 to d12 on a signed map."""
     size = min(1.0, abs(value) / high)
     if not signed:
         return f"s{min(STEPS - 1, floor(size * STEPS))}"
@@ -64,10 +64,10 @@ def step(value: float, high: float, signed: bool) -> str:
 
 
 def _layer_labels(layers: int, row: int) -> list[Markup]:
-    every = 1 if row >= 15 else 5
+    interval = 1 if row >= 15 else 5
     return [
         tag("text", f"{layer}", x=LEFT - 6, y=f"{layer * row + row / 2 + 4:.0f}", class_="tick end")
-        for layer in range(0, layers, every)
+        for layer in range(0, layers, interval)
     ]
 
 
@@ -75,7 +75,7 @@ def _column_labels(shown: Panel, cell: float, bottom: int) -> list[Markup]:
     if shown.kind is UnitKind.LAYER:
         return []
     columns = len(shown.edges) - 1
-    every = 1 if shown.names else max(1, -(-columns // 8))
+    interval = 1 if shown.names else max(1, -(-columns // 8))
     return [
         tag(
             "text",
@@ -84,7 +84,7 @@ def _column_labels(shown: Panel, cell: float, bottom: int) -> list[Markup]:
             y=bottom + 14,
             class_="tick middle",
         )
-        for column in range(0, columns, every)
+        for column in range(0, columns, interval)
     ]
 
 
@@ -104,7 +104,7 @@ def _legend(low: float, high: float, clipped: bool, top: int) -> list[Markup]:
 
 
 def palette() -> str:
-    """CSS of the colours, light and dark, as on the screen."""
+    """Write the CSS of the colours, those of the dashboard's light and dark themes."""
     rules = {}
     for theme in ("light", "dark"):
         sequential = {f"s{n}": _between(SEQUENTIAL[theme], n / (STEPS - 1)) for n in range(STEPS)}
@@ -114,7 +114,7 @@ def palette() -> str:
 
 
 def _between(stops: list[str], place: float) -> str:
-    """The colour at `place`, 0 to 1, along the stops."""
+    """Interpolate the colour at `place`, 0 to 1, along the stops."""
     at = place * (len(stops) - 1)
     first = min(int(at), len(stops) - 2)
     pair = [np.array([int(stop[i : i + 2], 16) for i in (1, 3, 5)]) for stop in stops[first : first + 2]]
@@ -122,21 +122,23 @@ def _between(stops: list[str], place: float) -> str:
     return f"#{red:02x}{green:02x}{blue:02x}"
 
 
-def curve(found: Curve, chance: RandomCurve | None, unit: UnitKind) -> Markup:
-    """Accuracy against the share that is off, beside random orders; bands of 95 %."""
-    line = map_line(found, unit)
-    random = random_line(chance, found) if chance is not None else None
-    if random is not None and len(random.shares) < 2:
-        random = None
+def curve(measured: Curve, random: RandomCurve | None, unit: UnitKind) -> Markup:
+    """Draw accuracy against the share that is off, beside random orders, with 95 % bands."""
+    line = map_line(measured, unit)
+    random_orders = random_line(random, measured) if random is not None else None
+    if random_orders is not None and len(random_orders.shares) < 2:
+        random_orders = None
     most = line.shares[-1]
     left, top, right, bottom = FRAME
-    legend = [("map-line", "this map", left + 8)] + ([("chance-line", "random orders", left + 110)] if random else [])
-    label = f"Accuracy with the {found.which} important {formatting.PLURALS[unit]} off, this map and random orders"
+    legend = [("map-line", "this map", left + 8)]
+    if random_orders is not None:
+        legend.append(("chance-line", "random orders", left + 110))
+    label = f"Accuracy with the {measured.which} important {formatting.PLURALS[unit]} off, this map and random orders"
     return tag(
         "svg",
         *_grid(most),
-        *(_drawn(random, most, "chance") if random else []),
-        *_drawn(line, most, "map"),
+        *(_line(random_orders, most, "chance") if random_orders else []),
+        *_line(line, most, "map"),
         *(
             joined(
                 [
@@ -147,7 +149,7 @@ def curve(found: Curve, chance: RandomCurve | None, unit: UnitKind) -> Markup:
             for css, name, x in legend
         ),
         tag("text", "% off", x=right, y=bottom + 40, class_="tick end"),
-        tag("text", "% right", x=2, y=top - 12, class_="tick"),
+        tag("text", "accuracy, %", x=2, y=top - 12, class_="tick"),
         viewBox=f"0 0 {CURVE_WIDTH} {CURVE_HEIGHT}",
         role="img",
         aria_label=label,
@@ -180,10 +182,11 @@ def _grid(most: float) -> list[Markup]:
     return lines
 
 
-def _drawn(line: Line, most: float, css: str) -> list[Markup]:
-    there = [(_x(share, most), band) for share, band in zip(line.shares, line.bands, strict=True)]
-    upper = [f"{x:.1f},{_y(high):.1f}" for x, (_, high) in there]
-    lower = [f"{x:.1f},{_y(low):.1f}" for x, (low, _) in reversed(there)]
+def _line(line: Line, most: float, css: str) -> list[Markup]:
+    """A line with its band and marks; css: 'map' or 'chance'."""
+    bands = [(_x(share, most), band) for share, band in zip(line.shares, line.bands, strict=True)]
+    upper = [f"{x:.1f},{_y(high):.1f}" for x, (_, high) in bands]
+    lower = [f"{x:.1f},{_y(low):.1f}" for x, (low, _) in reversed(bands)]
     middle = [(_x(share, most), _y(value)) for share, value in zip(line.shares, line.values, strict=True)]
     points = [
         tag("circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r=3, class_="map-mark")

@@ -1,4 +1,4 @@
-"""What a report of a run tells, from the answers of the API."""
+"""The contents of a run's report, fetched from the API."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TRIALS = 50
 
 @dataclass(frozen=True)
 class Contents:
-    """All that a report tells. method: as it is read; computed: as the run was scored."""
+    """The contents of a report. method: as the report reads it; computed: as the run was scored."""
 
     run: Run
     method: str
@@ -30,29 +30,29 @@ class Contents:
     maps: Mapping[UnitKind, ImportanceMap]
     faithfulness: Faithfulness
     trials: Sequence[Trial]
-    made: datetime
+    created: datetime
 
 
 async def gather(api: AsyncClient, maps: MapCache, run_id: str, method: str | None) -> Contents:
-    """method: None for the run's first. Raises NotFound, Conflict, ApiError."""
+    """Fetch the contents. method: None for the run's first. Raises NotFound, Conflict, ApiError."""
     run = await api.send(client.run(run_id))
     if run.status is not Status.DONE:
-        raise Conflict(f"Run {run_id} is {run.status.value}; there is a report of it once it is done.")
-    shown = method or run.methods[0]
-    read = reading_of(shown, run.methods)
-    if read is None:
-        raise NotFound(f"Run {run_id} was not scored by {shown!r}; its methods are {', '.join(run.methods)}.")
+        raise Conflict(f"Run {run_id} is {run.status.value}. Its report is available once it is done.")
+    wanted = method or run.methods[0]
+    reading = reading_of(wanted, run.methods)
+    if reading is None:
+        raise NotFound(f"Run {run_id} was not scored by {wanted!r}. Its methods: {', '.join(run.methods)}.")
     kinds = [kind for kind in heatmaps.PANELS if kind in run.units]
     trials = await api.send(client.run_trials(run_id, 4 * TRIALS))
     return Contents(
         run=run,
-        method=shown,
-        computed=read.computed,
+        method=wanted,
+        computed=reading.computed,
         infos={info.id: info for info in await api.send(client.methods())},
-        maps={kind: await maps.whole(run_id, shown, kind) for kind in kinds},
+        maps={kind: await maps.whole(run_id, wanted, kind) for kind in kinds},
         faithfulness=await _faithfulness(api, run),
         trials=[trial for trial in trials if trial.status is Status.DONE][:TRIALS],
-        made=datetime.now(UTC),
+        created=datetime.now(UTC),
     )
 
 
@@ -60,6 +60,6 @@ async def _faithfulness(api: AsyncClient, run: Run) -> Faithfulness:
     try:
         return await api.send(client.faithfulness(run.id))
     except ApiError as error:
-        if error.problem.status != 404:  # scored before there were reports
+        if error.problem.status != 404:  # scored by a version without reports
             raise
         return Faithfulness.unmeasured(run.model_copy(update={"faithfulness": "none"}), {})

@@ -1,4 +1,4 @@
-"""A run as one HTML file that opens without a server and without a network: contents in, text out."""
+"""The report of a run: one HTML file that opens without a server and without a network."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ from modelshapley.contracts import Faithfulness, Run
 from modelshapley.evaluation.verdict import entry_of, interval_of_rho, verdict
 from modelshapley.maps.compare import correlation_interval
 
-# Whatever a name may hold: nothing is run, and nothing is fetched.
+# Whatever the name of a model, task or class may contain: the report runs nothing and fetches nothing.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 async def report(api: AsyncClient, maps: MapCache, run_id: str, method: str | None = None) -> str:
-    """The file. Raises NotFound, Conflict, ApiError."""
+    """Write the report of a run. Raises NotFound, Conflict, ApiError."""
     return await asyncio.to_thread(render, await gather(api, maps, run_id, method))
 
 
-def render(found: Contents) -> str:
-    run = found.run
+def render(contents: Contents) -> str:
+    """Write a report from its contents."""
+    run = contents.run
     title = f"{run.model.partition(':')[2]} on {run.task}"
     head = tag(
         "head",
@@ -44,21 +45,21 @@ def render(found: Contents) -> str:
     body = tag(
         "main",
         tag("h1", title),
-        tag("p", f"Run {run.id} · report made {_moment(found.made)} by Model Shapley {__version__}", class_="quiet"),
+        tag("p", f"Run {run.id} · {_moment(contents.created)} · Model Shapley {__version__}", class_="quiet"),
         _deleted(run),
         _intact(run),
-        _verdicts(found),
-        _provenance(found),
-        *(kind_section.section(found, kind) for kind in found.maps),
-        _trials(found),
-        _how(found),
+        _verdicts(contents),
+        _provenance(contents),
+        *(kind_section.section(contents, kind) for kind in contents.maps),
+        _trials(contents),
+        _methodology(contents),
     )
     return f"<!DOCTYPE html>\n{tag('html', head, tag('body', body), lang='en')}\n"
 
 
 @cache
 def _style() -> str:
-    """Ours: it holds nothing that anybody else wrote."""
+    """The report's CSS. It may be markup, since nobody else's text is in it."""
     return Path(__file__).with_name("report.css").read_text() + svg.palette()
 
 
@@ -69,7 +70,7 @@ def _moment(moment: datetime) -> str:
 def _deleted(run: Run) -> Markup | None:
     if run.deleted is None:
         return None
-    return tag("p", f"This run was deleted {_moment(run.deleted)}; the server keeps it for a while only.")
+    return tag("p", f"This run was deleted on {_moment(run.deleted)}. The server will soon remove it.")
 
 
 def _intact(run: Run) -> Markup:
@@ -79,87 +80,81 @@ def _intact(run: Run) -> Markup:
             tag("div", formatting.percent(run.intact.accuracy), class_="big"),
             tag(
                 "p",
-                f"of {run.intact.n} held-out examples are answered right by the intact model; 95 % interval "
+                f"accuracy of the intact model on {run.intact.n} held-out examples; 95 % interval "
                 f"{formatting.percent_interval(run.intact.interval)}.",
             ),
         ]
     )
 
 
-def _verdicts(found: Contents) -> Markup:
+def _verdicts(contents: Contents) -> Markup:
     parts = []
-    for kind in found.maps:
-        told = verdict(found.faithfulness, found.computed, kind)
-        mark = tag(
-            "span", f"{told.mark.shape} {formatting.PLURALS[kind].capitalize()}: {told.mark.value}", class_="mark"
-        )
-        parts.append(tag("div", mark, tag("p", told.sentence), class_=f"verdict {told.mark.name.lower()}"))
-    reread = (
-        tag("p", "Measured with the map as it was scored, not as harm is weighed here.", class_="quiet")
-        if found.method != found.computed
-        else None
-    )
-    return tag("section", tag("h2", "May the maps be believed?"), *parts, reread, _methods(found))
+    for kind in contents.maps:
+        judged = verdict(contents.faithfulness, contents.computed, kind)
+        title = f"{judged.mark.shape} {formatting.PLURALS[kind].capitalize()}: {judged.mark.value}"
+        mark = tag("span", title, class_="mark")
+        parts.append(tag("div", mark, tag("p", judged.sentence), class_=f"verdict {judged.mark.name.lower()}"))
+    note = "Measured with the map as it was scored, not with this report's discount for harm."
+    reread = tag("p", note, class_="quiet") if contents.method != contents.computed else None
+    return tag("section", tag("h2", "Can you trust these maps?"), *parts, reread, _methods(contents))
 
 
-def _methods(found: Contents) -> Markup | None:
-    """A mark for each method of the run and kind of unit."""
-    if len(found.run.methods) < 2:
+def _methods(contents: Contents) -> Markup | None:
+    """A table of marks, for each method of the run and kind of unit."""
+    if len(contents.run.methods) < 2:
         return None
     rows = []
-    for method in found.run.methods:
-        marks = [verdict(found.faithfulness, method, kind).mark for kind in found.maps]
-        rows.append([formatting.method(method, found.infos), *(f"{mark.shape} {mark.value}" for mark in marks)])
-    titles = ["Method", *(formatting.PLURALS[kind].capitalize() for kind in found.maps)]
+    for method in contents.run.methods:
+        marks = [verdict(contents.faithfulness, method, kind).mark for kind in contents.maps]
+        rows.append([formatting.method(method, contents.infos), *(f"{mark.shape} {mark.value}" for mark in marks)])
+    titles = ["Method", *(formatting.PLURALS[kind].capitalize() for kind in contents.maps)]
     caption = "Verdicts on all methods of this run"
     return joined([tag("h3", caption), table(titles, rows, caption)])
 
 
-def _provenance(found: Contents) -> Markup:
-    run, told = found.run, next(iter(found.maps.values())).provenance
-    info = found.infos[found.method.partition(",")[0]]
+def _provenance(contents: Contents) -> Markup:
+    run, provenance = contents.run, next(iter(contents.maps.values())).provenance
+    info = contents.infos[contents.method.partition(",")[0]]
+    origin = [provenance.get(name, "unknown") for name in ("created", "device")]
     rows = [
-        ("Model", f"{run.model}, revision {told.get('revision', 'unknown')}"),
-        ("Task", f"{run.task}, fingerprint {told.get('task_fingerprint', 'unknown')}"),
-        ("Examples", f"{told.get('n')} scored, seed {run.seed}, at most {run.limit} asked for"),
-        ("Method", f"{formatting.method(found.method, found.infos)} ({found.method}): {info.summary}"),
-        ("Parameters", _listed(told.get("parameters", {})) or "none"),
-        ("Units", ", ".join(formatting.PLURALS[kind] for kind in found.maps)),
-        ("Check", _check(found.faithfulness)),
-        (
-            "Made",
-            f"{told.get('created', 'unknown')} on {told.get('device', 'unknown')}, {told.get('dtype', 'float32')}",
-        ),
-        ("Versions", _listed(told.get("versions", {}))),
+        ("Model", f"{run.model}, revision {provenance.get('revision', 'unknown')}"),
+        ("Task", f"{run.task}, fingerprint {provenance.get('task_fingerprint', 'unknown')}"),
+        ("Examples", f"{provenance.get('n')} scored, of at most {run.limit} requested; seed {run.seed}"),
+        ("Method", f"{formatting.method(contents.method, contents.infos)} ({contents.method}): {info.summary}"),
+        ("Parameters", _listed(provenance.get("parameters", {})) or "none"),
+        ("Units", ", ".join(formatting.PLURALS[kind] for kind in contents.maps)),
+        ("Check", _check(contents.faithfulness)),
+        ("Created", f"{origin[0]} on {origin[1]}, {provenance.get('dtype', 'float32')}"),
+        ("Versions", _listed(provenance.get("versions", {}))),
         *(("Data", note) for note in run.notes),
     ]
     pairs = [joined([tag("dt", name), tag("dd", text)]) for name, text in rows]
-    return tag("section", tag("h2", "Where it comes from"), tag("dl", *pairs))
+    return tag("section", tag("h2", "Provenance"), tag("dl", *pairs))
 
 
 def _listed(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
-def _check(found: Faithfulness) -> str:
-    if not found.status.ended:
-        return f"{found.effort}, {found.progress.done} of {found.progress.total} done when this report was made"
-    if found.error:
-        return f"{found.effort}, stopped: {found.error}"
-    return "none" if found.effort == "none" else f"{found.effort}, done"
+def _check(report: Faithfulness) -> str:
+    if not report.status.ended:
+        return f"{report.effort}, in progress ({report.progress.done} of {report.progress.total} measurements)"
+    if report.error:
+        return f"{report.effort}, stopped: {report.error}"
+    return "none" if report.effort == "none" else f"{report.effort}, done"
 
 
-def _trials(found: Contents) -> Markup:
-    title = tag("h2", "Tried on this run")
-    if not found.trials:
-        return tag("section", title, tag("p", "Nothing was switched off by hand yet."))
+def _trials(contents: Contents) -> Markup:
+    title = tag("h2", "Trials")
+    if not contents.trials:
+        return tag("section", title, tag("p", "No trials yet."))
     rows = []
-    for trial in found.trials:
+    for trial in contents.trials:
         assert trial.accuracy is not None
         assert trial.interval is not None
         assert trial.difference is not None
         assert trial.difference_interval is not None
-        predicted = trial.predicted.get(found.computed)
+        predicted = trial.predicted.get(contents.computed)
         rows.append(
             [
                 f"{trial.off.deactivation().describe()} {formatting.treated(trial.treatment)}",
@@ -170,37 +165,41 @@ def _trials(found: Contents) -> Markup:
             ]
         )
     caption = f"The {len(rows)} newest trials" if len(rows) > 1 else "The newest trial"
-    about = "Accuracy on held-out examples and the paired difference to the intact model, with 95 % intervals."
-    titles = ["Units", "Right", "n", "Against intact", "Predicted by the map"]
+    about = "Accuracy on held-out examples and the paired difference from the intact model, with 95 % intervals."
+    titles = ["Units", "Accuracy", "n", "Change from intact", "Predicted by the map"]
     return tag("section", title, tag("p", about, class_="quiet"), table(titles, rows, caption))
 
 
-def _how(found: Contents) -> Markup:
-    info = found.infos[found.method.partition(",")[0]]
+def _methodology(contents: Contents) -> Markup:
+    info = contents.infos[contents.method.partition(",")[0]]
     about = [
         ("Scores", f"{info.formula}. {info.source}."),
-        ("Standard errors", "from the spread over scored examples."),
+        ("Standard errors", "From the spread over scored examples."),
         (
             "Accuracy",
-            "on examples that were not scored; Wilson's interval, differences by Agresti and Min (2005).",
+            "On examples that were not scored. Wilson's interval; differences by Agresti and Min (2005).",
         ),
         (
             "Random orders",
-            "from the lowest draw to the highest, each with its own interval; what is clearly above or below does "
-            "not touch that.",
+            "From the lowest draw to the highest, each with its own interval. A map is clearly better or worse where "
+            "its interval does not overlap that range.",
         ),
         (
             "Agreement",
-            "Spearman's ρ with sampled Shapley values of a random subset of the units, Fisher's interval; not to "
-            "be expected above the square root of the sample's own reliability.",
+            "Spearman's ρ with sampled Shapley values of a random subset of the units, with Fisher's interval. At most "
+            "the square root of the sample's reliability can be expected.",
         ),
     ]
     lines = [joined([tag("dt", name), tag("dd", text)]) for name, text in about]
-    agreed = [
-        f"{formatting.PLURALS[kind]} {formatting.signed(entry.agreement.rho)} "
-        f"({interval_of_rho(correlation_interval(entry.agreement.rho, entry.agreement.units))})"
-        for kind in found.maps
-        if (entry := entry_of(found.faithfulness, found.computed, kind)) and entry.agreement and entry.agreement.rho
-    ]
-    told = tag("p", f"Agreement with sampled Shapley values: {', '.join(agreed)}.", class_="quiet") if agreed else None
-    return tag("section", tag("h2", "How it was computed"), tag("dl", *lines), told)
+    return tag("section", tag("h2", "Methodology"), tag("dl", *lines), _agreements(contents))
+
+
+def _agreements(contents: Contents) -> Markup | None:
+    """The correlation with sampled Shapley values, for each kind of unit that has one."""
+    texts = []
+    for kind in contents.maps:
+        entry = entry_of(contents.faithfulness, contents.computed, kind)
+        if entry and entry.agreement and entry.agreement.rho:
+            interval = interval_of_rho(correlation_interval(entry.agreement.rho, entry.agreement.units))
+            texts.append(f"{formatting.PLURALS[kind]} {formatting.signed(entry.agreement.rho)} ({interval})")
+    return tag("p", f"Agreement with sampled Shapley values: {', '.join(texts)}.", class_="quiet") if texts else None

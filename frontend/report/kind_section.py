@@ -1,4 +1,4 @@
-"""The part of a report about one kind of unit: its map, its top, and whether it is true. Pure."""
+"""The section of a report about one kind of unit: its map, its top units, the evidence. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from frontend.map_cache import plane_of
 from frontend.report.contents import Contents
 from modelshapley import formatting
 from modelshapley.contracts import Curve, RandomCurve
-from modelshapley.evaluation.verdict import entry_of, random_curve_of, verdict
+from modelshapley.evaluation.verdict import LEAST_TEST, MOST_TEST, entry_of, random_curve_of, verdict
 from modelshapley.maps.compare import shares, top_places
 from modelshapley.maps.importance import ImportanceMap
 from modelshapley.units import UnitKind, unit_name
@@ -19,32 +19,35 @@ from modelshapley.units import UnitKind, unit_name
 TOP = 20
 
 
-def section(found: Contents, kind: UnitKind) -> Markup:
+def section(contents: Contents, kind: UnitKind) -> Markup:
+    """Write the section of one kind of unit."""
     plural = formatting.PLURALS[kind]
-    held = found.maps[kind]
-    data = plane_of(found.run.id, held, kind)
-    of_maps = kind is UnitKind.ROW
-    shown = rows_panel(data, found.run.layout.projections) if of_maps else panel(data, svg.COLUMNS)
-    pooled = " Each cell is the strongest of the units drawn in it." if shown.pooled else ""
-    sign = "Blue: the task is worse without the unit; brown: better." if held.signed else "Stronger: needed more."
-    entry = entry_of(found.faithfulness, found.computed, kind)
-    chance = random_curve_of(found.faithfulness, kind)
-    measured = [curve for curve in (entry.least, entry.most) if curve is not None] if entry else []
+    importance_map = contents.maps[kind]
+    data = plane_of(contents.run.id, importance_map, kind)
+    is_rows = kind is UnitKind.ROW
+    shown = rows_panel(data, contents.run.layout.projections) if is_rows else panel(data, svg.COLUMNS)
+    pooled = " Each cell shows the highest of the units in it." if shown.pooled else ""
+    signed = importance_map.signed
+    sign = "Blue: the task gets worse without the unit. Brown: better." if signed else "Stronger: more important."
+    entry = entry_of(contents.faithfulness, contents.computed, kind)
+    random = random_curve_of(contents.faithfulness, kind)
+    curves = [curve for curve in (entry.least, entry.most) if curve is not None] if entry else []
     return tag(
         "section",
         tag("h2", plural.capitalize()),
-        tag("p", f"{formatting.counted(kind, shown.units)}, {held.quantity}. {sign}{pooled}", class_="quiet"),
-        svg.heatmap(shown, held.signed, f"Map of {plural}: rows are layers, the first on top"),
+        tag("p", f"{formatting.counted(kind, shown.units)}, {importance_map.quantity}. {sign}{pooled}", class_="quiet"),
+        svg.heatmap(shown, signed, f"Map of {plural}: rows are layers, the first on top"),
         tag("h3", f"Most important {plural}"),
-        _top(held, kind),
-        *_checked(found, kind),
-        tag("div", *(_curve(curve, chance, kind) for curve in measured), class_="pair") if measured else None,
-        *(_points(curve, chance, kind) for curve in measured),
+        _top(importance_map, kind),
+        *_evidence(contents, kind),
+        tag("div", *(_curve(curve, random, kind) for curve in curves), class_="pair") if curves else None,
+        *(_points(curve, random, kind) for curve in curves),
     )
 
 
-def _top(held: ImportanceMap, kind: UnitKind) -> Markup:
-    scores, errors, parts = held.scores[kind], held.standard_errors[kind], shares(held.scores[kind])
+def _top(importance_map: ImportanceMap, kind: UnitKind) -> Markup:
+    scores, errors = importance_map.scores[kind], importance_map.standard_errors[kind]
+    parts = shares(scores)
     count = int(np.isfinite(scores).sum())
     places = top_places(scores, min(1.0, TOP / count))[:TOP]
     rows = []
@@ -53,39 +56,39 @@ def _top(held: ImportanceMap, kind: UnitKind) -> Markup:
         score, error = formatting.score(float(scores[at])), formatting.score(float(errors[at]))
         rows.append([unit_name(kind, at), f"{rank}", f"{score} ± {error}", formatting.percent(float(parts[at]))])
     caption = f"The {len(rows)} most important {formatting.PLURALS[kind]}"
-    return table(["Unit", "Rank", "Score ± standard error", "Share of all"], rows, caption)
+    return table(["Unit", "Rank", "Score ± standard error", "Share of total"], rows, caption)
 
 
-def _checked(found: Contents, kind: UnitKind) -> list[Markup]:
-    told = verdict(found.faithfulness, found.computed, kind)
-    entry = entry_of(found.faithfulness, found.computed, kind)
-    lines = [f"{finding.name.capitalize()}, {finding.outcome}: {finding.full}." for finding in told.findings]
+def _evidence(contents: Contents, kind: UnitKind) -> list[Markup]:
+    tests = verdict(contents.faithfulness, contents.computed, kind).findings
+    entry = entry_of(contents.faithfulness, contents.computed, kind)
+    lines = [f"{test.name}: {test.outcome}. {test.full}" for test in tests]
     if entry is not None and entry.halves is not None:
-        lines.append(f"Two halves of the probe set order them alike by ρ {formatting.signed(entry.halves)}.")
+        lines.append(f"Two halves of the probe set agree with ρ {formatting.signed(entry.halves)}.")
     if entry is not None and entry.efficiency is not None:
         sums = entry.efficiency
         gap = f"{100 * sums.gap:+.0f}".replace("-", formatting.MINUS)
         lines.append(
-            f"Scores sum to {formatting.score(sums.scores)} nats, all units together are worth "
-            f"{formatting.score(sums.measured)} ({gap} %)."
+            f"Sum of scores {formatting.score(sums.scores)} nats; measured with all units off "
+            f"{formatting.score(sums.measured)} nats ({gap} %)."
         )
-    return [tag("h3", "Is it true?"), tag("ul", *(tag("li", line) for line in lines))] if lines else []
+    return [tag("h3", "Evidence"), tag("ul", *(tag("li", line) for line in lines))] if lines else []
 
 
-def _curve(curve: Curve, chance: RandomCurve | None, kind: UnitKind) -> Markup:
-    title = f"The {curve.which} important off first"
-    said = tag("p", check_curves.sentence(curve, chance, kind), class_="quiet")
-    return tag("div", tag("h3", title), svg.curve(curve, chance, kind), said)
+def _curve(curve: Curve, random: RandomCurve | None, kind: UnitKind) -> Markup:
+    title = LEAST_TEST if curve.which == "least" else MOST_TEST
+    sentence = tag("p", check_curves.sentence(curve, random, kind), class_="quiet")
+    return tag("div", tag("h3", title), svg.curve(curve, random, kind), sentence)
 
 
-def _points(curve: Curve, chance: RandomCurve | None, kind: UnitKind) -> Markup:
-    random = {} if chance is None else dict(zip(chance.fractions, check_curves.ranges(chance), strict=True))
+def _points(curve: Curve, random: RandomCurve | None, kind: UnitKind) -> Markup:
+    by_share = {} if random is None else dict(zip(random.fractions, check_curves.ranges(random), strict=True))
     rows = [
         [
             f"{100 * p.fraction:g} % ({formatting.counted(kind, p.units)})",
             f"{formatting.percent(p.accuracy)} ({formatting.percent_interval(p.interval)})",
             f"{formatting.points(p.difference)} ({formatting.points_interval(p.difference_interval)})",
-            random.get(p.fraction, "not measured"),
+            by_share.get(p.fraction, "not measured"),
         ]
         for p in curve.points
     ]
@@ -93,6 +96,6 @@ def _points(curve: Curve, chance: RandomCurve | None, kind: UnitKind) -> Markup:
     return joined(
         [
             tag("h3", caption),
-            table(["Off", "Right", "Against intact", "Random orders (lowest to highest)"], rows, caption),
+            table(["Off", "Accuracy", "Change from intact", "Random orders (lowest to highest)"], rows, caption),
         ]
     )

@@ -14,7 +14,7 @@ from modelshapley.errors import ModelShapleyError
 
 
 def register(root: FastAPI, api: AsyncClient, maps: MapCache) -> None:
-    """Before Dash, whose own route answers every other address."""
+    """Add the route. This must come before Dash, whose own route matches every other address."""
 
     @root.get("/runs/{run_id}/report", response_class=HTMLResponse)
     async def _report(run_id: str, method: str | None = None) -> HTMLResponse:

@@ -194,13 +194,24 @@ class PromptedTask(TaskFile):
     )
     choices_column: Column | None = Field(default=None, description="the column that holds a row's list of choices")
     key: Column = Field(
-        default="answer", description="the column of the right choice: its number from 0, its letter or its text"
+        default="answer",
+        description="the column of the right choice: its label where choices have labels, else its number from 0, its "
+        "letter or its text",
+    )
+    choice_labels: list[str] | None = Field(
+        default=None,
+        min_length=2,
+        max_length=26,
+        description='what the key calls the choices, in order, such as ["1", "2", "3", "4"]; default: the labels in '
+        "the data, else letters and numbers from 0",
     )
 
     @model_validator(mode="after")
     def _one_choices_field(self) -> Self:
         if self.choices is not None and self.choices_column is not None:
             raise ValueError("give 'choices' or 'choices_column', not both")
+        if self.choice_labels is not None and len(set(self.choice_labels)) < len(self.choice_labels):
+            raise ValueError("'choice_labels' names one choice twice")
         return self
 
     @property

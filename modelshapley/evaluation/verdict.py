@@ -23,7 +23,7 @@ from modelshapley.contracts import (
     RandomCurve,
     Which,
 )
-from modelshapley.evaluation.intervals import accuracy_interval
+from modelshapley.evaluation.intervals import proportion_interval
 from modelshapley.maps.compare import correlation_interval
 from modelshapley.units import UnitKind
 
@@ -128,8 +128,8 @@ def random_ranges(random: RandomCurve, curve: Curve) -> list[RandomRange]:
         RandomRange(
             fraction,
             mean,
-            accuracy_interval(round(lowest * n), n)[0],
-            accuracy_interval(round(highest * n), n)[1],
+            proportion_interval(lowest, n)[0],
+            proportion_interval(highest, n)[1],
         )
         for fraction, mean, lowest, highest in draws
         if n
@@ -158,8 +158,7 @@ def _order(name: str, curve: Curve | None, ranges: Sequence[RandomRange], first:
         outcome = "failed"
     quoted = next((p for p in costly if p.fraction >= first), costly[-1])
     random = by_fraction[quoted.fraction]
-    count = f"{no_better}" if outcome == "failed" else f"only {clear}"
-    where = f"at {count} of {len(pairs)} shares"
+    where = f"at {no_better if outcome == 'failed' else f'only {clear}'} of {len(pairs)} shares"
     return Finding(
         name,
         outcome,

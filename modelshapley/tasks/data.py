@@ -27,6 +27,10 @@ class BadRow(Exception):
     """One row cannot be used. Never reaches a user: rows are counted and reported with where they are."""
 
 
+class MisreadRows(BadRow):
+    """One row shows that rows mean something else than they are read as, so that skipping it would not help."""
+
+
 def shorten(value: Any) -> str:
     """Return a value short enough for a message, which a long value of a row would flood."""
     text = repr(value)
@@ -164,7 +168,10 @@ def _files(folder: Path, kinds: Sequence[str]) -> list[Path]:
     return sorted(
         file
         for file in folder.rglob("*")
-        if file.suffix.lower() in kinds and file.is_file() and not file.name.startswith(".")
+        if file.suffix.lower() in kinds
+        and file.is_file()
+        # Hidden folders hold copies (.ipynb_checkpoints) and caches, which are neither classes nor examples.
+        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
     )
 
 
@@ -199,7 +206,7 @@ def _read(file: Path, json_field: str | None) -> Iterator[Row | str]:
                         yield _validate_row(_json_line(line))
             case ".csv":
                 try:
-                    for row in csv.DictReader(stream):
+                    for row in csv.DictReader(stream, strict=True):
                         yield "has more fields than the header" if None in row else _validate_row(row)
                 except csv.Error as error:
                     raise BadData(
@@ -215,14 +222,18 @@ def _read(file: Path, json_field: str | None) -> Iterator[Row | str]:
 
 def _json_line(line: str) -> Any:
     try:
-        return json.loads(line)
+        return json.loads(line, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         return f"is not JSON ({error})"
 
 
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON; write null where a value is missing")
+
+
 def _json_rows(file: Path, text: str, json_field: str | None) -> list[Any]:
     try:
-        data = json.loads(text)
+        data = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise BadData(f"{file.name} is not JSON: {error}.") from error
     if isinstance(data, dict):

@@ -49,7 +49,7 @@ def test_choose_two_methods_read_what_differs_and_switch_it_off(
         for method in ("two-sided", "random", "path-shapley,points=2")
     ]
     expect(page.locator("#rho")).to_have_text(f"ρ {spearmanr(scores[0], scores[1]).statistic:.2f}".replace("-", "−"))
-    expect(page.locator("#apart")).to_have_count(0)
+    expect(page.locator("#differences")).to_have_count(0)
     page.get_by_role("textbox", name="Method of B").click()
     page.get_by_role("option", name="Path Shapley (points=2)").click()
     expect(page.locator("#rho")).to_have_text(f"ρ {spearmanr(scores[0], scores[2]).statistic:.2f}".replace("-", "−"))
@@ -73,13 +73,13 @@ def test_what_was_not_made_alike_is_said_and_classes_can_be_chosen(
 ) -> None:
     page.goto(f"{server.url}/compare?a={digits_run.id}:two-sided&b={other_run.id}:two-sided:7&unit=head")
     drawn(page)
-    expect(page.locator("#apart")).to_contain_text("Different seeds, 0 and 3")
-    expect(page.locator("#apart")).to_contain_text("all classes in A, class 7 in B")
+    expect(page.locator("#differences")).to_contain_text("Different seeds, 0 and 3")
+    expect(page.locator("#differences")).to_contain_text("all classes in A, class 7 in B")
     expect(page.get_by_role("textbox", name="Class of B")).to_have_value(re.compile("^7 "))
     expect(page.get_by_role("textbox", name="Class of A")).to_be_hidden()
     page.get_by_role("textbox", name="Class of B").click()
     page.get_by_role("option", name="all classes").click()
-    expect(page.locator("#apart")).not_to_contain_text("class 7")
+    expect(page.locator("#differences")).not_to_contain_text("class 7")
     expect(page).to_have_url(re.compile(rf"b={other_run.id}:two-sided&"))
     page.get_by_role("textbox", name="Run of B").click()
     page.get_by_role("option", name=digits_run.id).click()
@@ -92,11 +92,11 @@ def test_models_of_unequal_shape_and_links_that_lead_nowhere_are_said(
 ) -> None:
     page.goto(f"{server.url}/compare?a={digits_run.id}:two-sided&b={capitals_run.id}:two-sided&unit=head")
     expect(page.get_by_text("4 x 4 (layers x units) in A, 30 x 9 in B")).to_be_visible(timeout=30_000)
-    expect(page.locator("#apart")).to_contain_text("Different models")
+    expect(page.locator("#differences")).to_contain_text("Different models")
     page.goto(f"{server.url}/compare?a=nope:two-sided&b={digits_run.id}:wheel&top=7")
-    expect(page.get_by_text("The link names run 'nope', which is not there or has no maps.")).to_be_visible()
+    expect(page.get_by_text("Run 'nope' of the link does not exist or has no maps.")).to_be_visible()
     expect(page.get_by_text(f"Run {digits_run.id} was not scored by 'wheel'.")).to_be_visible()
-    expect(page.get_by_text("The link says 'top=7'")).to_be_visible()
+    expect(page.get_by_text("Ignored a part of the link that is not valid: 'top=7'")).to_be_visible()
     expect(page.locator("#overlap, .state").first).to_be_visible(timeout=30_000)
 
 

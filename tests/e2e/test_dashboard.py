@@ -70,7 +70,7 @@ def test_submit_wait_click_a_head_and_read_the_accuracy(page: Page, start_server
     expect(page.get_by_text("No runs yet")).to_be_visible()
     page.get_by_role("link", name="Score a model").click()
     page.get_by_role("button", name="Score", exact=True).click()
-    page.get_by_role("link", name="See the new run").click()
+    page.get_by_role("link", name="See the run").click()
     expect_map(page, timeout=60_000)
     expect(page.locator("#accuracy")).to_have_text(re.compile(r"^9\d\.\d %$"))
     before = page.inner_text("#accuracy")
@@ -196,7 +196,7 @@ def test_the_form_is_checked_as_it_is_filled_in(page: Page, server: Server, digi
     button = page.get_by_role("button", name="Score", exact=True)
     expect(button).to_be_enabled()
     page.locator("#form-limit").fill("0")
-    expect(page.get_by_text("A whole number from 1.")).to_be_visible()
+    expect(page.get_by_text("Enter a whole number, at least 1.")).to_be_visible()
     expect(button).to_be_disabled()
     page.locator("#form-limit").fill("16")
     expect(button).to_be_enabled()
@@ -204,7 +204,7 @@ def test_the_form_is_checked_as_it_is_filled_in(page: Page, server: Server, digi
     page.get_by_role("option", name="World capitals").click()
     expect(
         page.get_by_text(
-            "This task wants a causal language model; Digits ViT (4 layers) is a model that classifies images."
+            "This task needs a causal language model. Digits ViT (4 layers) is a model that classifies images."
         )
     ).to_be_visible()
     expect(button).to_be_disabled()

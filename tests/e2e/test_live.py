@@ -90,7 +90,7 @@ def test_what_is_done_to_units_is_measured_undone_and_in_the_address(
     open_map(page, server, digits_run)
     click_cell(page, HEADS, 0, 2)
     unfold(page, "treatment")
-    page.locator("#how").get_by_text("Scaled").click()
+    page.locator("#how").get_by_text("Scale", exact=True).click()
     expect(page.locator("#tray-off")).to_have_text("1 head, times 0.5")
     expect(page).to_have_url(re.compile(r"off=head:0\.2&do=scale:0\.5$"))
     expect(page.locator("#apply")).to_have_text(re.compile(r"^Scale 20 %: "))
@@ -120,7 +120,7 @@ def test_a_link_that_cannot_be_followed_wholly_switches_nothing_off(
     page: Page, server: Server, digits_run: Run
 ) -> None:
     open_map(page, server, digits_run, "?off=head:0.1&do=scale:7")
-    expect(page.get_by_text("'do=scale:7', which cannot be understood")).to_be_visible()
+    expect(page.get_by_text("not valid: 'do=scale:7'")).to_be_visible()
     expect(page.locator("#tray-off")).to_have_text("Nothing is switched off")
 
 

@@ -47,8 +47,8 @@ def test_the_file_opens_with_the_network_refused(
 def test_it_is_linked_from_the_map(page: Page, server: Server, digits_run: Run) -> None:
     open_map(page, server, digits_run)
     page.get_by_text("Download").click()
-    page.get_by_role("link", name="Everything as one page (HTML)").click()
-    expect(page.get_by_role("heading", name="Where it comes from")).to_be_visible()
+    page.get_by_role("link", name="Full report (HTML)").click()
+    expect(page.get_by_role("heading", name="Provenance")).to_be_visible()
     expect(page.get_by_text(f"Run {digits_run.id}")).to_be_visible()
 
 

@@ -61,30 +61,30 @@ def fill(page: Page, name: str) -> None:
 
 
 def expect_preview(page: Page) -> None:
-    expect(page.locator("#look-body .example")).to_have_count(3, timeout=90_000)
+    expect(page.locator("#preview-body .example")).to_have_count(3, timeout=90_000)
 
 
 @pytest.mark.timeout(240)
 def test_a_task_from_form_to_map(page: Page, house: Server) -> None:
     page.goto(f"{house.url}/tasks")
     fill(page, "small-sums")
-    page.locator("#task-look").click()
+    page.locator("#task-preview").click()
     expect(page.get_by_role("dialog")).to_contain_text("Preview of Small sums")
     expect_preview(page)
-    expect(page.locator("#look-body")).to_contain_text("Nothing was found that would stop a run.")
-    facts = page.locator("#look-body .task-facts")
-    expect(facts).to_contain_text("examples to score on32held out for accuracy32")
-    first = page.locator("#look-body .example").first
+    expect(page.locator("#preview-body")).to_contain_text("No problems found.")
+    facts = page.locator("#preview-body .task-facts")
+    expect(facts).to_contain_text("examples for scoring32held out for accuracy32")
+    first = page.locator("#preview-body .example").first
     expect(first).to_contain_text("What is")
     assert "=" in "".join(first.locator("mark.token").all_inner_texts())
     assert "What" not in "".join(first.locator("mark.token").all_inner_texts())
-    page.locator("#look-add").click()
-    expect(page.locator("#task-small-sums")).to_contain_text("yours")
+    page.locator("#preview-add").click()
+    expect(page.locator("#task-small-sums")).to_contain_text("custom")
     page.get_by_role("link", name="Score a model on it").click()
     expect(page.locator("#form-task")).to_have_value("Small sums")
     expect(page.locator("#form-model")).to_have_value(re.compile("SmolLM2"))
     expect(page.locator("#form-task-about")).to_contain_text("from sums/all.jsonl")
-    expect(page.get_by_label("A map of each class, too (size)")).to_be_visible()
+    expect(page.get_by_label("Also a map for each class (size)")).to_be_visible()
     with Client(house.url) as api:
         assert api.task("small-sums").own
 
@@ -94,14 +94,14 @@ def test_mistakes_are_told_beside_their_fields(page: Page, house: Server) -> Non
     page.goto(f"{house.url}/tasks")
     page.locator("#task-add").click()
     aside = page.locator("aside")
-    expect(aside.get_by_text("Fill this in.")).to_have_count(2)
+    expect(aside.get_by_text("This field is required.")).to_have_count(2)
     expect(field(page, "Name")).to_be_focused()
-    field(page, "Name").fill("ScoreAccumulator")
-    expect(aside.get_by_text("Lower-case letters, digits and hyphens, at most 63")).to_be_visible()
+    field(page, "Name").fill("Sums")
+    expect(aside.get_by_text("At most 63 lower-case letters, digits and hyphens")).to_be_visible()
     field(page, "Name").fill("sums")
     field(page, "File or folder").fill("../records.sqlite")
     expect(aside.get_by_text("Some fields above")).to_have_count(0)
-    page.locator("#task-look").click()
+    page.locator("#task-preview").click()
     expect(aside.get_by_text("'../records.sqlite' leads out of the dataset roots")).to_be_visible()
     expect(page.get_by_role("dialog")).to_have_count(0)
     field(page, "File or folder").fill("sums")
@@ -120,7 +120,7 @@ def test_the_form_shows_the_fields_of_its_kind(page: Page, house: Server) -> Non
     page.get_by_role("option", name="Image classification").click()
     expect(field(page, "Image")).to_be_visible()
     expect(field(page, "Prompt")).to_be_hidden()
-    page.locator("aside").get_by_role("textbox", name="Where the data are").click()
+    page.locator("aside").get_by_role("textbox", name="Location of the data").click()
     page.get_by_role("option", name="The Hugging Face hub").click()
     expect(field(page, "Dataset")).to_be_visible()
     expect(field(page, "File or folder")).to_be_hidden()
@@ -130,7 +130,7 @@ def test_a_task_file_is_dropped_mended_added_and_deleted(page: Page, house: Serv
     file = tmp_path / "prose.yaml"
     file.write_text("kind: language-modelling\nname: prose\nsource: {path: sums}\nwindow: 2\n")
     page.goto(f"{house.url}/tasks")
-    page.get_by_role("tab", name="As a file").click()
+    page.get_by_role("tab", name="Task file").click()
     page.locator("#task-upload input").set_input_files(file)
     text = page.get_by_label("Task file", exact=True)
     expect(text).to_have_value(re.compile("name: prose"))
@@ -148,7 +148,7 @@ def test_a_task_file_is_dropped_mended_added_and_deleted(page: Page, house: Serv
 
 def test_a_task_that_is_there_is_a_beginning(page: Page, house: Server) -> None:
     page.goto(f"{house.url}/tasks")
-    page.locator("#task-gsm8k").get_by_role("button", name="Start from this").click()
+    page.locator("#task-gsm8k").get_by_role("button", name="Use as template").click()
     expect(page.get_by_label("Task file", exact=True)).to_have_value(re.compile("kind: generation\nname: gsm8k"))
     page.locator("#task-add").click()
     expect(page.locator("aside")).to_contain_text("is a built-in task")
@@ -158,10 +158,10 @@ def test_data_that_cannot_be_read_are_said(page: Page, house: Server) -> None:
     page.goto(f"{house.url}/tasks")
     fill(page, "nowhere")
     field(page, "File or folder").fill("sums/none.jsonl")
-    page.locator("#task-look").click()
-    expect(page.locator("#look-body")).to_contain_text("no file or folder 'sums/none.jsonl'", timeout=60_000)
+    page.locator("#task-preview").click()
+    expect(page.locator("#preview-body")).to_contain_text("no file or folder 'sums/none.jsonl'", timeout=60_000)
     write(house.data / "datasets" / "sums" / "none.jsonl")
-    page.locator("#look-again").click()
+    page.locator("#preview-again").click()
     expect_preview(page)
     (house.data / "datasets" / "sums" / "none.jsonl").unlink()
 
@@ -174,18 +174,18 @@ def test_classes_that_do_not_match_are_shown_side_by_side(page: Page, house: Ser
             for number in range(4):
                 Image.new("L", (8, 8), 60 * number).save(folder / f"{number}.png")
     page.goto(f"{house.url}/tasks")
-    page.get_by_role("tab", name="As a file").click()
+    page.get_by_role("tab", name="Task file").click()
     page.get_by_label("Task file", exact=True).fill(
         "kind: image-classification\nname: shapes\nsource: {path: shapes}\nprobe: {split: train}\n"
     )
-    page.locator("#task-look").click()
-    body = page.locator("#look-body")
+    page.locator("#task-preview").click()
+    body = page.locator("#preview-body")
     expect(body).to_contain_text("The classes do not match", timeout=60_000)
     expect(body.get_by_label("In the data")).to_contain_text("nought")
-    expect(body.get_by_label("Known to the model").locator("li")).to_have_count(10)
-    expect(body).to_contain_text("A run would stop at this")
+    expect(body.get_by_label("In the model").locator("li")).to_have_count(10)
+    expect(body).to_contain_text("A run would fail")
     assert_accessible(page)
-    page.locator("#look-model").click()
+    page.locator("#preview-model").click()
     page.get_by_role("option", name="No model").click()
     expect(body).to_contain_text("2 classes in the data", timeout=30_000)
     expect(body.locator("img")).to_have_count(3)
@@ -223,9 +223,9 @@ def test_a_run_per_class_tells_what_was_left_out(page: Page, house: Server) -> N
     expect(page.locator("#form-task")).to_have_value("shades")
     page.locator("#form-model").click()
     page.get_by_role("option", name="local:vit").click()
-    page.get_by_label("A map of each class, too (label)").check()
+    page.get_by_label("Also a map for each class (label)").check()
     page.get_by_role("button", name="Score", exact=True).click()
-    page.get_by_role("link", name="See the new run").click()
+    page.get_by_role("link", name="See the run").click()
     expect(page.locator("#run-notes")).to_contain_text("the picture cannot be read", timeout=60_000)
     assert_accessible(page)
     with Client(house.url) as api:
@@ -237,7 +237,7 @@ def test_a_run_per_class_tells_what_was_left_out(page: Page, house: Server) -> N
 def test_without_a_worker_the_preview_says_so(page: Page, start_server: StartServer) -> None:
     server = start_server("--workers", "0")
     page.goto(f"{server.url}/tasks?preview=world-capitals")
-    expect(page.locator("#look-body")).to_contain_text("No worker is running", timeout=15_000)
+    expect(page.locator("#preview-body")).to_contain_text("No worker is running", timeout=15_000)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -252,5 +252,5 @@ def test_the_page_is_accessible_and_fits(page: Page, house: Server, scheme: str,
     page.get_by_role("button", name="Close the preview").click()
     expect(page.get_by_role("dialog")).to_have_count(0)
     assert_accessible(page)
-    page.get_by_role("tab", name="As a file").click()
+    page.get_by_role("tab", name="Task file").click()
     assert_accessible(page)

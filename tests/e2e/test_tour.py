@@ -51,7 +51,7 @@ def test_pictures_for_the_tour(
     page.evaluate("document.getElementById('unit-panel').scrollIntoView({block: 'start'}); window.scrollBy(0, -80)")
     take("tour-unit")
     page.goto(f"{server.url}/compare?a={digits_run.id}:two-sided&b={digits_run.id}:random&unit=head&top=20")
-    expect(page.get_by_text("Do they order alike?")).to_be_visible()
+    expect(page.get_by_text("Do the rankings agree?")).to_be_visible()
     take("tour-compare", 2500)
     page.goto(f"{server.url}/runs/{digits_run.id}/trust?method=two-sided&unit=head")
     expect(page.locator("#verdict")).to_be_visible()

@@ -29,7 +29,7 @@ def test_from_the_map_to_the_verdict_and_through_methods_and_kinds(
 ) -> None:
     report = api.checked(digits_run.id)
     open_map(page, server, digits_run)
-    page.get_by_role("link", name="See how far it may be believed").click()
+    page.get_by_role("link", name="See the evidence").click()
     expect(page).to_have_url(re.compile(rf"/runs/{digits_run.id}/trust\?method=two-sided&unit=head$"))
     expect(page.locator("#verdict")).to_be_visible()
     assert plain(page.inner_text("#verdict")) == verdict(report, "two-sided", UnitKind.HEAD).sentence
@@ -39,12 +39,12 @@ def test_from_the_map_to_the_verdict_and_through_methods_and_kinds(
     page.locator("#trust-method").click()
     page.get_by_role("option", name="Path Shapley (points=2)").click()
     expect(page).to_have_url(re.compile(r"method=path-shapley%2Cpoints%3D2&unit=neuron$"))
-    expect(page.get_by_text("sum of the scores")).to_be_visible()
+    expect(page.get_by_text("sum of scores", exact=True)).to_be_visible()
     found = verdict(report, "path-shapley,points=2", UnitKind.NEURON)
     expect(page.locator("#verdict-mark")).to_have_text(f"{found.mark.shape} {found.mark.value}")
     page.reload()
     expect(page.locator("#verdict-mark")).to_have_text(f"{found.mark.shape} {found.mark.value}")
-    page.get_by_text("In numbers").first.click()
+    page.get_by_text("Table", exact=True).first.click()
     least = next(e for e in report.maps if (e.method, e.unit) == ("path-shapley,points=2", "neuron")).least
     expect(page.get_by_role("region", name="Accuracy with the least important off")).to_contain_text(
         f"{100 * least.points[0].accuracy:.1f} %"
@@ -63,7 +63,7 @@ def test_a_run_that_was_not_checked_is_checked_by_a_click(page: Page, server: Se
     open_trust(page, server, run)
     expect(page.locator("#verdict-mark")).to_have_text("? not checked")
     page.get_by_role("button", name="Check now").click()
-    expect(page.locator("#check-progress")).to_contain_text("The quick check is under way")
+    expect(page.locator("#check-progress")).to_contain_text("Quick check in progress")
     expect(page.locator("#verdict-mark")).not_to_have_text("? not checked", timeout=60_000)
     expect(page.get_by_role("button", name="Check thoroughly")).to_be_visible(timeout=60_000)
     found = verdict(api.faithfulness(run.id), "mean-abs", UnitKind.HEAD)

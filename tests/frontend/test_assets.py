@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 from plotly.offline import get_plotlyjs_version
@@ -15,3 +16,19 @@ def test_the_part_of_plotly_that_we_serve_is_of_the_version_that_dash_expects() 
     head = (ASSETS / "plotly-cartesian.min.js").read_text(encoding="utf-8")[:400]
     assert f"plotly.js (cartesian - minified) v{get_plotlyjs_version()}" in head
     assert "MIT license" in head
+
+
+def test_no_figure_offers_to_upload_itself() -> None:
+    """plotly.js has a button "Share chart...", which is on unless a figure's config says otherwise."""
+    assert "sendChartToCloud" in (ASSETS / "plotly-cartesian.min.js").read_text(encoding="utf-8")
+    scripts = [file for file in ASSETS.glob("*.js") if "Plotly.react(" in file.read_text(encoding="utf-8")]
+    assert [file.name for file in scripts if file.name != "plotly-cartesian.min.js"] == ["figure.js"]
+    assert "showSendToCloud: false" in (ASSETS / "figure.js").read_text(encoding="utf-8")
+    graphs = 0
+    for file in ASSETS.parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "dcc.Graph":
+                config = {keyword.arg: keyword.value for keyword in node.keywords}["config"]
+                assert ast.literal_eval(config)["showSendToCloud"] is False, file
+                graphs += 1
+    assert graphs >= 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -21,16 +22,18 @@ from tests.conftest import Server
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+PACKAGE = r"(modelshapley|backend|workers|frontend)/\w+/__init__\.py"
+API_PAGE = (ROOT / "docs" / "api.md").read_text()
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def blocks(language: str, page: str = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
 
 
-def test_the_curl_lines_of_the_readme_run(server: Server) -> None:
+def test_the_curl_lines_of_the_api_page_run(server: Server) -> None:
     if not shutil.which("curl"):
         pytest.fail("No curl on this machine; `make test` installs Debian's.")
-    (script,) = [block for block in blocks("bash") if "curl" in block]
+    (script,) = [block for block in blocks("bash", API_PAGE) if "curl" in block]
     script = script.replace("http://127.0.0.1:8050", server.url)
     answer = subprocess.run(["bash", "-euo", "pipefail", "-c", script], capture_output=True, text=True, timeout=120)
     assert answer.returncode == 0, answer.stderr
@@ -39,10 +42,24 @@ def test_the_curl_lines_of_the_readme_run(server: Server) -> None:
     assert '"total":' in answer.stdout
 
 
-def test_the_python_lines_of_the_readme_run(server: Server) -> None:
-    (script,) = blocks("python")
+def test_the_client_lines_of_the_api_page_run(server: Server) -> None:
+    (script,) = blocks("python", API_PAGE)
     script = script.replace("http://127.0.0.1:8050", server.url)
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert answer.returncode == 0, answer.stderr
+    assert re.fullmatch(r"0\.983 -> 0\.\d{3}, \(.*\)\n", answer.stdout)
+
+
+def test_the_python_lines_of_the_readme_run(tmp_path: Path) -> None:
+    (script,) = blocks("python")
+    answer = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert answer.returncode == 0, answer.stderr
     assert re.fullmatch(r"0\.983 -> 0\.\d{3}, \(.*\)\n", answer.stdout)
 
@@ -55,13 +72,27 @@ def test_the_serverless_line_of_the_readme_runs(tmp_path: Path) -> None:
     assert (tmp_path / "map.safetensors").stat().st_size > 1000
 
 
-def test_the_readme_names_what_exists() -> None:
+def test_the_readme_links_to_what_exists_and_names_commands_that_exist() -> None:
     for target in re.findall(r"\]\(([^)]+)\)", README):
         assert (ROOT / target).exists(), target
-    for name in re.findall(r"^      (\w+\.py)", README, re.MULTILINE):
-        assert (ROOT / "modelshapley" / name).exists(), name
     for target in re.findall(r"^    make (\w+)", README, re.MULTILINE):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), target
+
+
+def test_the_readme_lists_every_package_and_none_that_does_not_exist() -> None:
+    section = README.partition("## Packages")[2]
+    listed, top = set(), ""
+    for indent, name in re.findall(r"^( {4}| {6})([\w.]+/?)  ", section, re.MULTILINE):
+        top = name if len(indent) == 4 else top
+        listed.add(name if len(indent) == 4 else top + name)
+    assert all((ROOT / name).exists() for name in listed), listed
+    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    folders = {f"{file.partition('/')[0]}/" for file in files if "/" in file and not file.startswith(".")}
+    packages = {f"{'/'.join(file.split('/')[:2])}/" for file in files if re.fullmatch(PACKAGE, file)}
+    assert {name for name in listed if name.endswith("/")} == folders | packages | {
+        "modelshapley/assets/",
+        "frontend/assets/",
+    }
 
 
 def test_every_setting_is_documented_and_every_documented_setting_exists() -> None:

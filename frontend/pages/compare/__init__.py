@@ -1,0 +1,1 @@
+"""The compare page: two maps and their difference."""

@@ -1,4 +1,4 @@
-"""What differs between two maps: arrays in, components out."""
+"""The comparison of two maps, from arrays to components."""
 
 from __future__ import annotations
 
@@ -19,42 +19,42 @@ from modelshapley.units import Deactivation, UnitKind, unit_name
 
 Named = tuple[str, Side]
 LISTED = 25
-MOST_IN_A_LINK = 2000  # units; a longer address is refused on its way
-HOW = (
+MOST_IN_A_LINK = 2000  # units; servers and proxies refuse longer addresses
+EXPLANATION = (
     (
         "Share",
-        "A score divided by the sum of all magnitudes of its map: maps of different methods measure different "
-        "quantities, shares are comparable. A − B: the share in A minus that in B; its standard error takes the "
-        "maps for independent, which is too wide where both are of the same examples.",
+        "A score divided by the sum of absolute scores of its map. Methods measure different quantities, but shares "
+        "are comparable. A − B: the share in A minus the share in B. Its standard error assumes independent maps, and "
+        "is too wide for maps of the same examples.",
     ),
     (
         "ρ",
         "Spearman's rank correlation over all units of the kind, with Fisher's 95 % interval (variance of Bonett "
-        "and Wright 2000). It is about units, and knows nothing of the noise of single scores.",
+        "and Wright 2000). The interval covers the choice of units, not the noise of their scores.",
     ),
     (
         "Overlap",
-        "Of the most important units of each map: how many both have. By chance: two random choices of as many, "
-        "the mean and the range of 95 % of cases (hypergeometric).",
+        "The number of units that are among the most important of both maps. By chance: the mean and the 95 % range "
+        "for two random sets of the same size (hypergeometric).",
     ),
     (
-        "Important for one only",
-        "Units among the most important of one map and not of the other: what the paper calls field-specific "
-        "neurons where the maps are of two tasks (section 5).",
+        "Important in one map only",
+        "Units among the most important of one map but not of the other. For maps of two tasks, the paper calls them "
+        "field-specific neurons (section 5).",
     ),
 )
 
 
 def view(a: Side, b: Side, unit: UnitKind, top: int) -> Any:
-    """top: percent of the units that count as important."""
-    warned, told = pair.apart(a, b)
+    """Lay out the comparison. top: percent of the units that count as important."""
+    warnings, notes = pair.describe_differences(a, b)
     unequal = pair.unequal(a, b, unit)
-    head = [_warnings(warned), *(html.P(sentence, className="quiet compare-note") for sentence in told)]
+    head = [_warnings(warnings), *(html.P(note, className="quiet compare-note") for note in notes)]
     if unequal is not None:
         return [*head, empty_states.state("These maps cannot be compared", unequal, order=2)]
     if a.choice == b.choice:
-        head.append(html.P("A and B are the same map; choose another for one of them.", className="compare-note"))
-    elif not warned:
+        head.append(html.P("A and B are the same map. Choose another one for A or B.", className="compare-note"))
+    elif not warnings:
         head.append(html.P("Same model, task, examples and seed.", className="quiet compare-note"))
     tops = Tops.of(a.map.scores[unit], b.map.scores[unit], top / 100)
     return [
@@ -65,7 +65,7 @@ def view(a: Side, b: Side, unit: UnitKind, top: int) -> Any:
             [_scatter(a, b, unit, tops, top), _lists(a, b, unit, tops, top)], className="trust-grid compare-lower"
         ),
         html.Details(
-            [html.Summary("How is this computed?"), *(html.Div([html.B(f"{n}: "), t]) for n, t in HOW)],
+            [html.Summary("How is this computed?"), *(html.Div([html.B(f"{n}: "), t]) for n, t in EXPLANATION)],
             className="section how",
         ),
     ]
@@ -75,56 +75,61 @@ def _warnings(sentences: Sequence[str]) -> Any:
     if not sentences:
         return None
     lines = html.Ul([html.Li(sentence) for sentence in sentences], className="plain-list")
-    return dmc.Alert(lines, title="These maps were not made alike", color="yellow", variant="light", id="apart")
+    return dmc.Alert(
+        lines, title="These maps were computed differently", color="yellow", variant="light", id="differences"
+    )
 
 
 def _figures(a: Side, b: Side, unit: UnitKind, tops: Tops, top: int) -> Any:
-    rho, overlap = rank_correlation(a.map.scores[unit], b.map.scores[unit]), tops.overlap
-    plural = formatting.PLURALS[unit]
+    rho = rank_correlation(a.map.scores[unit], b.map.scores[unit])
     n = int(tops.is_unit.sum())
     if rho is None:
-        order: list[Any] = [html.Div("ρ unknown", className="card-figure"), "One of the maps is constant."]
+        agreement: list[Any] = [html.Div("ρ unknown", className="card-figure"), "One of the maps is constant."]
     else:
-        around = interval_of_rho(correlation_interval(rho, n))
-        order = [
+        interval = interval_of_rho(correlation_interval(rho, n))
+        agreement = [
             html.Div(
-                [html.Span(f"ρ {formatting.signed(rho)}", className="card-figure", id="rho"), html.Span(around)],
+                [html.Span(f"ρ {formatting.signed(rho)}", className="card-figure", id="rho"), html.Span(interval)],
                 className="figure-line",
             ),
-            f"Spearman correlation of the two orders, {formatting.counted(unit, n)}; 95 % interval.",
+            f"Spearman correlation of the two rankings over {formatting.counted(unit, n)}, with its 95 % interval.",
         ]
     return html.Div(
         [
             dmc.Paper(
-                [dmc.Title("Do they order alike?", order=2, size="h4"), *order],
+                [dmc.Title("Do the rankings agree?", order=2, size="h4"), *agreement],
                 withBorder=True,
                 p="md",
                 radius="md",
             ),
-            dmc.Paper(
-                [
-                    dmc.Title(f"Do they share their most important {top} %?", order=2, size="h4"),
-                    html.Div(
-                        [
-                            html.Span(f"{overlap.both:,} of {overlap.k:,}", className="card-figure", id="overlap"),
-                            html.Span(f"{plural} are among the top of both"),
-                        ],
-                        className="figure-line",
-                    ),
-                    _by_chance(overlap),
-                ],
-                withBorder=True,
-                p="md",
-                radius="md",
-            ),
+            _overlap(tops.overlap, unit, top),
         ],
         className="trust-grid compare-figures",
     )
 
 
+def _overlap(overlap: Overlap, unit: UnitKind, top: int) -> Any:
+    return dmc.Paper(
+        [
+            dmc.Title(f"Do the top {top} % overlap?", order=2, size="h4"),
+            html.Div(
+                [
+                    html.Span(f"{overlap.both:,} of {overlap.k:,}", className="card-figure", id="overlap"),
+                    html.Span(f"{formatting.PLURALS[unit]} are in the top {top} % of both"),
+                ],
+                className="figure-line",
+            ),
+            _by_chance(overlap),
+        ],
+        withBorder=True,
+        p="md",
+        radius="md",
+    )
+
+
 def _by_chance(overlap: Overlap) -> str:
     low, high = overlap.by_chance
-    return f"By chance it would be {overlap.expected:,.1f} ({low:,} to {high:,} in 95 % of cases)."
+    return f"Expected by chance: {overlap.expected:,.1f} (95 % range {low:,} to {high:,})."
 
 
 def _heatmaps(a: Side, b: Side, unit: UnitKind) -> Any:
@@ -138,15 +143,15 @@ def _heatmaps(a: Side, b: Side, unit: UnitKind) -> Any:
     ]
     gap = _panel(
         f"A {formatting.MINUS} B",
-        "difference of shares of the total, points; blue: weighs more in A, brown: more in B",
-        drawing.graph("compare-gap", pair_figures.difference(a, b, unit), "Where A and B differ"),
+        "difference of shares of the total, in points; blue: larger in A, brown: larger in B",
+        drawing.graph("compare-gap", pair_figures.difference(a, b, unit), "Difference of A and B"),
     )
     return html.Div([*maps, gap], className="trust-grid compare-maps")
 
 
-def _panel(title: str, about: str, picture: Any) -> Any:
+def _panel(title: str, about: str, figure: Any) -> Any:
     return dmc.Paper(
-        [dmc.Title(title, order=2, size="h4"), html.Div(about, className="quiet"), picture],
+        [dmc.Title(title, order=2, size="h4"), html.Div(about, className="quiet"), figure],
         withBorder=True,
         p="md",
         radius="md",
@@ -155,14 +160,14 @@ def _panel(title: str, about: str, picture: Any) -> Any:
 
 def _scatter(a: Side, b: Side, unit: UnitKind, tops: Tops, top: int) -> Any:
     others = len(tops.neither)
-    left = (
-        f" Of the {others:,} others {pair_figures.MOST_OTHERS:,} are drawn, chosen at random."
+    sampled = (
+        f" Of {others:,} other units, a random {pair_figures.MOST_OTHERS:,} are drawn."
         if others > pair_figures.MOST_OTHERS
         else ""
     )
-    said = f"Each {unit.value} by its share of all importance in A and in B; marked: the top {top} %.{left}"
+    about = f"Each {unit.value} by its share of the total in A and in B. Marked: the top {top} %.{sampled}"
     figure = pair_figures.scatter(a, b, unit, tops)
-    return _panel("A against B", said, drawing.graph("compare-scatter", figure, said))
+    return _panel("A vs. B", about, drawing.graph("compare-scatter", figure, about))
 
 
 def _lists(a: Side, b: Side, unit: UnitKind, tops: Tops, top: int) -> Any:
@@ -170,21 +175,20 @@ def _lists(a: Side, b: Side, unit: UnitKind, tops: Tops, top: int) -> Any:
     return dmc.Stack([first, _only(("B", b), ("A", a), unit, tops.only_second, top)], gap="md")
 
 
-def _only(here: Named, there: Named, unit: UnitKind, flat: Places, top: int) -> Any:
-    """Units, by their places, that are important in one map and not in the other."""
-    (name, side), (other_name, other) = here, there
+def _only(first: Named, second: Named, unit: UnitKind, flat: Places, top: int) -> Any:
+    """A table of units, by their places, that are important in the first map but not in the second."""
+    (name, side), (other_name, other) = first, second
     shape = side.map.scores[unit].shape
-    title = dmc.Title(f"Important for {name}, not for {other_name}", order=2, size="h4")
+    title = dmc.Title(f"Important in {name}, not in {other_name}", order=2, size="h4")
     if not len(flat):
-        none = html.P(f"No {unit.value}: the top {top} % are the same.", className="quiet")
-        return dmc.Paper([title, none], withBorder=True, p="md", radius="md")
+        empty = html.P(f"No {unit.value}. The top {top} % are the same.", className="quiet")
+        return dmc.Paper([title, empty], withBorder=True, p="md", radius="md")
     rows = []
-    for place, index in zip(flat[:LISTED].tolist(), pair_figures.position_effects(flat[:LISTED], shape), strict=True):
+    for place, index in zip(flat[:LISTED].tolist(), pair_figures.places_of(flat[:LISTED], shape), strict=True):
         numbers = [(_score(s, unit, index), f"{rank_at(s.map.scores[unit], place):,}") for s in (side, other)]
-        rows.append([unit_name(unit, index), *(number for both in numbers for number in both)])
+        rows.append([unit_name(unit, index), *(number for pair_ in numbers for number in pair_)])
     titles = ("Unit", f"{name}: score ± s.e.", "rank", f"{other_name}: score ± s.e.", "rank")
-    label = f"Important for {name}, not for {other_name}"
-    more = f" The first {LISTED} are listed." if len(flat) > LISTED else ""
+    more = f" Lists the first {LISTED}." if len(flat) > LISTED else ""
     return dmc.Paper(
         [
             title,
@@ -194,9 +198,9 @@ def _only(here: Named, there: Named, unit: UnitKind, flat: Places, top: int) -> 
                 className="scroll-x only-table",
                 tabIndex=0,
                 role="region",
-                **{"aria-label": label},
+                **{"aria-label": f"Important in {name}, not in {other_name}"},
             ),
-            _links(here, there, unit, flat),
+            _links(first, second, unit, flat),
         ],
         withBorder=True,
         p="md",
@@ -210,12 +214,12 @@ def _score(side: Side, unit: UnitKind, place: tuple[int, ...]) -> str:
     return f"{formatting.score(float(value))} ± {formatting.score(float(error))}"
 
 
-def _links(here: Named, there: Named, unit: UnitKind, flat: Places) -> Any:
-    """To the maps, with these units switched off."""
+def _links(first: Named, second: Named, unit: UnitKind, flat: Places) -> Any:
+    """Links to both maps, with these units switched off."""
     if len(flat) > MOST_IN_A_LINK:
-        few = f"{len(flat):,} units are too many for a link; choose a smaller share of the most important."
-        return html.Div(few, className="quiet")
-    places = pair_figures.position_effects(flat, here[1].map.scores[unit].shape)
+        too_many = f"{len(flat):,} units are too many for a link. Choose a smaller share."
+        return html.Div(too_many, className="quiet")
+    places = pair_figures.places_of(flat, first[1].map.scores[unit].shape)
     off = Deactivation.of({unit: places})
     label = "it" if len(places) == 1 else f"these {len(places):,}"
     links = [
@@ -224,6 +228,6 @@ def _links(here: Named, there: Named, unit: UnitKind, flat: Places) -> Any:
             href=write(s.run.id, View(s.choice.method, unit, off)),
             className="link-button",
         )
-        for which, s in (here, there)
+        for which, s in (first, second)
     ]
     return html.Div(links, className="link-row")

@@ -1,4 +1,4 @@
-"""Compare: what differs between two maps. Which they are stands in the address."""
+"""The compare page: what differs between two maps, which its address names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from frontend.figures import heatmaps
 from frontend.links import link
 from frontend.map_cache import MapCache
 from frontend.pages.compare import compare_view, pair
-from frontend.pages.compare.pair import TOPS, Choice, Side
+from frontend.pages.compare.pair import TOPS, Choice, Pair, Side
 from frontend.pages.shared import empty_states
 from frontend.pages.shared.wiring import Callbacks
 from modelshapley import client, formatting
@@ -26,90 +26,106 @@ from modelshapley.units import UnitKind
 callbacks = Callbacks()
 
 LISTED = 200
-EVERY = ""  # value of the choice 'all classes'
+ALL_CLASSES = ""  # the value of that choice
+SIDES = [
+    Input({"type": f"compare-{part}", "side": side}, "value") for side in "ab" for part in ("run", "method", "class")
+]
 
 
 async def layout(api: AsyncClient, search: str) -> Any:
-    """Raises ModelShapleyError."""
+    """Lay out the page with the two maps of the address. Raises ModelShapleyError."""
     wanted = pair.parse(search)
     page = await api.send(client.runs(LISTED))
     runs = [run for run in page.items if run.status is Status.DONE]
-    missing = []
-    for choice in (wanted.a, wanted.b):
-        if choice is not None and all(run.id != choice.run for run in runs):
-            found = await _run(api, choice.run)
-            if found is None:
-                missing.append(f"The link names run {choice.run!r}, which is not there or has no maps.")
-            else:
-                runs.append(found)
+    missing = await _add_linked_runs(api, wanted, runs)
     if not runs:
         return empty_states.state(
             "Nothing to compare yet",
-            "Two maps can be held side by side once a model has been scored.",
+            "Once a model has been scored, two of its maps can be compared.",
             dcc.Link("Score a model", href=link("/")),
         )
-    a, b = chosen(wanted.a, wanted.b, runs)
+    a, b = resolve_pair(wanted.a, wanted.b, runs)
     infos = {info.id: info for info in await api.send(client.methods())}
-    notices = [
-        *missing,
-        *(_gone(run) for run in runs if run.deleted is not None and run.id in (a.run, b.run)),
-        *(f"The link says {part!r}, which cannot be understood and is left out." for part in wanted.unclear),
-        *(said for given, used in ((wanted.a, a), (wanted.b, b)) for said in _other(given, used, runs)),
-    ]
+    notices = [*missing, *_notices(wanted, a, b, runs)]
     by_id = {run.id: run for run in runs}
     kinds = shared(by_id[a.run], by_id[b.run])
-    unit = wanted.unit if wanted.unit in kinds else _first(kinds)
     return html.Div(
         [
             dcc.Store(id="compare-address"),
             dmc.Title("Compare two maps", order=1, size="h2"),
             html.P(
-                "Two methods, tasks, classes or checkpoints of a model: where do they agree, and which "
-                "units matter for one only?",
+                "Maps by two methods, on two tasks or classes, or of two checkpoints: where do they agree, and which "
+                "units matter in only one?",
                 className="quiet",
             ),
             _older(page.total),
             dmc.Alert(" ".join(notices), color="yellow", variant="light", mb="sm") if notices else None,
             html.Div([_side("a", a, runs, infos), _side("b", b, runs, infos)], className="trust-grid compare-sides"),
-            dmc.Group(
-                [
-                    html.Div(
-                        [
-                            dmc.Text("Kind of unit", size="sm", fw=500, mb=4),
-                            dmc.SegmentedControl(
-                                id="compare-unit",
-                                data=_kinds(kinds),
-                                value=unit.value if unit else "",
-                                **{"aria-label": "Kind of unit"},
-                            ),
-                        ]
-                    ),
-                    html.Div(
-                        [
-                            dmc.Text("Important: the top", size="sm", fw=500, mb=4),
-                            dmc.Slider(
-                                id="compare-top",
-                                value=wanted.top,
-                                min=0,
-                                max=21,
-                                restrictToMarks=True,
-                                marks=[{"value": top, "label": f"{top} %"} for top in TOPS],
-                                label=None,
-                                w=300,
-                                mb=18,
-                                size="sm",
-                                thumbLabel="Share of the units that counts as important, percent",
-                            ),
-                        ]
-                    ),
-                ],
-                align="flex-start",
-                gap="xl",
-                mt="md",
-            ),
+            _controls(kinds, wanted.unit if wanted.unit in kinds else _first(kinds), wanted.top),
             html.Div(id="compare-problem"),
             html.Div(_skeleton(), id="compare-body"),
         ]
+    )
+
+
+async def _add_linked_runs(api: AsyncClient, wanted: Pair, runs: list[Run]) -> list[str]:
+    """Add runs of the address that are too old for the list; return a notice for each that has no maps."""
+    missing = []
+    for choice in (wanted.a, wanted.b):
+        if choice is not None and all(run.id != choice.run for run in runs):
+            run = await _run(api, choice.run)
+            if run is None:
+                missing.append(f"Run {choice.run!r} of the link does not exist or has no maps.")
+            else:
+                runs.append(run)
+    return missing
+
+
+def _notices(wanted: Pair, a: Choice, b: Choice, runs: Sequence[Run]) -> list[str]:
+    """Say what the page shows otherwise than its address asks, and which run is deleted."""
+    return [
+        *(_deleted(run) for run in runs if run.deleted is not None and run.id in (a.run, b.run)),
+        *(f"Ignored a part of the link that is not valid: {part!r}." for part in wanted.unclear),
+        *(text for given, used in ((wanted.a, a), (wanted.b, b)) for text in _replaced(given, used, runs)),
+    ]
+
+
+def _controls(kinds: Sequence[UnitKind], unit: UnitKind | None, top: int) -> Any:
+    return dmc.Group(
+        [
+            html.Div(
+                [
+                    dmc.Text("Kind of unit", size="sm", fw=500, mb=4),
+                    dmc.SegmentedControl(
+                        id="compare-unit",
+                        data=_kinds(kinds),
+                        value=unit.value if unit else "",
+                        **{"aria-label": "Kind of unit"},
+                    ),
+                ]
+            ),
+            html.Div(
+                [
+                    dmc.Text("Most important share", size="sm", fw=500, mb=4),
+                    dmc.Slider(
+                        id="compare-top",
+                        value=top,
+                        min=0,
+                        max=21,
+                        restrictToMarks=True,
+                        marks=[{"value": percent, "label": f"{percent} %"} for percent in TOPS],
+                        label=None,
+                        w=300,
+                        mb=18,
+                        size="sm",
+                        thumbLabel="Share of the units that counts as important, percent",
+                    ),
+                ]
+            ),
+        ],
+        align="flex-start",
+        gap="xl",
+        mt="md",
     )
 
 
@@ -117,15 +133,15 @@ def _older(total: int) -> Any:
     if total <= LISTED:
         return None
     return html.P(
-        f"The newest {LISTED} of {total:,} runs can be chosen; older ones by their address.", className="quiet"
+        f"Lists the newest {LISTED} of {total:,} runs. Older ones can be compared by their address.", className="quiet"
     )
 
 
-def _gone(run: Run) -> str:
+def _deleted(run: Run) -> str:
     assert run.deleted is not None
     return (
-        f"Run {run.id} ({formatting.run_title(run)}) was deleted {formatting.ago(run.deleted)}; unless its own "
-        "page brings it back, its maps go for good."
+        f"Run {run.id} ({formatting.run_title(run)}) was deleted {formatting.ago(run.deleted)}. Its maps will "
+        "be removed, unless you restore it on its page."
     )
 
 
@@ -139,37 +155,37 @@ async def _run(api: AsyncClient, run_id: str) -> Run | None:
     return run if run.status is Status.DONE else None
 
 
-def chosen(a: Choice | None, b: Choice | None, runs: Sequence[Run]) -> tuple[Choice, Choice]:
-    """The two maps to show: those asked for, where they are there; else the newest run's, by two methods."""
+def resolve_pair(a: Choice | None, b: Choice | None, runs: Sequence[Run]) -> tuple[Choice, Choice]:
+    """Return the two maps to show: those asked for, if they exist, else the newest run's by two methods."""
     first = _usable(a, runs) or Choice(runs[0].id, runs[0].methods[0])
     second = _usable(b, runs)
     if second is None:
         run = next(run for run in runs if run.id == first.run)
         others = [Choice(run.id, method) for method in run.methods if method != first.method]
-        alike = [Choice(r.id, r.methods[0]) for r in runs if r.id != run.id and r.shapes == run.shapes]
-        second = next(iter([*others, *alike]), Choice(first.run, first.method))
+        same_shape = [Choice(r.id, r.methods[0]) for r in runs if r.id != run.id and r.shapes == run.shapes]
+        second = next(iter([*others, *same_shape]), Choice(first.run, first.method))
     return first, second
 
 
 def _usable(choice: Choice | None, runs: Sequence[Run]) -> Choice | None:
-    """The choice, without a class that is not there; None where there is no such map."""
+    """Return the choice, without a class that does not exist; None where there is no such map."""
     run = next((run for run in runs if choice is not None and run.id == choice.run), None)
     if choice is None or run is None or reading_of(choice.method, run.methods) is None:
         return None
     return choice if choice.label in (None, *run.classes) else Choice(choice.run, choice.method)
 
 
-def _other(given: Choice | None, used: Choice, runs: Sequence[Run]) -> list[str]:
-    """A word where another map is shown than the link's."""
+def _replaced(given: Choice | None, used: Choice, runs: Sequence[Run]) -> list[str]:
+    """Say where another map is shown than the link's."""
     if given is None or given == used or all(run.id != given.run for run in runs):
         return []
     if used.run == given.run and used.method == given.method:
-        return [f"Run {given.run} has no class {given.label!r}; all classes are shown."]
+        return [f"Run {given.run} has no class {given.label!r}. Showing all classes."]
     return [f"Run {given.run} was not scored by {given.method!r}."]
 
 
 def shared(a: Run, b: Run) -> list[UnitKind]:
-    """Kinds of unit that both runs have maps of."""
+    """Return the kinds of unit that both runs have maps of."""
     return [kind for kind in heatmaps.PANELS if kind in a.units and kind in b.units]
 
 
@@ -214,7 +230,7 @@ def _side(name: str, choice: Choice, runs: Sequence[Run], infos: dict[str, Metho
                             id={"type": "compare-class", "side": name},
                             label=f"Class of {letter}",
                             data=_classes(run),
-                            value=choice.label or EVERY,
+                            value=choice.label or ALL_CLASSES,
                             allowDeselect=False,
                             searchable=True,
                         ),
@@ -237,14 +253,14 @@ def _title(run: Run) -> str:
 
 
 def _methods(run: Run, infos: dict[str, MethodInfo], also: str | None = None) -> list[dict[str, str]]:
-    """also: another reading of one of them, which a link names."""
+    """Return the options. also: another reading of one of the methods, which a link names."""
     names = list(dict.fromkeys([*run.methods, *([also] if also else [])]))
     return [{"value": method, "label": formatting.method(method, infos)} for method in names]
 
 
 def _classes(run: Run) -> list[dict[str, str]]:
-    every = {"value": EVERY, "label": "all classes"}
-    return [every, *({"value": label, "label": f"{label} (n {n})"} for label, n in run.classes.items())]
+    all_classes = {"value": ALL_CLASSES, "label": "all classes"}
+    return [all_classes, *({"value": label, "label": f"{label} (n {n})"} for label, n in run.classes.items())]
 
 
 @callbacks.server(
@@ -259,20 +275,15 @@ def _classes(run: Run) -> list[dict[str, str]]:
     prevent_initial_call=True,
 )
 async def offer_maps_of_run(run_id: str, method: str, label: str, *, api: AsyncClient) -> Any:
+    """Offer the methods and classes of the run that was chosen, and keep the current ones if it has them."""
     try:
         run = await api.send(client.run(run_id))
         infos = {info.id: info for info in await api.send(client.methods())}
     except ModelShapleyError:
-        return (no_update,) * 5  # the comparison itself, which asks for the same run, says what is wrong
-    kept = method if reading_of(method, run.methods) is not None else run.methods[0]
-    kept_label = label if label in run.classes else EVERY
-    return _methods(run, infos, kept), kept, _classes(run), kept_label, not run.classes
-
-
-# TODO
-sides = [
-    Input({"type": f"compare-{part}", "side": side}, "value") for side in "ab" for part in ("run", "method", "class")
-]
+        return (no_update,) * 5  # the comparison requests the same run, and reports the error
+    new_method = method if reading_of(method, run.methods) is not None else run.methods[0]
+    new_label = label if label in run.classes else ALL_CLASSES
+    return _methods(run, infos, new_method), new_method, _classes(run), new_label, not run.classes
 
 
 @callbacks.server(
@@ -281,7 +292,7 @@ sides = [
     Output("compare-unit", "value"),
     Output("compare-address", "data"),
     Output("compare-problem", "children"),
-    *sides,
+    *SIDES,
     Input("compare-unit", "value"),
     Input("compare-top", "value"),
     running=[(Output("compare-body", "className"), "pending", "")],
@@ -299,6 +310,7 @@ async def compare_maps(
     api: AsyncClient,
     maps: MapCache,
 ) -> Any:
+    """Compare the chosen maps, and put them into the address."""
     choices = Choice(run_a, method_a, class_a or None), Choice(run_b, method_b, class_b or None)
     try:
         runs = [await api.send(client.run(choice.run)) for choice in choices]
@@ -306,12 +318,12 @@ async def compare_maps(
         kind = next((known for known in kinds if known.value == unit), None) or _first(kinds)
         if kind is None:
             return _no_kind(*runs), [], "", None, None
-        found = [await maps.whole(c.run, c.method, kind, c.label) for c in choices]
+        importance_maps = [await maps.whole(c.run, c.method, kind, c.label) for c in choices]
     except ModelShapleyError as error:
         return no_update, no_update, no_update, no_update, empty_states.failure(error)
-    a, b = (Side(*parts) for parts in zip(runs, choices, found, strict=True))
+    a, b = (Side(*parts) for parts in zip(runs, choices, importance_maps, strict=True))
     share = min(TOPS, key=lambda known: abs(known - top))
-    # Sorting millions of scores takes a second, which others should not have to wait for.
+    # In a thread, since sorting millions of scores takes a second and would block other people's requests.
     body = await asyncio.to_thread(compare_view.view, a, b, kind, share)
     return body, _kinds(kinds), kind.value, pair.write(*choices, kind, share), None
 
@@ -326,6 +338,6 @@ callbacks.browser(
 
 
 def _no_kind(a: Run, b: Run) -> Any:
-    of = [", ".join(formatting.PLURALS[kind] for kind in run.units) for run in (a, b)]
-    sentence = f"A has maps of {of[0]}, B of {of[1]}; choose runs that share a kind of unit."
+    units = [", ".join(formatting.PLURALS[kind] for kind in run.units) for run in (a, b)]
+    sentence = f"A has maps of {units[0]}, B of {units[1]}. Choose runs that share a kind of unit."
     return empty_states.state("These maps cannot be compared", sentence, order=2)

@@ -1,4 +1,4 @@
-"""Two maps side by side: which they are, as an address says it, and what was not the same when they were made.
+"""The two maps of the compare page: their address, and the differences in how they were computed.
 
 `/compare?a=RUN:METHOD[:CLASS]&b=RUN:METHOD[:CLASS]&unit=head&top=5`. Pure.
 """
@@ -22,19 +22,20 @@ MOST_TEXT = 400
 
 @dataclass(frozen=True)
 class Choice:
-    """One of the two maps; label: of one class of examples."""
+    """One of the two maps. label: its class of examples, if it is of one."""
 
     run: str
     method: str
     label: str | None = None
 
     def write(self) -> str:
+        """Write the choice as the address has it."""
         return ":".join(filter(None, [self.run, self.method, self.label]))
 
 
 @dataclass(frozen=True)
 class Pair:
-    """What an address of the page says; None where it says nothing, or what cannot be understood: `unclear`."""
+    """The content of an address; None where a part is missing or not valid. unclear: the parts that are not valid."""
 
     a: Choice | None = None
     b: Choice | None = None
@@ -45,7 +46,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Side:
-    """A map that is compared, and the run that it is of."""
+    """A map to compare, and its run."""
 
     run: Run
     choice: Choice
@@ -53,7 +54,7 @@ class Side:
 
 
 def parse(search: str) -> Pair:
-    """Read the query part. Whether there are such maps is checked elsewhere."""
+    """Read the query part of an address. Whether the maps exist is checked elsewhere."""
     query = {key: values[-1][:MOST_TEXT] for key, values in parse_qs(search.removeprefix("?")).items()}
     unclear = []
     sides: dict[str, Choice | None] = {}
@@ -73,86 +74,81 @@ def parse(search: str) -> Pair:
 
 
 def write(a: Choice, b: Choice, unit: UnitKind, top: int) -> str:
-    """The query part of a pair's address."""
+    """Write the query part of an address."""
     return f"?a={quote(a.write(), safe=':,')}&b={quote(b.write(), safe=':,')}&unit={unit.value}&top={top}"
 
 
-def apart(a: Side, b: Side) -> tuple[list[str], list[str]]:
-    """What was not the same when the maps were made: what makes scores answer other questions, and the rest."""
-    found = differences(a.map, b.map)
-    warned = [sentence(found) for sentence in (_models, _tasks, _classes, _halves, _precision)]
-    told = [sentence(found) for sentence in (_methods, _counts)]
-    return [s for s in warned if s], [s for s in told if s]
+def describe_differences(a: Side, b: Side) -> tuple[list[str], list[str]]:
+    """Return differences in how two maps were computed: warnings, where scores mean something else, and notes."""
+    provenance = differences(a.map, b.map)
+    warnings = [describe(provenance) for describe in (_models, _tasks, _classes, _halves, _precision)]
+    notes = [describe(provenance) for describe in (_methods, _counts)]
+    return [text for text in warnings if text], [text for text in notes if text]
 
 
-Found = Mapping[str, tuple[Any, Any]]
+# By name, what the provenance of A and of B says, where they differ.
+Differences = Mapping[str, tuple[Any, Any]]
 
 
-def _models(found: Found) -> str | None:
-    if "model" in found:
-        one, other = found["model"]
-        return (
-            f"Different models, {one} and {other}: the same place holds the same unit only if one was made from "
-            "the other."
-        )
-    if "revision" in found:
-        one, other = (str(value)[:12] for value in found["revision"])
-        return f"The model's files changed between the two (revisions {one} and {other})."
+def _models(differing: Differences) -> str | None:
+    if "model" in differing:
+        one, other = differing["model"]
+        return f"Different models, {one} and {other}. Units correspond only if one model was derived from the other."
+    if "revision" in differing:
+        one, other = (str(value)[:12] for value in differing["revision"])
+        return f"The model's files differ (revisions {one} and {other})."
     return None
 
 
-def _tasks(found: Found) -> str | None:
-    if "task_fingerprint" not in found:
+def _tasks(differing: Differences) -> str | None:
+    if "task_fingerprint" not in differing:
         return None
-    one, other = (str(value)[:12] for value in found["task_fingerprint"])
+    one, other = (str(value)[:12] for value in differing["task_fingerprint"])
     prints = f"fingerprints {one} and {other}"
-    if "task" in found:
-        tasks = " and ".join(found["task"])
-        return f"Different tasks, {tasks} ({prints}): what differs here is what each of them needs."
-    if "seed" in found:
-        seeds = " and ".join(map(str, found["seed"]))
-        return (
-            f"Different seeds, {seeds}: the same task on other probe examples ({prints}), so scores differ by "
-            "chance, too."
-        )
-    return f"The data, prompt or parts of the task changed between the two ({prints})."
+    if "task" in differing:
+        tasks = " and ".join(differing["task"])
+        return f"Different tasks, {tasks} ({prints}). The maps show what each task depends on."
+    if "seed" in differing:
+        seeds = " and ".join(map(str, differing["seed"]))
+        return f"Different seeds, {seeds}. The probe examples differ ({prints}), so scores also differ by chance."
+    return f"The data, prompt or splits of the task differ ({prints})."
 
 
-def _classes(found: Found) -> str | None:
-    if "class" not in found:
+def _classes(differing: Differences) -> str | None:
+    if "class" not in differing:
         return None
-    names = [f"class {name}" if name is not None else "all classes" for name in found["class"]]
+    names = [f"class {name}" if name is not None else "all classes" for name in differing["class"]]
     return f"Different examples: {names[0]} in A, {names[1]} in B."
 
 
-def _halves(found: Found) -> str | None:
-    return None if "half" not in found else "One of the maps is of half of the probe set only."
+def _halves(differing: Differences) -> str | None:
+    return None if "half" not in differing else "One of the maps uses only half of the probe set."
 
 
-def _precision(found: Found) -> str | None:
-    return None if "dtype" not in found else f"Different precision: {' and '.join(map(str, found['dtype']))}."
+def _precision(differing: Differences) -> str | None:
+    return None if "dtype" not in differing else f"Different precision: {' and '.join(map(str, differing['dtype']))}."
 
 
-def _methods(found: Found) -> str | None:
-    if "method" not in found:
+def _methods(differing: Differences) -> str | None:
+    if "method" not in differing:
         return None
-    return "Different methods measure different quantities: only order and shares can be held side by side."
+    return "Different methods: compare ranks and shares only."
 
 
-def _counts(found: Found) -> str | None:
-    if "n" not in found:
+def _counts(differing: Differences) -> str | None:
+    if "n" not in differing:
         return None
-    one, other = found["n"]
-    return f"A was scored on {one} examples, B on {other}: the fewer, the noisier the scores."
+    one, other = differing["n"]
+    return f"A was scored on {one} examples, B on {other}. Fewer examples mean noisier scores."
 
 
 def unequal(a: Side, b: Side, unit: UnitKind) -> str | None:
-    """A sentence where two maps cannot be held side by side unit by unit; None where they can."""
+    """Say why two maps cannot be compared unit by unit; None where they can."""
     shapes = [side.map.scores[unit].shape for side in (a, b)]
     if shapes[0] == shapes[1]:
         return None
     one, other = (" x ".join(f"{size:,}" for size in shape) for shape in shapes)
     return (
-        f"The maps of {formatting.PLURALS[unit]} have unequal shapes: {one} (layers x units) in A, {other} in B. Only "
-        "models of equal shape can be compared unit by unit; choose another run for A or B."
+        f"The maps of {formatting.PLURALS[unit]} have different shapes: {one} (layers x units) in A, {other} in B. "
+        "Choose two runs of models with the same shape."
     )

@@ -1,4 +1,4 @@
-"""Pictures of two maps: arrays in, Plotly figures out. Pure; no Dash, no requests."""
+"""The Plotly figures of the compare page: both maps, their difference, a scatter plot. Pure; no Dash, no requests."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from modelshapley import formatting
 from modelshapley.maps.compare import Places, Tops, shares
 from modelshapley.units import UnitKind, unit_name
 
-MOST_OTHERS = 1500  # points of the scatter that are not important in either map
-MOST_TOP = 500  # of each group that is
+MOST_OTHERS = 1500  # points of units that are important in neither map
+MOST_TOP = 500  # points of each other group
 GROUPS = (
     ("neither", "#8b95a5", "circle", 5),
     ("both", "#12806a", "diamond", 9),
@@ -26,25 +26,23 @@ GROUPS = (
 
 
 def heatmap(side: Side, unit: UnitKind) -> dict[str, Any]:
-    """One map, as the map page draws it."""
-    found = side.map
-    scores, errors = found.table(unit)
-    return _still(heatmaps.map_figure({unit: _data(unit, scores, errors, found.signed)}, side.run.layout))
+    """Draw one map, as the map page does."""
+    scores, errors = side.map.table(unit)
+    return _static(heatmaps.map_figure({unit: _plane(unit, scores, errors, side.map.signed)}, side.run.layout))
 
 
 def difference(a: Side, b: Side, unit: UnitKind) -> dict[str, Any]:
-    """Share of A minus share of B, in points of the total: above 0 the unit weighs more in A."""
+    """Draw the share in A minus the share in B, in points of the total; above 0 the unit matters more in A."""
     gap, error = gaps(a, b, unit)
-    figure = _still(heatmaps.map_figure({unit: _data(unit, gap, error, signed=True)}, a.run.layout))
+    figure = _static(heatmaps.map_figure({unit: _plane(unit, gap, error, signed=True)}, a.run.layout))
     name = "%{customdata[1]} of layer %{y}" if unit is UnitKind.ROW else _name(unit)
-    figure["data"][0]["hovertemplate"] = (
-        f"<b>{name}</b><br>A {formatting.MINUS} B %{{z:.3g}} ± %{{customdata[3]:.2g}} points of all<extra></extra>"
-    )
+    gap_text = f"A {formatting.MINUS} B %{{z:.3g}} ± %{{customdata[3]:.2g}} points of the total"
+    figure["data"][0]["hovertemplate"] = f"<b>{name}</b><br>{gap_text}<extra></extra>"
     return figure
 
 
 def gaps(a: Side, b: Side, unit: UnitKind) -> tuple[Array, Array]:
-    """Share of A minus share of B in points, (layers, columns), and its standard error, as of independent maps."""
+    """Return the difference of shares in points, (layers, columns), and its standard error for independent maps."""
     parts = []
     for side in (a, b):
         scores, errors = side.map.table(unit)
@@ -57,37 +55,36 @@ def _name(unit: UnitKind) -> str:
     return f"{unit.value} %{{y}}" + ("" if unit is UnitKind.LAYER else ".%{customdata[0]}")
 
 
-def _data(unit: UnitKind, scores: Array, errors: Array, signed: bool) -> Plane:
-    """For the figures of maps."""
+def _plane(unit: UnitKind, scores: Array, errors: Array, signed: bool) -> Plane:
     return Plane("", "", unit, list(scores.shape), scores, errors, "", signed, {})
 
 
-def _still(figure: dict[str, Any]) -> dict[str, Any]:
-    """Nothing is switched off here."""
+def _static(figure: dict[str, Any]) -> dict[str, Any]:
+    """Remove what lets a user select units."""
     figure["layout"] |= {"dragmode": False, "meta": {"scales": figure["layout"]["meta"]["scales"]}}
     return figure
 
 
-def drawn(found: Places, most: int) -> Places:
-    """The first, or of those without an order a fair sample."""
-    return found if len(found) <= most else np.random.default_rng(0).choice(found, most, replace=False)
+def sample(places: Places, most: int) -> Places:
+    """Return a random sample of places, the same at every call."""
+    return places if len(places) <= most else np.random.default_rng(0).choice(places, most, replace=False)
 
 
 def scatter(a: Side, b: Side, unit: UnitKind, tops: Tops) -> dict[str, Any]:
-    """x: share of all in A, y: in B, percent; on the line a unit weighs the same in both."""
+    """Draw each unit by its share of the total in A (x) and in B (y), percent, with the line of equal shares."""
     one, other = a.map.scores[unit], b.map.scores[unit]
     x, y = (100 * shares(scores).reshape(-1) for scores in (one, other))
     parts = {"both": tops.both, "A only": tops.only_first, "B only": tops.only_second, "neither": tops.neither}
     traces = []
     for name, colour, symbol, size in GROUPS:
-        places = drawn(parts[name], MOST_OTHERS) if name == "neither" else parts[name][:MOST_TOP]
+        places = sample(parts[name], MOST_OTHERS) if name == "neither" else parts[name][:MOST_TOP]
         traces.append(
             {
                 "type": "scatter",
                 "mode": "markers",
                 "name": f"{name} ({len(parts[name]):,})",
-                "x": _short(x[places]),
-                "y": _short(y[places]),
+                "x": _rounded(x[places]),
+                "y": _rounded(y[places]),
                 "text": names(places, one.shape, unit),
                 "marker": {"color": colour, "symbol": symbol, "size": size, "opacity": 0.8},
                 "hovertemplate": "<b>%{text}</b><br>%{x:.3g} % of A, %{y:.3g} % of B<extra></extra>",
@@ -120,14 +117,15 @@ def _layout() -> dict[str, Any]:
     }
 
 
-def position_effects(flat: Places, shape: Sequence[int]) -> list[tuple[int, ...]]:
-    """Indices of units, from their places in the flattened array."""
+def places_of(flat: Places, shape: Sequence[int]) -> list[tuple[int, ...]]:
+    """Return the indices of units from their places in the flattened array."""
     return [tuple(index) for index in np.stack(np.unravel_index(flat, shape), axis=1).tolist()]
 
 
 def names(flat: Places, shape: Sequence[int], unit: UnitKind) -> list[str]:
-    return [unit_name(unit, index) for index in position_effects(flat, shape)]
+    """Return the names of units from their places in the flattened array."""
+    return [unit_name(unit, index) for index in places_of(flat, shape)]
 
 
-def _short(values: Array) -> list[float]:
+def _rounded(values: Array) -> list[float]:
     return [float(f"{value:.4g}") for value in values.tolist()]

@@ -1,0 +1,1 @@
+"""The map page: heatmaps of importance, and a tray that measures deactivations."""

@@ -1,0 +1,1 @@
+"""The runs page: the list of runs, and the page of a deleted one."""

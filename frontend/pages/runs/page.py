@@ -186,7 +186,7 @@ async def _act(api: AsyncClient, button: dict[str, str]) -> Any:
     if button["action"] == "again":
         run = await api.send(client.run(run_id))
         new = await api.send(client.submit_run(run.request()))
-        see = dcc.Link("See the new run", href=link(f"/runs/{new.id}"))
+        see = dcc.Link("See the run", href=link(f"/runs/{new.id}"))
         return _notice([f"Submitted {formatting.run_title(run)} again. ", see])
     if button["action"] == "delete":
         run = await api.send(client.delete_run(run_id))

@@ -1,0 +1,1 @@
+"""What several pages use: wiring of callbacks, figures, tables, empty states."""

@@ -1,0 +1,1 @@
+"""The submit page: the form for a run, and its estimated cost."""

@@ -1,4 +1,4 @@
-"""Where else a model can come from than the list: the Hugging Face hub, or one's own disk."""
+"""The model in the submit form: the list, the Hugging Face hub, an upload."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ callbacks = Callbacks()
 
 
 def layout(hub: bool) -> Any:
-    """hub: whether the server takes models from there. The form of the upload is built by assets/upload.js."""
+    """Lay out the sources besides the list. hub: whether the server loads from the hub. assets/upload.js builds the
+    upload form."""
     upload = html.Details(
         [html.Summary("Upload a model"), html.Div(id="upload-box", className="upload")],
         className="section",
@@ -30,17 +31,17 @@ def layout(hub: bool) -> Any:
 def _hub() -> Any:
     return html.Details(
         [
-            html.Summary("Take one from the Hugging Face hub"),
+            html.Summary("Load from Hugging Face"),
             html.Div(
                 [
                     dmc.TextInput(
                         id="form-hub",
                         label="Model on the hub",
-                        description="OWNER/NAME, or OWNER/NAME@REVISION. Only safetensors and texts are fetched.",
+                        description="owner/name, or owner/name@revision. Downloads safetensors and text files only.",
                         inputProps={"maxLength": 200},
                         spellCheck=False,
                     ),
-                    dmc.Button("Look it up", id="form-hub-look", variant="default"),
+                    dmc.Button("Look up", id="form-hub-look-up", variant="default"),
                     html.Div(id="form-hub-answer", role="status"),
                 ],
                 className="upload",
@@ -52,7 +53,7 @@ def _hub() -> Any:
 
 
 def choices(models: list[ModelInfo]) -> list[dict[str, Any]]:
-    """The list of models; those that cannot be used are in it, so that one sees why."""
+    """Return the options of the list. Models that cannot be used are in it, so that their absence is no riddle."""
     return [
         {
             "value": model.id,
@@ -68,29 +69,29 @@ def choices(models: list[ModelInfo]) -> list[dict[str, Any]]:
     Output("form-model", "data"),
     Output("form-model", "value"),
     Output("form-hub-answer", "children"),
-    Input("form-hub-look", "n_clicks"),
+    Input("form-hub-look-up", "n_clicks"),
     Input("form-hub", "n_submit"),
     State("form-hub", "value"),
     State("known", "data"),
     prevent_initial_call=True,
-    running=[(Output("form-hub-look", "loading"), True, False)],
+    running=[(Output("form-hub-look-up", "loading"), True, False)],
 )
 async def look_up_hub_model(
     clicks: int | None, submits: int | None, name: str | None, known: Any, *, api: AsyncClient
 ) -> Any:
-    stay = [no_update] * 3
+    """Look up a hub model, add it to the list, and select it."""
+    unchanged = [no_update] * 3
     if not (clicks or submits):
-        return *stay, no_update
+        return *unchanged, no_update
     if not (name or "").strip():
-        return *stay, dmc.Text("Name a model: OWNER/NAME.", c="red", size="sm")
+        return *unchanged, dmc.Text("Enter a hub model as owner/name.", c="red", size="sm")
     try:
-        found = await api.send(client.hub_model(str(name).strip().removeprefix("hub:")))
+        model = await api.send(client.hub_model(str(name).strip().removeprefix("hub:")))
     except ApiError as error:
-        return *stay, dmc.Text(error.problem.detail, c="red", size="sm")
+        return *unchanged, dmc.Text(error.problem.detail, c="red", size="sm")
     except ModelShapleyError as error:
-        return *stay, empty_states.failure(error)
-    others = [model for model in known["models"] if model["id"] != found.id]
-    models = [*others, found.model_dump(mode="json")]
-    told = f"{found.title}, chosen above. Its weights are fetched when it is scored."
-    listed = choices([ModelInfo.model_validate(model) for model in models])
-    return known | {"models": models}, listed, found.id, html.Div(told, className="quiet")
+        return *unchanged, empty_states.failure(error)
+    others = [other for other in known["models"] if other["id"] != model.id]
+    models = [*others, model.model_dump(mode="json")]
+    notice = html.Div(f"Selected {model.title}. Its weights are downloaded when it is scored.", className="quiet")
+    return known | {"models": models}, choices([ModelInfo.model_validate(m) for m in models]), model.id, notice

@@ -1,4 +1,4 @@
-"""The task in the submit form: those that fit the model first, and what the chosen one is."""
+"""The task in the submit form: the list, with those for the model first, and a description."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ HIDDEN = {"display": "none"}
 
 
 def layout(tasks: Sequence[TaskInfo], model: ModelInfo | None, task: str | None) -> list[Any]:
+    """Lay out the list, the description, and the choice of a map per class."""
     chosen = next((info for info in tasks if info.id == task), None)
     return [
         dmc.Select(
@@ -50,6 +51,7 @@ def layout(tasks: Sequence[TaskInfo], model: ModelInfo | None, task: str | None)
     prevent_initial_call=True,
 )
 async def offer_fitting_tasks(model: str, task: str, known: Any) -> Any:
+    """Sort the tasks by the model; replace the selected one if it is for other models."""
     auto_class = next((m["auto_class"] for m in known["models"] if m["id"] == model), None)
     tasks = [TaskInfo.model_validate(t) for t in known["tasks"]]
     fitting = [t.id for t in tasks if t.auto_class == auto_class]
@@ -65,16 +67,17 @@ async def offer_fitting_tasks(model: str, task: str, known: Any) -> Any:
     State("known", "data"),
 )
 async def describe_task(task: str | None, model: str | None, known: Any) -> Any:
+    """Describe the selected task."""
     chosen = next((TaskInfo.model_validate(t) for t in known["tasks"] if t["id"] == task), None)
     return about(chosen, model), per_class(chosen), {} if chosen and chosen.classes else HIDDEN
 
 
 def options(tasks: Sequence[TaskInfo], auto_class: str | None) -> list[dict[str, Any]]:
-    """The tasks in two groups: those for this kind of model, and the others."""
-    fits = [task for task in tasks if task.auto_class == auto_class]
+    """Return the options in two groups: tasks for this kind of model, and others."""
+    fitting = [task for task in tasks if task.auto_class == auto_class]
     others = [task for task in tasks if task.auto_class != auto_class]
-    wanted = KINDS_OF_MODEL.get(str(auto_class), "this model")
-    groups = [(f"For {wanted}", fits), ("For other models", others)]
+    kind = KINDS_OF_MODEL.get(str(auto_class), "this model")
+    groups = [(f"For {kind}", fitting), ("For other models", others)]
     return [
         {"group": title, "items": [{"value": task.id, "label": task.title} for task in members]}
         for title, members in groups
@@ -83,7 +86,7 @@ def options(tasks: Sequence[TaskInfo], auto_class: str | None) -> list[dict[str,
 
 
 def about(task: TaskInfo | None, model: str | None) -> list[Any]:
-    """What a task is, where its data come from, and the way to its preview."""
+    """Describe a task and its data, with a link to the preview."""
     if task is None:
         return []
     facts = [
@@ -99,4 +102,5 @@ def about(task: TaskInfo | None, model: str | None) -> list[Any]:
 
 
 def per_class(task: TaskInfo | None) -> str:
-    return f"A map of each class, too ({task.classes})" if task and task.classes else "A map of each class, too"
+    """Return the label of the choice of a map per class."""
+    return f"Also a map for each class ({task.classes})" if task and task.classes else "Also a map for each class"

@@ -1,4 +1,4 @@
-"""Score a model: which model, on which task, by which methods, and what that will take."""
+"""The submit page: a form for a run, and its estimated cost."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from modelshapley.errors import ModelShapleyError
 
 callbacks = Callbacks()
 
-WAITS = "Told once the form is filled in."
+INCOMPLETE = "Complete the form to see an estimate."
 
 
 async def layout(api: AsyncClient, search: str = "") -> Any:
-    """`?task=NAME` and `?model=ID` choose what the form begins with. Raises ModelShapleyError."""
+    """Lay out the page. `?task=NAME` and `?model=ID` preselect. Raises ModelShapleyError."""
     query = {key: values[-1] for key, values in parse_qs(search.removeprefix("?")).items()}
     return html.Div(
         [
@@ -34,8 +34,8 @@ async def layout(api: AsyncClient, search: str = "") -> Any:
             ),
             html.Aside(
                 [
-                    dmc.Title("What it will take", order=2, size="h3", mb="sm"),
-                    html.Div(WAITS, id="new-estimate", className="estimate-box", role="status"),
+                    dmc.Title("Estimated cost", order=2, size="h3", mb="sm"),
+                    html.Div(INCOMPLETE, id="new-estimate", className="estimate-box", role="status"),
                 ]
             ),
         ],
@@ -45,18 +45,19 @@ async def layout(api: AsyncClient, search: str = "") -> Any:
 
 @callbacks.server(Output("new-estimate", "children"), *form.FIELDS, State("known", "data"), Input("submitted", "data"))
 async def estimate_run(*values: Any, api: AsyncClient) -> Any:
+    """Estimate the run that the form describes."""
     *fields, known, _ = values
     if form.problems_of(fields, known):
-        return html.P(WAITS, className="quiet")
+        return html.P(INCOMPLETE, className="quiet")
     try:
         return estimate_view.view(await api.send(client.estimate_run(form.request_of(*fields))))
     except ApiError as error:
-        told = error.problem.detail
+        problem = error.problem.detail
     except ModelShapleyError as error:
         return empty_states.trying_again(error)
-    except ValidationError:  # the form says it at the field
-        return html.P(WAITS, className="quiet")
-    return dmc.Alert(told, color="red", variant="light", title="This cannot be scored")
+    except ValidationError:  # the form reports it at the field
+        return html.P(INCOMPLETE, className="quiet")
+    return dmc.Alert(problem, color="red", variant="light", title="This cannot be scored")
 
 
 callbacks.include(form.callbacks)

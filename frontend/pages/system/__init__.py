@@ -1,0 +1,1 @@
+"""The system page: services, workers, queues, failures."""

@@ -1,4 +1,4 @@
-"""System: is the machinery well, what has it in hand, what waits, and what failed."""
+"""The system page: the state of services and workers, waiting work, recent failures."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ callbacks = Callbacks()
 
 TICK_MS = 2000
 FAILURES = 10
-UNKNOWN = html.P("Not known now.", className="quiet")
+UNKNOWN = html.P("Not available.", className="quiet")
 
 
 def layout() -> Any:
-    """The frame; what it holds comes by itself, so that it stands where nothing answers."""
+    """Lay out the frame. A callback fills it, so that the page loads even where nothing responds."""
     waiting = dmc.Skeleton(h=72, radius="md")
     return html.Div(
         [
@@ -50,10 +50,11 @@ def _section(title: str, id_: str, body: Any) -> Any:
     Input("system-tick", "n_intervals"),
 )
 async def refresh_system(_: int, *, api: AsyncClient) -> Any:
-    workers, no_workers = await _ask(api, client.workers())
-    queues, no_queues = await _ask(api, client.queues())
-    failures, no_failures = await _ask(api, client.failures(FAILURES))
-    problem = no_queues or no_workers or no_failures
+    """Refresh every section; one that is not available leaves the others as they are."""
+    workers, workers_error = await _ask(api, client.workers())
+    queues, queues_error = await _ask(api, client.queues())
+    failures, failures_error = await _ask(api, client.failures(FAILURES))
+    problem = queues_error or workers_error or failures_error
     return (
         system_view.health(queues, failures is not None, workers),
         UNKNOWN if workers is None else system_view.workers(workers, await _runs_of_trials(api, workers)),
@@ -63,7 +64,7 @@ async def refresh_system(_: int, *, api: AsyncClient) -> Any:
 
 
 async def _ask(api: AsyncClient, call: Call[Any]) -> tuple[Any, ModelShapleyError | None]:
-    """The answer, or what went wrong: one part that is away must not take the others along."""
+    """Return the answer of a call, or its error."""
     try:
         return await api.send(call), None
     except ModelShapleyError as error:
@@ -71,11 +72,11 @@ async def _ask(api: AsyncClient, call: Call[Any]) -> tuple[Any, ModelShapleyErro
 
 
 async def _runs_of_trials(api: AsyncClient, workers: list[WorkerInfo]) -> dict[str, str]:
-    """The runs that the trials in hand belong to, by trial."""
-    found = {}
+    """Return the run of each trial that a worker is measuring."""
+    runs = {}
     for worker in workers:
         kind, _, trial = (worker.current or "").partition(":")
         answer = (await _ask(api, client.trial(trial)))[0] if kind == "trial" else None
         if answer is not None:
-            found[trial] = answer.run
-    return found
+            runs[trial] = answer.run
+    return runs

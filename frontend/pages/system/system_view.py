@@ -1,4 +1,4 @@
-"""What the System page says. Pure."""
+"""The parts of the system page, from contracts to components. Pure."""
 
 from __future__ import annotations
 
@@ -18,43 +18,42 @@ KINDS = {"run": "run", "trial": "trial on", "check": "check of"}
 
 
 def health(queues: Sequence[QueueInfo] | None, database: bool, workers: Sequence[WorkerInfo] | None) -> Any:
-    """queues: None where Redis does not answer; workers: None where nobody knows."""
+    """The state of services, workers and queues. queues: None without Redis; workers: None where not known."""
     count = len(workers or ())
     busy = sum(worker.current is not None for worker in workers or ())
-    told = [
-        _light("Redis", queues is not None, "answers" if queues is not None else "does not answer"),
-        _light("Database", database, "answers" if database else "does not answer"),
+    entries = [
+        _light("Redis", queues is not None, "connected" if queues is not None else "not connected"),
+        _light("Database", database, "connected" if database else "not connected"),
         _light(
             "Workers",
             count > 0,
-            "not known" if workers is None else f"{count} listening, {busy} busy" if count else "none listening",
+            "unknown" if workers is None else f"{count} running, {busy} busy" if count else "none running",
         ),
     ]
-    for queue in queues or ():
-        told.append(_fact(f"{queue.name} waiting", f"{queue.waiting:,}"))
-    return html.Dl(told, className="lights")
+    entries += [_fact(f"{queue.name} waiting", f"{queue.waiting:,}") for queue in queues or ()]
+    return html.Dl(entries, className="lights")
 
 
-def _light(name: str, well: bool, says: str) -> Any:
-    mark = html.Span("✓" if well else "✗", className="well" if well else "unwell", **{"aria-hidden": "true"})
-    return html.Div([html.Dt(name), html.Dd([mark, says])])
+def _light(name: str, ok: bool, state: str) -> Any:
+    mark = html.Span("✓" if ok else "✗", className="well" if ok else "unwell", **{"aria-hidden": "true"})
+    return html.Div([html.Dt(name), html.Dd([mark, state])])
 
 
 def _fact(name: str, value: str) -> Any:
     return html.Div([html.Dt(name.capitalize()), html.Dd(value)])
 
 
-def workers(there: Sequence[WorkerInfo], runs: Mapping[str, str], now: datetime | None = None) -> Any:
-    """runs: of the trials in hand."""
-    if not there:
-        way_out = ["No worker is listening, so everything that is submitted waits. Start one: "]
-        return html.P([*way_out, html.Code("modelshapley worker", className="code")])
-    return html.Div([_worker(worker, runs, now or datetime.now(UTC)) for worker in there], className="workers")
+def workers(infos: Sequence[WorkerInfo], runs: Mapping[str, str], now: datetime | None = None) -> Any:
+    """A card for each worker. runs: those of the trials being measured, by trial."""
+    if not infos:
+        remedy = "No worker is running, so submitted work waits. Start one: "
+        return html.P([remedy, html.Code("modelshapley worker", className="code")])
+    return html.Div([_worker(worker, runs, now or datetime.now(UTC)) for worker in infos], className="workers")
 
 
 def _worker(worker: WorkerInfo, runs: Mapping[str, str], now: datetime) -> Any:
     warm = worker.warm
-    device = f"{warm.device}, {warm.dtype}" if warm and warm.device else "device not told yet"
+    device = f"{warm.device}, {warm.dtype}" if warm and warm.device else "device unknown"
     facts = [f"host {worker.host}", f"process {worker.pid}", device, heartbeat(worker, now)]
     return dmc.Paper(
         [
@@ -62,7 +61,7 @@ def _worker(worker: WorkerInfo, runs: Mapping[str, str], now: datetime) -> Any:
                 [
                     html.H3(worker.name),
                     _badge(worker),
-                    html.Div(in_hand(worker.current, runs)),
+                    html.Div(activity(worker.current, runs)),
                 ],
                 gap="sm",
             ),
@@ -81,62 +80,64 @@ def _badge(worker: WorkerInfo) -> Any:
 
 
 def heartbeat(worker: WorkerInfo, now: datetime) -> str:
+    """Write the age of a worker's last heartbeat."""
     if worker.last_heartbeat is None:
         return "no heartbeat yet"
     seconds = max(0.0, (now - worker.last_heartbeat).total_seconds())
     return f"heartbeat {formatting.duration(seconds)} ago"
 
 
-def in_hand(current: str | None, runs: Mapping[str, str]) -> Any:
-    """What a worker does, with a link to the run where that is known."""
+def activity(current: str | None, runs: Mapping[str, str]) -> Any:
+    """Say what a worker is doing, with a link to the run where that is known."""
     kind, _, identifier = (current or "").partition(":")
     if not kind:
-        return "nothing in hand"
+        return "idle"
     if kind == "task":
-        return "looks at a task"
+        return "previewing a task"
     run, _, shard = identifier.partition(":")
-    what = {"run": "scores ", "check": "checks the maps of "}.get(kind, "")
+    verb = {"run": "scoring ", "check": "checking maps of "}.get(kind, "")
     if shard:
-        what = f"scores shard {shard} of "
+        verb = f"scoring shard {shard} of "
     if kind == "trial":
-        what, run = "measures a trial on ", runs.get(identifier, "")
-    return html.Span([what, dcc.Link(f"run {run}", href=link(f"/runs/{run}")) if run else "a run"])
+        verb, run = "measuring a trial on ", runs.get(identifier, "")
+    return html.Span([verb, dcc.Link(f"run {run}", href=link(f"/runs/{run}")) if run else "a run"])
 
 
 def _memory(warm: Warm) -> list[Any]:
     models = [
-        f"{formatting.model_name(kept.model)} ({bytes_as_text(kept.bytes)}, {kept.dtype}{', in use' * kept.in_use})"
-        for kept in warm.models
+        f"{formatting.model_name(model.model)} ({bytes_as_text(model.bytes)}, {model.dtype}{', in use' * model.in_use})"
+        for model in warm.models
     ]
     probes = [
-        f"{formatting.model_name(kept.model)} on {kept.task}, seed {kept.seed} "
-        f"({f'none: {kept.refused}' if kept.refused else bytes_as_text(kept.bytes)})"
-        for kept in warm.probes
+        f"{formatting.model_name(probe.model)} on {probe.task}, seed {probe.seed} "
+        f"({f'not cached: {probe.refused}' if probe.refused else bytes_as_text(probe.bytes)})"
+        for probe in warm.probes
     ]
-    of = f"; the device has {bytes_as_text(warm.memory)}" if warm.memory else ""
+    device = f"; the device has {bytes_as_text(warm.memory)}" if warm.memory else ""
     return [
-        _bar("Models", sum(kept.bytes for kept in warm.models), warm.model_budget, of, models),
-        _bar("Hidden states", sum(kept.bytes for kept in warm.probes), warm.probe_budget, "", probes),
+        _bar("Models in memory", sum(model.bytes for model in warm.models), warm.model_budget, device, models),
+        _bar("Cached hidden states", sum(probe.bytes for probe in warm.probes), warm.probe_budget, "", probes),
     ]
 
 
-def _bar(name: str, used: int, budget: int, of: str, kept: Sequence[str]) -> Any:
+def _bar(name: str, used: int, budget: int, device: str, entries: Sequence[str]) -> Any:
     share = 100 * used / budget if budget else 0
-    told = f"{bytes_as_text(used)} of {bytes_as_text(budget)} ({share:.0f} %){of}" if budget else "keeps none"
+    usage = f"{bytes_as_text(used)} of {bytes_as_text(budget)} ({share:.0f} %){device}" if budget else "disabled"
     return html.Div(
         [
-            html.Div([html.B(name), html.Span(told)], className="bar-text"),
-            dmc.Progress(value=min(share, 100), size="sm", **{"aria-label": f"{name}: {told}"}),
-            html.Div(" · ".join(kept) or "nothing kept yet", className="quiet"),
+            html.Div([html.B(name), html.Span(usage)], className="bar-text"),
+            dmc.Progress(value=min(share, 100), size="sm", **{"aria-label": f"{name}: {usage}"}),
+            html.Div(" · ".join(entries) or "empty", className="quiet"),
         ],
         className="memory",
     )
 
 
-def failures(found: Sequence[Failure]) -> Any:
-    if not found:
-        return html.P("Nothing has failed.", className="quiet")
-    return html.Ul([_failure(failure) for failure in found], className="failures")
+def failures(recent: Sequence[Failure]) -> Any:
+    """The list of recent failures, each with its error."""
+    if not recent:
+        return html.P("No failures.", className="quiet")
+    return html.Ul([_failure(failure) for failure in recent], className="failures")
 
 
 def _failure(failure: Failure) -> Any:

@@ -1,0 +1,1 @@
+"""The tasks page: the list of tasks, an editor, a preview."""

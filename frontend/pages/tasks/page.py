@@ -1,4 +1,4 @@
-"""Tasks: what models can be scored on, and a task of one's own."""
+"""The tasks page: the list of tasks, and an editor to add one."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from modelshapley.errors import ModelShapleyError
 
 callbacks = Callbacks()
 
-MADE_BY_CODE = ("digits", "world-capitals")  # they have no task file to start from
+WITHOUT_FILE = ("digits", "world-capitals")  # built by code, so there is no task file to start from
 
 
 async def layout(api: AsyncClient, search: str) -> Any:
-    """The list on the left, the form on the right; `?preview=NAME&model=ID` opens a preview."""
+    """Lay out the list on the left, the editor on the right; `?preview=NAME&model=ID` opens a preview."""
     query = {key: values[-1] for key, values in parse_qs(search.removeprefix("?")).items()}
     tasks = await api.send(client.tasks())
     return html.Div(
@@ -31,14 +31,14 @@ async def layout(api: AsyncClient, search: str) -> Any:
                 [
                     dmc.Title("Tasks", order=1, size="h2", mb="xs"),
                     html.P(
-                        "A task is a set of examples and what counts as right. Look at one before you score a "
-                        "model on it, or add your own data.",
+                        "A task is a set of examples with correct answers. Preview a task before you score a model on "
+                        "it, or add your own data.",
                         className="quiet",
                     ),
                     html.Div(id="tasks-problem", role="alert"),
                     html.Div(cards(tasks), id="tasks-list"),
-                    dcc.Store(id="tasks-drop"),
-                    dcc.ConfirmDialog(id="tasks-sure"),
+                    dcc.Store(id="tasks-delete"),
+                    dcc.ConfirmDialog(id="tasks-confirm"),
                 ]
             ),
             html.Aside(task_editor.layout()),
@@ -49,33 +49,35 @@ async def layout(api: AsyncClient, search: str) -> Any:
 
 
 @callbacks.server(
-    Output("tasks-drop", "data"),
-    Output("tasks-sure", "message"),
-    Output("tasks-sure", "displayed"),
-    Input({"type": "drop-task", "task": ALL}, "n_clicks"),
+    Output("tasks-delete", "data"),
+    Output("tasks-confirm", "message"),
+    Output("tasks-confirm", "displayed"),
+    Input({"type": "delete-task", "task": ALL}, "n_clicks"),
     prevent_initial_call=True,
 )
 async def confirm_deletion(_: list[int | None]) -> Any:
+    """Ask before a task is deleted."""
     if not ctx.triggered or not ctx.triggered[0]["value"]:
         return no_update, no_update, no_update
     name = ctx.triggered_id["task"]
-    return name, f"Delete the task {name}? Its data stay where they are.", True
+    return name, f"Delete the task {name}? Its data files are kept.", True
 
 
 @callbacks.server(
     Output("tasks-list", "children"),
     Output("tasks-problem", "children"),
     Input("task-added", "data"),
-    Input("tasks-sure", "submit_n_clicks"),
-    State("tasks-drop", "data"),
+    Input("tasks-confirm", "submit_n_clicks"),
+    State("tasks-delete", "data"),
     prevent_initial_call=True,
 )
-async def refresh_tasks(added: str | None, sure: int | None, name: str | None, *, api: AsyncClient) -> Any:
-    if ctx.triggered_id is None or (added is None and sure is None):
+async def refresh_tasks(added: str | None, confirmed: int | None, name: str | None, *, api: AsyncClient) -> Any:
+    """Delete a task once that is confirmed, and list the tasks again."""
+    if ctx.triggered_id is None or (added is None and confirmed is None):
         return no_update, no_update
     problem = None
     try:
-        if ctx.triggered_id == "tasks-sure" and name is not None:
+        if ctx.triggered_id == "tasks-confirm" and name is not None:
             await api.send(client.drop_task(name))
     except ModelShapleyError as error:
         problem = empty_states.failure(error)
@@ -89,7 +91,7 @@ callbacks.include(task_editor.callbacks, task_preview.callbacks)
 
 
 def cards(tasks: list[TaskInfo]) -> Any:
-    """One's own first, since they are what one comes back for."""
+    """A card for each task, those added by users first."""
     own = [task for task in tasks if task.own]
     return dmc.Stack([_card(task) for task in [*own, *(task for task in tasks if not task.own)]], gap="sm")
 
@@ -97,7 +99,7 @@ def cards(tasks: list[TaskInfo]) -> Any:
 def _card(task: TaskInfo) -> Any:
     badges = [dmc.Badge(formatting.KINDS_OF_TASK[task.kind], color="gray", variant="light", size="sm")]
     if task.own:
-        badges.append(dmc.Badge("yours", color="blue", variant="light", size="sm"))
+        badges.append(dmc.Badge("custom", color="blue", variant="light", size="sm"))
     facts = [task.id, f"from {task.source}" if task.source else "", formatting.examples(task)]
     classes = f"classes: {task.classes}" if task.classes else ""
     return dmc.Paper(
@@ -123,13 +125,13 @@ def _card(task: TaskInfo) -> Any:
 
 
 def _buttons(task: TaskInfo) -> list[Any]:
-    def button(label: str, kind: str, **more: Any) -> Any:
-        said = {"aria-label": f"{label}: {task.title}"}
-        return dmc.Button(label, id={"type": kind, "task": task.id}, size="xs", **more, **said)
+    def button(label: str, kind: str, variant: str) -> Any:
+        name = {"aria-label": f"{label}: {task.title}"}
+        return dmc.Button(label, id={"type": kind, "task": task.id}, size="xs", variant=variant, **name)
 
-    found = [button("Preview", "look", variant="light")]
-    if task.id not in MADE_BY_CODE:
-        found.append(button("Start from this", "base-task", variant="default"))
+    buttons = [button("Preview", "preview-task", "light")]
+    if task.id not in WITHOUT_FILE:
+        buttons.append(button("Use as template", "base-task", "default"))
     if task.own:
-        found.append(button("Delete", "drop-task", variant="default"))
-    return found
+        buttons.append(button("Delete", "delete-task", "default"))
+    return buttons

@@ -1,4 +1,4 @@
-"""Add a task: a form that shows the fields of its kind, or a task file as text."""
+"""The editor of a task: a form with the fields of its kind, or a task file as text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from frontend.links import link
 from frontend.pages.shared import empty_states
 from frontend.pages.shared.wiring import Callbacks
 from frontend.pages.tasks import task_preview
-from frontend.pages.tasks.task_form import FIELDS, GROUPS, Field, by_field, check, check_text, shown
+from frontend.pages.tasks.task_form import FIELDS, GROUPS, Field, by_field, validate, validate_text, visible_fields
 from modelshapley import client
 from modelshapley.client import ApiError, AsyncClient
 from modelshapley.contracts.task_file import TaskFile
@@ -23,7 +23,7 @@ from modelshapley.errors import ModelShapleyError
 
 callbacks = Callbacks()
 
-# Two of these that follow each other stand side by side.
+# Fields of half the width; two in a row are side by side.
 HALF: tuple[str, ...] = (
     "name",
     "title",
@@ -46,6 +46,7 @@ HIDDEN = {"display": "none"}
 
 
 def layout() -> Any:
+    """Lay out the editor with an empty form."""
     form = [
         dmc.Fieldset(
             html.Div([_row(field) for field in fields], className="task-fields"), legend=title, variant="unstyled"
@@ -55,23 +56,23 @@ def layout() -> Any:
     return dmc.Paper(
         [
             dmc.Title("Add a task", order=2, size="h3", mb="sm"),
-            dcc.Store(id="task-tried"),
-            dcc.Store(id="task-refused"),
+            dcc.Store(id="task-attempt"),
+            dcc.Store(id="task-refusal"),
             dcc.Store(id="task-added"),
             dmc.Tabs(
                 [
-                    dmc.TabsList([dmc.TabsTab("Form", value="form"), dmc.TabsTab("As a file", value="file")]),
+                    dmc.TabsList([dmc.TabsTab("Form", value="form"), dmc.TabsTab("Task file", value="file")]),
                     dmc.TabsPanel(dmc.Stack(form, gap="md"), value="form", pt="sm"),
                     dmc.TabsPanel(_file(), value="file", pt="sm"),
                 ],
                 id="task-tab",
                 value="form",
             ),
-            html.Div(id="task-whole", role="alert"),
+            html.Div(id="task-problem", role="alert"),
             html.Div(id="task-answer", role="status"),
             dmc.Group(
                 [
-                    dmc.Button("Preview", id="task-look", variant="light"),
+                    dmc.Button("Preview", id="task-preview", variant="light"),
                     dmc.Button("Add task", id="task-add"),
                 ],
                 grow=True,
@@ -110,12 +111,12 @@ def _file() -> Any:
 
 
 def _row(field: Field) -> Any:
-    values = {name: known.value for name, known in FIELDS.items()}
+    values = {name: other.value for name, other in FIELDS.items()}
     return html.Div(
         _input(field),
         id={"type": "task-row", "field": field.name},
         className="half" if field.name in HALF else "",
-        style={} if field.name in shown(values) else HIDDEN,
+        style={} if field.name in visible_fields(values) else HIDDEN,
     )
 
 
@@ -135,48 +136,48 @@ def _input(field: Field) -> Any:
     return dmc.TextInput(**common)
 
 
-# TODO
-fields = {"type": "task-field", "field": ALL}
+FORM = {"type": "task-field", "field": ALL}
 
 
 @callbacks.server(
     Output({"type": "task-row", "field": ALL}, "style"),
-    Output(fields, "error"),
-    Output("task-whole", "children"),
+    Output(FORM, "error"),
+    Output("task-problem", "children"),
     Output("task-text", "error"),
-    Input(fields, "value"),
+    Input(FORM, "value"),
     Input("task-text", "value"),
     Input("task-tab", "value"),
-    Input("task-tried", "data"),
-    Input("task-refused", "data"),
-    State(fields, "id"),
+    Input("task-attempt", "data"),
+    Input("task-refusal", "data"),
+    State(FORM, "id"),
 )
-async def validate_task(given: list[Any], text: str, tab: str, tried: Any, refused: Any, ids: list[Any]) -> Any:
-    """What is wrong, once somebody has tried; what the server said, until something is changed."""
-    values = _values(given, ids)
-    said = refused["fields"] if refused and "task-refused" in _triggers() else []
-    there = shown(values)
-    styles = [{} if entry["field"] in there else HIDDEN for entry in ids]
+async def validate_task(inputs: list[Any], text: str, tab: str, attempt: Any, refusal: Any, ids: list[Any]) -> Any:
+    """Show the problems: ours after the first attempt, the server's until something is changed."""
+    values = _values(inputs, ids)
+    refused = refusal["fields"] if refusal and "task-refusal" in _triggers() else []
+    visible = visible_fields(values)
+    styles = [{} if entry["field"] in visible else HIDDEN for entry in ids]
     if tab == "file":
-        lines = check_text(text)[1] if tried else []
-        lines += [f"{field}: {words}" if field else words for field, words in said]
+        lines = validate_text(text)[1] if attempt else []
+        lines += [f"{field}: {message}" if field else message for field, message in refused]
         return styles, [None] * len(ids), None, _lines(lines)
-    problems = (check(values)[1] if tried else {}) or by_field([tuple(entry) for entry in said], values)
-    return styles, [problems.get(entry["field"]) for entry in ids], _whole(problems), None
+    problems = (validate(values)[1] if attempt else {}) or by_field([tuple(entry) for entry in refused], values)
+    return styles, [problems.get(entry["field"]) for entry in ids], _summary(problems), None
 
 
 @callbacks.server(
-    Output("look-subject", "data", allow_duplicate=True),
-    Output("task-tried", "data"),
-    Input("task-look", "n_clicks"),
+    Output("preview-subject", "data", allow_duplicate=True),
+    Output("task-attempt", "data"),
+    Input("task-preview", "n_clicks"),
     State("task-tab", "value"),
-    State(fields, "value"),
+    State(FORM, "value"),
     State("task-text", "value"),
-    State(fields, "id"),
+    State(FORM, "id"),
     prevent_initial_call=True,
 )
-async def preview_file(clicks: int, tab: str, given: list[Any], text: str, ids: list[Any]) -> Any:
-    spec = _spec(tab, _values(given, ids), text)
+async def preview_file(clicks: int, tab: str, inputs: list[Any], text: str, ids: list[Any]) -> Any:
+    """Open the preview of the task in the editor, or show its problems."""
+    spec = _spec(tab, _values(inputs, ids), text)
     if spec is None:
         return no_update, clicks
     return {"file": json.loads(spec.model_dump_json(exclude_defaults=True)), "click": clicks}, no_update
@@ -185,32 +186,33 @@ async def preview_file(clicks: int, tab: str, given: list[Any], text: str, ids: 
 @callbacks.server(
     Output("task-added", "data"),
     Output("task-answer", "children"),
-    Output("task-tried", "data", allow_duplicate=True),
-    Output("task-refused", "data", allow_duplicate=True),
-    Output("look-dialog", "opened", allow_duplicate=True),
+    Output("task-attempt", "data", allow_duplicate=True),
+    Output("task-refusal", "data", allow_duplicate=True),
+    Output("preview-dialog", "opened", allow_duplicate=True),
     Input("task-add", "n_clicks"),
-    Input("look-add", "n_clicks"),
+    Input("preview-add", "n_clicks"),
     State("task-tab", "value"),
-    State(fields, "value"),
+    State(FORM, "value"),
     State("task-text", "value"),
-    State(fields, "id"),
+    State(FORM, "id"),
     prevent_initial_call=True,
-    running=[(Output("task-add", "loading"), True, False), (Output("look-add", "loading"), True, False)],
+    running=[(Output("task-add", "loading"), True, False), (Output("preview-add", "loading"), True, False)],
 )
 async def add_task(
-    one: int | None, other: int | None, tab: str, given: list[Any], text: str, ids: list[Any], *, api: AsyncClient
+    one: int | None, other: int | None, tab: str, inputs: list[Any], text: str, ids: list[Any], *, api: AsyncClient
 ) -> Any:
+    """Add the task in the editor, or show its problems."""
     clicks = f"{one} {other}"
-    spec = _spec(tab, _values(given, ids), text)
+    spec = _spec(tab, _values(inputs, ids), text)
     if spec is None:
         return no_update, None, clicks, None, False
     try:
         info = await api.send(client.add_task(spec))
     except ModelShapleyError as error:
-        refused = _refusal(error, clicks)
-        return no_update, None if refused else empty_states.failure(error), no_update, refused, False
-    told = [f"Added: {info.title}. ", dcc.Link("Score a model on it", href=link(f"/new?task={info.id}"))]
-    return f"{info.id} {clicks}", dmc.Alert(told, color="teal", variant="light", mt="md"), None, None, False
+        refusal = _refusal(error, clicks)
+        return no_update, None if refusal else empty_states.failure(error), no_update, refusal, False
+    notice = [f"Added {info.title}. ", dcc.Link("Score a model on it", href=link(f"/new?task={info.id}"))]
+    return f"{info.id} {clicks}", dmc.Alert(notice, color="teal", variant="light", mt="md"), None, None, False
 
 
 @callbacks.server(
@@ -221,13 +223,14 @@ async def add_task(
     prevent_initial_call=True,
 )
 async def read_upload(contents: str | None, name: str) -> Any:
+    """Put an uploaded task file into the editor."""
     if contents is None:
         return no_update, no_update
     try:
         return base64.b64decode(contents.partition(",")[2]).decode(), None
     except (binascii.Error, UnicodeDecodeError):
-        words = f"{name} is no text in UTF-8, so it is no task file. Save it as UTF-8 and drop it again."
-        return no_update, dmc.Alert(words, color="red", variant="light", mt="md")
+        problem = f"{name} is not a UTF-8 text file. Save it as UTF-8 and drop it again."
+        return no_update, dmc.Alert(problem, color="red", variant="light", mt="md")
 
 
 @callbacks.server(
@@ -238,6 +241,7 @@ async def read_upload(contents: str | None, name: str) -> Any:
     prevent_initial_call=True,
 )
 async def start_from_task(_: list[int | None], *, api: AsyncClient) -> Any:
+    """Put the file of an existing task into the editor."""
     if not ctx.triggered or not ctx.triggered[0]["value"]:
         return no_update, no_update, no_update
     try:
@@ -251,14 +255,14 @@ callbacks.browser("tasks", "label", Output("task-upload", "className"), Input("t
 
 callbacks.browser(
     "tasks",
-    "point",
-    Output("task-whole", "className"),
-    Input("task-tried", "data"),
+    "focusInvalid",
+    Output("task-problem", "className"),
+    Input("task-attempt", "data"),
     prevent_initial_call=True,
 )
 
 
-# The editor may be out of sight: under the list on narrow screens.
+# On narrow screens the editor is below the list, out of sight.
 callbacks.browser(
     "tasks",
     "reveal",
@@ -269,7 +273,7 @@ callbacks.browser(
 
 
 def _refusal(error: ModelShapleyError, clicks: str) -> dict[str, Any] | None:
-    """What the server says against a task, by field; a name that is taken is told at the name."""
+    """Return the server's objections by field; a name that is taken belongs to the name."""
     if isinstance(error, ApiError) and error.problem.status == 409:
         return {"fields": [("name", error.problem.detail)], "click": clicks}
     return task_preview.refusal(error, {"file": {}, "click": clicks})
@@ -279,21 +283,21 @@ def _triggers() -> set[str]:
     return {str(entry["prop_id"]).rpartition(".")[0] for entry in ctx.triggered}
 
 
-def _values(given: Sequence[Any], ids: Sequence[dict[str, str]]) -> dict[str, Any]:
-    return {entry["field"]: value for entry, value in zip(ids, given, strict=True)}
+def _values(inputs: Sequence[Any], ids: Sequence[dict[str, str]]) -> dict[str, Any]:
+    return {entry["field"]: value for entry, value in zip(ids, inputs, strict=True)}
 
 
 def _spec(tab: str, values: dict[str, Any], text: str) -> TaskFile | None:
-    return check_text(text)[0] if tab == "file" else check(values)[0]
+    return validate_text(text)[0] if tab == "file" else validate(values)[0]
 
 
 def _lines(lines: Sequence[str]) -> Any:
     return [html.Span(line, className="line") for line in lines] or None
 
 
-def _whole(problems: dict[str, str]) -> Any:
-    """What belongs to no field that is shown, and that there is something above."""
+def _summary(problems: dict[str, str]) -> Any:
+    """The problem that belongs to no visible field, or a note that fields above have problems."""
     if not problems:
         return None
-    words = problems.get("") or "Some fields above need another value."
-    return dmc.Text(words, c="red", size="sm", mt="sm")
+    text = problems.get("") or "Some fields above are not valid."
+    return dmc.Text(text, c="red", size="sm", mt="sm")

@@ -1,4 +1,4 @@
-"""The form of a task: its fields, and the task file that they make. Pure."""
+"""The fields of the task form, and the task file that they describe. Pure."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ Sort = Literal["text", "area", "lines", "number", "percent", "choice"]
 ALL = tuple(KINDS_OF_TASK)
 IMAGES, TEXTS, CHOICE, WRITTEN, PROSE = ALL
 LABELLED, ASKED = (IMAGES, TEXTS), (CHOICE, WRITTEN)
-MISSING = "Fill this in."
-# In place of the words for machines, where a field's pattern or range is not met.
-WORDS = {
-    "name": "Lower-case letters, digits and hyphens, at most 63; the first is no hyphen.",
-    "source.hub": "A name on the hub, such as openai/gsm8k.",
+MISSING = "This field is required."
+# Messages instead of pydantic's, where a field's pattern or range is not met.
+MESSAGES = {
+    "name": "At most 63 lower-case letters, digits and hyphens, not starting with a hyphen.",
+    "source.hub": "A dataset on the hub, such as openai/gsm8k.",
     "probe.share": "More than 0, at most 100 %.",
     "test.share": "More than 0, at most 100 %.",
 }
-# What is wrong between fields, by how it is told, and the field to tell it at.
+# Problems between fields, by the beginning of their message, and the field that shows them.
 BETWEEN = {
     "give either 'path'": "source",
     "probe and test are both": "test.share",
@@ -36,7 +36,7 @@ BETWEEN = {
 
 @dataclass(frozen=True)
 class Field:
-    """One input. name: where it stands in a task file; kinds: of task, that have it."""
+    """One input. name: its place in a task file; kinds: the kinds of task that have it."""
 
     name: str
     label: str
@@ -47,37 +47,37 @@ class Field:
     choices: tuple[tuple[str, str], ...] = ()
 
 
-COLUMN = "The column of {}."
+COLUMN = "The column with {}."
 GROUPS: dict[str, tuple[Field, ...]] = {
     "Task": (
         Field("kind", "Kind", sort="choice", value=WRITTEN, choices=tuple(KINDS_OF_TASK.items())),
-        Field("name", "Name", "Such as my-sums."),
-        Field("title", "Title (optional)", "As people read it."),
+        Field("name", "Name", "For example my-sums."),
+        Field("title", "Title (optional)", "Displayed instead of the name."),
     ),
     "Data": (
         Field(
             "where",
-            "Where the data are",
+            "Location of the data",
             sort="choice",
             value="path",
-            choices=(("path", "A file or folder here"), ("hub", "The Hugging Face hub")),
+            choices=(("path", "A file or folder on the server"), ("hub", "The Hugging Face hub")),
         ),
-        Field("source.path", "File or folder", "In the server's folder of datasets, such as sums/train.jsonl."),
-        Field("source.hub", "Dataset", "Such as openai/gsm8k; a folder of the task's name is read first."),
+        Field("source.path", "File or folder", "In the server's datasets folder, for example sums/train.jsonl."),
+        Field("source.hub", "Dataset", "For example openai/gsm8k. A local folder of the task's name takes precedence."),
         Field("source.config", "Configuration (optional)"),
         Field("source.revision", "Revision (optional)"),
-        Field("probe.split", "Split to score on", "Of a single file: all.", value="train"),
-        Field("probe.share", "Share of it", "Drawn by the seed.", "percent", value=20),
-        Field("test.split", "Split to measure on", "Held out for accuracy.", value="test"),
-        Field("test.share", "Share of it", "Never of rows scored on.", "percent", value=100),
+        Field("probe.split", "Split for scoring", "Use all for a single file.", value="train"),
+        Field("probe.share", "Share of it", "Drawn at random, by the seed.", "percent", value=20),
+        Field("test.split", "Split for accuracy", "Held out from scoring.", value="test"),
+        Field("test.share", "Share of it", "Rows used for scoring are excluded.", "percent", value=100),
     ),
-    "What the model is given": (
+    "Input": (
         Field("image", "Image", COLUMN.format("the image"), kinds=(IMAGES,), value="image"),
         Field("text", "Text", COLUMN.format("the text"), kinds=(TEXTS, PROSE), value="text"),
-        Field("pair", "Second text (optional)", "The column of it, for pairs.", kinds=(TEXTS,)),
-        Field("window", "Tokens of an example", sort="number", kinds=(PROSE,), value=256),
-        Field("prompt", "Prompt", "{column} stands for a row's value.", "area", ASKED, "{question}"),
-        Field("system", "System text (optional)", sort="area", kinds=ASKED),
+        Field("pair", "Second text (optional)", "The column with it, for text pairs.", kinds=(TEXTS,)),
+        Field("window", "Tokens per example", sort="number", kinds=(PROSE,), value=256),
+        Field("prompt", "Prompt", "{column} is replaced by the row's value.", "area", ASKED, "{question}"),
+        Field("system", "System prompt (optional)", sort="area", kinds=ASKED),
         Field(
             "chat",
             "Chat template",
@@ -87,33 +87,33 @@ GROUPS: dict[str, tuple[Field, ...]] = {
             choices=(("auto", "If the model has one"), ("yes", "Always"), ("no", "Never")),
         ),
     ),
-    "What counts as right": (
-        Field("label", "Class", COLUMN.format("the right class"), kinds=LABELLED, value="label"),
-        Field("labels", "Names of the classes (optional)", "One a line, in order.", "lines", LABELLED),
+    "Correct answer": (
+        Field("label", "Class", COLUMN.format("the correct class"), kinds=LABELLED, value="label"),
+        Field("labels", "Names of the classes (optional)", "One per line, in order.", "lines", LABELLED),
         Field(
             "match",
-            "Found among the model's classes",
+            "Match the model's classes",
             sort="choice",
             kinds=LABELLED,
             value="names",
-            choices=(("names", "By name"), ("index", "By number")),
+            choices=(("names", "By name"), ("index", "By index")),
         ),
-        Field("choices", "Choices", "One a line, the same for all rows or with {column}.", "lines", ASKED),
-        Field("choices_column", "Or the column that lists them", kinds=ASKED),
-        Field("key", "Right choice", "Its column: number from 0, letter or text.", kinds=ASKED, value="answer"),
+        Field("choices", "Choices", "One per line, the same for all rows or with {column}.", "lines", ASKED),
+        Field("choices_column", "Or the column with the choices", kinds=ASKED),
+        Field("key", "Correct choice", "Its column: index from 0, letter or text.", kinds=ASKED, value="answer"),
         Field(
             "score",
-            "A choice is likely by",
+            "Score a choice by",
             sort="choice",
             kinds=(CHOICE,),
             value="mean",
-            choices=(("mean", "Its mean token"), ("sum", "All its tokens"), ("letter", "Its letter")),
+            choices=(("mean", "Mean log-likelihood"), ("sum", "Total log-likelihood"), ("letter", "Its letter")),
         ),
-        Field("answer", "Reference answer", "Its text, with {column}.", "area", (WRITTEN,), "{answer}"),
+        Field("answer", "Reference answer", "Text, with {column}.", "area", (WRITTEN,), "{answer}"),
         Field(
             "rule",
             "Answer rule",
-            "How an answer is found.",
+            "How the answer is extracted.",
             "choice",
             (WRITTEN,),
             "exact",
@@ -126,18 +126,18 @@ GROUPS: dict[str, tuple[Field, ...]] = {
             ),
         ),
         Field("pattern", "Regular expression", "The answer is group 1 of its last match.", kinds=(WRITTEN,)),
-        Field("max_new_tokens", "Tokens to write", "At most.", "number", (WRITTEN,), 1024),
+        Field("max_new_tokens", "Maximum new tokens", "Generation stops after this many.", "number", (WRITTEN,), 1024),
     ),
     "Examples": (
-        Field("classes", "Classes of examples (optional)", "A column; each of its values can have a map."),
-        Field("limit", "At most (optional)", "Examples of either part.", "number"),
-        Field("seed", "Seed (optional)", "Otherwise the run's.", "number"),
+        Field("classes", "Classes of examples (optional)", "A column. Each of its values can have its own map."),
+        Field("limit", "Maximum examples (optional)", "Of each split.", "number"),
+        Field("seed", "Seed (optional)", "The run's seed by default.", "number"),
         Field(
             "on_bad",
-            "A row that cannot be used",
+            "Invalid rows",
             sort="choice",
             value="stop",
-            choices=(("stop", "Stops the run"), ("skip", "Is left out and counted")),
+            choices=(("stop", "Stop the run"), ("skip", "Skip and count")),
         ),
     ),
 }
@@ -148,7 +148,8 @@ def _on_hub(values: Values) -> bool:
     return bool(values["where"] == "hub")
 
 
-WHEN: dict[str, Callable[[Values], bool]] = {
+# Conditions, besides the kind of task, under which a field is visible.
+VISIBLE_IF: dict[str, Callable[[Values], bool]] = {
     "source.path": lambda values: not _on_hub(values),
     "source.hub": _on_hub,
     "source.config": _on_hub,
@@ -158,30 +159,30 @@ WHEN: dict[str, Callable[[Values], bool]] = {
 }
 
 
-def shown(values: Values) -> set[str]:
-    """The fields that belong to what is chosen so far."""
+def visible_fields(values: Values) -> set[str]:
+    """Return the names of the fields that apply to the current choices."""
     return {
         field.name
         for field in FIELDS.values()
-        if values["kind"] in field.kinds and (field.name not in WHEN or WHEN[field.name](values))
+        if values["kind"] in field.kinds and (field.name not in VISIBLE_IF or VISIBLE_IF[field.name](values))
     }
 
 
 def file_of(values: Values) -> dict[str, Any]:
-    """What stands in the task file; fields left empty are left out."""
+    """Return the content of the task file; empty fields are omitted."""
     data: dict[str, Any] = {"source": {}}
-    there = shown(values)
+    visible = visible_fields(values)
     for field in FIELDS.values():
         value = _read(field, values[field.name])
-        if field.name == "where" or field.name not in there or value in ("", None, []):
+        if field.name == "where" or field.name not in visible or value in ("", None, []):
             continue
         outer, _, inner = field.name.rpartition(".")
         (data.setdefault(outer, {}) if outer else data)[inner] = value
     return data
 
 
-def check(values: Values) -> tuple[TaskFile | None, dict[str, str]]:
-    """The task, or what is wrong in words by field; '' is the form as a whole."""
+def validate(values: Values) -> tuple[TaskFile | None, dict[str, str]]:
+    """Return the task, or its problems by field; '' is the form as a whole."""
     try:
         spec: TaskFile = parse(file_of(values), "of this form")
     except BadTask as error:
@@ -189,42 +190,42 @@ def check(values: Values) -> tuple[TaskFile | None, dict[str, str]]:
     return spec, {}
 
 
-def check_text(text: str | None) -> tuple[TaskFile | None, list[str]]:
-    """The task in a text of YAML or JSON, or what is wrong with it, a line for each field."""
+def validate_text(text: str | None) -> tuple[TaskFile | None, list[str]]:
+    """Return the task in a YAML or JSON text, or its problems, a line for each field."""
     if not text or not text.strip():
-        return None, ["Paste a task file, or drop one."]
+        return None, ["Paste or drop a task file."]
     try:
         spec: TaskFile = parse_text(text, "in this text")
     except BadTask as error:
-        return None, [f"{field}: {words}" if field else words for field, words in error.problems]
+        return None, [f"{field}: {message}" if field else message for field, message in error.problems]
     return spec, []
 
 
 def by_field(problems: list[tuple[str, str]], values: Values) -> dict[str, str]:
-    """Each problem at the field that shows it; '' for what no field that is shown stands for."""
-    found: dict[str, str] = {}
-    there = shown(values)
-    for name, words in problems:
-        place = _place(next((f for start, f in BETWEEN.items() if words.startswith(start)), name), there)
-        told = _plain(place, words)
-        found[place] = f"{found[place]} {told}" if place in found else told
-    return found
+    """Assign each problem to the field that shows it; '' for problems of no visible field."""
+    by_name: dict[str, str] = {}
+    visible = visible_fields(values)
+    for name, message in problems:
+        field = _field(next((f for start, f in BETWEEN.items() if message.startswith(start)), name), visible)
+        text = _readable(field, message)
+        by_name[field] = f"{by_name[field]} {text}" if field in by_name else text
+    return by_name
 
 
-def _place(name: str, there: set[str]) -> str:
-    if name == "source":  # neither of the two was given
-        return "source.path" if "source.path" in there else "source.hub"
+def _field(name: str, visible: set[str]) -> str:
+    if name == "source":  # neither path nor hub was given
+        return "source.path" if "source.path" in visible else "source.hub"
     parts = name.split(".")
     prefixes = [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
-    return next((prefix for prefix in prefixes if prefix in there), "")
+    return next((prefix for prefix in prefixes if prefix in visible), "")
 
 
-def _plain(place: str, words: str) -> str:
-    if words == "Field required" or words.startswith("give either 'path'"):
+def _readable(field: str, message: str) -> str:
+    if message == "Field required" or message.startswith("give either 'path'"):
         return MISSING
-    if words.startswith(("String should match pattern", "Input should be")) and place in WORDS:
-        return WORDS[place]
-    return words if words.endswith(".") else f"{words}."
+    if message.startswith(("String should match pattern", "Input should be")) and field in MESSAGES:
+        return MESSAGES[field]
+    return message if message.endswith(".") else f"{message}."
 
 
 def _read(field: Field, value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Look at a task before a run: a worker reads its data, the page asks until it has."""
+"""The preview of a task: a worker reads its data, and the page polls for the result."""
 
 from __future__ import annotations
 
@@ -26,36 +26,36 @@ NO_MODEL = "none"
 
 
 def layout(task: str | None, model: str | None) -> Any:
-    """The preview, closed; of `task` as `model` reads it, where the address names one."""
+    """Lay out the closed preview; if the address names a task, it opens with it, as read by `model`."""
     first = {"task": task, "model": model} if task else None
     return html.Div(
         [
-            dcc.Store(id="look-subject", data=first),
-            dcc.Store(id="look-check"),
-            dcc.Store(id="look-seen"),
-            dcc.Interval(id="look-tick", interval=TICK_MS, disabled=True),
+            dcc.Store(id="preview-subject", data=first),
+            dcc.Store(id="preview-check"),
+            dcc.Store(id="preview-seen"),
+            dcc.Interval(id="preview-tick", interval=TICK_MS, disabled=True),
             dmc.Modal(
                 [
                     dmc.Group(
                         [
                             dmc.Select(
-                                id="look-model",
-                                label="As read by",
+                                id="preview-model",
+                                label="Read by",
                                 data=[],
                                 allowDeselect=False,
                                 w=420,
                                 comboboxProps={"zIndex": 400},
                             ),
-                            dmc.Button("Read the data again", id="look-again", variant="default"),
-                            dmc.Button("Add task", id="look-add", ml="auto"),
+                            dmc.Button("Read again", id="preview-again", variant="default"),
+                            dmc.Button("Add task", id="preview-add", ml="auto"),
                         ],
                         align="flex-end",
                         mb="md",
                     ),
-                    html.Div(id="look-body", role="status", style={"minHeight": 320}),
+                    html.Div(id="preview-body", role="status", style={"minHeight": 320}),
                 ],
-                id="look-dialog",  # Mantine makes ids of its own from this: look-dialog-body
-                withinPortal=False,  # outside of <main> its header would be a second banner
+                id="preview-dialog",  # Mantine derives other ids from this one, such as preview-dialog-body
+                withinPortal=False,  # outside <main> its header would be a second banner for screen readers
                 title="Preview",
                 opened=False,
                 size="70rem",
@@ -66,58 +66,61 @@ def layout(task: str | None, model: str | None) -> Any:
 
 
 @callbacks.server(
-    Output("look-subject", "data"),
-    Input({"type": "look", "task": ALL}, "n_clicks"),
+    Output("preview-subject", "data"),
+    Input({"type": "preview-task", "task": ALL}, "n_clicks"),
     prevent_initial_call=True,
 )
-async def choose_subject(clicks: list[int | None]) -> Any:
-    # A list that has just been drawn fires too.
+async def choose_subject(_: list[int | None]) -> Any:
+    """Open the preview of a task of the list."""
+    # A button fires when it is drawn, too.
     if not ctx.triggered or not ctx.triggered[0]["value"]:
         return no_update
     return {"task": ctx.triggered_id["task"], "click": ctx.triggered[0]["value"]}
 
 
 @callbacks.server(
-    Output("look-dialog", "opened"),
-    Output("look-dialog", "title"),
-    Output("look-model", "data"),
-    Output("look-model", "value"),
-    Output("look-add", "style"),
-    Output("look-check", "data"),
-    Output("look-body", "children"),
-    Output("task-refused", "data"),
-    Input("look-subject", "data"),
-    Input("look-model", "value"),
-    Input("look-again", "n_clicks"),
+    Output("preview-dialog", "opened"),
+    Output("preview-dialog", "title"),
+    Output("preview-model", "data"),
+    Output("preview-model", "value"),
+    Output("preview-add", "style"),
+    Output("preview-check", "data"),
+    Output("preview-body", "children"),
+    Output("task-refusal", "data"),
+    Input("preview-subject", "data"),
+    Input("preview-model", "value"),
+    Input("preview-again", "n_clicks"),
 )
 async def request_preview(subject: Any, model: str | None, _: int | None, *, api: AsyncClient) -> Any:
-    stay = [no_update] * 8
-    chosen_here = ctx.triggered_id in ("look-model", "look-again")
-    if subject is None or (chosen_here and model is None):
-        return stay
+    """Ask for a preview, and open the dialog; objections to a new task are shown in its form."""
+    unchanged = [no_update] * 8
+    in_dialog = ctx.triggered_id in ("preview-model", "preview-again")
+    if subject is None or (in_dialog and model is None):
+        return unchanged
     try:
-        title, options = await _known(api, subject)
-        if not chosen_here:
-            model = _chosen(subject, options)
+        title, options = await _title_and_models(api, subject)
+        if not in_dialog:
+            model = _initial_model(subject, options)
         check = await api.send(client.check_task(_request(subject, model)))
     except ModelShapleyError as error:
-        if (refused := refusal(error, subject)) is not None:
-            return [*stay[:7], refused]
+        if (objections := refusal(error, subject)) is not None:
+            return [*unchanged[:7], objections]
         return [True, "Preview", [], None, {"display": "none"}, None, empty_states.failure(error), no_update]
-    hidden = {} if "file" in subject else {"display": "none"}
+    add_button = {} if "file" in subject else {"display": "none"}
     body = task_view.waiting(Status.QUEUED, None)
-    return [True, f"Preview of {title}", options, model, hidden, check.id, body, None]
+    return [True, f"Preview of {title}", options, model, add_button, check.id, body, None]
 
 
 @callbacks.server(
-    Output("look-body", "children", allow_duplicate=True),
-    Output("look-seen", "data"),
-    Input("look-tick", "n_intervals"),
-    State("look-check", "data"),
-    State("look-seen", "data"),
+    Output("preview-body", "children", allow_duplicate=True),
+    Output("preview-seen", "data"),
+    Input("preview-tick", "n_intervals"),
+    State("preview-check", "data"),
+    State("preview-seen", "data"),
     prevent_initial_call=True,
 )
 async def poll_preview(_: int, check_id: str | None, seen: str | None, *, api: AsyncClient) -> Any:
+    """Show the preview as soon as a worker has read the data."""
     if check_id is None or seen == f"{check_id} ended":
         return no_update, no_update
     try:
@@ -125,15 +128,15 @@ async def poll_preview(_: int, check_id: str | None, seen: str | None, *, api: A
         workers = await _workers(api, check)
     except ModelShapleyError as error:
         return empty_states.failure(error), f"{check_id} ended" if isinstance(error, ApiError) else None
-    now = f"{check_id} {'ended' if check.status.ended else f'{check.status} {workers}'}"
-    return (no_update, no_update) if now == seen else (task_view.view(check, workers), now)
+    key = f"{check_id} {'ended' if check.status.ended else f'{check.status} {workers}'}"
+    return (no_update, no_update) if key == seen else (task_view.view(check, workers), key)
 
 
-callbacks.browser("tasks", "watch", Output("look-tick", "disabled"), Input("look-dialog", "opened"))
+callbacks.browser("tasks", "watch", Output("preview-tick", "disabled"), Input("preview-dialog", "opened"))
 
 
 def refusal(error: ModelShapleyError, subject: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What the server says against a task that is not added yet, for its form; None for any other error."""
+    """Return the server's objections to a task that is being edited, by field; None for any other error."""
     if not isinstance(error, ApiError) or "file" not in subject or not error.problem.errors:
         return None
     fields = [(entry.field.removeprefix("file."), entry.message) for entry in error.problem.errors]
@@ -144,8 +147,8 @@ async def _workers(api: AsyncClient, check: TaskCheck) -> int | None:
     return (await api.send(client.health())).workers if check.status is Status.QUEUED else None
 
 
-async def _known(api: AsyncClient, subject: Mapping[str, Any]) -> tuple[str, list[dict[str, str]]]:
-    """The task's title, and what can read it: its data alone, or one of the models that it is for."""
+async def _title_and_models(api: AsyncClient, subject: Mapping[str, Any]) -> tuple[str, list[dict[str, str]]]:
+    """Return the task's title, and the options to read it with: the models it is for, or none."""
     if "file" in subject:
         title = subject["file"].get("title") or subject["file"]["name"]
         auto_class = KINDS[subject["file"]["kind"]][1]
@@ -153,15 +156,15 @@ async def _known(api: AsyncClient, subject: Mapping[str, Any]) -> tuple[str, lis
         info = await api.send(client.task(subject["task"]))
         title, auto_class = info.title, info.auto_class
     models = [m for m in await api.send(client.models()) if m.usable and m.auto_class == auto_class]
-    wanted = KINDS_OF_MODEL.get(auto_class, auto_class)
-    alone = "No model: the data alone" if models else f"No model: the data alone (there is no {wanted[2:]} here)"
+    kind = KINDS_OF_MODEL.get(auto_class, auto_class).removeprefix("a ")
+    without = "No model, data only" if models else f"No model, data only (there is no {kind})"
     return title, [
         *({"value": m.id, "label": f"{m.title} ({m.id})"} for m in models),
-        {"value": NO_MODEL, "label": alone},
+        {"value": NO_MODEL, "label": without},
     ]
 
 
-def _chosen(subject: Mapping[str, Any], options: list[dict[str, str]]) -> str:
+def _initial_model(subject: Mapping[str, Any], options: list[dict[str, str]]) -> str:
     values = [option["value"] for option in options]
     return subject["model"] if subject.get("model") in values else values[0]
 

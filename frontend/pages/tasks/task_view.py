@@ -1,4 +1,4 @@
-"""What a look at a task found, as the page shows it: contract in, components out."""
+"""The content of a task's preview, from contract to components."""
 
 from __future__ import annotations
 
@@ -11,21 +11,23 @@ from dash import html
 from modelshapley.contracts import Status
 from modelshapley.contracts.tasks import BadRows, ExampleShown, Labels, TaskCheck, Token
 
-MOST_TOKENS = 1500  # of an example that are drawn
-MOST_CLASSES = 12  # that are listed before the rest is folded away
+MOST_TOKENS = 1500  # displayed of an example
+MOST_CLASSES = 12  # listed before the rest is folded
 
 
 def view(check: TaskCheck, workers: int | None) -> Any:
-    """workers: how many listen; None where nobody asked."""
+    """Lay out a preview. workers: how many are running; None where that is not known."""
     if check.status is Status.FAILED:
-        return dmc.Alert(check.error or "It failed.", title="The data could not be read", color="red", variant="light")
+        return dmc.Alert(
+            check.error or "The preview failed.", title="The data could not be read", color="red", variant="light"
+        )
     if check.status is not Status.DONE:
         return waiting(check.status, workers)
     parts = [
-        _verdict(check),
+        _problems(check),
         _facts(check),
         _labels(check.labels),
-        _bad(check.bad),
+        _bad_rows(check.bad),
         _examples(check.examples),
         _classes(check.classes),
         _identity(check),
@@ -34,18 +36,19 @@ def view(check: TaskCheck, workers: int | None) -> Any:
 
 
 def waiting(status: Status, workers: int | None) -> Any:
-    words = "A worker is reading the data …" if status is Status.RUNNING else "Waiting for a worker …"
+    """The placeholder of a preview that is not ready."""
+    text = "A worker is reading the data …" if status is Status.RUNNING else "Waiting for a worker …"
     if status is Status.QUEUED and workers == 0:
-        words = "No worker is listening. Start one with `modelshapley worker`; this preview then goes on by itself."
-    return dmc.Stack([html.Div(words), dmc.Skeleton(h=24, w="60%"), dmc.Skeleton(h=120), dmc.Skeleton(h=120)])
+        text = "No worker is running. Start one with `modelshapley worker`; this preview will then continue."
+    return dmc.Stack([html.Div(text), dmc.Skeleton(h=24, w="60%"), dmc.Skeleton(h=120), dmc.Skeleton(h=120)])
 
 
-def _verdict(check: TaskCheck) -> Any:
+def _problems(check: TaskCheck) -> Any:
     if not check.problems:
-        return dmc.Alert("Nothing was found that would stop a run.", color="teal", variant="light")
+        return dmc.Alert("No problems found.", color="teal", variant="light")
     return dmc.Alert(
-        html.Ul([html.Li(words) for words in check.problems], className="plain-list"),
-        title="A run would stop at this",
+        html.Ul([html.Li(problem) for problem in check.problems], className="plain-list"),
+        title="A run would fail",
         color="red",
         variant="light",
     )
@@ -55,14 +58,14 @@ def _facts(check: TaskCheck) -> Any:
     facts = []
     if check.info is not None:
         facts += [
-            (_count(check.info.probe_examples), "examples to score on"),
+            (_count(check.info.probe_examples), "examples for scoring"),
             (_count(check.info.test_examples), "held out for accuracy"),
         ]
     if check.longest is not None:
-        of = f" of the {check.context:,} it can read" if check.context is not None else ""
-        facts.append((f"{check.longest:,}", f"tokens in the longest example{of}"))
+        limit = f", of at most {check.context:,}" if check.context is not None else ""
+        facts.append((f"{check.longest:,}", f"tokens in the longest example{limit}"))
     return html.Dl(
-        [html.Div([html.Dt(words, className="quiet"), html.Dd(figure)]) for figure, words in facts],
+        [html.Div([html.Dt(label, className="quiet"), html.Dd(figure)]) for figure, label in facts],
         className="task-facts",
     )
 
@@ -70,7 +73,7 @@ def _facts(check: TaskCheck) -> Any:
 def _identity(check: TaskCheck) -> Any:
     if check.fingerprint is None:
         return None
-    return html.Div(f"Fingerprint {check.fingerprint[:12]}: equal for equal examples.", className="quiet")
+    return html.Div(f"Fingerprint {check.fingerprint[:12]} (identifies the examples).", className="quiet")
 
 
 def _count(number: int | None) -> str:
@@ -82,12 +85,12 @@ def _labels(labels: Labels | None) -> Any:
         return None
     if not labels.model:
         return html.Details([html.Summary(f"{len(labels.data)} classes in the data"), _names("In order", labels.data)])
-    lists = html.Div(
-        [_names("In the data", labels.data), _names("Known to the model", labels.model)], className="two-lists"
-    )
+    lists = html.Div([_names("In the data", labels.data), _names("In the model", labels.model)], className="two-lists")
     if labels.problem is None:
-        return html.Details([html.Summary(f"The {len(labels.data)} classes of data and model match"), lists])
-    return html.Section([dmc.Title("The classes do not match", order=3, size="h5"), html.P(labels.problem), lists])
+        return html.Details([html.Summary(f"All {len(labels.data)} classes match the model's"), lists])
+    return html.Section(
+        [dmc.Title("The classes do not match the model's", order=3, size="h5"), html.P(labels.problem), lists]
+    )
 
 
 def _names(title: str, names: Sequence[str]) -> Any:
@@ -100,10 +103,10 @@ def _names(title: str, names: Sequence[str]) -> Any:
     )
 
 
-def _bad(bad: Sequence[BadRows]) -> Any:
+def _bad_rows(bad: Sequence[BadRows]) -> Any:
     if not bad:
         return None
-    head = dmc.TableTr([dmc.TableTh(title) for title in ("Rows", "Why", "Such as")])
+    head = dmc.TableTr([dmc.TableTh(title) for title in ("Rows", "Reason", "For example")])
     rows = [
         dmc.TableTr(
             [
@@ -115,26 +118,26 @@ def _bad(bad: Sequence[BadRows]) -> Any:
         for entry in bad
     ]
     table = dmc.Table([dmc.TableThead(head), dmc.TableTbody(rows)], verticalSpacing=4)
-    return html.Section([dmc.Title("Rows that cannot be used", order=3, size="h5", mb=4), table])
+    return html.Section([dmc.Title("Invalid rows", order=3, size="h5", mb=4), table])
 
 
 def _examples(examples: Sequence[ExampleShown]) -> Any:
     if not examples:
         return None
-    parts: list[Any] = [dmc.Title("The first examples, as the model sees them", order=3, size="h5")]
+    parts: list[Any] = [dmc.Title("First examples, as the model reads them", order=3, size="h5")]
     if any(example.tokens for example in examples):
-        sample = html.Mark("like this", className="token loss")
-        parts.append(html.P(["Tokens ", sample, " count in the loss."], className="quiet"))
+        sample = html.Mark("marked", className="token loss")
+        parts.append(html.P(["Loss is computed on the ", sample, " tokens."], className="quiet"))
     elif any(example.text for example in examples):
-        parts.append(html.P("Choose a model to see its tokens, and which of them count.", className="quiet"))
+        parts.append(html.P("Choose a model to see its tokens, and those that loss is computed on.", className="quiet"))
     return html.Section([*parts, dmc.Stack([_example(example) for example in examples], gap="sm")])
 
 
 def _example(example: ExampleShown) -> Any:
-    of_class = f" · class {example.label}" if example.label is not None else ""
-    parts: list[Any] = [html.Div(f"{example.row}{of_class}", className="quiet")]
+    label = f" · class {example.label}" if example.label is not None else ""
+    parts: list[Any] = [html.Div(f"{example.row}{label}", className="quiet")]
     if example.image is not None:
-        parts.append(html.Img(src=example.image, alt=f"The picture of {example.row}", className="example-image"))
+        parts.append(html.Img(src=example.image, alt=f"Image of {example.row}", className="example-image"))
     if example.tokens:
         parts.append(_tokens(example.tokens))
     elif example.text:
@@ -143,31 +146,31 @@ def _example(example: ExampleShown) -> Any:
         parts.append(
             html.Ul(
                 [
-                    html.Li([choice, " ✓ right"], className="right") if choice == example.right else html.Li(choice)
+                    html.Li([choice, " ✓ correct"], className="right") if choice == example.right else html.Li(choice)
                     for choice in example.choices
                 ],
                 className="choices",
             )
         )
     if example.right not in example.choices:
-        parts.append(html.Div([html.B("Right: "), html.Span(example.right, className="example-right")]))
+        parts.append(html.Div([html.B("Correct: "), html.Span(example.right, className="example-right")]))
     return dmc.Paper(parts, withBorder=True, p="sm", radius="md", className="example")
 
 
 def _tokens(tokens: Sequence[Token]) -> Any:
-    drawn = [
+    spans = [
         html.Mark(_visible(token.text), className="token loss")
         if token.loss
         else html.Span(_visible(token.text), className="token")
         for token in tokens[:MOST_TOKENS]
     ]
-    left = len(tokens) - len(drawn)
-    more = [html.Span(f" … and {left:,} more tokens", className="quiet")] if left else []
-    return html.Div([*drawn, *more], className="tokens")
+    rest = len(tokens) - len(spans)
+    more = [html.Span(f" … and {rest:,} more tokens", className="quiet")] if rest else []
+    return html.Div([*spans, *more], className="tokens")
 
 
 def _visible(text: str) -> str:
-    """Line breaks are seen, and break the line."""
+    """Make line breaks and empty tokens visible."""
     return text.replace("\n", "↵\n") or "∅"
 
 
@@ -178,5 +181,5 @@ def _classes(classes: dict[str, int]) -> Any:
     text = " · ".join(listed[:MOST_CLASSES])
     rest = " · ".join(listed[MOST_CLASSES:])
     more = html.Details([html.Summary(f"and {len(listed) - MOST_CLASSES} more"), rest]) if rest else None
-    title = dmc.Title(f"Examples to score on, by class ({len(listed)})", order=3, size="h5")
+    title = dmc.Title(f"Examples for scoring, by class ({len(listed)})", order=3, size="h5")
     return html.Section([title, html.Div(text), more])

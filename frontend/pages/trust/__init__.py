@@ -1,0 +1,1 @@
+"""The trust page: the evidence on how far a map can be trusted."""

@@ -1,4 +1,4 @@
-"""Numbers about a map that are one figure each: agreement, halves, sums. Report in, components out."""
+"""Cards with one number of a report each: agreement, halves, sums."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from modelshapley.units import UnitKind, UnitShapes
 
 
 def layout(entry: KindFaithfulness, run: Run, unit: UnitKind) -> Any:
+    """Lay out the cards of one kind of unit."""
     cards = [
         _agreement(entry.agreement) if entry.agreement else None,
         _halves(entry.halves, run, unit),
@@ -29,23 +30,25 @@ def _card(title: str, content: Sequence[Any]) -> Any:
     return dmc.Paper([dmc.Title(title, order=2, size="h4"), *content], withBorder=True, p="md", radius="md")
 
 
-def _agreement(found: Agreement) -> Any:
+def _agreement(agreement: Agreement) -> Any:
     title = "Agreement with Shapley values"
-    about = f"{found.units} random units, {found.examples} probe examples, {found.coalitions} coalitions each."
-    if found.rho is None:
-        return _card(title, [html.P(f"It cannot be told: all scores or all sampled values are equal. {about}")])
-    interval = correlation_interval(found.rho, found.units)
-    most = sqrt(found.reliability) if found.reliability else None
+    about = (
+        f"{agreement.units} random units, {agreement.examples} probe examples, {agreement.coalitions} coalitions each."
+    )
+    if agreement.rho is None:
+        return _card(title, [html.P(f"Not available: all scores or all sampled values are equal. {about}")])
+    interval = correlation_interval(agreement.rho, agreement.units)
+    most = sqrt(agreement.reliability) if agreement.reliability else None
     ceiling = (
-        f"The sample itself is reliable to {found.reliability:.2f}, so that at most {most:.2f} can be expected."
+        f"At most {most:.2f} can be expected: the sampled values have a reliability of {agreement.reliability:.2f}."
         if most is not None
-        else "The sample is too noisy to expect any agreement."
+        else "Reference too noisy to compare."
     )
     return _card(
         title,
         [
-            _rho(found.rho, interval),
-            scale(found.rho, interval, most),
+            _rho(agreement.rho, interval),
+            scale(agreement.rho, interval, most),
             html.Div(ceiling),
             html.Div(f"Spearman's ρ. {about}", className="quiet"),
         ],
@@ -53,9 +56,9 @@ def _agreement(found: Agreement) -> Any:
 
 
 def _halves(halves: float | None, run: Run, unit: UnitKind) -> Any:
-    title = "Do two halves agree?"
+    title = "Agreement of two halves"
     if halves is None:
-        return _card(title, [html.P("It cannot be told: too few examples, or all scores are equal.")])
+        return _card(title, [html.P("Not available: too few examples, or all scores are equal.")])
     units = UnitShapes.from_dict(run.shapes, run.layout.ragged).count(unit)
     interval = correlation_interval(halves, units)
     return _card(
@@ -63,8 +66,8 @@ def _halves(halves: float | None, run: Run, unit: UnitKind) -> Any:
         [
             _rho(halves, interval),
             scale(halves, interval, None),
-            html.Div("How alike two random halves of the probe set order the units. With all examples it is more."),
-            html.Div(f"Spearman's ρ of {units:,} units; {run.progress.total} examples, halved.", className="quiet"),
+            html.Div("Two random halves of the probe set, ranked separately. The whole set is more stable."),
+            html.Div(f"Spearman's ρ over {units:,} units; {run.progress.total} examples, halved.", className="quiet"),
         ],
     )
 
@@ -77,16 +80,16 @@ def _rho(rho: float, interval: Interval) -> Any:
 
 
 def scale(rho: float, interval: Interval, most: float | None) -> Any:
-    """-1 to 1: the interval as a band, rho as a dot, what can be expected at most as a line."""
+    """A scale from -1 to 1: the interval as a band, rho as a dot, the most that can be expected as a line."""
     low, high = interval
     marks = [
         html.Div(className="track"),
         html.Div(className="zero", style={"left": "50%"}),
-        html.Div(className="band", style={"left": _along(low), "width": f"{50 * (high - low):.1f}%"}),
-        html.Div(className="intact", style={"left": _along(most)}) if most is not None else None,
-        html.Div(className="now", style={"left": _along(rho)}),
+        html.Div(className="band", style={"left": _position(low), "width": f"{50 * (high - low):.1f}%"}),
+        html.Div(className="intact", style={"left": _position(most)}) if most is not None else None,
+        html.Div(className="now", style={"left": _position(rho)}),
     ]
-    ends = [html.Span(f"{formatting.MINUS}1 reversed"), html.Span("0 chance"), html.Span("1 the same")]
+    ends = [html.Span(f"{formatting.MINUS}1 reversed"), html.Span("0 chance"), html.Span("1 identical")]
     return html.Div(
         [html.Div(marks, className="strip"), html.Div(ends, className="strip-ends quiet")],
         className="scale",
@@ -94,25 +97,25 @@ def scale(rho: float, interval: Interval, most: float | None) -> Any:
     )
 
 
-def _along(rho: float) -> str:
+def _position(rho: float) -> str:
     return f"{50 * (rho + 1):.1f}%"
 
 
-def _efficiency(found: Efficiency, run: Run) -> Any:
-    most = max(abs(found.scores), abs(found.measured)) or 1.0
-    gap = f"{100 * found.gap:+.0f} %".replace("-", formatting.MINUS)
+def _efficiency(efficiency: Efficiency, run: Run) -> Any:
+    most = max(abs(efficiency.scores), abs(efficiency.measured)) or 1.0
+    gap = f"{100 * efficiency.gap:+.0f} %".replace("-", formatting.MINUS)
     return _card(
         "Do the scores add up?",
         [
             html.Div(
-                [html.Span(gap, className="card-figure"), html.Span("off what was measured")],
+                [html.Span(gap, className="card-figure"), html.Span("compared with the measured loss")],
                 className="figure-line",
             ),
-            bar("sum of the scores", found.scores, most, "bar-map"),
-            bar("measured, all units off", found.measured, most, "bar-truth"),
+            bar("sum of scores", efficiency.scores, most, "bar-map"),
+            bar("measured, all units off", efficiency.measured, most, "bar-truth"),
             html.Div(
-                f"Nats of loss an example, on the {run.progress.total} that were scored; both are of the same "
-                "examples, so the gap is the method's and has no interval.",
+                f"Loss in nats per example, on the same {run.progress.total} scored examples. The gap is due to the "
+                "method, so it has no interval.",
                 className="quiet",
             ),
         ],
@@ -120,6 +123,7 @@ def _efficiency(found: Efficiency, run: Run) -> Any:
 
 
 def bar(label: str, value: float, most: float, css: str) -> Any:
+    """A labelled bar; `most` is its full width."""
     width = f"{100 * abs(value) / most:.1f}%"
     return html.Div(
         [
@@ -134,5 +138,5 @@ def _no_efficiency(entry: KindFaithfulness) -> Any:
         return None
     return _card(
         "Do the scores add up?",
-        [html.P("Not asked: scores of this method rank units, and are not meant to add up to the loss.")],
+        [html.P("Not applicable: the scores of this method rank units and do not add up to the loss.")],
     )

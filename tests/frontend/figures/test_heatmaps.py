@@ -172,7 +172,7 @@ def test_a_place_without_a_unit_is_drawn_as_a_gap() -> None:
     figure = heatmaps.map_figure({UnitKind.HEAD: data.model_copy(update={"scores": scores})})
     assert np.isnan(unpacked(heatmap_traces(figure)[0]["z"])[0]).tolist() == [False, False, True, True]
     assert figure["layout"]["meta"]["panels"][0]["counts"] == [2, 4]
-    assert "up to 4 a layer" in figure["layout"]["annotations"][0]["text"]
+    assert "up to 4 per layer" in figure["layout"]["annotations"][0]["text"]
     assert "of 6" in heatmap_traces(figure)[0]["hovertemplate"]
     assert unquote(thumbnail(data.model_copy(update={"scores": scores}))).count("<rect") == 6
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from frontend.pages.submit.form import MAX_EXAMPLES, MAX_SEED, check
+from frontend.pages.submit.form import MAX_EXAMPLES, MAX_SEED, validate
 from modelshapley.contracts import ModelInfo, RunRequest
 from modelshapley.tasks.infos import TASKS
 
@@ -31,7 +31,7 @@ GOOD: dict[str, Any] = {
 
 
 def problems(**changes: Any) -> dict[str, str]:
-    return check(**(GOOD | changes), models=MODELS, tasks=list(TASKS.values()))
+    return validate(**(GOOD | changes), models=MODELS, tasks=list(TASKS.values()))
 
 
 def test_nothing_is_wrong_with_a_good_form() -> None:
@@ -43,15 +43,15 @@ def test_nothing_is_wrong_with_a_good_form() -> None:
     [
         ("model", None, "Choose a model"),
         ("task", None, "Choose a task"),
-        ("task", "world-capitals", "wants a causal language model; Digits ViT is a model that classifies images"),
+        ("task", "world-capitals", "needs a causal language model. Digits ViT is a model that classifies images"),
         ("methods", [], "at least one method"),
         ("units", [], "at least one kind of unit"),
         ("units", ["head", "expert"], "Digits ViT has no experts"),
-        ("limit", 0, "from 1"),
-        ("limit", "", "from 1"),
-        ("limit", 1.5, "from 1"),
+        ("limit", 0, "at least 1"),
+        ("limit", "", "at least 1"),
+        ("limit", 1.5, "at least 1"),
         ("limit", MAX_EXAMPLES + 1, "At most 1,000,000"),
-        ("seed", -1, "from 0"),
+        ("seed", -1, "at least 0"),
         ("seed", MAX_SEED + 1, "At most 2,147,483,647"),
     ],
 )

@@ -12,7 +12,7 @@ import pytest
 
 from frontend.figures import panels
 from frontend.pages.compare import compare_view, pair, pair_figures
-from frontend.pages.compare.page import chosen, shared
+from frontend.pages.compare.page import resolve_pair, shared
 from frontend.pages.compare.pair import Choice, Pair, Side
 from modelshapley.contracts import Progress, Run, Status
 from modelshapley.maps.compare import Tops
@@ -81,9 +81,9 @@ def test_an_address_is_read_as_it_was_written() -> None:
 
 def test_what_is_shown_when_a_link_says_little_or_wrong_things() -> None:
     runs = [a_run("one"), a_run("two", methods=["random"]), a_run("three", shapes={UnitKind.HEAD: [9, 9]})]
-    assert chosen(None, None, runs) == (Choice("one", "two-sided"), Choice("one", "mean-abs"))
-    assert chosen(Choice("two", "random"), None, runs)[1] == Choice("one", "two-sided")
-    assert chosen(Choice("one", "nonsense"), Choice("two", "random", "7"), runs) == (
+    assert resolve_pair(None, None, runs) == (Choice("one", "two-sided"), Choice("one", "mean-abs"))
+    assert resolve_pair(Choice("two", "random"), None, runs)[1] == Choice("one", "two-sided")
+    assert resolve_pair(Choice("one", "nonsense"), Choice("two", "random", "7"), runs) == (
         Choice("one", "two-sided"),
         Choice("two", "random"),
     )
@@ -117,23 +117,23 @@ def test_lists_name_units_of_one_map_only_and_lead_to_it_with_them_off() -> None
     body = compare_view.view(a_side(A), a_side(B, name="two"), UnitKind.HEAD, 20)
     assert "/runs/one?method=two-sided&unit=head&off=head:0.0" in hrefs(body)
     assert "/runs/two?method=two-sided&unit=head&off=head:1.1" in hrefs(body)
-    assert "Spearman correlation of the two orders, 6 heads" in text(body)
+    assert "Spearman correlation of the two rankings over 6 heads" in text(body)
     assert "0 of 1" in text(body)
 
 
 def test_what_was_not_made_alike_is_said_first() -> None:
     def said(**provenance: Any) -> str:
-        return " ".join(pair.apart(a_side(A), a_side(B, **provenance))[0])
+        return " ".join(pair.describe_differences(a_side(A), a_side(B, **provenance))[0])
 
     assert said() == ""
     assert "Different seeds, 0 and 1" in said(seed=1, task_fingerprint="g")
     assert "Different tasks, t and u (fingerprints f and g)" in said(task="u", task_fingerprint="g")
-    assert "The data, prompt or parts of the task changed" in said(task_fingerprint="g")
+    assert "The data, prompt or splits of the task differ" in said(task_fingerprint="g")
     assert "Different models, m and o" in said(model="o", revision="y")
-    assert "files changed" in said(revision="y")
+    assert "files differ" in said(revision="y")
     assert "all classes in A, class 7 in B" in said(**{"class": "7"})
     assert "half of the probe set" in said(half=1)
-    told = pair.apart(a_side(A), a_side(B, n=4, method="mean-abs"))
+    told = pair.describe_differences(a_side(A), a_side(B, n=4, method="mean-abs"))
     assert told[0] == []
     assert "A was scored on 8 examples, B on 4" in " ".join(told[1])
     body = compare_view.view(a_side(A), a_side(B, task="u", task_fingerprint="g"), UnitKind.HEAD, 20)
@@ -144,13 +144,13 @@ def test_what_was_not_made_alike_is_said_first() -> None:
 def test_unequal_shapes_are_named() -> None:
     body = compare_view.view(a_side(A), a_side(np.ones((4, 9))), UnitKind.HEAD, 5)
     assert "2 x 3 (layers x units) in A, 4 x 9 in B" in text(body)
-    assert "A against B" not in text(body)
+    assert "A vs. B" not in text(body)
 
 
 def test_the_same_map_twice_and_a_constant_one() -> None:
     same = compare_view.view(a_side(A), a_side(A), UnitKind.HEAD, 20)
     assert "A and B are the same map" in text(same)
-    assert "No head: the top 20 % are the same." in text(same)
+    assert "No head. The top 20 % are the same." in text(same)
     constant = replace(a_side(B, name="two"), choice=Choice("two", "random"))
     constant = replace(constant, map=a_side(np.ones_like(B)).map)
     assert "ρ unknown" in text(compare_view.view(a_side(A), constant, UnitKind.HEAD, 20))

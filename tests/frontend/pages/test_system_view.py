@@ -44,12 +44,12 @@ def test_a_worker_tells_what_it_has_in_hand_and_what_it_keeps() -> None:
     for words in (
         "box-17",
         "busy",
-        "scores shard 2 of  run abc",
+        "scoring shard 2 of  run abc",
         "heartbeat 4 s ago",
         "cpu, float32",
         "3.0 MiB of 12 MiB (25 %); the device has 24 MiB",
         "vit (3.0 MiB, float32, in use)",
-        "keeps none",
+        "disabled",
     ):
         assert words in told
 
@@ -57,24 +57,24 @@ def test_a_worker_tells_what_it_has_in_hand_and_what_it_keeps() -> None:
 @pytest.mark.parametrize(
     ("current", "words"),
     [
-        (None, "nothing in hand"),
-        ("run:abc", "scores  run abc"),
-        ("check:abc", "checks the maps of  run abc"),
-        ("trial:t1", "measures a trial on  run xyz"),
-        ("trial:t2", "measures a trial on  a run"),
-        ("task:q", "looks at a task"),
+        (None, "idle"),
+        ("run:abc", "scoring  run abc"),
+        ("check:abc", "checking maps of  run abc"),
+        ("trial:t1", "measuring a trial on  run xyz"),
+        ("trial:t2", "measuring a trial on  a run"),
+        ("task:q", "previewing a task"),
     ],
 )
-def test_what_is_in_hand_in_words(current: str | None, words: str) -> None:
-    assert text(system_view.in_hand(current, {"t1": "xyz"})) == words
+def test_the_activity_of_a_worker(current: str | None, words: str) -> None:
+    assert text(system_view.activity(current, {"t1": "xyz"})) == words
 
 
 def test_what_is_away_is_said() -> None:
-    assert "Redis ✗ does not answer" in text(system_view.health(None, True, None))
-    assert "Database ✗ does not answer" in text(system_view.health([], False, []))
-    assert "Workers ✗ none listening" in text(system_view.health([], True, []))
+    assert "Redis ✗ not connected" in text(system_view.health(None, True, None))
+    assert "Database ✗ not connected" in text(system_view.health([], False, []))
+    assert "Workers ✗ none running" in text(system_view.health([], True, []))
     well = text(system_view.health([QueueInfo(name="runs", waiting=1234)], True, [WORKER]))
-    assert "Workers ✓ 1 listening, 1 busy" in well
+    assert "Workers ✓ 1 running, 1 busy" in well
     assert "Runs waiting 1,234" in well
     assert "modelshapley worker" in text(system_view.workers([], {}))
 
@@ -86,4 +86,4 @@ def test_failures_name_what_and_why() -> None:
     told = text(system_view.failures([failure]))
     assert "Check of vit on digits" in told
     assert "no room" in told
-    assert text(system_view.failures([])) == "Nothing has failed."
+    assert text(system_view.failures([])) == "No failures."

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import pytest
 
-from frontend.pages.tasks.task_form import FIELDS, MISSING, by_field, check, check_text, file_of, shown
+from frontend.pages.tasks.task_form import FIELDS, MISSING, by_field, file_of, validate, validate_text, visible_fields
 from modelshapley.contracts.task_file import ADAPTER, parse
 from modelshapley.contracts.tasks import Kind
 from modelshapley.formatting import KINDS_OF_TASK
@@ -25,12 +25,12 @@ def test_every_kind_of_task_has_words() -> None:
 @pytest.mark.parametrize("kind", KINDS_OF_TASK)
 def test_a_form_as_it_opens_lacks_little(kind: str) -> None:
     more = {"choices": "yes\nno"} if kind == "multiple-choice" else {}
-    spec, problems = check(filled(kind=kind, **more))
+    spec, problems = validate(filled(kind=kind, **more))
     assert problems == {}
     assert spec is not None
     assert parse(file_of(filled(kind=kind, **more)), "x") == spec
     data = spec.model_dump()
-    assert all(name.partition(".")[0] in data for name in shown(filled(kind=kind)) - {"where"})
+    assert all(name.partition(".")[0] in data for name in visible_fields(filled(kind=kind)) - {"where"})
 
 
 def test_every_field_of_a_form_is_one_of_a_task_file() -> None:
@@ -93,7 +93,7 @@ def test_what_is_hidden_is_left_out() -> None:
     ],
 )
 def test_each_mistake_is_told_at_its_field(changes: dict[str, Any], field: str, words: str) -> None:
-    spec, problems = check(filled(**changes))
+    spec, problems = validate(filled(**changes))
     assert spec is None
     assert set(problems) == {field}
     assert words in problems[field]
@@ -106,20 +106,20 @@ def test_what_the_server_refuses_is_told_at_its_field() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "Paste"),
+        ("", "Paste or drop"),
         ("- a", "mapping"),
         ("a: [", "YAML or JSON"),
         ("kind: generation\nname: x\nsource: {path: y}", "prompt: Field required"),
     ],
 )
 def test_a_file_that_is_none_is_told_line_by_line(text: str, words: str) -> None:
-    spec, problems = check_text(text)
+    spec, problems = validate_text(text)
     assert spec is None
     assert any(words in line for line in problems)
 
 
 def test_a_file_is_read() -> None:
-    spec, problems = check_text("kind: language-modelling\nname: x\nsource: {path: y}")
+    spec, problems = validate_text("kind: language-modelling\nname: x\nsource: {path: y}")
     assert problems == []
     assert spec is not None
     assert spec.name == "x"

@@ -26,16 +26,16 @@ def drawn(component: Any) -> str:
     [
         ({"status": Status.QUEUED}, 1, "Waiting for a worker"),
         ({"status": Status.QUEUED}, None, "Waiting for a worker"),
-        ({"status": Status.QUEUED}, 0, "No worker is listening"),
+        ({"status": Status.QUEUED}, 0, "No worker is running"),
         ({"status": Status.RUNNING}, None, "is reading the data"),
         ({"status": Status.FAILED, "error": "There is no file"}, None, "There is no file"),
-        ({}, None, "Nothing was found that would stop a run"),
+        ({}, None, "No problems found"),
         ({"problems": ["no column x"]}, None, "no column x"),
         ({"bad": [BadRows(reason="no answer", count=1200, rows=["a.jsonl, row 3"])]}, None, "1,200"),
         ({"labels": Labels(data=["cat"], model=["dog"], problem="cat is unknown")}, None, "cat is unknown"),
         ({"labels": Labels(data=["cat", "dog"], model=[])}, None, "2 classes in the data"),
         ({"labels": Labels(data=["cat"], model=["cat"])}, None, "match"),
-        ({"longest": 93, "context": 8192}, None, "of the 8,192 it can read"),
+        ({"longest": 93, "context": 8192}, None, "of at most 8,192"),
         ({"fingerprint": "abcdef" * 10}, None, "abcdefabcdef"),
         ({"classes": {str(n): 2 for n in range(MOST_CLASSES + 5)}}, None, "and 5 more"),
     ],
@@ -62,9 +62,9 @@ def test_a_long_example_says_how_much_is_not_drawn() -> None:
 def test_the_right_choice_is_said_in_words_and_once() -> None:
     example = ExampleShown(row="r", text="?", choices=["a", "b"], right="b")
     text = drawn(view(TaskCheck(**DONE, examples=[example]), None))
-    assert text.count("✓ right") == 1
-    assert "Right: " not in text
-    assert "Right: " in drawn(view(TaskCheck(**DONE, examples=[ExampleShown(row="r", right="c")]), None))
+    assert text.count("✓ correct") == 1
+    assert "Correct: " not in text
+    assert "Correct: " in drawn(view(TaskCheck(**DONE, examples=[ExampleShown(row="r", right="c")]), None))
 
 
 def test_tasks_for_the_model_come_first() -> None:

@@ -121,8 +121,8 @@ def test_the_scatter_has_trials_that_are_done_and_predicted() -> None:
     assert found[0].change == pytest.approx(-10)
     assert found[0].interval == pytest.approx((-12, -8))
     assert scatter.sentence(found).startswith(f"Spearman's ρ {MINUS}1.00 over 3 trials")
-    assert "from three that differ" in scatter.sentence(found[:2])
-    assert "once two" in scatter.sentence([])
+    assert "at least three that differ" in scatter.sentence(found[:2])
+    assert "at least two trials" in scatter.sentence([])
     figure = scatter.figure(found, "a quantity, nats", "b")
     assert [len(trace["x"]) for trace in figure["data"]] == [2, 1]
 

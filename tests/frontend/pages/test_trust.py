@@ -61,15 +61,15 @@ def test_everything_measured_is_told_with_its_n() -> None:
         )
     )
     assert told == (
-        "Trust in these heads: ○ weak; agreement with sampled Shapley values −0.50 (12 units; the sample's own "
-        "reliability 0.80); between two halves of the probe set 0.91; least important 40 % off leave 87.5 % of 48 "
-        "right, random ones 50.0 %; on the probe set h = 0.75 keeps most; measured with the map as it was scored; "
-        "checking, 2 of 4 done. "
+        "Trust in this head ranking: ○ unreliable · ρ −0.50 with sampled Shapley values (12 units, reliability 0.80) · "
+        "ρ 0.91 between two halves of the probe set · accuracy 87.5 % (48 examples) with the 40 % least important off, "
+        "50.0 % in random order · best discount on the probe set: h = 0.75 · measured with the map as it was scored · "
+        "check in progress (2 of 4 measurements). "
     )
 
 
 def test_what_is_not_measured_is_left_out() -> None:
     assert "halves" in text(line(report(), "two-sided", "two-sided", UnitKind.HEAD))
     assert text(line(report(), "two-sided", "two-sided", UnitKind.NEURON)) == (
-        "Trust in these neurons: checking, 2 of 4 done. "
+        "Trust in this neuron ranking: check in progress (2 of 4 measurements). "
     )

@@ -34,9 +34,9 @@ def buttons(component: Any) -> list[str]:
     ("values", "effort", "offered", "said"),
     [
         ({}, "none", ["Check now", "Check thoroughly"], "A quick check takes"),
-        ({"status": Status.RUNNING}, "quick", [], "The quick check is under way: 1 of 2 checks made."),
+        ({"status": Status.RUNNING}, "quick", [], "Quick check in progress: 1 of 2 measurements."),
         ({"status": Status.FAILED, "error": "the files changed"}, "quick", ["Try again"], "the files changed"),
-        (MEASURED, "quick", ["Check thoroughly"], "This was the quick check"),
+        (MEASURED, "quick", ["Check thoroughly"], "This was a quick check"),
         (MEASURED, "full", [], ""),
     ],
 )
@@ -57,7 +57,7 @@ def test_all_methods_of_the_run_stand_side_by_side_with_their_marks() -> None:
     least = {e.method: e.least.area for e in report.maps if e.unit is UnitKind.HEAD}
     for area in least.values():
         assert f"{area:.3f}" in told
-    assert "Path Shapley (points=2) ● holds" in told
+    assert "Path Shapley (points=2) ● reliable" in told
 
 
 def test_the_sum_is_held_against_what_was_measured() -> None:

@@ -74,7 +74,7 @@ def contents(name: str = "m", faithfulness: Faithfulness | None = None, **change
         "maps": dict.fromkeys(SHAPES, held),
         "faithfulness": faithfulness or real("full"),
         "trials": [trial],
-        "made": datetime.now(UTC),
+        "created": datetime.now(UTC),
     }
     return Contents(**(values | changed))
 
@@ -115,12 +115,12 @@ def test_it_holds_what_it_promises() -> None:
         "95 % interval 80.0 to 95.0 %",
         "revision " + "r" * 64,
         "fingerprint f",
-        "Believe the order of these heads",
+        "This ranking of heads is reliable.",
         "head 0.1 off",
         "−40.0 pts (−50.0 to −30.0 pts)",
         "The 20 most important neurons",
         "46,080 neurons",
-        "Each cell is the strongest",
+        "Each cell shows the highest",
     ):
         assert words in text, words
     held = a_map("m")
@@ -135,8 +135,8 @@ def test_a_large_map_makes_no_large_file() -> None:
 def test_a_run_without_a_check_or_trials_says_so() -> None:
     run = contents().run
     text = render(contents(faithfulness=Faithfulness.unmeasured(run, {}), trials=[]))
-    assert "Nobody has measured yet" in text
-    assert "Nothing was switched off by hand yet." in text
+    assert "is not checked" in text
+    assert "No trials yet." in text
     assert "polyline" not in text
 
 
