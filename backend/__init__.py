@@ -1,1 +1,1 @@
-"""The REST API: check, record, enqueue, answer. Imports no torch."""
+"""The REST API: validate, record, enqueue, respond. Imports no torch."""

@@ -1,4 +1,4 @@
-"""Every setting of the servers, typed, from MODELSHAPLEY_* variables; nothing else reads the environment."""
+"""All settings of the servers, typed, from MODELSHAPLEY_* variables; nothing else reads the environment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from modelshapley.server.addresses import is_loopback
 
 
 class Settings(BaseSettings):
-    """See docs/settings.md; a test keeps that page and this class equal."""
+    """Settings of web server and workers. A test keeps docs/settings.md equal to this class."""
 
     model_config = SettingsConfigDict(env_prefix="MODELSHAPLEY_", env_ignore_empty=True)
 

@@ -1,1 +1,1 @@
-"""One script for each claim of speed; each prints one JSON object as its last line."""
+"""Benchmarks: one script for each claim of speed or fidelity; each prints one JSON object as its last line."""

@@ -1,11 +1,11 @@
-"""The Chromium of this machine, without what it would ask of the network by itself. Of benchmarks and tests."""
+"""The local Chromium, without its own network traffic; for benchmarks and tests."""
 
 from __future__ import annotations
 
 import shutil
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-QUIET = [
+QUIET_FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -17,5 +17,5 @@ QUIET = [
 
 
 def chromium() -> str | None:
-    """Its path; None where there is none."""
+    """Return its path; None if it is not installed."""
     return next((path for name in NAMES if (path := shutil.which(name))), None)

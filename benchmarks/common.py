@@ -1,4 +1,4 @@
-"""What the benchmarks share: medians, and the machine they ran on."""
+"""Shared code of the benchmarks: medians, and a report with the machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DATA = Path(".data")
 
 
 def median_s(work: Callable[[], object], rounds: int) -> float:
-    """Median wall time of `rounds` calls, after one that does not count."""
+    """Return the median wall time of `rounds` calls, after one warm-up call."""
     work()
     times = []
     for _ in range(rounds):

@@ -1,14 +1,14 @@
-"""How quickly the map page answers on big models, in headless Chromium: `python -m benchmarks.dashboard --json`.
+"""Latency of the map page on large models, in headless Chromium: `python -m benchmarks.dashboard --json`.
 
-Maps are made up (random scores), of 80 layers x 28,672 neurons and 126 x 53,248; server, page and browser are
-the real ones. For each, medians:
-`first_paint_ms`: from the start of a navigation until the heatmap is drawn, the browser knowing this map;
-`first_look_ms`: the same for colours that nobody has asked for yet, so that the server draws them;
-`wire_kb`: what a first visit brings over the wire beside scripts, compressed; `again_kb`: what the next ones do;
+Maps have random scores, for 80 layers x 28,672 neurons and 126 x 53,248; server, page and browser are real. For each
+map, medians:
+`first_paint_ms`: from the start of a navigation until the heatmap is drawn, with the map in the browser's cache;
+`first_look_ms`: the same for a colour scale that is not cached, so that the server draws it;
+`wire_kb`: compressed bytes of a first visit without scripts; `again_kb`: of later visits;
 `zoom_ms`: from a press on a button of the zoom until the new cells are drawn;
-`toggle_to_paint_ms`: from a click on a cell until its mark is painted; `toggles_lost`: clicks that never were;
-`heap_ratio`: the page's JavaScript heap after 200 toggles by that after 50, both after a collection;
-`js_mb`: all scripts of a cold load, not compressed.
+`toggle_to_paint_ms`: from a click on a cell until its mark is painted; `toggles_lost`: clicks without effect;
+`heap_ratio`: the page's JavaScript heap after 200 toggles over that after 50, both after garbage collection;
+`js_mb`: uncompressed size of all scripts of a cold load.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from backend.settings import Settings
 from backend.store.files import Storage
 from backend.store.records import Records
 from backend.store.schema import migrate
-from benchmarks.browser import QUIET, chromium
+from benchmarks.browser import QUIET_FLAGS, chromium
 from benchmarks.common import report
 from benchmarks.live_service import service
 from modelshapley.contracts import Layout, Measured, RunRequest, Status
@@ -36,12 +36,12 @@ from modelshapley.units import UnitKind
 
 SHAPES = {"80 x 28672": (80, 64, 28_672), "126 x 53248": (126, 128, 53_248)}
 LOADS, TOGGLES = 9, 200
-LOOKS = ["share", "percentile", "log", "share,log"]
-DRAWN = "document.querySelector('#map .heatmaplayer image') && document.getElementById('marks').dataset.cells"
+COLOUR_SCALES = ["share", "percentile", "log", "share,log"]
+IS_DRAWN = "document.querySelector('#map .heatmaplayer image') && document.getElementById('marks').dataset.cells"
 
 
-def made_up(data: Path, layers: int, heads: int, neurons: int) -> str:
-    """A finished run with a random map; its id. Scores are spread as measured ones are: a few units stand out."""
+def add_random_run(data: Path, layers: int, heads: int, neurons: int) -> str:
+    """Add a finished run with a random map, and return its id. As in real maps, a few units stand out."""
     rng = np.random.default_rng(layers)
     settings = Settings(data=data)
     migrate(settings.records_url)
@@ -70,8 +70,8 @@ def made_up(data: Path, layers: int, heads: int, neurons: int) -> str:
     return run.id
 
 
-class Wire:
-    """Bytes that come over the wire, and the size of scripts."""
+class NetworkTraffic:
+    """Bytes received over the network, and the size of scripts."""
 
     def __init__(self, cdp: CDPSession) -> None:
         self.bytes = self.wire_of_scripts = self.script_bytes = 0
@@ -96,9 +96,9 @@ class Wire:
 
 
 def paint_ms(page: Page, url: str) -> float:
-    """From the start of a navigation until the map is drawn."""
+    """Measure from the start of a navigation until the map is drawn."""
     page.goto(url, wait_until="commit")
-    page.wait_for_function(DRAWN)
+    page.wait_for_function(IS_DRAWN)
     return float(page.evaluate("() => new Promise(r => requestAnimationFrame(() => r(performance.now())))"))
 
 
@@ -115,7 +115,7 @@ def zoom_ms(page: Page, button: str) -> float:
 
 
 def toggle_ms(page: Page, place: int) -> float | None:
-    """A click of the mouse on a head; the marks' canvas counts its cells as it is painted. None: it never was."""
+    """Click on a head and measure until the marks' canvas counts it as painted; None if it never does."""
     watch = """() => {
         const canvas = document.getElementById('marks'), before = canvas.dataset.cells;
         window.toggled = new Promise(done => {
@@ -135,8 +135,8 @@ def toggle_ms(page: Page, place: int) -> float | None:
     }"""
     left, width, top, _ = page.evaluate(watch)
     page.mouse.click(left + width * ((place * 7 % 31) + 0.5) / 31, top + 5 + 16 * (place // 31 % 20))
-    found: float | None = page.evaluate("() => window.toggled")
-    return found
+    elapsed: float | None = page.evaluate("() => window.toggled")
+    return elapsed
 
 
 def heap(cdp: CDPSession) -> float:
@@ -147,19 +147,19 @@ def heap(cdp: CDPSession) -> float:
 
 
 def measure(page: Page, cdp: CDPSession, url: str) -> dict[str, Any]:
-    cold = Wire(cdp)
+    cold = NetworkTraffic(cdp)
     paint_ms(page, url)
     page.wait_for_timeout(3000)
     scripts, first_visit = cold.script_bytes, (cold.bytes - cold.wire_of_scripts) / 1000
     warm, paints = [], []
     for _ in range(LOADS):
-        before = cold.bytes
+        bytes_before = cold.bytes
         paints.append(paint_ms(page, url))
         page.wait_for_timeout(1500)
-        warm.append((cold.bytes - before) / 1000)
-    looks = []
-    for look in LOOKS:
-        looks.append(paint_ms(page, f"{url}?look={look}"))
+        warm.append((cold.bytes - bytes_before) / 1000)
+    first_looks = []
+    for colour_scale in COLOUR_SCALES:
+        first_looks.append(paint_ms(page, f"{url}?look={colour_scale}"))
         page.wait_for_timeout(1500)
     paint_ms(page, url)
     page.wait_for_timeout(1500)
@@ -175,7 +175,7 @@ def measure(page: Page, cdp: CDPSession, url: str) -> dict[str, Any]:
             heaps[number] = heap(cdp)
     return {
         "first_paint_ms": round(statistics.median(paints)),
-        "first_look_ms": round(statistics.median(looks)),
+        "first_look_ms": round(statistics.median(first_looks)),
         "wire_kb": round(first_visit),
         "again_kb": round(statistics.median(warm)),
         "zoom_ms": round(statistics.median(zooms)),
@@ -195,21 +195,21 @@ def main() -> None:
     path = chromium()
     if path is None:
         sys.exit("No Chromium on this machine; `make tools` installs Debian's.")
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder)
-        runs = {name: made_up(data, *shape) for name, shape in SHAPES.items() if arguments.only in (None, name)}
+        runs = {name: add_random_run(data, *shape) for name, shape in SHAPES.items() if arguments.only in (None, name)}
         with service(data) as (url, _), sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=path, args=[*QUIET, "--js-flags=--expose-gc"])
+            browser = playwright.chromium.launch(executable_path=path, args=[*QUIET_FLAGS, "--js-flags=--expose-gc"])
             for name, run in runs.items():
                 context = browser.new_context(viewport={"width": 1440, "height": 900})
                 page = context.new_page()
-                found[name] = measure(page, context.new_cdp_session(page), f"{url}/runs/{run}")
-                print(name, found[name], file=sys.stderr)
+                results[name] = measure(page, context.new_cdp_session(page), f"{url}/runs/{run}")
+                print(name, results[name], file=sys.stderr)
                 context.close()
             browser.close()
     if arguments.json:
-        report({"benchmark": "dashboard", "maps": found})
+        report({"benchmark": "dashboard", "maps": results})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How true is each method? Agreement with sampled Shapley values, and accuracy with units switched off.
+"""Fidelity of each method: agreement with sampled Shapley values, and accuracy with units switched off.
 
     python -m benchmarks.fidelity --json [--models digits-vit smollm2] [--splits 3] [--parts heads curves]
 
@@ -54,19 +54,19 @@ ONE_PASS = (
     "magnitude",
     "random",
 )
-SEVERAL = ("path-shapley", "path-shapley,points=16", "coalition-shapley", "coalition-shapley,passes=16")
+SEVERAL_PASSES = ("path-shapley", "path-shapley,points=16", "coalition-shapley", "coalition-shapley,passes=16")
 READINGS = ("path-shapley,harm=0.5", "coalition-shapley,harm=0.5")
 CURVED = (*ONE_PASS, "path-shapley", "coalition-shapley", *READINGS)
 PARTS = ["heads", "layers", "curves"]
 MOST = (0.01, 0.05)
-RELIABLE = 0.9
+MIN_RELIABILITY = 0.9
 MODELS = ["digits-vit", "smollm2"]
 HEAD, NEURON, LAYER = UnitKind.HEAD, UnitKind.NEURON, UnitKind.LAYER
 
 
 @dataclass
 class Subject:
-    """A model on its task."""
+    """A model on its task, with its results."""
 
     name: str
     loaded: LoadedModel
@@ -76,7 +76,7 @@ class Subject:
     def note(self, kind: UnitKind, method: str, **values: Any) -> None:
         self.results.setdefault(kind.value, {}).setdefault(method, {}).update(values)
 
-    def scored(self, methods: Sequence[str], kinds: Sequence[UnitKind], seed: int, limit: int = 256) -> Maps:
+    def score_maps(self, methods: Sequence[str], kinds: Sequence[UnitKind], seed: int, limit: int = 256) -> Maps:
         """All maps of these methods; those of one pass share it."""
         job = Scoring(self.loaded, self.task, [load_method(m) for m in methods], kinds, limit, seed)
         return job.maps(accumulate(job))
@@ -84,16 +84,16 @@ class Subject:
     def agree(self, kind: UnitKind, methods: Sequence[str], limit: int, truth: Truth) -> None:
         """Agreement with a truth of the first `limit` probe examples of seed 0."""
         for method in methods:
-            found = self.scored([method], [kind], 0, limit)[method]
-            rho = rank_correlation(found.scores[kind], truth.values)
-            told = None if rho is None else round(rho, 3)
+            importance_map = self.score_maps([method], [kind], 0, limit)[method]
+            rho = rank_correlation(importance_map.scores[kind], truth.values)
+            rounded = None if rho is None else round(rho, 3)
             corrected = None if rho is None else round(rho / np.sqrt(truth.reliability), 3)
-            self.note(kind, method, passes=passes(method), rho=told, corrected=corrected)
-            say(f"{self.name} {kind.value} {method}: rho {told}")
-        self.note(kind, "truth", reliability=round(truth.reliability, 3), sampled=truth.sampled)
+            self.note(kind, method, passes=passes(method), rho=rounded, corrected=corrected)
+            log(f"{self.name} {kind.value} {method}: rho {rounded}")
+        self.note(kind, "truth", reliability=round(truth.reliability, 3), sample_truth=truth.sampled)
 
-    def sampled(self, kind: UnitKind, limit: int, pairs: int, most: int) -> Truth:
-        """Permutation Shapley values, from `pairs` on with more until two halves of the examples agree."""
+    def sample_truth(self, kind: UnitKind, limit: int, pairs: int, most: int) -> Truth:
+        """Sample permutation Shapley values, doubling `pairs` until two halves of the examples agree."""
         while True:
             spec = f"permutation-shapley,pairs={pairs}" if pairs > 1 else "permutation-shapley"
             job = Scoring(self.loaded, self.task, [load_method(spec)], [kind], limit, 0)
@@ -102,43 +102,43 @@ class Subject:
             half = rank_correlation(first, second) or 0.0
             values = job.maps(sums)[spec].scores[kind]
             truth = Truth(values, stepped_up(half), f"{2 * pairs} permutations of each of {sums.done} examples")
-            say(f"{self.name} {kind.value} truth: {truth.sampled}, reliability {truth.reliability:.3f}")
-            if truth.reliability >= RELIABLE or pairs >= most:
+            log(f"{self.name} {kind.value} truth: {truth.sampled}, reliability {truth.reliability:.3f}")
+            if truth.reliability >= MIN_RELIABILITY or pairs >= most:
                 return truth
             pairs *= 2
 
     def curves(self, seeds: Sequence[int], fractions: Sequence[float], kinds: Sequence[UnitKind]) -> None:
-        """Accuracy with the least and the most important units off, and paired tests against the default."""
-        kept: dict[tuple[UnitKind, str], list[Bools]] = {}
+        """Measure accuracy with the least and the most important units off, with paired tests against the default."""
+        answers_of: dict[tuple[UnitKind, str], list[Bools]] = {}
         tables: dict[tuple[UnitKind, str, str], list[list[float]]] = {}
         for seed in seeds:
             intact = all_answers(self.loaded, self.task, Deactivation(), seed)
-            say(f"{self.name} split {seed}: intact {intact.mean():.3f}")
-            for method, found in self._maps(kinds, seed).items():
+            log(f"{self.name} split {seed}: intact {intact.mean():.3f}")
+            for method, importance_map in self._maps(kinds, seed).items():
                 for kind in kinds:
                     for which in ("least", "most") if seed == seeds[0] else ("least",):
-                        here = fractions if which == "least" else MOST
-                        now = [self._without(found, kind, which, fraction, seed) for fraction in here]
+                        plotted = fractions if which == "least" else MOST
+                        outcomes = [self._without(importance_map, kind, which, fraction, seed) for fraction in plotted]
                         if which == "least":
-                            kept.setdefault((kind, method), []).extend(now)
-                        row = [intact.mean(), *(answers.mean() for answers in now)]
+                            answers_of.setdefault((kind, method), []).extend(outcomes)
+                        row = [intact.mean(), *(answers.mean() for answers in outcomes)]
                         tables.setdefault((kind, method, which), []).append(row)
-                    least = [round(float(a.mean()), 3) for a in kept[kind, method][-len(fractions) :]]
-                    say(f"{self.name} split {seed} {kind.value} {method}: {least}")
+                    least = [round(float(a.mean()), 3) for a in answers_of[kind, method][-len(fractions) :]]
+                    log(f"{self.name} split {seed} {kind.value} {method}: {least}")
         for (kind, method, which), rows in tables.items():
-            here = list(fractions if which == "least" else MOST)
+            plotted = list(fractions if which == "least" else MOST)
             start, *means = np.mean(rows, axis=0).tolist()
-            by_fraction = {str(f): round(m, 3) for f, m in zip(here, means, strict=True)}
-            self.note(kind, method, **{which: by_fraction, f"{which}_area": round(area(start, here, means), 3)})
-        for (kind, method), answers in kept.items():
+            by_fraction = {str(f): round(m, 3) for f, m in zip(plotted, means, strict=True)}
+            self.note(kind, method, **{which: by_fraction, f"{which}_area": round(area(start, plotted, means), 3)})
+        for (kind, method), answers in answers_of.items():
             if method != DEFAULT:
-                self.note(kind, method, **against_default(kept[kind, DEFAULT], answers))
+                self.note(kind, method, **against_default(answers_of[kind, DEFAULT], answers))
 
     def _maps(self, kinds: Sequence[UnitKind], seed: int) -> Maps:
-        maps = self.scored(ONE_PASS, kinds, seed)
+        maps = self.score_maps(ONE_PASS, kinds, seed)
         for method in (DEFAULT, "path-shapley", "coalition-shapley"):
             started = time.perf_counter()
-            maps |= self.scored([method], kinds, seed)
+            maps |= self.score_maps([method], kinds, seed)
             for kind in kinds:
                 self.note(kind, method, seconds=round(time.perf_counter() - started, 2))
         for reading in READINGS:
@@ -148,8 +148,10 @@ class Subject:
             maps[reading] = maps[base].with_harm(float(harm))
         return {method: maps[method] for method in CURVED}
 
-    def _without(self, found: ImportanceMap, kind: UnitKind, which: str, fraction: float, seed: int) -> Bools:
-        return all_answers(self.loaded, self.task, extreme_units(found.scores[kind], kind, which, fraction), seed)
+    def _without(self, importance_map: ImportanceMap, kind: UnitKind, which: str, fraction: float, seed: int) -> Bools:
+        return all_answers(
+            self.loaded, self.task, extreme_units(importance_map.scores[kind], kind, which, fraction), seed
+        )
 
 
 Maps = dict[str, ImportanceMap]
@@ -157,7 +159,7 @@ Maps = dict[str, ImportanceMap]
 
 @dataclass(frozen=True)
 class Truth:
-    """Shapley values of a kind's shape, how reliable they are, and how they were sampled."""
+    """Sampled Shapley values of a kind's shape, their reliability, and how they were sampled."""
 
     values: np.ndarray
     reliability: float
@@ -165,7 +167,7 @@ class Truth:
 
 
 def against_default(default: list[Bools], other: list[Bools]) -> dict[str, float]:
-    """Exact McNemar test on the same examples, splits and fractions."""
+    """Run an exact McNemar test on the same examples, splits and fractions."""
     a, b = np.concatenate(default), np.concatenate(other)
     better, worse = int((a & ~b).sum()), int((~a & b).sum())
     p = binomtest(better, better + worse, alternative="greater").pvalue if better + worse else 1.0
@@ -177,24 +179,24 @@ def passes(method: str) -> int:
     return int(loaded.parameters.get("points", loaded.parameters.get("passes", loaded.info.passes)))
 
 
-def kept_truth() -> Truth:
-    kept = smollm2_heads.kept()
-    return Truth(kept.values.reshape(30, 9), kept.reliability(), f"{2 * len(kept.pairs)} permutations, kept")
+def load_heads_truth() -> Truth:
+    stored = smollm2_heads.load_estimate()
+    return Truth(stored.values.reshape(30, 9), stored.reliability(), f"{2 * len(stored.pairs)} permutations, kept")
 
 
-def kept_layers() -> Truth:
-    kept = smollm2_layers.kept("accuracy")
-    sampled = f"{smollm2_layers.PASSES * len(kept.pairs)} coalitions, kept"
-    return Truth(kept.values, kept.reliability(), sampled)
+def load_layers_truth() -> Truth:
+    stored = smollm2_layers.load_estimate("accuracy")
+    sample_truth = f"{smollm2_layers.PASSES * len(stored.pairs)} coalitions, kept"
+    return Truth(stored.values, stored.reliability(), sample_truth)
 
 
-def say(words: str) -> None:
+def log(words: str) -> None:
     print(words, file=sys.stderr, flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="the only form there is")
+    parser.add_argument("--json", action="store_true", help="accepted for uniformity; the output is always JSON")
     parser.add_argument("--models", nargs="+", choices=["digits-vit", "smollm2"], default=["digits-vit", "smollm2"])
     parser.add_argument("--splits", type=int, default=3)
     parser.add_argument(
@@ -204,11 +206,11 @@ def main() -> None:
     options = parser.parse_args()
     fractions = FRACTIONS if options.all_fractions else (0.2, 0.4, 0.6)
     catalog, results = Catalog(DATA), {}
-    methods = (*ONE_PASS, *SEVERAL)
+    methods = (*ONE_PASS, *SEVERAL_PASSES)
     if "digits-vit" in options.models:
         vit = Subject("digits-vit", load(catalog.folder(DIGITS_VIT)), load_task("digits"))
         if "heads" in options.parts:
-            vit.agree(HEAD, methods, 256, vit.sampled(HEAD, 256, 4, 16))
+            vit.agree(HEAD, methods, 256, vit.sample_truth(HEAD, 256, 4, 16))
         if "curves" in options.parts:
             vit.curves(range(options.splits), fractions, (HEAD, NEURON))
         results[vit.name] = vit.results
@@ -216,9 +218,9 @@ def main() -> None:
         prepare_smollm2(catalog.smollm2_folder)
         llm = Subject("smollm2", load(catalog.folder(SMOLLM2)), load_task("world-capitals"))
         if "heads" in options.parts:
-            llm.agree(HEAD, methods, smollm2_heads.EXAMPLES, kept_truth())
+            llm.agree(HEAD, methods, smollm2_heads.EXAMPLES, load_heads_truth())
         if "layers" in options.parts:
-            llm.agree(LAYER, methods, smollm2_layers.EXAMPLES, kept_layers())
+            llm.agree(LAYER, methods, smollm2_layers.EXAMPLES, load_layers_truth())
         if "curves" in options.parts:
             llm.curves(range(options.splits), fractions, (HEAD, NEURON))
         results[llm.name] = llm.results

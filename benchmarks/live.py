@@ -1,4 +1,4 @@
-"""What a trial saves by starting at the first touched layer, that its figures stay exact, how quickly it answers.
+"""Speed of trials that start at the first touched layer, their exactness, and their latency.
 
     python -m benchmarks.live --json [--datasets FOLDER]
 
@@ -35,7 +35,7 @@ import torch
 
 from benchmarks.common import DATA, report
 from benchmarks.live_service import measure_service
-from benchmarks.plain import plain_answers, plain_log_likelihoods, sequels_of
+from benchmarks.plain import continuations_of, plain_answers, plain_log_likelihoods
 from modelshapley import load_task
 from modelshapley.contracts.task_file import parse
 from modelshapley.evaluation.hidden_states import HiddenStateCache, logits_of, refusal
@@ -52,14 +52,14 @@ from modelshapley.tasks.kinds.multiple_choice import MultipleChoice
 from modelshapley.tasks.language.prefix_tree import log_likelihoods
 from modelshapley.units import Deactivation, UnitKind
 
-BUDGET = 2 * 2**30
-WITHIN = 1e-4
+STATES_BUDGET = 2 * 2**30
+TOLERANCE = 1e-4
 NOTHING = Deactivation()
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured of a model: questions (None: all), deactivations, and single units for the timings."""
+    """Size of the measurements of a model: questions (None: all), deactivations, and single units for the timings."""
 
     model: str
     task: str
@@ -83,7 +83,7 @@ QUESTIONS = 8
 
 
 def random_units(loaded: LoadedModel, rng: np.random.Generator, count: int, lowest: int = 0) -> Deactivation:
-    """Units of random kinds in layers drawn evenly from `lowest` on; repeats count once."""
+    """Choose units of random kinds in layers sampled evenly from `lowest` on; repeats count once."""
     shapes, off = loaded.anatomy.shapes, dict[UnitKind, list[tuple[int, ...]]]()
     for _ in range(count):
         kind = shapes.kinds[rng.integers(len(shapes.kinds))]
@@ -96,16 +96,16 @@ def random_units(loaded: LoadedModel, rng: np.random.Generator, count: int, lowe
 def differences(
     loaded: LoadedModel, task: Task[Any], states: HiddenStateCache, offs: Sequence[Deactivation]
 ) -> list[float]:
-    """Of each deactivation the largest difference of a logit; infinite where a prediction differs."""
-    found = []
+    """Return the largest difference of a logit for each deactivation; infinite if a prediction differs."""
+    results = []
     for off in offs:
-        with logits_of(loaded) as here:
-            kept = all_answers(loaded, task, off, states=states)
-        with logits_of(loaded) as there, zeroed_weights(loaded.model, loaded.anatomy, off):
+        with logits_of(loaded) as ours:
+            cached = all_answers(loaded, task, off, states=states)
+        with logits_of(loaded) as reference, zeroed_weights(loaded.model, loaded.anatomy, off):
             zeroed = all_answers(loaded, task, NOTHING)
-        largest = max(float((one - other).abs().max()) for one, other in zip(here, there, strict=True))
-        found.append(largest if (kept == zeroed).all() else float("inf"))
-    return found
+        largest = max(float((one - other).abs().max()) for one, other in zip(ours, reference, strict=True))
+        results.append(largest if (cached == zeroed).all() else float("inf"))
+    return results
 
 
 def seconds(work: Callable[[], Any]) -> float:
@@ -121,21 +121,23 @@ def speedups(
     offs: Sequence[Deactivation],
     plain: float | None,
 ) -> tuple[float, float | None]:
-    """(against our own full evaluation, against a plain loop that takes `plain` seconds), medians over `offs`."""
+    """Return median speed-ups over `offs`: against our own full evaluation, and against a plain loop of `plain`
+    seconds.
+    """
     ours, theirs = [], []
     for off in offs:
-        full, kept = (seconds(lambda s=s, o=off: all_answers(loaded, task, o, states=s)) for s in (None, states))
-        ours.append(full / kept)
-        theirs.append(plain / kept if plain else 0.0)
+        full, cached = (seconds(lambda s=s, o=off: all_answers(loaded, task, o, states=s)) for s in (None, states))
+        ours.append(full / cached)
+        theirs.append(plain / cached if plain else 0.0)
     return round(statistics.median(ours), 2), round(statistics.median(theirs), 2) if plain else None
 
 
 def plain_seconds(loaded: LoadedModel, task: Task[Any], chosen: Sequence[Any], off: Deactivation) -> float:
-    """Of the plain loop, median of three."""
-    rows, right = sequels_of(loaded, task, chosen)
+    """Measure the plain loop, median of three."""
+    rows, right = continuations_of(loaded, task, chosen)
     with zeroed_weights(loaded.model, loaded.anatomy, off):
-        found = plain_answers(loaded, rows, right, task.pass_tokens)
-        assert (found == all_answers(loaded, task, NOTHING)).all(), "the plain loop asks something else"
+        answers = plain_answers(loaded, rows, right, task.pass_tokens)
+        assert (answers == all_answers(loaded, task, NOTHING)).all(), "the plain loop answers differently"
         return statistics.median(
             seconds(lambda: plain_answers(loaded, rows, right, task.pass_tokens)) for _ in range(3)
         )
@@ -147,30 +149,30 @@ def measure(loaded: LoadedModel, plan: Plan) -> dict[str, Any]:
     task.select = lambda *_, **__: chosen  # type: ignore[method-assign]
     started = time.perf_counter()
     refused = refusal(loaded, task, chosen)
-    tried = time.perf_counter() - started
-    states = HiddenStateCache(len(chosen), BUDGET, refused)
+    trying_s = time.perf_counter() - started
+    states = HiddenStateCache(len(chosen), STATES_BUDGET, refused)
     all_answers(loaded, task, NOTHING, states=states)
     layers = loaded.anatomy.shapes.layers
-    found = differences(
+    largest_differences = differences(
         loaded, task, states, [random_units(loaded, rng, int(rng.integers(1, 9))) for _ in range(plan.exact)]
     )
-    rng = np.random.default_rng(1)  # its own, so that the layers drawn do not hang on how much is drawn before
+    rng = np.random.default_rng(1)  # separate, so that the sampled layers do not depend on earlier draws
     evenly = [random_units(loaded, rng, 1) for _ in range(plan.timed)]
     late = [random_units(loaded, rng, 1, layers - layers // 4) for _ in range(plan.timed // 2)]
     plain = plain_seconds(loaded, task, chosen, late[0]) if loaded.anatomy.modality == "text" else None
     median, median_plain = speedups(loaded, task, states, evenly, plain)
     quarter, quarter_plain = speedups(loaded, task, states, late, plain)
     return {
-        "exact": max(found) <= WITHIN and states.refused is None,
-        "deactivations": len(found),
-        "largest_difference": max(found),
+        "exact": max(largest_differences) <= TOLERANCE and states.refused is None,
+        "deactivations": len(largest_differences),
+        "largest_difference": max(largest_differences),
         "speedup_median": median,
         "speedup_last_quarter": quarter,
         "speedup_median_plain": median_plain,
         "speedup_last_quarter_plain": quarter_plain,
         "examples": len(chosen),
         "states_mb": round(states.bytes / 1e6, 1),
-        "trying_out_s": round(tried, 2),
+        "trying_out_s": round(trying_s, 2),
     }
 
 
@@ -179,34 +181,34 @@ def measure_choice(loaded: LoadedModel, datasets: Path) -> dict[str, Any]:
     assert isinstance(task, MultipleChoice)
     chosen = task.select(loaded, Split.TEST, 0, QUESTIONS)
     task.select = lambda *_, **__: chosen  # type: ignore[method-assign]
-    rows, right = sequels_of(loaded, task, chosen)
+    rows, right = continuations_of(loaded, task, chosen)
     off = random_units(loaded, np.random.default_rng(1), 20)
     largest, same = 0.0, True
     for units in (NOTHING, off):
         with zeroed_weights(loaded.model, loaded.anatomy, units):
-            wanted = plain_log_likelihoods(loaded, rows, task.pass_tokens, all_logits=False)
+            expected = plain_log_likelihoods(loaded, rows, task.pass_tokens, all_logits=False)
         with treated(loaded.model, loaded.anatomy, units):
             for places in length_batches([task.size(loaded, e) for e in chosen], len(chosen), task.pass_tokens):
-                mine = log_likelihoods(loaded, [rows[place] for place in places]).cpu()
-                largest = max(largest, float((mine - torch.cat([wanted[place] for place in places])).abs().max()))
-        predicted = [int(one.argmax()) == answer for one, answer in zip(wanted, right, strict=True)]
+                ours = log_likelihoods(loaded, [rows[place] for place in places]).cpu()
+                largest = max(largest, float((ours - torch.cat([expected[place] for place in places])).abs().max()))
+        predicted = [int(one.argmax()) == answer for one, answer in zip(expected, right, strict=True)]
         same = same and bool((all_answers(loaded, task, units) == np.array(predicted)).all())
 
-    def plainly(all_logits: bool) -> float:
+    def plain_loop_s(all_logits: bool) -> float:
         return seconds(lambda: plain_log_likelihoods(loaded, rows, task.pass_tokens, all_logits))
 
     with treated(loaded.model, loaded.anatomy, off):
-        times = [(seconds(lambda: all_answers(loaded, task, NOTHING)), plainly(False)) for _ in range(2)]
-        everywhere = plainly(True)
+        times = [(seconds(lambda: all_answers(loaded, task, NOTHING)), plain_loop_s(False)) for _ in range(2)]
+        all_logits_s = plain_loop_s(True)
     ours, plain = np.median(times, axis=0).tolist()
     return {
-        "exact_choice": same and largest <= WITHIN,
+        "exact_choice": same and largest <= TOLERANCE,
         "largest_difference": largest,
         "speedup_choice": round(plain / ours, 2),
-        "speedup_choice_all_logits": round(everywhere / ours, 2),
+        "speedup_choice_all_logits": round(all_logits_s / ours, 2),
         "questions": len(chosen),
         "shared_tokens": sum(task.size(loaded, e) for e in chosen),
-        "plain_tokens": sum(len(sequel.tokens) for row in rows for sequel in row),
+        "plain_tokens": sum(len(continuation.tokens) for row in rows for continuation in row),
         "ours_s": round(ours, 2),
     }
 

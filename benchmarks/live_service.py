@@ -1,4 +1,4 @@
-"""How quickly trials answer through the real API, Redis and one worker; see benchmarks.live.
+"""Latency of trials through the real API, Redis and one worker; see benchmarks.live.
 
 `first_estimate_ms`: from the request of a trial on the digits ViT to its first event with an accuracy, while runs
 of the ViT are scored one after the other on the same worker. `supersede_ms`: 20 requests of one session in a row,
@@ -34,12 +34,12 @@ from modelshapley.models.catalog import DIGITS_VIT, Catalog
 from modelshapley.models.loading import load
 
 RUN = RunRequest(model=DIGITS_VIT, task="digits", methods=["two-sided", "model-shapley"], faithfulness="none")
-CLICKS = 20
+CLICKS_IN_A_ROW = 20
 
 
 @contextmanager
 def service(data: Path) -> Iterator[tuple[str, int]]:
-    """(URL, process id) of a server with one worker."""
+    """Start a server with one worker; yield its URL and process id."""
     command = [sys.executable, "-m", "modelshapley.cli", "up", "--port", "0", "--data", str(data)]
     with (data / "up.log").open("w") as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
@@ -71,23 +71,23 @@ def first_estimate_ms(api: Client, request: TrialRequest) -> float:
 
 @contextmanager
 def always_scoring(url: str) -> Iterator[list[str]]:
-    """While the block runs, one run after the other is being scored; their ids."""
-    over, seen = threading.Event(), list[str]()
+    """Score one run after the other while the block runs; yield the list of their ids."""
+    stop, run_ids = threading.Event(), list[str]()
 
     def score() -> None:
         with Client(url) as api:
-            while not over.is_set():
-                runs = [api.submit_run(RUN.model_copy(update={"seed": len(seen) + n})).id for n in range(2)]
-                seen.extend(runs)
+            while not stop.is_set():
+                runs = [api.submit_run(RUN.model_copy(update={"seed": len(run_ids) + n})).id for n in range(2)]
+                run_ids.extend(runs)
                 api.wait(runs[0])
 
     thread = threading.Thread(target=score)
     thread.start()
     time.sleep(1)
     try:
-        yield seen
+        yield run_ids
     finally:
-        over.set()
+        stop.set()
         thread.join()
 
 
@@ -97,8 +97,8 @@ def spread(values: list[float]) -> dict[str, float]:
 
 
 @dataclass
-class Seen:
-    """What the clients saw. final: accuracy of what was off, by its JSON."""
+class Observations:
+    """Observations of all clients. final: accuracy by the JSON of the deactivation."""
 
     trials: int = 0
     events: int = 0
@@ -109,18 +109,18 @@ class Seen:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
-def person(url: str, run: str, number: int, until: float, seen: Seen) -> None:
+def simulate_client(url: str, run: str, number: int, deadline: float, seen: Observations) -> None:
     rng = random.Random(number)
     with Client(url) as api:
-        while time.monotonic() < until:
+        while time.monotonic() < deadline:
             try:
                 toggle(api, TrialRequest(run=run, off=random_off(rng), session=f"client-{number}"), rng, seen)
-            except Exception as error:  # noqa: BLE001  # counted and told, whatever it is
+            except Exception as error:  # noqa: BLE001  # counted and reported, whatever it is
                 with seen.lock:
                     seen.errors.append(f"{type(error).__name__}: {error}"[:200])
 
 
-def toggle(api: Client, request: TrialRequest, rng: random.Random, seen: Seen) -> None:
+def toggle(api: Client, request: TrialRequest, rng: random.Random, seen: Observations) -> None:
     trial = api.submit_trial(request)
     patient, last, events, crossed = rng.random() < 0.5, -1, 0, 0
     state: Trial = trial
@@ -145,12 +145,12 @@ def resident_mb(pids: list[int]) -> float:
 
 
 def children(pid: int) -> list[int]:
-    found = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return found + [grandchild for child in found for grandchild in children(child)]
+    pids = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return pids + [grandchild for child in pids for grandchild in children(child)]
 
 
-def wrong(final: dict[str, float], sample: int = 60) -> int:
-    """How many of the accuracies are not this process's own."""
+def count_wrong(final: dict[str, float], sample: int = 60) -> int:
+    """Return how many accuracies differ from this process's own evaluation."""
     loaded, task = load(Catalog(Path(".data")).folder(DIGITS_VIT)), load_task("digits")
     chosen = random.Random(0).sample(sorted(final), min(sample, len(final)))
     offs = {off: Off.model_validate_json(off).deactivation() for off in chosen}
@@ -162,32 +162,34 @@ def measure_service(clients: int, seconds: float, clicks: int = 100) -> dict[str
     with tempfile.TemporaryDirectory() as folder, service(Path(folder)) as (url, pid), Client(url) as api:
         run = api.wait(api.submit_run(RUN).id).id
         rng = random.Random(1)
-        asked = [TrialRequest(run=run, off=random_off(rng), session="one") for _ in range(clicks)]
-        first_estimate_ms(api, asked[0])
-        idle = [first_estimate_ms(api, request) for request in asked[1 : clicks // 2]]
+        requests = [TrialRequest(run=run, off=random_off(rng), session="one") for _ in range(clicks)]
+        first_estimate_ms(api, requests[0])
+        idle = [first_estimate_ms(api, request) for request in requests[1 : clicks // 2]]
         with always_scoring(url) as runs:
             busy = []
             for _ in range(clicks):
                 time.sleep(rng.random() / 10)
                 busy.append(first_estimate_ms(api, TrialRequest(run=run, off=random_off(rng), session="one")))
-            newer = []
+            superseding = []
             for _ in range(clicks // 4):
-                for _ in range(CLICKS - 1):
+                for _ in range(CLICKS_IN_A_ROW - 1):
                     api.submit_trial(TrialRequest(run=run, off=random_off(rng), session="one"))
-                newer.append(first_estimate_ms(api, TrialRequest(run=run, off=random_off(rng), session="one")))
-            scored = sum(api.run(one).status is Status.DONE for one in runs)
-        seen, pids = Seen(), children(pid)
-        until = time.monotonic() + seconds
+                superseding.append(first_estimate_ms(api, TrialRequest(run=run, off=random_off(rng), session="one")))
+            scored = sum(api.run(client).status is Status.DONE for client in runs)
+        seen, pids = Observations(), children(pid)
+        deadline = time.monotonic() + seconds
         with ThreadPoolExecutor(clients) as pool:
-            people = [pool.submit(person, url, run, number, until, seen) for number in range(clients)]
+            clients_running = [
+                pool.submit(simulate_client, url, run, number, deadline, seen) for number in range(clients)
+            ]
             time.sleep(seconds / 3)
-            before = resident_mb(pids)
-            for one in people:
-                one.result()
+            memory_before = resident_mb(pids)
+            for client in clients_running:
+                client.result()
         return {
             "first_estimate_ms": spread(busy),
             "first_estimate_idle_ms": spread(idle),
-            "supersede_ms": spread(newer),
+            "supersede_ms": spread(superseding),
             "runs_scored_meanwhile": scored,
             "clients": {
                 "clients": clients,
@@ -198,8 +200,8 @@ def measure_service(clients: int, seconds: float, clicks: int = 100) -> dict[str
                 "first_errors": seen.errors[:3],
                 "crossed": seen.crossed,
                 "lost": seen.lost,
-                "wrong": wrong(seen.final),
-                "memory_ratio": round(resident_mb(pids) / before, 3),
+                "wrong": count_wrong(seen.final),
+                "memory_ratio": round(resident_mb(pids) / memory_before, 3),
                 "memory_mb": round(resident_mb(pids)),
             },
         }

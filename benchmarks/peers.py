@@ -1,4 +1,4 @@
-"""How much work others need for the same agreement: shapiq's permutation sampler on the game of SmolLM2's heads.
+"""Work that shapiq's permutation sampler needs for the same agreement, on the game of SmolLM2's heads.
 
     python -m benchmarks.peers --json [--permutations 24]
 
@@ -19,9 +19,9 @@ import numpy as np
 from shapiq.approximator import PermutationSamplingSV
 
 from benchmarks.common import report
-from benchmarks.fidelity import DEFAULT, SEVERAL, kept_truth, passes, say
+from benchmarks.fidelity import DEFAULT, SEVERAL_PASSES, load_heads_truth, log, passes
 from benchmarks.truth import smollm2_heads
-from benchmarks.truth.keeping import Measured
+from benchmarks.truth.estimates import CachedGame
 from modelshapley import load_task
 from modelshapley.evaluation.game import Game
 from modelshapley.maps.compare import rank_correlation
@@ -29,52 +29,52 @@ from modelshapley.methods import load_method
 from modelshapley.scoring.job import Scoring, score
 from modelshapley.units import UnitKind
 
-METHODS = (DEFAULT, "mean-abs", "path-shapley,points=2", *SEVERAL)
+METHODS = (DEFAULT, "mean-abs", "path-shapley,points=2", *SEVERAL_PASSES)
 
 
 def ours(game: Game, truth: np.ndarray) -> dict[str, dict[str, float]]:
-    """{method: its agreement and its work}."""
-    found = {}
+    """Return {method: its agreement and its work}."""
+    results = {}
     for spec in METHODS:
         job = Scoring(
             game.loaded, load_task("world-capitals"), [load_method(spec)], [UnitKind.HEAD], smollm2_heads.EXAMPLES
         )
         rho = rank_correlation(next(iter(score(job).values())).scores[UnitKind.HEAD], truth)
-        found[spec] = {"rho": round(rho or 0.0, 4), "work": 3 * passes(spec)}
-        say(f"{spec}: {found[spec]}")
-    return found
+        results[spec] = {"rho": round(rho or 0.0, 4), "work": 3 * passes(spec)}
+        log(f"{spec}: {results[spec]}")
+    return results
 
 
 class Peer:
-    """The sampler, stopped after ever more permutations."""
+    """shapiq's sampler, stopped after more and more permutations."""
 
     def __init__(self, game: Game, seed: int) -> None:
         self._game, self._seed = game, seed
-        self._measured = Measured(game)
+        self._measured = CachedGame(game)
 
-    def after(self, permutations: int) -> tuple[np.ndarray, int]:
-        """Shapley values after so many permutations, and the forward passes it took."""
+    def sample_values(self, permutations: int) -> tuple[np.ndarray, int]:
+        """Return Shapley values after so many permutations, and the number of forward passes."""
         sampler = PermutationSamplingSV(self._game.players, random_state=self._seed)
         budget = 2 + permutations * (self._game.players - 1)
-        found = sampler.approximate(budget, self._measured, batch_size=1)
-        return np.array([found[(player,)] for player in range(self._game.players)]), budget
+        values = sampler.approximate(budget, self._measured, batch_size=1)
+        return np.array([values[(player,)] for player in range(self._game.players)]), budget
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="the only form there is")
+    parser.add_argument("--json", action="store_true", help="accepted for uniformity; the output is always JSON")
     parser.add_argument("--permutations", type=int, default=24)
     options = parser.parse_args()
     logging.getLogger("shapiq").setLevel(logging.ERROR)
-    game, truth = smollm2_heads.game(), kept_truth()
+    game, truth = smollm2_heads.game(), load_heads_truth()
     methods = ours(game, truth.values)
     best = max(methods, key=lambda spec: methods[spec]["rho"])
     peer, curve, results = Peer(game, 0), [], {}
     for permutations in range(1, options.permutations + 1):
-        values, work = peer.after(permutations)
+        values, work = peer.sample_values(permutations)
         rho = rank_correlation(values, truth.values) or 0.0
         curve.append({"permutations": permutations, "rho": round(rho, 4), "work": work})
-        say(f"shapiq: {curve[-1]}")
+        log(f"shapiq: {curve[-1]}")
         if rho >= methods[best]["rho"]:
             results["ratio"] = round(work / methods[best]["work"], 1)
             break

@@ -1,4 +1,4 @@
-r"""What scoring costs over the backward pass that it cannot do without, and under the paper's own way.
+r"""Cost of scoring, compared with the backward pass that it needs, and with the paper's own computation.
 
     python -m benchmarks.scoring --json
     python -m benchmarks.scoring --json --device cuda --dtype bfloat16 --hidden 3584 --mlp 18944 --heads 28 \
@@ -43,7 +43,7 @@ DEFAULT = "two-sided"
 
 
 class NextToken(Task[Tensor]):
-    """Random tokens; the loss is the mean negative log-likelihood of every next one."""
+    """Task of random tokens; the loss is the mean negative log-likelihood of every next token."""
 
     def __init__(self, sequences: Tensor) -> None:
         self.sequences, self.probe_batch = sequences, len(sequences)
@@ -74,7 +74,7 @@ class NextToken(Task[Tensor]):
 
 
 class Bench:
-    """The model, and each way of computing as a function."""
+    """The model, with one function for each measured computation."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         torch.manual_seed(0)
@@ -147,7 +147,7 @@ class Bench:
             theta.requires_grad_(False)
 
     def per_weight_cheapest(self) -> None:
-        """The same, multiplied in whichever order has fewer operations."""
+        """Compute the same, multiplied in the order with fewer operations."""
         self.per_weight(lambda g, theta: g @ g.T @ theta if len(g) < len(g.T) else g @ (g.T @ theta))
 
     def seconds(self, work: Callable[[], None]) -> float:
@@ -158,9 +158,9 @@ class Bench:
         return time.perf_counter() - started
 
     def peak_mb(self, work: Callable[[], None]) -> float:
-        """Tensors in memory besides the loaded model, at their most.
+        """Measure the peak memory of tensors besides the loaded model.
 
-        What they take, not what is resident: that hangs on what the C library gives back, and when.
+        It counts allocations, not resident memory, which depends on when the C library returns memory.
         """
         if self.loaded.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
@@ -176,7 +176,7 @@ class Bench:
         return max(live) / 2**20
 
 
-WAYS: dict[str, Callable[[Bench], Callable[[], None]]] = {
+MEASURED: dict[str, Callable[[Bench], Callable[[], None]]] = {
     "forward_s": lambda bench: bench.forward,
     "floor_s": lambda bench: bench.floor,
     "scoring_s": lambda bench: bench.scoring,
@@ -189,22 +189,24 @@ WAYS: dict[str, Callable[[Bench], Callable[[], None]]] = {
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     bench = Bench(options)
-    times: dict[str, list[float]] = {name: [] for name in WAYS}
+    times: dict[str, list[float]] = {name: [] for name in MEASURED}
     for round_ in range(options.rounds + 1):
-        for name, way in WAYS.items():
-            seconds = bench.seconds(way(bench))
+        for name, computation in MEASURED.items():
+            seconds = bench.seconds(computation(bench))
             if round_:  # the first round warms up
                 times[name].append(seconds)
-    found: dict[str, Any] = {name: round(statistics.median(values), 4) for name, values in times.items()}
-    found["overhead"] = round(found["scoring_s"] / found["floor_s"], 3)
-    found["speedup"] = round(found["per_weight_s"] / found["scoring_s"], 2)
-    found["speedup_cheapest"] = round(found["per_weight_cheapest_s"] / found["scoring_s"], 2)
-    found["peak_mb"], found["floor_peak_mb"] = (round(bench.peak_mb(way)) for way in (bench.scoring, bench.floor))
-    found["peak_ratio"] = round(found["peak_mb"] / found["floor_peak_mb"], 3)
-    # Of each round's own ratio, since what else the machine does moves from round to round.
+    results: dict[str, Any] = {name: round(statistics.median(values), 4) for name, values in times.items()}
+    results["overhead"] = round(results["scoring_s"] / results["floor_s"], 3)
+    results["speedup"] = round(results["per_weight_s"] / results["scoring_s"], 2)
+    results["speedup_cheapest"] = round(results["per_weight_cheapest_s"] / results["scoring_s"], 2)
+    results["peak_mb"], results["floor_peak_mb"] = (
+        round(bench.peak_mb(computation)) for computation in (bench.scoring, bench.floor)
+    )
+    results["peak_ratio"] = round(results["peak_mb"] / results["floor_peak_mb"], 3)
+    # Ratios within each round, because the load of the machine varies between rounds.
     overheads = sorted(a / b for a, b in zip(times["scoring_s"], times["floor_s"], strict=True))
-    found["overhead_rounds"] = [round(ratio, 3) for ratio in overheads]
-    return found
+    results["overhead_rounds"] = [round(ratio, 3) for ratio in overheads]
+    return results
 
 
 def main() -> None:
@@ -221,9 +223,9 @@ def main() -> None:
     parser.add_argument("--sequences", type=int, default=8)
     parser.add_argument("--tokens", type=int, default=128)
     options = parser.parse_args()
-    found = measure(options)
+    results = measure(options)
     shape = {name: getattr(options, name) for name in ("layers", "hidden", "mlp", "heads", "sequences", "tokens")}
-    report(found | {"device": options.device, "dtype": options.dtype} | shape)
+    report(results | {"device": options.device, "dtype": options.dtype} | shape)
 
 
 if __name__ == "__main__":

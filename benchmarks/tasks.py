@@ -1,4 +1,4 @@
-"""How fast are tasks of text? Teacher-forced losses and written answers, against plain loops, in one run.
+"""Speed of text tasks: teacher-forced losses and generated answers, against plain loops, in one run.
 
     python -m benchmarks.tasks --json [--datasets FOLDER]
 
@@ -36,8 +36,8 @@ from modelshapley.tasks.language.text import context_length
 def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
     started = time.perf_counter()
     with torch.inference_mode():
-        found = work()
-    return time.perf_counter() - started, found
+        result = work()
+    return time.perf_counter() - started, result
 
 
 def bare_forward(loaded: LoadedModel, task: Generation, examples: Sequence[Question]) -> None:
@@ -45,7 +45,7 @@ def bare_forward(loaded: LoadedModel, task: Generation, examples: Sequence[Quest
         loaded.model(input_ids=torch.tensor([task.continuation(loaded, example).tokens]), use_cache=False)
 
 
-def losses(loaded: LoadedModel, task: Generation, examples: Sequence[Question], rounds: int) -> dict[str, Any]:
+def measure_losses(loaded: LoadedModel, task: Generation, examples: Sequence[Question], rounds: int) -> dict[str, Any]:
     tokens = sum(task.size(loaded, example) for example in examples)
     bare_forward(loaded, task, examples[:2])
     ours, bare = [], []
@@ -62,35 +62,35 @@ def losses(loaded: LoadedModel, task: Generation, examples: Sequence[Question], 
     }
 
 
-def one_by_one(loaded: LoadedModel, task: Generation, examples: Sequence[Question]) -> list[str]:
-    written = []
+def generate_one_by_one(loaded: LoadedModel, task: Generation, examples: Sequence[Question]) -> list[str]:
+    texts = []
     model: Any = loaded.model
     for example in examples:
         prompt = torch.tensor([task.prompt(loaded, example)])
-        room = context_length(loaded)
-        assert room is not None
-        out = model.generate(
+        limit = context_length(loaded)
+        assert limit is not None
+        output = model.generate(
             input_ids=prompt,
             attention_mask=torch.ones_like(prompt),
             do_sample=False,
-            max_new_tokens=min(task.spec.max_new_tokens, room - prompt.shape[1]),
+            max_new_tokens=min(task.spec.max_new_tokens, limit - prompt.shape[1]),
         )
-        written.append(loaded.tokenizer.decode(out[0, prompt.shape[1] :], skip_special_tokens=True))  # type: ignore[union-attr]
-    return written
+        texts.append(loaded.tokenizer.decode(output[0, prompt.shape[1] :], skip_special_tokens=True))  # type: ignore[union-attr]
+    return texts
 
 
-def together(loaded: LoadedModel, task: Generation, examples: Sequence[Question]) -> list[str]:
-    written = [""] * len(examples)
+def generate_in_batches(loaded: LoadedModel, task: Generation, examples: Sequence[Question]) -> list[str]:
+    texts = [""] * len(examples)
     for places in length_batches([task.size(loaded, e) for e in examples], len(examples), task.answer_tokens):
-        for place, words in zip(places, task.generate(loaded, [examples[p] for p in places]), strict=True):
-            written[place] = words
-    return written
+        for place, text in zip(places, task.generate(loaded, [examples[p] for p in places]), strict=True):
+            texts[place] = text
+    return texts
 
 
-def writing(loaded: LoadedModel, task: Generation, examples: Sequence[Question]) -> dict[str, Any]:
-    together(loaded, task, examples[:1])
-    mine, ours = seconds(lambda: together(loaded, task, examples))
-    theirs, plain = seconds(lambda: one_by_one(loaded, task, examples))
+def measure_generation(loaded: LoadedModel, task: Generation, examples: Sequence[Question]) -> dict[str, Any]:
+    generate_in_batches(loaded, task, examples[:1])
+    mine, ours = seconds(lambda: generate_in_batches(loaded, task, examples))
+    theirs, plain = seconds(lambda: generate_one_by_one(loaded, task, examples))
     same = sum(task.rule.find(a) == task.rule.find(b) for a, b in zip(ours, plain, strict=True))
     return {
         "written": len(examples),
@@ -104,7 +104,7 @@ def writing(loaded: LoadedModel, task: Generation, examples: Sequence[Question])
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="the only form there is")
+    parser.add_argument("--json", action="store_true", help="accepted for uniformity; the output is always JSON")
     parser.add_argument("--datasets", type=Path, default=Path("tests/data"), help="folder that holds gsm8k")
     parser.add_argument("--questions", type=int, default=64)
     parser.add_argument("--written", type=int, default=16)
@@ -120,7 +120,10 @@ def main() -> None:
     task = tasks.open(spec.model_copy(update={"max_new_tokens": options.new_tokens}))
     assert isinstance(task, Generation)
     examples = task.select(loaded, Split.TEST, 0, options.questions)
-    report(losses(loaded, task, examples, options.rounds) | writing(loaded, task, examples[: options.written]))
+    report(
+        measure_losses(loaded, task, examples, options.rounds)
+        | measure_generation(loaded, task, examples[: options.written])
+    )
 
 
 if __name__ == "__main__":

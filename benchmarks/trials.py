@@ -1,4 +1,4 @@
-"""How long a person waits for a trial, through the real API, queue and worker.
+"""Waiting time for a trial through the real API, queue and worker.
 
     python -m benchmarks.trials --json
 
@@ -32,7 +32,7 @@ from modelshapley.models.loading import load
 from modelshapley.tasks.base import Split
 
 
-def through_the_api(api: Client, model: str, task: str, offs: list[Off]) -> tuple[float, float]:
+def measure_api_s(api: Client, model: str, task: str, offs: list[Off]) -> tuple[float, float]:
     run = api.wait(api.submit_run(RunRequest(model=model, task=task, methods=["mean-abs"], limit=8)).id)
     api.measure(TrialRequest(run=run.id, off=Off(layer=[0])))
     firsts, alls = [], []
@@ -48,7 +48,7 @@ def through_the_api(api: Client, model: str, task: str, offs: list[Off]) -> tupl
     return statistics.median(firsts), statistics.median(alls)
 
 
-def plainly(catalog: Catalog, model: str, task_id: str, offs: list[Off]) -> float:
+def measure_plain_s(catalog: Catalog, model: str, task_id: str, offs: list[Off]) -> float:
     loaded, task = load(catalog.folder(model)), load_task(task_id)
     examples = task.examples(Split.TEST)
     times = []
@@ -81,13 +81,13 @@ def main() -> None:
         try:
             with Client(process.stdout.readline().split()[1]) as api:
                 for model, task in pairs:
-                    first, whole = through_the_api(api, model, task, offs)
+                    first, whole = measure_api_s(api, model, task, offs)
                     results[model] = {"first_ms": round(1000 * first), "all_ms": round(1000 * whole)}
         finally:
             process.terminate()
             process.wait()
     for model, task in pairs:
-        plain = plainly(catalog, model, task, offs)
+        plain = measure_plain_s(catalog, model, task, offs)
         results[model] |= {
             "plain_ms": round(1000 * plain),
             "overhead": round(results[model]["all_ms"] / (1000 * plain), 2),

@@ -15,9 +15,9 @@ from starlette.routing import Mount
 
 from backend.settings import Settings
 from backend.web.app import close_services, create_api, open_services, requeue_unfinished
-from backend.web.housekeeping import keep_tidy
+from backend.web.housekeeping import clean_up_periodically
 from backend.web.problems import install_http
-from backend.web.security import BodyLimit, KeyRequired, LocalNamesOnly
+from backend.web.security import LimitBody, RequireKey, RequireLoopbackName
 from frontend.app import attach
 from frontend.under_path import UnderPath
 from modelshapley.client import AsyncClient
@@ -32,7 +32,7 @@ def create() -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await run_in_threadpool(requeue_unfinished, services)
-        tidying = asyncio.create_task(keep_tidy(services))
+        tidying = asyncio.create_task(clean_up_periodically(services))
         yield
         tidying.cancel()
         await client.close()
@@ -47,11 +47,11 @@ def create() -> FastAPI:
     client = AsyncClient("http://localhost", transport=httpx.ASGITransport(inside, raise_app_exceptions=False))
     attach(root, client, settings.root_path)
     root.add_middleware(GZipMiddleware, minimum_size=2048, compresslevel=4)  # event streams are left alone
-    root.add_middleware(BodyLimit, limit=settings.max_body_bytes)
+    root.add_middleware(LimitBody, limit=settings.max_body_bytes)
     if settings.api_key is not None:
-        root.add_middleware(KeyRequired, key=settings.api_key.get_secret_value())
+        root.add_middleware(RequireKey, key=settings.api_key.get_secret_value())
     else:
-        root.add_middleware(LocalNamesOnly)
+        root.add_middleware(RequireLoopbackName)
     if settings.root_path:
         root.add_middleware(UnderPath, path=settings.root_path)
     return root

@@ -1,4 +1,4 @@
-"""Errors in the words of the domain. Each names the value that was wrong and the way out."""
+"""Errors of the library. Each message names the wrong value and the way out."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ KINDS_OF_MODEL = {
 
 
 class ModelShapleyError(Exception):
-    """Base of every error that a user can cause or act on; its text is shown as it is."""
+    """Base of every error that a user can cause or act on; its message is shown to the user."""
 
 
 class UnknownName(ModelShapleyError):
-    """A model, task, method or unit kind that does not exist here."""
+    """A model, task, method or kind of unit does not exist."""
 
     def __init__(self, noun: str, name: str, known: list[str]) -> None:
         self.noun, self.name, self.known = noun, name, known
@@ -25,60 +25,61 @@ class UnknownName(ModelShapleyError):
 
 
 class BadParameter(ModelShapleyError):
-    """A method's parameter that does not exist or cannot have this value."""
+    """A method's parameter does not exist or cannot have this value."""
 
 
 class UnitOutOfRange(ModelShapleyError):
-    """A unit index that the model does not have."""
+    """A unit index is out of the model's range."""
 
 
 class BadTreatment(ModelShapleyError):
-    """Something that cannot be done to these units, or not with what is known."""
+    """A treatment is not possible for these units, or lacks its statistics."""
 
 
 class UnsafeModel(ModelShapleyError):
-    """A model folder that would have to be unpickled, or that wants its own code to run."""
+    """A model folder would have to be unpickled, or needs its own code to run."""
 
 
 class UnsupportedModel(ModelShapleyError):
-    """A model whose units we cannot locate, or whose anatomy failed verification."""
+    """A model's units cannot be located, or its anatomy failed verification."""
 
 
 class TaskMismatch(ModelShapleyError):
-    """A task that this model cannot do (a text model on images, say)."""
+    """A task does not fit a model (images for a text model, say)."""
 
     @classmethod
-    def of(cls, task: str, wanted: str, model: str, found: str) -> TaskMismatch:
-        """wanted, found: transformers' auto classes."""
+    def of(cls, task: str, expected: str, model: str, actual: str) -> TaskMismatch:
+        """Return the error for a model of another kind. expected, actual: transformers' auto classes."""
         return cls(
-            f"Task {task!r} wants {KINDS_OF_MODEL.get(wanted, wanted)}, "
-            f"but {model!r} is {KINDS_OF_MODEL.get(found, found)}."
+            f"Task {task!r} needs {KINDS_OF_MODEL.get(expected, expected)}, "
+            f"but {model!r} is {KINDS_OF_MODEL.get(actual, actual)}."
         )
 
     @classmethod
     def no_classes(cls, task: str) -> TaskMismatch:
+        """Return the error for maps per class of a task without classes."""
         return cls(f"The examples of task {task!r} have no classes, so it gives no map per class; leave per_class out.")
 
 
 class BadTask(ModelShapleyError):
-    """A task file that does not say what a task needs. problems: (field, what is wrong with it)."""
+    """A task file is invalid. problems: (field, what is wrong with it)."""
 
     def __init__(self, where: str, problems: list[tuple[str, str]]) -> None:
         self.problems = problems
-        told = "; ".join(f"{field}: {words}" if field else words for field, words in problems)
-        super().__init__(f"The task {where} cannot be used: {told}. The fields are described in docs/tasks.md.")
+        details = "; ".join(f"{field}: {words}" if field else words for field, words in problems)
+        super().__init__(f"The task {where} cannot be used: {details}. The fields are described in docs/tasks.md.")
 
 
 class BadData(ModelShapleyError):
-    """Data that a task cannot use: a source, a split or a column that is not there, rows that cannot be read."""
+    """A task cannot use its data: a source, split or column is missing, or rows cannot be read."""
 
 
 class OutOfMemory(ModelShapleyError):
-    """A model, or one example in front of it, that the device has no room for."""
+    """A model, or one example on it, does not fit the device's memory."""
 
     @classmethod
     def of(cls, what: str, places: str, dtype: str, reason: str) -> OutOfMemory:
-        """places: names of the devices. reason: what the allocator said."""
+        """Return the error for devices `places`, with the allocator's `reason`."""
         ways = ["shorter examples", "a device with more memory", "several devices (device 'spread')"]
         if dtype == "float32":
             ways.append("dtype 'bfloat16', which takes half")
@@ -86,12 +87,12 @@ class OutOfMemory(ModelShapleyError):
 
 
 class NotFinite(ModelShapleyError):
-    """A loss or a gradient that is infinite or no number."""
+    """A loss or a gradient is infinite or not a number."""
 
 
 class NotFound(ModelShapleyError):
-    """A run, trial or map that does not exist."""
+    """A run, trial or map does not exist."""
 
 
 class Conflict(ModelShapleyError):
-    """A request that the thing's present state does not allow."""
+    """The current state of a resource does not allow a request."""

@@ -1,4 +1,4 @@
-"""Numbers, moments and states as text, the same way on every screen and in every message. Pure, torch-free."""
+"""Numbers, times and states as text, consistent on all screens and in all messages. Pure, torch-free."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ STATUS_WORDS = {
 
 
 def bytes_as_text(count: float) -> str:
-    """'812 B', '3.1 MiB', '12 GiB'."""
+    """Format bytes: '812 B', '3.1 MiB', '12 GiB'."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if count < 1024 or unit == "GiB":
             break
@@ -44,34 +44,34 @@ def bytes_as_text(count: float) -> str:
 
 
 def percent(share: float) -> str:
-    """0.8144 -> '81.4 %'; a negative one with a true minus."""
+    """Format a share: 0.8144 -> '81.4 %'; a negative one with a true minus."""
     return f"{100 * share:.1f} %".replace("-", MINUS)
 
 
 def share(part: float) -> str:
-    """A share of a total, which may be tiny: 0.032 -> '3.2 %', 0.0000123 -> '0.00123 %'."""
+    """Format a share of a total, which may be tiny: 0.032 -> '3.2 %', 0.0000123 -> '0.00123 %'."""
     return percent(part) if part >= 0.001 or part == 0 else f"{score(100 * part)} %"
 
 
 def percent_interval(interval: Interval) -> str:
-    """(0.73, 0.88) -> '73.0 to 88.0 %'."""
+    """Format an interval of a share: (0.73, 0.88) -> '73.0 to 88.0 %'."""
     return f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f} %"
 
 
 def points(difference: float) -> str:
-    """-0.023 -> '-2.3 pts' with a true minus; '+1.4 pts'; '0.0 pts'."""
+    """Format a difference of shares: -0.023 -> '-2.3 pts' with a true minus; '+1.4 pts'; '0.0 pts'."""
     value = round(100 * difference, 1)
     sign = MINUS if value < 0 else "+" if value > 0 else ""
     return f"{sign}{abs(value):.1f} pts"
 
 
 def points_interval(interval: Interval) -> str:
-    """(-0.061, 0.014) -> '-6.1 to +1.4 pts' with a true minus."""
+    """Format an interval of a difference: (-0.061, 0.014) -> '-6.1 to +1.4 pts' with a true minus."""
     return f"{points(interval[0]).removesuffix(' pts')} to {points(interval[1])}"
 
 
 def score(value: float | None) -> str:
-    """Three significant digits, with a true minus: 0.0012345 -> '0.00123', 4.2e-9 -> '4.2e-09'."""
+    """Format a score with three significant digits and a true minus: 0.0012345 -> '0.00123', 4.2e-9 -> '4.2e-09'."""
     if value is None or not isfinite(value):
         return "unknown"
     if value == 0:
@@ -82,12 +82,12 @@ def score(value: float | None) -> str:
 
 
 def signed(rho: float) -> str:
-    """A correlation with a true minus: -0.5 -> '−0.50'."""
+    """Format a correlation with a true minus: -0.5 -> '−0.50'."""
     return f"{rho:.2f}".replace("-", MINUS)
 
 
 def duration(seconds: float) -> str:
-    """Time left or passed: '4 s', '3 min', '2 h'."""
+    """Format a duration: '4 s', '3 min', '2 h'."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     if seconds < 5400:
@@ -96,40 +96,40 @@ def duration(seconds: float) -> str:
 
 
 def ago(moment: datetime, now: datetime | None = None) -> str:
-    """'just now', '4 min ago', or the date."""
-    passed = ((now or datetime.now(UTC)) - moment).total_seconds()
-    if passed < 90:
+    """Format a past moment: 'just now', '4 min ago', or the date."""
+    elapsed = ((now or datetime.now(UTC)) - moment).total_seconds()
+    if elapsed < 90:
         return "just now"
-    if passed < 36 * 3600:
-        return f"{duration(passed)} ago"
+    if elapsed < 36 * 3600:
+        return f"{duration(elapsed)} ago"
     return moment.strftime("%d %b %Y")
 
 
 def counted(kind: UnitKind, count: int) -> str:
-    """'1 head', '12 heads'."""
+    """Format a number of units: '1 head', '12 heads'."""
     return f"{count:,} {kind.value if count == 1 else PLURALS[kind]}"
 
 
 def treated(treatment: Treatment) -> str:
-    """What is done to units: 'off', 'times 0.5', 'at their mean', 'plus 2 standard deviations'."""
+    """Format a treatment: 'off', 'times 0.5', 'at their mean', 'plus 2 standard deviations'."""
     return treatment.describe().replace("deviations", "standard deviations")
 
 
 def units(counts: Mapping[UnitKind, int], treatment: Treatment = OFF) -> str:
-    """'12 heads · 1 layer', with what is done to them where that is not switching off."""
-    told = " · ".join(counted(kind, counts[kind]) for kind in UnitKind if counts.get(kind))
-    return told if treatment == OFF else f"{told}, {treated(treatment)}"
+    """Format numbers of units: '12 heads · 1 layer', with a treatment other than switching off."""
+    text = " · ".join(counted(kind, counts[kind]) for kind in UnitKind if counts.get(kind))
+    return text if treatment == OFF else f"{text}, {treated(treatment)}"
 
 
 def method(spec: str, infos: Mapping[str, MethodInfo]) -> str:
-    """'Path Shapley (points=4)': a method's title, with the parameters that are not the defaults."""
+    """Format a method by its title and the parameters that are not defaults: 'Path Shapley (points=4)'."""
     name, _, settings = spec.partition(",")
     title = infos[name].title if name in infos else name
     return f"{title} ({settings.replace(',', ', ')})" if settings else title
 
 
 def cost(info: MethodInfo) -> str:
-    """'One backward pass.', '8 backward passes for each kind of unit.'"""
+    """Format the cost of a method: 'One backward pass.', '8 backward passes for each kind of unit.'"""
     if info.cost:
         return f"{info.cost[0].upper()}{info.cost[1:]}."
     if info.passes == 0:
@@ -138,41 +138,42 @@ def cost(info: MethodInfo) -> str:
 
 
 def accuracy(measured: Measured) -> str:
+    """Format an accuracy with its interval: '81.4 % (76.1 to 85.8 %)'."""
     return f"{percent(measured.accuracy)} ({percent_interval(measured.interval)})"
 
 
 def examples(task: TaskInfo) -> str:
-    """'288 examples to score on, 360 held out'; nothing where only reading the data would tell."""
+    """Format a task's numbers of examples: '288 examples to score on, 360 held out'; '' until the data are read."""
     if task.probe_examples is None or task.test_examples is None:
         return ""
     return f"{task.probe_examples:,} examples to score on, {task.test_examples:,} held out"
 
 
 def model_name(model: str) -> str:
-    """'demo:digits-vit' -> 'digits-vit'; of a model of the hub, the first figures of its commit."""
+    """Shorten a model id: 'demo:digits-vit' -> 'digits-vit'; a hub model keeps 8 digits of its commit."""
     name, _, revision = model.partition(":")[2].partition("@")
     return f"{name}@{revision[:8]}" if revision else name
 
 
 def run_title(run: Run) -> str:
-    """'digits-vit on digits'."""
+    """Format the title of a run: 'digits-vit on digits'."""
     return f"{model_name(run.model)} on {run.task}"
 
 
-def fetching(found: Fetching) -> str:
-    """'fetching the model, 1.2 GiB of 3.4 GiB, 2 min left'."""
-    left = "" if found.eta_s is None else f", {duration(found.eta_s)} left"
-    return f"fetching the model, {bytes_as_text(found.done)} of {bytes_as_text(found.total)}{left}"
+def fetching(state: Fetching) -> str:
+    """Format the progress of a fetch: 'fetching the model, 1.2 GiB of 3.4 GiB, 2 min left'."""
+    left = "" if state.eta_s is None else f", {duration(state.eta_s)} left"
+    return f"fetching the model, {bytes_as_text(state.done)} of {bytes_as_text(state.total)}{left}"
 
 
 def share_done(run: Run) -> float:
-    """Percent of what a run is doing now: fetching its model, or scoring."""
-    now = run.fetching or run.progress
-    return 100 * now.done / now.total if now.total else 0.0
+    """Return the percentage done of a run's current step: fetching its model, or scoring."""
+    current = run.fetching or run.progress
+    return 100 * current.done / current.total if current.total else 0.0
 
 
 def progress(run: Run) -> str:
-    """What a run is doing: '96 of 288 examples, 4 s left'."""
+    """Format the progress of a run: '96 of 288 examples, 4 s left'."""
     done = run.progress
     if run.status is Status.QUEUED:
         return "waiting for a worker"

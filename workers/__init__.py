@@ -1,1 +1,1 @@
-"""RQ workers: load, score, store."""
+"""RQ workers: load models, score, measure, store results."""

@@ -1,4 +1,4 @@
-"""What every job of this process shares: connections and warm models, opened once."""
+"""Connections and warm models that all jobs of a worker process share, opened once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -15,12 +15,12 @@ from backend.queue.fetches import Fetches
 from backend.queue.pending_jobs import pending_jobs
 from backend.queue.queues import Queues, connect_patiently
 from backend.queue.result_cache import ResultCaches
+from backend.queue.updates import Updates
 from backend.settings import Settings
 from backend.store.files import Storage
 from backend.store.records import Records
 from backend.store.schema import migrate
-from backend.store.trial_records import Begun
-from modelshapley.contracts import Run, Trial
+from modelshapley.contracts import Run
 from modelshapley.errors import ModelShapleyError
 from modelshapley.evaluation.activations import Activations
 from modelshapley.evaluation.intervals import Outcomes
@@ -32,12 +32,10 @@ from workers.turns import Turns
 from workers.warm import Warm, pick_device
 from workers.warm_tasks import WarmTasks
 
-Event = Literal["progress", "status"]
-
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """A worker's tools. `name` is the worker's name in RQ and in the records."""
+    """Shared state of a worker. `name` is the worker's name in RQ and in the records."""
 
     settings: Settings
     name: str
@@ -50,79 +48,49 @@ class WorkerContext:
     turns: Turns
 
     def scored_model(self, run: Run) -> LoadedModel:
-        """The model of a finished run. Raises ModelShapleyError where its files have changed since."""
+        """Return the model of a finished run. Raises ModelShapleyError if its files have changed since."""
         loaded = self.warm.model(run.model)
         if loaded.revision != self.records.revision(run.id):
             raise ModelShapleyError(f"The files of {run.model!r} have changed since run {run.id}; score it again.")
         return loaded
 
     def scored_task(self, run: Run) -> Task[Any]:
-        """The task of a finished run. Raises ModelShapleyError where its examples have changed since."""
+        """Return the task of a finished run. Raises ModelShapleyError if its examples have changed since."""
         task = self.tasks.load(run.task)
-        # Runs from before fingerprints were recorded have none; their maps publish_state it in their provenance.
+        # Older runs have no recorded fingerprint; only the provenance of their maps names it.
         if run.task_fingerprint in (None, task.fingerprint(run.seed)):
             return task
-        task = self.tasks.fresh(run.task)  # another worker may have scored newer data than are in memory here
+        task = self.tasks.fresh(run.task)  # another worker may have scored newer data than this one has in memory
         if task.fingerprint(run.seed) != run.task_fingerprint:
             raise ModelShapleyError(
                 f"The examples of task {run.task!r} have changed since run {run.id}; score it again."
             )
         return task
 
-    def update_run(self, run_id: str, event: Event, **values: Any) -> Run | None:
-        """Record and publish; None where the run is not open any more (cancelled, say)."""
-        run = self.records.update_run(run_id, **values)
-        if run is not None:
-            self.queues.publish("run", run_id, event, run)
-        return run
-
-    def begin_run(self, run_id: str) -> Run | None:
-        """Record and publish that this worker has a run, or a shard of it, in hand; None where it is not open."""
-        run = self.records.begin_run(run_id, self.name)
-        if run is not None:
-            self.queues.publish("run", run_id, "status", run)
-        return run
-
-    def update_shard(self, run: Run, number: int, **values: Any) -> Run | None:
-        """Record and publish how far a shard is; None where the run is not open any more (cancelled, say)."""
-        now = self.records.update_shard(run.id, number, **values)
-        if now is not None:
-            self.queues.publish("run", run.id, "progress", now)
-        return now
-
-    def update_trial(self, trial_id: str, event: Event, **values: Any) -> Trial | None:
-        """Record and publish; None where the trial is not open any more (superseded, say)."""
-        trial = self.records.update_trial(trial_id, **values)
-        if trial is not None:
-            self.queues.publish("trial", trial_id, event, trial, trial.sequence)
-        return trial
-
-    def begin_trial(self, trial_id: str, turn: int) -> Begun | None:
-        """Record and publish that this worker has a trial in hand for its turn; None where that is over."""
-        begun = self.records.begin_trial(trial_id, turn, self.name)
-        if begun is not None:
-            self.queues.publish("trial", trial_id, "status", begun.trial, begun.trial.sequence)
-        return begun
+    @property
+    def updates(self) -> Updates:
+        """Record and publish changes of runs and trials."""
+        return Updates(self.records, self.queues)
 
     def pending_jobs(self) -> Mapping[str, Callable[[], None]]:
-        """Names of the jobs that the records wait for, each with the call that queues it."""
+        """Return the names of the jobs that the records wait for, each with a function that queues it."""
         return pending_jobs(self.records, self.queues)
 
     def activations(
         self, run: Run, loaded: LoadedModel, task: Task[Any], deactivation: Deactivation
     ) -> Activations | None:
-        """What units are like on the probe examples, for a deactivation that wants to know."""
+        """Return activation statistics on the probe examples, if the deactivation needs them."""
         needed = deactivation.treatment.how != "scale"
         return self.warm.activations(loaded, task, run.seed) if needed else None
 
     def intact(self, run: Run, loaded: LoadedModel, task: Task[Any]) -> Outcomes:
-        """The intact model's answers to the test examples of a finished run, as they were when it was scored."""
+        """Return the intact model's outcomes on the test examples of a finished run, as measured when it was scored."""
         return self.warm.intact(loaded, task, run.seed, lambda: self.storage.load_intact(run.id))
 
 
 @cache
 def get_context() -> WorkerContext:
-    """This process's context, opened at the first call."""
+    """Return the context of this process, opened on the first call."""
     settings = Settings()
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)

@@ -1,4 +1,4 @@
-"""The jobs behind single examples: what a trial flipped, and on which examples a unit does most."""
+"""Jobs for single examples: those that a trial flips, and those that a unit affects most."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from workers.failures import failures_recorded
 log = logging.getLogger(__name__)
 
 
-def compute_trial_trial_details(trial_id: str) -> None:
-    """Tell classes and flipped examples of a finished trial."""
+def compute_trial_details(trial_id: str) -> None:
+    """Compute classes and flipped examples of a finished trial."""
     context = get_context()
-    kept = context.result_caches.details
-    kept.save(trial_id, TrialDetails(trial=trial_id, status=Status.RUNNING))
+    cache = context.result_caches.details
+    cache.save(trial_id, TrialDetails(trial=trial_id, status=Status.RUNNING))
 
-    def fail(words: str) -> None:
-        kept.save(trial_id, TrialDetails(trial=trial_id, status=Status.FAILED, error=words))
+    def fail(error: str) -> None:
+        cache.save(trial_id, TrialDetails(trial=trial_id, status=Status.FAILED, error=error))
 
     with failures_recorded(fail):
-        kept.save(trial_id, _behind(context, trial_id))
+        cache.save(trial_id, _details_of(context, trial_id))
 
 
-def _behind(context: WorkerContext, trial_id: str) -> TrialDetails:
+def _details_of(context: WorkerContext, trial_id: str) -> TrialDetails:
     trial = context.records.trial(trial_id)
     answers = context.records.trial_answers(trial_id)
     if answers is None:
-        raise NotFound(f"The answers of trial {trial_id} were not kept; measure it again.")
+        raise NotFound(f"The answers of trial {trial_id} are not stored; measure it again.")
     run = context.records.run(trial.run)
     loaded, task = context.scored_model(run), context.scored_task(run)
     deactivation = trial.off.deactivation(trial.treatment)
@@ -44,23 +44,23 @@ def _behind(context: WorkerContext, trial_id: str) -> TrialDetails:
 
 
 def find_unit_examples(request_id: str) -> None:
-    """Tell the scored examples on which a unit does most."""
+    """Find the scored examples that a unit affects most."""
     context = get_context()
-    kept = context.result_caches.unit_examples
+    cache = context.result_caches.unit_examples
     try:
-        look = kept.get(request_id)
+        request = cache.get(request_id)
     except NotFound:
-        log.info("look %s at a unit is forgotten", request_id)
+        log.info("request %s for unit examples has expired", request_id)
         return
-    kept.save(request_id, look.model_copy(update={"status": Status.RUNNING}))
+    cache.save(request_id, request.model_copy(update={"status": Status.RUNNING}))
 
-    def fail(words: str) -> None:
-        kept.save(request_id, look.model_copy(update={"status": Status.FAILED, "error": words}))
+    def fail(error: str) -> None:
+        cache.save(request_id, request.model_copy(update={"status": Status.FAILED, "error": error}))
 
     with failures_recorded(fail):
-        run = context.records.run(look.run)
+        run = context.records.run(request.run)
         loaded, task = context.scored_model(run), context.scored_task(run)
         n, examples = unit_examples(
-            loaded, task, look.kind, tuple(look.unit), run.seed, run.limit, context.turns.yield_to_trials
+            loaded, task, request.kind, tuple(request.unit), run.seed, run.limit, context.turns.yield_to_trials
         )
-        kept.save(request_id, look.model_copy(update={"status": Status.DONE, "n": n, "examples": examples}))
+        cache.save(request_id, request.model_copy(update={"status": Status.DONE, "n": n, "examples": examples}))

@@ -1,4 +1,4 @@
-"""How every job ends that cannot go on."""
+"""Recording of failed jobs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def failures_recorded(record: Callable[[str], object]) -> Iterator[None]:
-    """A failure ends up in the record, in words; the log keeps the traceback."""
+    """Record a failure as text; the log keeps the traceback."""
     try:
         yield
     except ModelShapleyError as error:
@@ -25,4 +25,4 @@ def failures_recorded(record: Callable[[str], object]) -> Iterator[None]:
         raise
     except Exception as error:
         log.exception("failed unexpectedly")
-        record(f"The worker met an unexpected {type(error).__name__}; its log tells more.")
+        record(f"The worker met an unexpected {type(error).__name__}; see its log.")

@@ -1,4 +1,4 @@
-"""Start one worker: `python -m workers.main`."""
+"""Entry point of one worker: `python -m workers.main`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ log = logging.getLogger(__name__)
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    for chatty in ("rq.worker", "alembic"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    for noisy in ("rq.worker", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     context = get_context()
-    # Imported now, so that no first job waits for torch.
+    # Imported here, so that the first job need not wait for torch.
     modules = ", ".join(module.__name__ for module in (run_jobs, trial_jobs, check_jobs, task_jobs, example_jobs))
     log.info("worker %s: jobs from %s", context.name, modules)
     worker = WarmWorker(context.queues, context.name, context.warm.snapshot, context.pending_jobs)

@@ -1,6 +1,6 @@
-"""The jobs of a run: score it, add up a shard of it. Queued by name with an id; records hold the rest.
+"""Jobs of a run: score it, or one shard of it. They are queued by name with an id; records hold the rest.
 
-A job may be started twice (its worker was killed): it goes on from its checkpoint.
+A job may start twice (because its worker was killed): it continues from its checkpoint.
 """
 
 from __future__ import annotations
@@ -25,33 +25,33 @@ PROGRESS_EVERY_S = 0.2
 
 
 def score_run(run_id: str) -> None:
-    """Score a queued run: what no shard has added up yet, then maps into the storage."""
-    _on_run(run_id, _score)
+    """Score what no shard of a queued run has scored yet, and save its maps."""
+    _with_open_run(run_id, _score)
 
 
 def score_shard(run_id: str, number: int) -> None:
-    """Add up one shard of a queued run; its sums stay in the storage until :func:`score_run` merges them."""
-    _on_run(run_id, lambda context, run: _add_up(context, run, _scoring(context, run), number))
+    """Score one shard of a queued run; its sums stay in the storage until :func:`score_run` merges them."""
+    _with_open_run(run_id, lambda context, run: _score_shard(context, run, _open_scoring(context, run), number))
 
 
-def _on_run(run_id: str, work: Callable[[WorkerContext, Run], object]) -> None:
-    """Work on an open run, a failure recorded; of one that is not open (any more) no sums are kept."""
+def _with_open_run(run_id: str, work: Callable[[WorkerContext, Run], object]) -> None:
+    """Work on an open run and record failures; remove the sums of a run that is not open any more."""
     context = get_context()
-    run = context.begin_run(run_id)
+    run = context.updates.begin_run(run_id, context.name)
     if run is None:
-        log.info("run %s is not to be done any more", run_id)
+        log.info("run %s is not open any more", run_id)
         context.storage.drop_sums(run_id)
         return
 
     def fail(error: str) -> None:
-        context.update_run(run_id, "status", status=Status.FAILED, error=error)
+        context.updates.update_run(run_id, "status", status=Status.FAILED, error=error)
         context.storage.drop_sums(run_id)
 
     with failures_recorded(fail), context.warm.in_use(run.model):
         work(context, run)
 
 
-def _scoring(context: WorkerContext, run: Run) -> Scoring:
+def _open_scoring(context: WorkerContext, run: Run) -> Scoring:
     loaded, task = context.warm.model(run.model), context.tasks.fresh(run.task)
     task.check(loaded)
     methods = [load_method(method) for method in run.methods]
@@ -59,35 +59,35 @@ def _scoring(context: WorkerContext, run: Run) -> Scoring:
 
 
 def _score(context: WorkerContext, run: Run) -> None:
-    scoring = _scoring(context, run)
+    scoring = _open_scoring(context, run)
     sums = ScoreAccumulator(scoring.plan())
     for number in range(1, run.shards + 1):
-        part = _add_up(context, run, scoring, number)
+        part = _score_shard(context, run, scoring, number)
         if part is None:
             return
         sums.merge(part)
     _finish(context, run, scoring, sums)
 
 
-def _add_up(context: WorkerContext, run: Run, scoring: Scoring, number: int) -> ScoreAccumulator | None:
-    """The sums of one shard, from its checkpoint to its end; None, and none kept, where the run is not open now.
+def _score_shard(context: WorkerContext, run: Run, scoring: Scoring, number: int) -> ScoreAccumulator | None:
+    """Score one shard from its checkpoint on; return None, and remove its sums, if the run is not open any more.
 
-    The last checkpoint holds them all: a shard that is finished is read and not run again.
+    The last checkpoint holds all sums: a finished shard is loaded and does not run again.
     """
-    part, total = scoring.shard(number, run.shards), len(scoring.examples)
+    shard, total = scoring.shard(number, run.shards), len(scoring.examples)
     sums = ScoreAccumulator.resume(context.storage.load_sums(run.id, number), scoring.plan())
-    already = sums.done
-    open_run = context.update_shard(run, number, done=already, size=len(part), rate=None, total=total)
-    began = checked = told = time.monotonic()
-    for done, size in scoring.steps(sums, part) if open_run else ():
+    resumed_at = sums.done
+    open_run = context.updates.update_shard(run.id, number, done=resumed_at, size=len(shard), rate=None, total=total)
+    started = checkpointed = reported = time.monotonic()
+    for done, size in scoring.steps(sums, shard) if open_run else ():
         now = time.monotonic()
-        if now - checked >= context.settings.checkpoint_seconds or done == size:
+        if now - checkpointed >= context.settings.checkpoint_seconds or done == size:
             context.storage.save_sums(run.id, number, sums.to_bytes())
-            checked = now
-        if now - told >= PROGRESS_EVERY_S or done == size:
-            rate = (done - already) / (now - began)
-            open_run = context.update_shard(run, number, done=done, size=size, rate=rate, total=total)
-            told = now
+            checkpointed = now
+        if now - reported >= PROGRESS_EVERY_S or done == size:
+            rate = (done - resumed_at) / (now - started)
+            open_run = context.updates.update_shard(run.id, number, done=done, size=size, rate=rate, total=total)
+            reported = now
         if open_run is None:
             break
     if open_run is None:
@@ -97,7 +97,7 @@ def _add_up(context: WorkerContext, run: Run, scoring: Scoring, number: int) -> 
 
 
 def _finish(context: WorkerContext, run: Run, scoring: Scoring, sums: ScoreAccumulator) -> None:
-    """Maps from finished sums into the storage; then the run is done and its sums are dropped."""
+    """Save the maps of finished sums; then mark the run as done and remove its sums."""
     classes = scoring.classes(sums)
     for label in (None, *classes):
         for importance_map in scoring.maps(sums, label).values():
@@ -116,18 +116,18 @@ def _finish(context: WorkerContext, run: Run, scoring: Scoring, sums: ScoreAccum
         "classes": classes or None,
         "checks": report.status,
     }
-    if context.update_run(run.id, "status", status=Status.DONE, **values) and report.status is Status.QUEUED:
+    if context.updates.update_run(run.id, "status", status=Status.DONE, **values) and report.status is Status.QUEUED:
         context.queues.enqueue_check(run.id)
     context.storage.drop_sums(run.id)
 
 
 def _notes(scoring: Scoring) -> list[str]:
-    """What was left out of the task's data, a sentence for each part and reason."""
+    """Describe the skipped rows of the task's data, one sentence for each part and reason."""
     loaded, task, seed = scoring.loaded, scoring.task, scoring.seed
-    found = {
+    skipped = {
         "scored": task.skipped_rows(loaded, Split.PROBE, seed, scoring.limit),
         "test": task.skipped_rows(loaded, Split.TEST, seed),
     }
     return [
-        f"Left out of the {part} examples: {format_bad_rows([bad])}." for part, rows in found.items() for bad in rows
+        f"Left out of the {part} examples: {format_bad_rows([bad])}." for part, rows in skipped.items() for bad in rows
     ]

@@ -1,6 +1,7 @@
-"""The job behind a trial: measure a deactivation, an event after each chunk. Queued by name with an id and a turn.
+"""The job of a trial: it measures a deactivation and publishes an event after each chunk.
 
-It may be started twice (its worker was killed): it then goes on after the turn before, and counts the loss.
+It is queued by name with an id and a turn. It may start twice (because its worker was killed): then it continues after
+the previous turn, and counts the restart.
 """
 
 from __future__ import annotations
@@ -20,28 +21,32 @@ log = logging.getLogger(__name__)
 
 
 def measure_trial(trial_id: str, turn: int = 0) -> None:
-    """Measure an open trial until it is done, or until others have waited for one turn of it."""
+    """Measure an open trial until it is done, or until its turn is over and other trials wait."""
     context = get_context()
-    begun = context.begin_trial(trial_id, turn)
-    if begun is None:
-        log.info("turn %d of trial %s is not to be done any more", turn, trial_id)
+    started_trial = context.updates.begin_trial(trial_id, turn, context.name)
+    if started_trial is None:
+        log.info("turn %d of trial %s is over", turn, trial_id)
         return
-    with failures_recorded(lambda error: context.update_trial(trial_id, "status", status=Status.FAILED, error=error)):
-        _measure(context, begun.trial, unpack(begun.answers) if begun.answers else None)
+    with failures_recorded(
+        lambda error: context.updates.update_trial(trial_id, "status", status=Status.FAILED, error=error)
+    ):
+        _measure(context, started_trial.trial, unpack(started_trial.answers) if started_trial.answers else None)
 
 
 def _measure(context: WorkerContext, trial: Trial, known_answers: Outcomes | None) -> None:
-    began = time.monotonic()
+    started = time.monotonic()
     for correct in _chunks(context, trial, known_answers):
-        if context.turns.over(began):
-            waiting = context.records.put_trial_back(trial.id, pack(correct))
-            if waiting is not None:
-                context.queues.enqueue_trial(*waiting)
+        if context.turns.over(started):
+            next_job = context.records.yield_trial(trial.id, pack(correct))
+            if next_job is not None:
+                context.queues.enqueue_trial(*next_job)
             return
 
 
 def _chunks(context: WorkerContext, trial: Trial, known_answers: Outcomes | None) -> Iterator[Outcomes]:
-    """The answers so far, after each chunk but the last; ends where they are enough or it is not open now."""
+    """Yield the outcomes so far, after each chunk but the last; stop if they suffice or the trial is not open any
+    more.
+    """
     run = context.records.run(trial.run)
     loaded, task = context.scored_model(run), context.scored_task(run)
     intact = context.intact(run, loaded, task)
@@ -53,8 +58,8 @@ def _chunks(context: WorkerContext, trial: Trial, known_answers: Outcomes | None
     )
     for correct, total in measuring:
         comparison = compare(correct, intact)
-        wanted = trial.half_width
-        enough = len(correct) == total or (wanted is not None and precise_enough(comparison, wanted))
+        target = trial.half_width
+        enough = len(correct) == total or (target is not None and precise_enough(comparison, target))
         values: dict[str, Any] = {
             "n": len(correct),
             "total": total,
@@ -63,7 +68,7 @@ def _chunks(context: WorkerContext, trial: Trial, known_answers: Outcomes | None
         }
         if enough:
             values |= {"status": Status.DONE, "answers": pack(correct)}
-        told = context.update_trial(trial.id, "status" if enough else "progress", **values)
-        if enough or told is None:
+        updated = context.updates.update_trial(trial.id, "status" if enough else "progress", **values)
+        if enough or updated is None:
             return
         yield correct

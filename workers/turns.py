@@ -1,4 +1,4 @@
-"""How jobs of a worker take turns: trials come in between the passes of longer work, and each other's chunks."""
+"""Scheduling within a worker: longer work yields to trials between passes, and trials to each other."""
 
 from __future__ import annotations
 
@@ -6,51 +6,52 @@ import time
 from typing import Protocol
 
 TRIAL_BURST_S = 2.0
-"""Trials in a row come in for so long before the longer work does another pass."""
+"""Longest time for consecutive trials before the longer work does another pass."""
 QUEUE_POLL_S = 0.02
-"""Passes may be shorter than it takes to ask Redis what waits: that is done no more often than this."""
+"""Shortest time between queries of the queue: passes may be shorter than a query."""
 TURN_S = 0.5
-"""A trial is measured for at least so long before another person's trial has its turn."""
+"""Shortest turn of a trial before another session's trial has its turn."""
 
 
 class Server(Protocol):
-    """What a worker can do about trials that wait."""
+    """What a worker can do for waiting trials."""
 
-    def trials_wait(self) -> bool: ...
+    def trials_wait(self) -> bool:
+        """Return whether a trial waits."""
 
     def serve_trial(self) -> bool:
-        """Do one trial that waits; False where there is none."""
+        """Measure one waiting trial; return False if there is none."""
 
     def publish_state(self) -> None:
-        """Tell the world what the worker keeps now."""
+        """Publish what the worker keeps in memory."""
 
 
 class Turns:
-    """Of one worker, which sets `server` as it starts; without one nothing else waits."""
+    """Turns of the jobs of one worker, which sets `server` when it starts; without a server no trial waits."""
 
     def __init__(self) -> None:
         self.server: Server | None = None
-        self._inside = False
-        self._next = 0.0
+        self._serving = False
+        self._next_poll = 0.0
 
     def yield_to_trials(self) -> None:
-        """Let trials that wait come in. To be called between two passes, where nothing hooks the model."""
-        if self.server is None or self._inside or time.monotonic() < self._next:
+        """Serve waiting trials. Call it between two passes, when nothing hooks the model."""
+        if self.server is None or self._serving or time.monotonic() < self._next_poll:
             return
-        self._inside = True
+        self._serving = True
         try:
-            until = time.monotonic() + TRIAL_BURST_S
-            while time.monotonic() < until and self.server.serve_trial():
+            deadline = time.monotonic() + TRIAL_BURST_S
+            while time.monotonic() < deadline and self.server.serve_trial():
                 pass
         finally:
-            self._inside = False
-            self._next = time.monotonic() + QUEUE_POLL_S
+            self._serving = False
+            self._next_poll = time.monotonic() + QUEUE_POLL_S
 
     def publish_state(self) -> None:
-        """What the worker keeps has changed."""
+        """Publish that the worker's memory has changed."""
         if self.server is not None:
             self.server.publish_state()
 
     def over(self, began: float) -> bool:
-        """Whether a trial that began its turn then, by time.monotonic, should put itself behind the others."""
+        """Return whether a trial that began its turn at `began` (time.monotonic) should yield to other trials."""
         return time.monotonic() - began >= TURN_S and self.server is not None and self.server.trials_wait()

@@ -1,4 +1,4 @@
-"""What a worker keeps between jobs: loaded models, the intact model's answers and its hidden states."""
+"""State that a worker keeps between jobs: loaded models, their intact outcomes, and hidden states."""
 
 from __future__ import annotations
 
@@ -30,11 +30,12 @@ Key = tuple[str, str, int]
 
 
 class Warm:
-    """The models used last, in `model_memory` bytes together, and for each the intact answers per task and seed.
+    """The most recently used models, within `model_memory` bytes, each with intact outcomes per task and seed.
 
-    model_memory: None: half of the device's. A model in use is never dropped, though it may be larger than that.
-    trial_memory: bytes of host memory for hidden states of all of them; 0: trials compute every layer.
-    pause: called between two chunks of what takes long; changed: after another model has been loaded.
+    model_memory: None means half of the device's. A model in use is never unloaded, even if it exceeds the budget.
+    trial_memory: bytes of host memory for the hidden states of all models; 0 makes trials compute every layer.
+    pause: called between two chunks of long work. changed: called after a model was loaded. fetching: called with
+    (model id, bytes done, total) during downloads.
     """
 
     def __init__(
@@ -61,15 +62,17 @@ class Warm:
         self._pause, self._changed, self._fetching = pause, changed, fetching
 
     def model(self, model_id: str) -> LoadedModel:
-        """The model, loaded if it is not here or its files have changed. Raises what catalog and load raise."""
+        """Return a model, loading it if necessary or if its files have changed. Raises what catalog and load raise."""
         if model_id == SMOLLM2:
             prepare_smollm2(self._catalog.smollm2_folder, log.info)
         self._catalog.fetch(model_id, lambda done, total: self._fetching(model_id, done, total))
         folder = self._catalog.folder(model_id)
         stamp = folder.stamp()
         if self._stamps.get(model_id) != stamp:
-            self._forget(model_id)
-            self._make_room(model_id, size_on_disk(folder))  # before loading, so that both never need room at once
+            self._unload(model_id)
+            self._make_room(
+                model_id, size_on_disk(folder)
+            )  # before loading, so that old and new models never need memory at the same time
             self._models[model_id] = load(folder, self._device, self._dtype)
             self._stamps[model_id] = stamp
             self._make_room(model_id)
@@ -79,7 +82,7 @@ class Warm:
 
     @contextmanager
     def in_use(self, model_id: str) -> Iterator[None]:
-        """The model is not dropped while the block runs, once it is loaded."""
+        """Keep a model loaded while the block runs."""
         self._users[model_id] += 1
         try:
             yield
@@ -91,35 +94,35 @@ class Warm:
         loaded: LoadedModel,
         task: Task[Any],
         seed: int,
-        kept: Callable[[], bytes | None] = lambda: None,
+        load_stored: Callable[[], bytes | None] = lambda: None,
     ) -> Outcomes:
-        """The intact model's answers to the task's test examples. kept: where they may have been kept before."""
+        """Return the intact model's outcomes on the test examples. load_stored: loads stored ones, if there are any."""
         key = (loaded.id, task.fingerprint(seed), seed)
         if key not in self._intact:
-            packed = kept()
+            packed = load_stored()
             self._intact[key] = unpack(packed) if packed else self._answers(loaded, task, seed)
         return self._intact[key]
 
     def _answers(self, loaded: LoadedModel, task: Task[Any], seed: int) -> Outcomes:
-        found: list[Outcomes] = []
-        for correct, _ in answers(loaded, task, Deactivation(), seed, states=self.states(loaded, task, seed)):
-            found = [correct]
+        latest: list[Outcomes] = []
+        for outcomes, _ in answers(loaded, task, Deactivation(), seed, states=self.states(loaded, task, seed)):
+            latest = [outcomes]
             self._pause()
-        return found[0]
+        return latest[0]
 
     def activations(self, loaded: LoadedModel, task: Task[Any], seed: int) -> Activations:
-        """What units are like on the task's probe examples, for trials that hold them at their mean, say."""
+        """Return activation statistics on the task's probe examples, for trials with means or offsets."""
         key = (loaded.id, task.fingerprint(seed), seed)
         if key not in self._activations:
             self._activations[key] = activations_of(loaded, task, seed, pause=self._pause)
         return self._activations[key]
 
     def states(self, loaded: LoadedModel, task: Task[Any], seed: int) -> HiddenStateCache:
-        """What is kept of passes over the task's test examples, for trials."""
+        """Return the hidden states of the task's test examples, for trials."""
         return self._states.of(loaded, task, seed)
 
     def snapshot(self) -> contracts.Warm:
-        """What is kept now, for people."""
+        """Describe the current state."""
         models = [
             WarmModel(
                 model=model_id,
@@ -140,38 +143,39 @@ class Warm:
             memory=memory_of(self._device),
         )
 
-    def _make_room(self, wanted: str, more: int = 0) -> None:
-        """Drop models, those used least recently first, until they and `more` bytes fit the budget."""
+    def _make_room(self, keep: str, more: int = 0) -> None:
+        """Unload models, least recently used first, until the rest and `more` bytes fit the budget."""
         for model_id in list(self._models):
             if sum(size_of(loaded) for loaded in self._models.values()) + more <= self._budget:
                 return
-            if model_id != wanted and not self._users[model_id]:
-                log.info("%s is dropped, to make room for %s", model_id, wanted)
-                self._forget(model_id)
+            if model_id != keep and not self._users[model_id]:
+                log.info("unloading %s to make room for %s", model_id, keep)
+                self._unload(model_id)
 
-    def _forget(self, model_id: str) -> None:
+    def _unload(self, model_id: str) -> None:
         self._models.pop(model_id, None)
         self._stamps.pop(model_id, None)
         self._states.forget(model_id)
-        for known in (self._intact, self._activations):
-            for key in [key for key in known if key[0] == model_id]:
-                known.pop(key)
+        for cache in (self._intact, self._activations):
+            for key in [key for key in cache if key[0] == model_id]:
+                cache.pop(key)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
 
 def size_of(loaded: LoadedModel) -> int:
-    """Bytes of a model's weights and buffers; a tensor that is used twice counts once."""
+    """Return the bytes of a model's weights and buffers; a shared tensor counts once."""
     tensors = {id(tensor): tensor for tensor in chain(loaded.model.parameters(), loaded.model.buffers())}
     return sum(tensor.nbytes for tensor in tensors.values())
 
 
 def size_on_disk(folder: ModelFolder) -> int:
+    """Return the bytes of a model's weight files."""
     return sum(file.stat().st_size for file in folder.path.glob("*.safetensors"))
 
 
 def memory_of(device: str) -> int:
-    """Bytes of the device, of all CUDA devices for 'spread'; for the CPU those of the machine."""
+    """Return the bytes of a device: of all CUDA devices for 'spread', of the machine for the CPU."""
     if device == "spread":
         return sum(torch.cuda.get_device_properties(i).total_memory for i in range(torch.cuda.device_count()))
     if torch.device(device).type == "cuda":
@@ -179,8 +183,8 @@ def memory_of(device: str) -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def pick_device(wanted: str) -> str:
-    """'auto' is the first CUDA device where there is one, else the CPU."""
-    if wanted != "auto":
-        return wanted
+def pick_device(setting: str) -> str:
+    """Return the device to use: 'auto' is the first CUDA device if there is one, else the CPU."""
+    if setting != "auto":
+        return setting
     return "cuda" if torch.cuda.is_available() else "cpu"

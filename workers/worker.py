@@ -1,4 +1,4 @@
-"""A warm RQ worker: jobs run in its own process, so that models stay loaded between them."""
+"""A warm RQ worker: jobs run in its own process, so that models stay loaded between jobs."""
 
 from __future__ import annotations
 
@@ -31,11 +31,12 @@ log = logging.getLogger(__name__)
 
 
 class WarmWorker(SimpleWorker):
-    """SimpleWorker with a pulse, with trials of the models that it holds, and with trials inside longer jobs.
+    """SimpleWorker with heartbeats, that prefers trials of the models it holds and serves trials during longer jobs.
 
-    RQ's own takes a killed worker's job for alive until the job's time limit; here a thread beats every
-    HEARTBEAT_S while a job runs, and a job silent for LOST_AFTER_S is given to another worker. warm: tells what
-    the worker keeps; pending_jobs: all jobs that the records wait for, with what queues each.
+    RQ's SimpleWorker considers the job of a killed worker alive until the job's time limit; here a thread sends a
+    heartbeat every HEARTBEAT_S while a job runs, and a job without one for LOST_AFTER_S goes to another worker. warm:
+    describes what the worker keeps. pending_jobs: returns all jobs that the records wait for, with functions that queue
+    them.
     """
 
     def __init__(
@@ -45,9 +46,9 @@ class WarmWorker(SimpleWorker):
         warm: Callable[[], Warm],
         pending_jobs: Callable[[], Mapping[str, Callable[[], None]]],
     ) -> None:
-        self._served, self._warm, self._open_work = queues, warm, pending_jobs
+        self._job_queues, self._warm, self._pending_jobs = queues, warm, pending_jobs
         self._lost: set[str] = set()
-        self._told = warm()
+        self._published = warm()
         super().__init__(
             [TRIALS, RUNS, CHECKS],
             name=name,
@@ -62,26 +63,28 @@ class WarmWorker(SimpleWorker):
     # -- trials ------------------------------------------------------------------------------------
 
     def trials_wait(self) -> bool:
-        return self._served.waiting(self._trials())
+        return self._job_queues.waiting(self._trials())
 
     def serve_trial(self) -> bool:
-        """Do one trial that waits, inside the job in hand; False where there is none."""
-        found = self.queue_class.dequeue_any(
+        """Run one waiting trial inside the current job; return False if there is none."""
+        dequeued = self.queue_class.dequeue_any(
             [self._queue(name) for name in self._trials()],
             None,
             connection=self.connection,
             job_class=self.job_class,
             serializer=self.serializer,
         )
-        if found is None:
+        if dequeued is None:
             return False
-        self._do(*found)
+        self._run_job(*dequeued)
         self.set_state(WorkerStatus.BUSY)
         return True
 
     def _trials(self) -> list[str]:
-        """Queues of trials that this worker serves: of its models first, those used last at the end, then any."""
-        return [*dict.fromkeys(trials_of(kept.model) for kept in self._told.models), TRIALS]
+        """Return the trial queues of this worker: those of its models, least recently used first, then the common
+        one.
+        """
+        return [*dict.fromkeys(trials_of(model.model) for model in self._published.models), TRIALS]
 
     def _listen(self) -> None:
         self.queues = [self._queue(name) for name in (*self._trials(), RUNS, CHECKS)]
@@ -97,36 +100,36 @@ class WarmWorker(SimpleWorker):
         return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
 
     def execute_job(self, job: Job, queue: Queue) -> None:
-        self._do(job, queue)
+        self._run_job(job, queue)
         self.set_state(WorkerStatus.IDLE)
 
-    def _do(self, job: Job, queue: Queue) -> None:
+    def _run_job(self, job: Job, queue: Queue) -> None:
         execution = self.prepare_execution(job)
         with self._pulse(job, execution):
             self.perform_job(job, queue, execution)
         self.publish_state()
 
     def publish_state(self) -> None:
-        """Tell the world anew what this worker keeps; from the thread of the jobs only."""
-        before, self._told = self._told, self._warm()
-        dropped = {kept.model for kept in before.models} - {kept.model for kept in self._told.models}
-        self._served.tell_warm(self.name, self._told, dropped)
+        """Publish again what this worker keeps; call it from the thread of the jobs only."""
+        before, self._published = self._published, self._warm()
+        dropped = {model.model for model in before.models} - {model.model for model in self._published.models}
+        self._job_queues.publish_warm(self.name, self._published, dropped)
 
     def run_maintenance_tasks(self) -> None:
-        """RQ's own for all queues there are, since nobody may listen to that of a lost worker's model any more."""
+        """Run RQ's maintenance for all queues, since nobody may listen to the queue of a lost worker's model."""
         self.queues = Queue.all(connection=self.connection, serializer=self.serializer)
         super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
-        self._served.rescue_trials()
-        self._find_lost()
+        self._job_queues.rescue_trials()
+        self._requeue_lost()
         self._listen()
 
-    def _find_lost(self) -> None:
-        """What is lost at two looks in a row is queued again: at one it may be on its way to a worker or queue."""
-        work = self._open_work()
-        lost = self._served.lost(list(work))
+    def _requeue_lost(self) -> None:
+        """Queue jobs again that are lost in two consecutive checks: in one, they may be on their way to a worker."""
+        work = self._pending_jobs()
+        lost = self._job_queues.lost(list(work))
         for job_id in lost & self._lost:
-            log.warning("job %s was lost on its way; it is queued again", job_id)
-            self._served.push_again(job_id, work[job_id])
+            log.warning("job %s was lost; queueing it again", job_id)
+            self._job_queues.requeue(job_id, work[job_id])
         self._lost = lost - self._lost
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
@@ -134,7 +137,7 @@ class WarmWorker(SimpleWorker):
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
         super().heartbeat(timeout, pipeline)
-        self._served.tell_warm(self.name, self._told)
+        self._job_queues.publish_warm(self.name, self._published)
 
     @contextmanager
     def _pulse(self, job: Job, execution: Execution) -> Iterator[None]:
@@ -145,7 +148,7 @@ class WarmWorker(SimpleWorker):
                 try:
                     self.maintain_heartbeats(job, execution)
                 except REDIS_DOWN as error:
-                    log.warning("no heartbeat, Redis does not answer: %s", error)
+                    log.warning("no heartbeat, Redis does not respond: %s", error)
 
         thread = threading.Thread(target=beat, name="pulse", daemon=True)
         thread.start()
@@ -156,5 +159,5 @@ class WarmWorker(SimpleWorker):
             thread.join()
 
     def handle_exception(self, job: Job, *exc_info: Any) -> None:
-        """Jobs record their own failures; what still comes through is logged here."""
+        """Log errors that a job did not record itself."""
         log.error("job %s ended in an error", job.id, exc_info=exc_info)

@@ -1,0 +1,1 @@
+"""Work queues, events and result caches in Redis: web-free, used by workers too."""

@@ -1,4 +1,4 @@
-"""A check of a run's maps that is asked for after an earlier one has ended."""
+"""Checks of a run's maps that are requested after an earlier one has ended."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from rq.job import Job, JobStatus
 
 from backend.queue.queues import SERIALIZER, Queues, job_named
 
-PATIENCE_S = 3.0
+PREVIOUS_CHECK_TIMEOUT_S = 3.0
 QUEUE_POLL_S = 0.02
 
 
 def enqueue_later_check(queues: Queues, run_id: str) -> None:
-    """Queue the check of a run whose record asks for it.
+    """Queue the check of a run whose record requests it.
 
-    The job before tells the record that it is done a moment before the queue knows it; queued in that moment, the
-    new one, which has the same name, would be taken for the old one and lost. Where it does not end, its worker is
-    gone, and the job itself is run again, for the record as it is now. Errors: REDIS_DOWN.
+    The previous job marks the record as done a moment before the queue knows it; if it were queued in that moment, the
+    new job, which has the same name, would be mistaken for the old one and lost. If the previous job does not end, its
+    worker is gone, and the same job runs again with the current record. Errors: REDIS_DOWN.
     """
-    until = time.monotonic() + PATIENCE_S
-    while _running(queues, run_id) and time.monotonic() < until:
+    deadline = time.monotonic() + PREVIOUS_CHECK_TIMEOUT_S
+    while _running(queues, run_id) and time.monotonic() < deadline:
         time.sleep(QUEUE_POLL_S)
     queues.enqueue_check(run_id)
 

@@ -1,4 +1,4 @@
-"""What the records still wait for, and what queues it (again). Web-free, used by workers too."""
+"""Jobs that the records still wait for. Web-free, used by workers too."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from backend.store.records import Records
 
 
 def pending_jobs(records: Records, queues: Queues) -> Mapping[str, Callable[[], None]]:
-    """Names of the jobs that do all open runs, checks and trials, each with the call that queues it.
+    """Return the names of the jobs of all open runs, checks and trials, each with a function that queues it.
 
-    The calls change nothing for a job that waits or runs already.
+    The functions change nothing for a job that is already waiting or running.
     """
     jobs: dict[str, Callable[[], None]] = {}
     for run in records.unfinished_runs():

@@ -1,4 +1,4 @@
-"""What a worker answers in seconds, kept in Redis for an hour."""
+"""Caches of results that workers compute in seconds; Redis keeps them for an hour."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from modelshapley.contracts.tasks import TaskCheck, TaskCheckRequest
 from modelshapley.errors import NotFound
 
 RESULT_TTL_S = 3600
-Answer = TypeVar("Answer", bound=BaseModel)
+Result = TypeVar("Result", bound=BaseModel)
 
 
-class ResultCache(Generic[Answer]):
-    """Answers of one kind, as far as they are. noun: what one is called. Errors: backend.queues.REDIS_DOWN."""
+class ResultCache(Generic[Result]):
+    """Cache of results of one kind, finished or not. noun: name of one. Errors: backend.queue.queues.REDIS_DOWN."""
 
-    def __init__(self, redis: Redis, noun: str, kind: type[Answer]) -> None:
+    def __init__(self, redis: Redis, noun: str, kind: type[Result]) -> None:
         self._redis, self._noun, self._kind = redis, noun, kind
 
-    def save(self, identifier: str, answer: Answer) -> None:
+    def save(self, identifier: str, answer: Result) -> None:
         self._redis.set(self._key(identifier), answer.model_dump_json(), ex=RESULT_TTL_S)
 
-    def get(self, identifier: str) -> Answer:
-        """Raises NotFound."""
+    def get(self, identifier: str) -> Result:
+        """Return a result. Raises NotFound."""
         return self._kind.model_validate_json(read(self._redis, self._key(identifier), f"{self._noun} {identifier!r}"))
 
     def _key(self, identifier: str) -> str:
@@ -34,19 +34,20 @@ class ResultCache(Generic[Answer]):
 
 
 class TaskChecks(ResultCache[TaskCheck]):
-    """Looks at tasks before a run; what was asked is no part of the answer, and kept beside it."""
+    """Cache of task previews; the request is not part of the result, and is stored next to it."""
 
     def __init__(self, redis: Redis) -> None:
         super().__init__(redis, "check", TaskCheck)
 
     def open(self, identifier: str, request: TaskCheckRequest) -> TaskCheck:
+        """Store a request, and a queued result for it."""
         self._redis.set(self._request_key(identifier), request.model_dump_json(exclude_unset=True), ex=RESULT_TTL_S)
         check = TaskCheck(id=identifier, status=Status.QUEUED)
         self.save(identifier, check)
         return check
 
     def request(self, identifier: str) -> TaskCheckRequest:
-        """What was asked. Raises NotFound."""
+        """Return the request. Raises NotFound."""
         return TaskCheckRequest.model_validate_json(
             read(self._redis, self._request_key(identifier), f"{self._noun} {identifier!r}")
         )
@@ -56,17 +57,17 @@ class TaskChecks(ResultCache[TaskCheck]):
 
 
 class ResultCaches:
-    """All that is asked of workers and kept for an hour. details: by the trial's id."""
+    """Caches of everything that workers compute on request. details: by the trial's id."""
 
     def __init__(self, redis: Redis) -> None:
         self.task_checks = TaskChecks(redis)
-        self.details = ResultCache(redis, "look behind a trial", TrialDetails)
-        self.unit_examples = ResultCache(redis, "look at a unit", UnitExamples)
+        self.details = ResultCache(redis, "details of trial", TrialDetails)
+        self.unit_examples = ResultCache(redis, "unit examples", UnitExamples)
 
 
 def read(redis: Redis, key: str, noun: str) -> bytes:
-    """Raises NotFound."""
+    """Read a key. Raises NotFound."""
     data: bytes | None = redis.get(key)  # type: ignore[assignment]  # the client is not asynchronous
     if data is None:
-        raise NotFound(f"There is no {noun} (any more): it is kept for an hour; ask again.")
+        raise NotFound(f"There is no {noun}: results are kept for an hour; request it again.")
     return data

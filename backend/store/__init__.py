@@ -1,0 +1,1 @@
+"""Database, files and uploads: web-free, used by workers too."""

@@ -1,4 +1,4 @@
-"""The connection to the database, and what a transaction is."""
+"""Connection to the database and its transactions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Row = TypeVar("Row")
 
 
 class Database:
-    """Sessions of one transaction each; safe from several threads and processes."""
+    """Database whose sessions are one transaction each; safe to use from several threads and processes."""
 
     def __init__(self, url: str) -> None:
         self._engine = _engine(url)
@@ -41,7 +41,7 @@ def _engine(url: str) -> Engine:
 
         @event.listens_for(engine, "connect")
         def _configure(connection: Any, _: Any) -> None:
-            # Readers and one writer at a time, in several processes: wait for a lock rather than fail.
+            # Several processes read while one writes: wait for a lock instead of failing.
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA busy_timeout=10000")
             connection.execute("PRAGMA foreign_keys=ON")
@@ -57,8 +57,8 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def found(row: Row | None, noun: str, identifier: str) -> Row:
-    """The row. Raises NotFound where there is none."""
+def require(row: Row | None, noun: str, identifier: str) -> Row:
+    """Return the row. Raises NotFound if there is none."""
     if row is None:
         raise NotFound(f"There is no {noun} {identifier!r}.")
     return row

@@ -1,4 +1,4 @@
-"""Runs that were deleted: kept for a while so that it can be undone, then removed with all that hangs on them."""
+"""Deleted runs: kept for a while so that deletion can be undone, then removed with everything that depends on them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from modelshapley.contracts import Status
 
 
 class DeletedRuns(Database):
-    """What to remove for good, and the removing. Deleting and bringing back are in Records."""
+    """Permanent removal of deleted runs. Deleting and restoring are in Records."""
 
     def overdue_runs(self, before: datetime) -> list[str]:
-        """Ids of runs that were deleted before a moment; one whose maps a worker is checking is left for later."""
+        """Return the ids of runs deleted before a moment, except those whose maps a worker is checking."""
         query = select(RunRow.id).where(
             RunRow.deleted < before, RunRow.checks.is_(None) | (RunRow.checks != Status.RUNNING)
         )
@@ -23,9 +23,9 @@ class DeletedRuns(Database):
             return list(session.scalars(query))
 
     def purge_run(self, run_id: str, before: datetime) -> None:
-        """Remove a run's rows for good; nothing where it is gone, or was not deleted before the moment."""
-        mine = select(RunRow.id).where(RunRow.id == run_id, RunRow.deleted < before).scalar_subquery()
+        """Remove a run's rows permanently; do nothing if it is gone, or was not deleted before the moment."""
+        this_run = select(RunRow.id).where(RunRow.id == run_id, RunRow.deleted < before).scalar_subquery()
         with self._session() as session:
-            session.execute(delete(TrialRow).where(TrialRow.run == mine))
-            session.execute(delete(ShardRow).where(ShardRow.run == mine))
+            session.execute(delete(TrialRow).where(TrialRow.run == this_run))
+            session.execute(delete(ShardRow).where(ShardRow.run == this_run))
             session.execute(delete(RunRow).where(RunRow.id == run_id, RunRow.deleted < before))

@@ -1,27 +1,27 @@
-"""Units saved under a name, in the database."""
+"""Records of groups: units saved under a name."""
 
 from __future__ import annotations
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from backend.store.database import Database, found, new_id, now
+from backend.store.database import Database, new_id, now, require
 from backend.store.tables import GroupRow
 from modelshapley.contracts import Group, GroupRequest, Off
 from modelshapley.errors import Conflict
 
 
 class GroupRecords(Database):
-    """Groups by model and name."""
+    """Records of groups by model and name."""
 
     def groups(self, model: str) -> list[Group]:
-        """Those of a model, by name."""
+        """List the groups of a model, by name."""
         query = select(GroupRow).where(GroupRow.model == model).order_by(GroupRow.name)
         with self._session() as session:
             return [_group(row) for row in session.scalars(query)]
 
     def add_group(self, request: GroupRequest) -> Group:
-        """Raises Conflict where the model has another of this name."""
+        """Add a group. Raises Conflict if the model has another one with this name."""
         row = GroupRow(
             id=new_id(),
             model=request.model,
@@ -34,15 +34,14 @@ class GroupRecords(Database):
                 session.add(row)
         except IntegrityError:
             raise Conflict(
-                f"A group of {request.model!r} is called {request.name!r} already; choose another name, or delete "
-                "that one first."
+                f"{request.model!r} already has a group {request.name!r}; choose another name, or delete that one."
             ) from None
         return _group(row)
 
     def drop_group(self, group_id: str) -> None:
-        """Raises NotFound."""
+        """Delete a group. Raises NotFound."""
         with self._session() as session:
-            session.delete(found(session.get(GroupRow, group_id), "group", group_id))
+            session.delete(require(session.get(GroupRow, group_id), "group", group_id))
 
 
 def _group(row: GroupRow) -> Group:

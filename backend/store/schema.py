@@ -1,4 +1,4 @@
-"""Bring the database to the newest schema. Used by the web server and by workers."""
+"""Migration of the database to the newest schema. Used by the web server and by workers."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine, text
 
-MIGRATION_LOCK = 7421  # any number, the same in every process
+MIGRATION_LOCK = 7421  # an arbitrary number that all processes share
 
 
 def migrate(url: str) -> None:
-    """Bring the database at `url` to the newest schema, creating it where there is none.
+    """Migrate the database at `url` to the newest schema, and create it if necessary.
 
-    Web server and workers start together and each calls this, so it goes one process at a time.
+    Web server and workers call this when they start together, so one process runs it at a time.
     """
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["url"] = url
-    with _one_at_a_time(url):
+    with _migration_lock(url):
         command.upgrade(config, "head")
 
 
 @contextmanager
-def _one_at_a_time(url: str) -> Iterator[None]:
+def _migration_lock(url: str) -> Iterator[None]:
     if not url.startswith("sqlite:///"):
         engine = create_engine(url)
         with engine.begin() as connection:

@@ -1,4 +1,4 @@
-"""The database's tables. Changes go through a migration in backend/migrations."""
+"""Tables of the database. Every change needs a migration in backend/store/migrations."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OPEN = (Status.QUEUED, Status.RUNNING)
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A moment in UTC, also where the database (SQLite) forgets time zones."""
+    """A moment in UTC, even in databases without time zones (SQLite)."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -80,7 +80,7 @@ class RunRow(Base):
 
 
 class ShardRow(Base):
-    """How far a shard, counted from 1, of a run is: done of size examples, at what pace, and when it told so."""
+    """Progress of a shard of a run, counted from 1: done of size examples, rate, and time of the report (told)."""
 
     __tablename__ = "shards"
 
@@ -93,8 +93,10 @@ class ShardRow(Base):
 
 
 class TrialRow(Base):
-    """A trial. turn: how often it has given way to other people's; worker: who has it in hand; answers: those to
-    the first n examples (modelshapley.intervals), kept where it gave way and when it is done.
+    """A trial.
+
+    turn: how often it yielded to trials of other users. worker: the worker that measures it. answers: outcomes of the
+    first n examples (modelshapley.evaluation.intervals.pack), stored when it yields and when it is done.
     """
 
     __tablename__ = "trials"
@@ -124,7 +126,7 @@ class TrialRow(Base):
 
 
 class TaskRow(Base):
-    """A task that was added services, as its task file says."""
+    """An added task: the content of its task file."""
 
     __tablename__ = "tasks"
 
@@ -134,7 +136,7 @@ class TaskRow(Base):
 
 
 class GroupRow(Base):
-    """Units of a model that were saved under a name."""
+    """A group: units of a model saved under a name."""
 
     __tablename__ = "groups"
     __table_args__ = (UniqueConstraint("model", "name", name="groups_by_name"),)

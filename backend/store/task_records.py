@@ -1,4 +1,4 @@
-"""The tasks that were added services, in the database."""
+"""Records of the tasks that users added."""
 
 from __future__ import annotations
 
@@ -14,27 +14,30 @@ from modelshapley.contracts.task_file import TaskFile, parse
 from modelshapley.errors import BadTask, Conflict, NotFound
 
 log = logging.getLogger(__name__)
-USING = (Status.QUEUED, Status.RUNNING, Status.DONE)
-NAMED = 3  # of the runs that use a task, in an error
+USING_STATUSES = (Status.QUEUED, Status.RUNNING, Status.DONE)
+MAX_NAMED_RUNS = 3  # runs that an error message names
 
 
 class TaskRecords(Database):
-    """Added task files by name."""
+    """Records of added task files by name."""
 
     def tasks(self) -> dict[str, TaskFile]:
-        """In the order of their adding. One that this version cannot read is left out, and the log says why."""
+        """Return the added tasks, oldest first.
+
+        The log names those that this version cannot read, which are skipped.
+        """
         with self._session() as session:
             rows = session.scalars(select(TaskRow).order_by(TaskRow.created, TaskRow.name)).all()
-        found: dict[str, TaskFile] = {}
+        specs: dict[str, TaskFile] = {}
         for row in rows:
             try:
-                found[row.name] = parse(row.spec, row.name)
+                specs[row.name] = parse(row.spec, row.name)
             except BadTask as error:
-                log.error("an added task is left out: %s", error)
-        return found
+                log.error("skipping an added task: %s", error)
+        return specs
 
     def add_task(self, spec: TaskFile) -> None:
-        """Add a task; the same once more changes nothing. Raises Conflict where another has its name."""
+        """Add a task; adding an equal one again changes nothing. Raises Conflict if another one has its name."""
         data = spec.model_dump(mode="json")
         try:
             with self._session() as session:
@@ -46,17 +49,19 @@ class TaskRecords(Database):
                 ) from None
 
     def drop_task(self, name: str) -> None:
-        """Forget an added task. Raises NotFound, and Conflict where runs that are not failed or cancelled use it."""
+        """Delete an added task. Raises NotFound, and Conflict if runs that are not failed or cancelled use it."""
         with self._session() as session:
             row = session.get(TaskRow, name)
             if row is None:
                 raise NotFound(f"There is no added task {name!r}.")
-            users = select(RunRow.id).where(RunRow.task == name, RunRow.status.in_(USING)).order_by(RunRow.created)
+            users = (
+                select(RunRow.id).where(RunRow.task == name, RunRow.status.in_(USING_STATUSES)).order_by(RunRow.created)
+            )
             runs = session.scalars(users).all()
             if runs:
-                more = f" and {len(runs) - NAMED} more" if len(runs) > NAMED else ""
+                more = f" and {len(runs) - MAX_NAMED_RUNS} more" if len(runs) > MAX_NAMED_RUNS else ""
                 raise Conflict(
-                    f"Task {name!r} is that of run {', '.join(runs[:NAMED])}{more}, whose units could not be "
-                    "switched off without it; add a changed task under another name instead."
+                    f"Task {name!r} is used by run {', '.join(runs[:MAX_NAMED_RUNS])}{more}, which could not measure "
+                    "trials without it; add a changed task under another name instead."
                 )
             session.delete(row)

@@ -1,4 +1,4 @@
-"""Trials in the database."""
+"""Records of trials."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from typing import Any, NamedTuple
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from backend.store.database import Database, found, new_id, now
+from backend.store.database import Database, new_id, now, require
 from backend.store.tables import OPEN, RunRow, TrialRow
 from modelshapley.contracts import Comparison, Off, Status, Trial
 from modelshapley.evaluation.intervals import precise_enough
 from modelshapley.units import OFF, Deactivation, Treatment
 
 
-class Waiting(NamedTuple):
-    """What it takes to queue a trial. turn: how often it has given way to other people's."""
+class TrialJob(NamedTuple):
+    """Arguments to queue a trial. turn: how often it has yielded to trials of other users."""
 
     trial: str
     model: str
     turn: int
 
 
-class Begun(NamedTuple):
-    """A trial in a worker's hands. answers: those to its first examples, where it goes on after some."""
+class StartedTrial(NamedTuple):
+    """A trial that a worker has started. answers: outcomes of its first examples, if it continues after some."""
 
     trial: Trial
     answers: bytes | None
 
 
 class TrialRecords(Database):
-    """Trials. A status only moves forward, and every change counts up the trial's `sequence`."""
+    """Records of trials. A status only moves forward, and every change increments the trial's `sequence`."""
 
-    def ask_trial(
+    def request_trial(
         self,
         run_id: str,
         deactivation: Deactivation,
@@ -42,16 +42,16 @@ class TrialRecords(Database):
         half_width: float | None = None,
         predicted: Mapping[str, float] | None = None,
     ) -> Trial:
-        """A trial of a run that is done; it is done itself where an equal one was measured well enough before.
+        """Create a trial of a finished run; it is done at once if an equal one was measured precisely enough before.
 
-        Equal: the same units treated alike in the same model on the same examples, whatever run or person it was
-        measured for. Where it was measured on too few examples, the new one goes on after them. Raises NotFound.
+        Equal trials treat the same units alike in the same model on the same examples, for any run or user. If the
+        earlier one has too few examples, the new trial continues after them. Raises NotFound.
         """
         key = _key(deactivation)
         with self._session() as session:
-            run = found(session.get(RunRow, run_id), "run", run_id)
-            known = _widest(session, run, key)
-            enough = known is not None and _enough(known, half_width)
+            run = require(session.get(RunRow, run_id), "run", run_id)
+            known = _largest_equal(session, run, key)
+            enough = known is not None and _is_enough(known, half_width)
             if known is not None and enough and known.run == run_id:
                 return _trial(known)
             row = TrialRow(
@@ -75,19 +75,19 @@ class TrialRecords(Database):
             return _trial(row)
 
     def trial(self, trial_id: str) -> Trial:
-        """Raises NotFound."""
+        """Return a trial. Raises NotFound."""
         with self._session() as session:
-            return _trial(found(session.get(TrialRow, trial_id), "trial", trial_id))
+            return _trial(require(session.get(TrialRow, trial_id), "trial", trial_id))
 
     def trial_answers(self, trial_id: str) -> bytes | None:
-        """How right each example is that a trial has measured, packed; None where they were not kept."""
+        """Return the packed outcomes of a trial; None if they were not stored."""
         with self._session() as session:
-            return found(session.get(TrialRow, trial_id), "trial", trial_id).answers
+            return require(session.get(TrialRow, trial_id), "trial", trial_id).answers
 
     def trials(self, run_id: str, limit: int, of: Deactivation | None = None) -> list[Trial]:
-        """Trials of a run, newest first, without those that were superseded. Raises NotFound.
+        """List the trials of a run, newest first, without superseded ones. Raises NotFound.
 
-        of: only those of just this deactivation.
+        of: only those of exactly this deactivation.
         """
         query = (
             select(TrialRow)
@@ -97,42 +97,43 @@ class TrialRecords(Database):
         if of is not None:
             query = query.where(TrialRow.key == _key(of))
         with self._session() as session:
-            found(session.get(RunRow, run_id), "run", run_id)
+            require(session.get(RunRow, run_id), "run", run_id)
             return [_trial(row) for row in session.scalars(query.limit(limit))]
 
-    def waiting_trials(self) -> list[Waiting]:
-        """Trials still to be measured."""
+    def waiting_trials(self) -> list[TrialJob]:
+        """List the trials still to be measured."""
         query = select(TrialRow, RunRow.model).join(RunRow, RunRow.id == TrialRow.run)
         with self._session() as session:
             rows = session.execute(query.where(TrialRow.status.in_(OPEN)).order_by(TrialRow.created))
-            return [Waiting(row.id, model, row.turn) for row, model in rows]
+            return [TrialJob(row.id, model, row.turn) for row, model in rows]
 
     def open_trials(self, session_name: str) -> list[str]:
-        """Ids of a session's trials that are still to be measured."""
+        """Return the ids of a session's trials that are still to be measured."""
         query = select(TrialRow.id).where(TrialRow.session == session_name, TrialRow.status.in_(OPEN))
         with self._session() as session:
             return list(session.scalars(query))
 
-    def begin_trial(self, trial_id: str, turn: int, worker: str) -> Begun | None:
-        """A worker has an open trial in hand for its turn; None where that turn is over.
+    def begin_trial(self, trial_id: str, turn: int, worker: str) -> StartedTrial | None:
+        """Record that a worker measures an open trial in its turn; None if that turn is over.
 
-        Where another had it in hand, that one was lost: what it told is void, and it is counted.
+        If another worker had the trial, it was lost: its unfinished results are discarded, and `restarts` counts it.
         """
         with self._session() as session:
-            taken = update(TrialRow).where(TrialRow.id == trial_id, TrialRow.turn == turn, TrialRow.status.in_(OPEN))
-            more = {"status": Status.RUNNING, "sequence": TrialRow.sequence + 1}
-            if session.execute(taken.values(**more)).rowcount == 0:  # type: ignore[attr-defined]  # as in update_trial
+            query = update(TrialRow).where(TrialRow.id == trial_id, TrialRow.turn == turn, TrialRow.status.in_(OPEN))
+            changes = {"status": Status.RUNNING, "sequence": TrialRow.sequence + 1}
+            # as in update_trial
+            if session.execute(query.values(**changes)).rowcount == 0:  # type: ignore[attr-defined]
                 return None
-            row = found(session.get(TrialRow, trial_id), "trial", trial_id)
+            row = require(session.get(TrialRow, trial_id), "trial", trial_id)
             if row.worker is not None:
                 row.restarts += 1
                 row.n, row.result = 0, None
             row.worker = worker
             session.flush()
-            return Begun(_trial(row), row.answers)
+            return StartedTrial(_trial(row), row.answers)
 
     def update_trial(self, trial_id: str, *, of: Collection[Status] = OPEN, **values: Any) -> Trial | None:
-        """Set columns if the trial's status is one of `of`; None where it is not."""
+        """Set columns if the trial's status is one of `of`; else return None."""
         if Status(values.get("status", Status.QUEUED)).ended:
             values |= {"finished": now(), "worker": None}
         with self._session() as session:
@@ -143,27 +144,29 @@ class TrialRecords(Database):
             )
             if changed.rowcount == 0:  # type: ignore[attr-defined]  # a CursorResult for every UPDATE
                 return None
-            return _trial(found(session.get(TrialRow, trial_id), "trial", trial_id))
+            return _trial(require(session.get(TrialRow, trial_id), "trial", trial_id))
 
-    def put_trial_back(self, trial_id: str, answers: bytes) -> Waiting | None:
-        """A trial gives way after `answers`; what queues its next turn, or None where it is not open any more."""
+    def yield_trial(self, trial_id: str, answers: bytes) -> TrialJob | None:
+        """Record that a trial yields after `answers`; return the job of its next turn, or None if it is not open any
+        more.
+        """
         with self._session() as session:
             row = session.get(TrialRow, trial_id)
             if row is None or row.status not in OPEN:
                 return None
             row.turn, row.worker, row.answers = row.turn + 1, None, answers
-            return Waiting(row.id, found(session.get(RunRow, row.run), "run", row.run).model, row.turn)
+            return TrialJob(row.id, require(session.get(RunRow, row.run), "run", row.run).model, row.turn)
 
     def drop_trial(self, trial_id: str) -> None:
-        """Forget a trial that could not be enqueued."""
+        """Remove a trial that could not be enqueued."""
         with self._session() as session:
-            session.delete(found(session.get(TrialRow, trial_id), "trial", trial_id))
+            session.delete(require(session.get(TrialRow, trial_id), "trial", trial_id))
 
 
-def _widest(session: Session, run: RunRow, key: str) -> TrialRow | None:
-    """Of equal trials that are done, that on the most examples."""
+def _largest_equal(session: Session, run: RunRow, key: str) -> TrialRow | None:
+    """Return the finished equal trial with the most examples."""
     query = select(TrialRow).where(TrialRow.key == key, TrialRow.status == Status.DONE)
-    if run.revision is None or run.task_fingerprint is None:  # scored before these were recorded
+    if run.revision is None or run.task_fingerprint is None:  # a run older than these columns
         query = query.where(TrialRow.run == run.id)
     else:
         query = query.join(RunRow, RunRow.id == TrialRow.run).where(
@@ -172,11 +175,11 @@ def _widest(session: Session, run: RunRow, key: str) -> TrialRow | None:
             RunRow.task_fingerprint == run.task_fingerprint,
             RunRow.seed == run.seed,
         )
-    # Of equals, one of this run: it is answered as it is.
+    # Among equals prefer one of this run, which can be returned unchanged.
     return session.scalars(query.order_by(TrialRow.n.desc(), (TrialRow.run != run.id)).limit(1)).first()
 
 
-def _enough(row: TrialRow, half_width: float | None) -> bool:
+def _is_enough(row: TrialRow, half_width: float | None) -> bool:
     if row.n == row.total:
         return True
     return half_width is not None and precise_enough(Comparison.model_validate(row.result), half_width)

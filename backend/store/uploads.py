@@ -1,7 +1,7 @@
-"""Models being uploaded: pieces appended to files, and a folder that is moved in one step once it is whole.
+"""Uploads of models: pieces are appended to files, and the complete folder moves into place in one step.
 
-All there is to know lies on disk, beside the models: `.uploads/<id>/upload.json` and the files so far. So an
-upload survives a restart, and several web servers may take its pieces.
+The whole state is on disk, next to the models: `.uploads/<id>/upload.json` and the files so far. So an upload
+survives a restart, and several web servers can receive its pieces.
 """
 
 from __future__ import annotations
@@ -27,70 +27,74 @@ from modelshapley.models.catalog import Catalog, inspect_folder
 from modelshapley.models.upload_files import problems_of
 
 ID = re.compile(r"[0-9a-f]{12}", re.ASCII)
-AT_ONCE = 20
-SPARE = 2**30  # bytes that stay free on the disk
+MAX_UPLOADS = 20
+MIN_FREE_BYTES = 2**30  # disk space that uploads leave free
 
 
-class _Plan(BaseModel):
+class _UploadPlan(BaseModel):
     request: UploadRequest
     created: datetime
 
 
 class Uploads:
-    """most: bytes of one model; piece: bytes of one request. Errors are ModelShapleyError's."""
+    """Uploads in progress. max_bytes: limit of one model. piece: largest request body. Raises ModelShapleyErrors."""
 
-    def __init__(self, catalog: Catalog, most: int, piece: int) -> None:
-        self._catalog, self._most, self._piece = catalog, most, piece
+    def __init__(self, catalog: Catalog, max_bytes: int, piece: int) -> None:
+        self._catalog, self._max_bytes, self._piece = catalog, max_bytes, piece
         self._root = catalog.roots[0]
         self._folder = self._root / ".uploads"
 
     def begin(self, request: UploadRequest) -> Upload:
-        """A new upload, or the one that is under way with the same name and files.
+        """Begin an upload, or return the one in progress with the same name and files.
 
-        Raises Conflict where the name is taken, or there is no room, and ModelShapleyError for files of no model.
+        Raises Conflict if the name is taken or the disk is full, and ModelShapleyError for files that are not a
+        model's.
         """
-        problems = problems_of([(file.name, file.size) for file in request.files], self._most)
+        problems = problems_of([(file.name, file.size) for file in request.files], self._max_bytes)
         if problems:
             raise ModelShapleyError(f"Model {request.name!r} cannot be uploaded: {'; '.join(problems)}.")
-        self._free(request.name)
+        self._check_name(request.name)
         with self._locked():
-            for other in self.all():
+            for other in self.list_all():
                 if other.name == request.name:
-                    if _asked(other) == request:
+                    if _request_of(other) == request:
                         return other
                     raise Conflict(
-                        f"Other files are on their way as {request.name!r}; choose another name, or drop them "
+                        f"Other files are being uploaded as {request.name!r}; choose another name, or discard them "
                         f"(DELETE /api/v1/uploads/{other.id})."
                     )
-            self._room(request)
+            self._check_space(request)
             upload_id = uuid.uuid4().hex[:12]
             (self._folder / upload_id / "files").mkdir(parents=True)
-            plan = _Plan(request=request, created=datetime.now(UTC))
+            plan = _UploadPlan(request=request, created=datetime.now(UTC))
             part = self._folder / upload_id / "upload.part"
             part.write_text(plan.model_dump_json(), encoding="utf-8")
             part.rename(part.with_suffix(".json"))
-        return self.one(upload_id)
+        return self.get(upload_id)
 
-    def one(self, upload_id: str) -> Upload:
-        """How far it is. Raises NotFound."""
-        plan = self._plan(upload_id)
+    def get(self, upload_id: str) -> Upload:
+        """Return the state of an upload. Raises NotFound."""
+        plan = self._load_plan(upload_id)
         files = [
             UploadedFile(**file.model_dump(), done=_size(self._file(upload_id, file.name)))
             for file in plan.request.files
         ]
         return Upload(id=upload_id, name=plan.request.name, files=files, created=plan.created, piece=self._piece)
 
-    def all(self) -> list[Upload]:
-        """Those under way, oldest first."""
-        found = []
+    def list_all(self) -> list[Upload]:
+        """List the uploads in progress, oldest first."""
+        uploads = []
         for folder in self._folder.glob("*/upload.json"):
-            with suppress(NotFound):  # dropped this very moment
-                found.append(self.one(folder.parent.name))
-        return sorted(found, key=lambda upload: upload.created)
+            with suppress(NotFound):  # discarded at this very moment
+                uploads.append(self.get(folder.parent.name))
+        return sorted(uploads, key=lambda upload: upload.created)
 
-    def add(self, upload_id: str, name: str, offset: int, piece: bytes) -> UploadedFile:
-        """Append a piece. Raises NotFound, Conflict where it does not follow, ModelShapleyError beyond the end."""
-        file = next((file for file in self._plan(upload_id).request.files if file.name == name), None)
+    def add_piece(self, upload_id: str, name: str, offset: int, piece: bytes) -> UploadedFile:
+        """Append a piece.
+
+        Raises NotFound, Conflict for a wrong offset, ModelShapleyError beyond the end of the file.
+        """
+        file = next((file for file in self._load_plan(upload_id).request.files if file.name == name), None)
         if file is None:
             raise NotFound(f"Upload {upload_id} has no file {name!r}.")
         if not piece:
@@ -104,82 +108,86 @@ class Uploads:
                 fcntl.flock(stream, fcntl.LOCK_EX)
                 done = stream.seek(0, 2)
                 if done != offset:
-                    raise Conflict(f"{done:,} bytes of {name!r} are here; go on at offset {done}, not {offset}.")
+                    raise Conflict(
+                        f"The server has {done:,} bytes of {name!r}; continue at offset {done}, not {offset}."
+                    )
                 stream.write(piece)
         except FileNotFoundError as error:
-            raise NotFound(f"Upload {upload_id} was dropped this moment.") from error
+            raise NotFound(f"Upload {upload_id} was just discarded.") from error
         except OSError as error:
-            # What was written of the piece counts: `done` says how far the file is.
+            # A partly written piece counts: `done` reports the size of the file.
             raise ModelShapleyError(
-                f"The server could not write a piece of {name!r} ({error.strerror}); make room, and go on."
+                f"The server could not write a piece of {name!r} ({error.strerror}); free some disk space and continue."
             ) from error
         return UploadedFile(**file.model_dump(), done=offset + len(piece))
 
     def finish(self, upload_id: str) -> ModelInfo:
-        """Check the whole folder and make it a model. Raises Conflict while bytes are missing, and what
-        inspect_folder raises; the upload then stays, to be dropped."""
-        upload = self.one(upload_id)
+        """Validate the complete folder and make it a model.
+
+        Raises Conflict while bytes are missing, and what inspect_folder raises; the upload then stays until discarded.
+        """
+        upload = self.get(upload_id)
         for file in upload.files:
             if file.done < file.size:
-                raise Conflict(f"{file.name!r} is not whole: {file.done:,} of {file.size:,} bytes are services.")
+                raise Conflict(f"{file.name!r} is incomplete: the server has {file.done:,} of {file.size:,} bytes.")
         model, folder = f"local:{upload.name}", self._folder / upload_id / "files"
         inspect_folder(model, folder)
-        _whole(model, folder)
+        _check_weights(model, folder)
         with self._locked():
-            self._free(upload.name)
+            self._check_name(upload.name)
             folder.rename(self._root / upload.name)
         self.drop(upload_id)
         return self._catalog.describe(model)
 
     def drop(self, upload_id: str) -> None:
-        """Forget an upload and its files. Raises NotFound."""
-        self._plan(upload_id)
+        """Discard an upload and its files. Raises NotFound."""
+        self._load_plan(upload_id)
         shutil.rmtree(self._folder / upload_id, ignore_errors=True)
 
     def drop_stale(self, before: datetime) -> list[str]:
-        """Drop those that nothing was added to since; their names."""
-        stale = [upload for upload in self.all() if self._touched(upload) < before]
+        """Discard the uploads without changes since then; return their names."""
+        stale = [upload for upload in self.list_all() if self._last_change(upload) < before]
         for upload in stale:
-            with suppress(NotFound):  # another server was quicker
+            with suppress(NotFound):  # another server discarded it first
                 self.drop(upload.id)
         return [upload.name for upload in stale]
 
-    def _touched(self, upload: Upload) -> datetime:
+    def _last_change(self, upload: Upload) -> datetime:
         files = [self._file(upload.id, file.name) for file in upload.files]
         moments = [file.stat().st_mtime for file in files if file.exists()]
         return max([upload.created, *(datetime.fromtimestamp(moment, UTC) for moment in moments)])
 
-    def _plan(self, upload_id: str) -> _Plan:
+    def _load_plan(self, upload_id: str) -> _UploadPlan:
         file = self._folder / upload_id / "upload.json"
         if not ID.fullmatch(upload_id) or not file.is_file():
-            raise NotFound(f"There is no upload {upload_id!r}; it was finished, dropped or left alone for long.")
-        return _Plan.model_validate_json(file.read_text(encoding="utf-8"))
+            raise NotFound(f"There is no upload {upload_id!r}; it was finished, discarded or unchanged for too long.")
+        return _UploadPlan.model_validate_json(file.read_text(encoding="utf-8"))
 
     def _file(self, upload_id: str, name: str) -> Path:
-        """name: one of the plan's, which were checked before it was written."""
+        """Return the path of a file. name: one of the plan's, which were validated before it was written."""
         return self._folder / upload_id / "files" / name
 
-    def _free(self, name: str) -> None:
+    def _check_name(self, name: str) -> None:
         taken = [root for root in self._catalog.roots if (root / name).exists()]
         if taken:
-            raise Conflict(f"There is a model local:{name} already; choose another name.")
+            raise Conflict(f"There already is a model local:{name}; choose another name.")
 
-    def _room(self, request: UploadRequest) -> None:
-        under_way = self.all()
-        if len(under_way) >= AT_ONCE:
-            raise Conflict(f"{len(under_way)} uploads are under way; finish or drop one (GET /api/v1/uploads).")
-        promised = sum(file.size - file.done for upload in under_way for file in upload.files)
-        free = shutil.disk_usage(self._folder).free - SPARE - promised
-        wanted = sum(file.size for file in request.files)
-        if wanted > free:
+    def _check_space(self, request: UploadRequest) -> None:
+        uploads = self.list_all()
+        if len(uploads) >= MAX_UPLOADS:
+            raise Conflict(f"{len(uploads)} uploads are in progress; finish or discard one (GET /api/v1/uploads).")
+        reserved = sum(file.size - file.done for upload in uploads for file in upload.files)
+        free = shutil.disk_usage(self._folder).free - MIN_FREE_BYTES - reserved
+        needed = sum(file.size for file in request.files)
+        if needed > free:
             raise Conflict(
-                f"Model {request.name!r} takes {bytes_as_text(wanted)}, and the server's disk has room for "
+                f"Model {request.name!r} needs {bytes_as_text(needed)}, but the server's disk has space for "
                 f"{bytes_as_text(max(free, 0))}; free some, or set MODELSHAPLEY_MODEL_ROOTS to another disk."
             )
 
     @contextmanager
     def _locked(self) -> Iterator[IO[str]]:
-        """One at a time, in all servers. Raises Conflict where nothing can be written."""
+        """Lock the uploads across all servers. Raises Conflict if the folder cannot be written."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             lock = (self._folder / "lock").open("w")
@@ -192,7 +200,7 @@ class Uploads:
             yield lock
 
 
-def _asked(upload: Upload) -> UploadRequest:
+def _request_of(upload: Upload) -> UploadRequest:
     return UploadRequest.model_validate(
         {"name": upload.name, "files": [file.model_dump(exclude={"done"}) for file in upload.files]}
     )
@@ -205,20 +213,20 @@ def _size(file: Path) -> int:
         return 0
 
 
-def _whole(model: str, folder: Path) -> None:
-    """Raise UnsupportedModel where a header of safetensors does not fit its file, or the index names others."""
+def _check_weights(model: str, folder: Path) -> None:
+    """Raise UnsupportedModel if a safetensors header does not match its file, or the index names other files."""
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         try:
             named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
         except (ValueError, KeyError, AttributeError, TypeError) as error:
-            raise UnsupportedModel(f"{index.name} of {model!r} is no index of safetensors: {error!r}") from error
-        lacking = sorted(str(name) for name in named if name not in {file.name for file in folder.iterdir()})
-        if lacking:
-            raise UnsupportedModel(f"{index.name} of {model!r} names {lacking[0]!r}, which was not uploaded.")
+            raise UnsupportedModel(f"{index.name} of {model!r} is not a safetensors index: {error!r}") from error
+        missing = sorted(str(name) for name in named if name not in {file.name for file in folder.iterdir()})
+        if missing:
+            raise UnsupportedModel(f"{index.name} of {model!r} names {missing[0]!r}, which was not uploaded.")
     for file in sorted(folder.glob("*.safetensors")):
         try:
             with safe_open(file, framework="np"):
                 pass
         except SafetensorError as error:
-            raise UnsupportedModel(f"{file.name} of {model!r} is no whole safetensors file: {error}") from error
+            raise UnsupportedModel(f"{file.name} of {model!r} is not a complete safetensors file: {error}") from error

@@ -1,0 +1,1 @@
+"""The FastAPI application: validation, routes, errors and access control."""

@@ -1,4 +1,4 @@
-"""The REST API as one FastAPI application."""
+"""The REST API as a FastAPI application."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 def open_services(settings: Settings) -> Services:
-    """Connect to everything the API needs; migrates the database."""
+    """Migrate the database and connect to everything that the API needs."""
     migrate(settings.records_url)
     redis_url = settings.redis_url.get_secret_value()
     records, redis = Records(settings.records_url), connect(redis_url)
@@ -47,8 +47,8 @@ def open_services(settings: Settings) -> Services:
 
 
 def create_api(services: Services) -> FastAPI:
-    """The application to be mounted at /api."""
-    # Its reference pages come from this package, too: FastAPI's own load their scripts from elsewhere.
+    """Create the application, to be mounted at /api."""
+    # FastAPIOffline serves the scripts of the reference pages itself: FastAPI's own pages load them from a CDN.
     api = FastAPIOffline(
         title="Model Shapley",
         version=__version__,
@@ -56,24 +56,25 @@ def create_api(services: Services) -> FastAPI:
     )
     api.state.services = services
     problems.install(api)
-    version_1 = APIRouter(prefix="/v1")
+    api_v1 = APIRouter(prefix="/v1")
     routers = (about, tasks, runs, trials, groups, details, uploads)
     for router in (module.router for module in routers):
-        version_1.include_router(router)
-    api.include_router(version_1)
+        api_v1.include_router(router)
+    api.include_router(api_v1)
     return api
 
 
 def requeue_unfinished(services: Services) -> None:
-    """Queue again what the records call unfinished but Redis has lost (it was wiped, say)."""
+    """Queue again the unfinished work that Redis has lost (because it was wiped, say)."""
     try:
-        for queue in pending_jobs(services.records, services.queues).values():
-            queue()
+        for enqueue in pending_jobs(services.records, services.queues).values():
+            enqueue()
     except REDIS_DOWN as error:
-        log.warning("Redis does not answer yet, unfinished work is not looked at: %s", error)
+        log.warning("Redis does not respond yet; unfinished work is not queued again: %s", error)
 
 
 async def close_services(services: Services) -> None:
+    """Close the connections."""
     services.records.close()
     services.queues.redis.close()
     await services.events.redis.aclose()

@@ -1,4 +1,4 @@
-"""What routes are given."""
+"""Dependencies of the routes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from backend.queue.fetches import Fetches
 from backend.queue.queues import Events, Queues
 from backend.queue.result_cache import ResultCaches
+from backend.queue.updates import Updates
 from backend.settings import Settings
 from backend.store.files import Storage
 from backend.store.records import Records
@@ -20,7 +21,7 @@ from modelshapley.tasks.catalog import TaskCatalog
 
 @dataclass(frozen=True)
 class Services:
-    """Everything the API holds while it runs."""
+    """Connections and catalogues that the API holds while it runs."""
 
     records: Records
     queues: Queues
@@ -32,6 +33,11 @@ class Services:
     fetches: Fetches
     settings: Settings
     uploads: Uploads
+
+    @property
+    def updates(self) -> Updates:
+        """Record and publish changes of runs and trials."""
+        return Updates(self.records, self.queues)
 
 
 def _services(request: Request) -> Services:

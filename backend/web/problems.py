@@ -1,4 +1,4 @@
-"""Every error as one JSON shape: problem details (RFC 9457). The only place that knows HTTP statuses of errors."""
+"""Errors as problem details (RFC 9457), in one JSON shape. Only this module knows the HTTP statuses of errors."""
 
 from __future__ import annotations
 
@@ -30,26 +30,28 @@ def problem(
 
 
 def install_http(app: FastAPI) -> None:
-    """Map what the framework itself refuses: a path or verb that is not there. For the whole server as well as the
-    API: a path with a line break in it matches no mount, so it never gets to the API."""
+    """Map the framework's own errors: an unknown path or method.
+
+    The whole server needs this as well as the API: a path with a line break matches no mount and never reaches the API.
+    """
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> JSONResponse:
         detail = str(error.detail)
         if error.status_code in (404, 405) and detail == HTTPStatus(error.status_code).phrase:
-            detail = f"There is no {request.method} {request.url.path} here; see /api/docs."
+            detail = f"This server has no {request.method} {request.url.path}; see /api/docs."
         return problem(error.status_code, detail, headers=dict(error.headers or {}))
 
 
 def install(app: FastAPI) -> None:
-    """Map every error that a route can end in."""
+    """Map every error that a route can raise."""
 
     @app.exception_handler(NotFound)
     async def _not_found(_: Request, error: NotFound) -> JSONResponse:
         return problem(404, str(error))
 
     @app.exception_handler(Conflict)
-    async def _not_now(_: Request, error: Conflict) -> JSONResponse:
+    async def _conflict(_: Request, error: Conflict) -> JSONResponse:
         return problem(409, str(error))
 
     @app.exception_handler(BadTask)
@@ -66,17 +68,17 @@ def install(app: FastAPI) -> None:
         fields = [FieldError(field=_where(item["loc"]), message=_message(item)) for item in error.errors()]
         return problem(
             422,
-            "The request has values that cannot be used: " + "; ".join(f"{f.field}: {f.message}" for f in fields[:3]),
+            "The request has invalid values: " + "; ".join(f"{f.field}: {f.message}" for f in fields[:3]),
             fields,
         )
 
     install_http(app)
 
     async def _redis_down(_: Request, error: Exception) -> JSONResponse:
-        log.warning("Redis does not answer: %s", error)
+        log.warning("Redis does not respond: %s", error)
         return problem(
             503,
-            "The queue (Redis) does not answer; try again in a moment.",
+            "The queue (Redis) does not respond; try again in a moment.",
             headers={"Retry-After": RETRY_AFTER_S},
         )
 
@@ -85,21 +87,21 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(OperationalError)
     async def _database_down(_: Request, error: OperationalError) -> JSONResponse:
-        log.error("The database does not answer: %s", error.orig)
+        log.error("The database does not respond: %s", error.orig)
         return problem(
             503,
-            "The database does not answer; try again in a moment.",
+            "The database does not respond; try again in a moment.",
             headers={"Retry-After": RETRY_AFTER_S},
         )
 
     @app.exception_handler(Exception)
     async def _bug(_: Request, error: Exception) -> JSONResponse:
         log.error("unexpected error", exc_info=error)
-        return problem(500, "Something went wrong on the server; its log says what.")
+        return problem(500, "Internal error; see the server's log.")
 
 
 def _where(location: tuple[Any, ...]) -> str:
-    """A field by its path, without the kind of task that pydantic puts in front of the fields of a task file."""
+    """Format the path of a field, without the kind of task that pydantic puts before the fields of a task file."""
     parts = [part for part in location if part != "body"]
     if len(parts) > 2 and parts[0] == "file" and parts[1] in KINDS:
         del parts[1]
@@ -108,7 +110,7 @@ def _where(location: tuple[Any, ...]) -> str:
 
 def _message(item: dict[str, Any]) -> str:
     message = str(item["msg"]).removeprefix("Value error, ")
-    given = item.get("input")
-    if isinstance(given, str | int | float) and not isinstance(given, bool) and len(str(given)) <= 60:
-        return f"{message} (not {given!r})"
+    value = item.get("input")
+    if isinstance(value, str | int | float) and not isinstance(value, bool) and len(str(value)) <= 60:
+        return f"{message} (not {value!r})"
     return message

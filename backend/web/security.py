@@ -1,4 +1,4 @@
-"""Who may come in, and how much they may bring: plain ASGI, around API and dashboard alike."""
+"""Access control and request limits, as plain ASGI middleware around API and dashboard."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from modelshapley.server.addresses import is_loopback
 OPEN_PATHS = {"/api/v1/health"}
 
 
-class KeyRequired:
-    """Ask every request for the API key: as a Bearer token, or as the password of HTTP Basic, for browsers."""
+class RequireKey:
+    """Require the API key of every request: as a Bearer token or, for browsers, as the password of HTTP Basic."""
 
     def __init__(self, app: ASGIApp, key: str) -> None:
         self._app, self._key = app, key.encode()
@@ -31,29 +31,29 @@ class KeyRequired:
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008, "reason": "an API key is needed"})
         else:
-            answer = problem(
+            response = problem(
                 401,
-                "This server asks for its API key: send 'Authorization: Bearer KEY', "
+                "This server requires its API key: send 'Authorization: Bearer KEY', "
                 "or log in with any name and the key as password.",
                 headers={"WWW-Authenticate": 'Basic realm="Model Shapley"'},
             )
-            await answer(scope, receive, send)
+            await response(scope, receive, send)
 
     def _allowed(self, headers: Headers) -> bool:
         scheme, _, value = headers.get("authorization", "").partition(" ")
-        given = value.strip().encode()
+        key = value.strip().encode()
         if scheme.lower() == "basic":
             try:
-                given = base64.b64decode(given, validate=True).partition(b":")[2]
+                key = base64.b64decode(key, validate=True).partition(b":")[2]
             except binascii.Error:
                 return False
         elif scheme.lower() != "bearer":
             return False
-        return secrets.compare_digest(given, self._key)
+        return secrets.compare_digest(key, self._key)
 
 
-class LocalNamesOnly:
-    """Without a key, answer only to loopback names: a web page that points a name of its own here gets nothing."""
+class RequireLoopbackName:
+    """Without a key, respond only to loopback names, which defeats web pages that rebind their own name (DNS)."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -66,16 +66,16 @@ class LocalNamesOnly:
                 if scope["type"] == "websocket":
                     await send({"type": "websocket.close", "code": 1008, "reason": "loopback names only"})
                     return
-                answer = problem(
-                    421, f"Without an API key this server answers on loopback names only, not as {host!r}."
+                response = problem(
+                    421, f"Without an API key this server responds to loopback names only, not to {host!r}."
                 )
-                await answer(scope, receive, send)
+                await response(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
 
-class BodyLimit:
-    """Refuse a request body over `limit` bytes with 413, whether or not it says its length."""
+class LimitBody:
+    """Refuse a request body over `limit` bytes with 413, whether or not it declares its length."""
 
     def __init__(self, app: ASGIApp, limit: int) -> None:
         self._app, self._limit = app, limit
@@ -109,7 +109,7 @@ class BodyLimit:
         await self._app(scope, replay, send)
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = problem(
+        response = problem(
             413, f"The request body is larger than {self._limit:,} bytes.", headers={"Connection": "close"}
         )
-        await answer(scope, receive, send)
+        await response(scope, receive, send)

@@ -1,4 +1,4 @@
-"""What can be known to be wrong before anything is queued."""
+"""Validation of requests before anything is queued."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from modelshapley.models.catalog import Catalog
 from modelshapley.tasks.catalog import TaskCatalog
 from modelshapley.units import DEFAULT_KINDS
 
-RESERVED = ("checks",)  # a part of the API's paths
+RESERVED_NAMES = ("checks",)  # parts of the API's paths
 
 
 def check_run(request: RunRequest, catalog: Catalog, tasks: TaskCatalog) -> tuple[RunRequest, Anatomy]:
-    """The request with its model pinned, each method in its one spelling, its units named; the model's anatomy.
+    """Return the request with pinned model, canonical methods and explicit units; and the model's anatomy.
 
     Raises UnknownName, BadParameter, UnsafeModel, UnsupportedModel or TaskMismatch.
     """
-    methods, model = _spelled_out(request.methods), catalog.pin(request.model)
+    methods, model = _canonical_methods(request.methods), catalog.pin(request.model)
     task, anatomy = tasks.info(request.task), catalog.anatomy(model)
     check_fit(task, model, anatomy)
     if request.per_class and task.classes is None:
         raise TaskMismatch.no_classes(task.id)
-    there = anatomy.shapes.kinds
-    units = request.units if "units" in request.model_fields_set else [kind for kind in DEFAULT_KINDS if kind in there]
+    kinds = anatomy.shapes.kinds
+    units = request.units if "units" in request.model_fields_set else [kind for kind in DEFAULT_KINDS if kind in kinds]
     for kind in units:
         anatomy.shapes.of(kind)  # raises where the model has none
         for method in methods:
@@ -38,25 +38,25 @@ def check_run(request: RunRequest, catalog: Catalog, tasks: TaskCatalog) -> tupl
 
 
 def check_fit(task: TaskInfo, model: str, anatomy: Anatomy) -> None:
-    """Raises TaskMismatch where the task is for another kind of model."""
+    """Raise TaskMismatch if the task is for another kind of model."""
     if anatomy.auto_class != task.auto_class:
         raise TaskMismatch.of(task.id, task.auto_class, model, anatomy.auto_class)
 
 
 def check_file(spec: TaskFile, roots: Sequence[Path]) -> None:
-    """Raises BadTask where a task from outside names itself or its data as it must not."""
+    """Raise BadTask if a submitted task has a reserved name or a path outside the dataset roots."""
     problems = []
-    if spec.name in RESERVED:
-        problems.append(("name", f"is taken by this API: {', '.join(RESERVED)}; choose another"))
-    field, words = _outside(spec.source, roots)
+    if spec.name in RESERVED_NAMES:
+        problems.append(("name", f"is taken by this API: {', '.join(RESERVED_NAMES)}; choose another"))
+    field, words = _path_problem(spec.source, roots)
     if words:
         problems.append((field, words))
     if problems:
         raise BadTask(spec.name, problems)
 
 
-def _outside(source: Source, roots: Sequence[Path]) -> tuple[str, str]:
-    """The field that leads out of the dataset roots and how; ('', '') where all is well."""
+def _path_problem(source: Source, roots: Sequence[Path]) -> tuple[str, str]:
+    """Return the field that leads out of the dataset roots, and how; ('', '') if none does."""
     if source.path is None:
         return "", ""
     path = PurePath(source.path)
@@ -68,7 +68,7 @@ def _outside(source: Source, roots: Sequence[Path]) -> tuple[str, str]:
     return "", ""
 
 
-def _spelled_out(methods: list[str]) -> list[str]:
+def _canonical_methods(methods: list[str]) -> list[str]:
     spelled = [canonical(method) for method in methods]
     for method in spelled:
         if spelled.count(method) > 1:

@@ -1,1 +1,1 @@
-"""Sampled Shapley values that take hours, kept with the script that made them."""
+"""Sampled Shapley values that take hours to compute, stored with the scripts that sample them."""

@@ -2,8 +2,8 @@
 
     python -m benchmarks.truth.smollm2_heads --minutes 60 [--threads 1]
 
-Goes on where it was stopped; every finished pair of permutations is kept at once. The game: see
-benchmarks.truth.keeping. Truncated: see TRUNCATION and modelshapley/evaluation/sampling.py.
+It continues where it was stopped; every finished pair of permutations is saved at once. The game: see
+benchmarks.truth.estimates. Truncated: see TRUNCATION and modelshapley/evaluation/sampling.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.truth import keeping
+from benchmarks.truth import estimates
 from modelshapley.evaluation.game import Game
 from modelshapley.evaluation.sampling import Estimate, antithetic_pair, spread_order
 from modelshapley.models.loading import LoadedModel
@@ -25,16 +25,16 @@ from modelshapley.tasks.builtin.world_capitals import Question, WorldCapitals, t
 from modelshapley.tasks.language.prefix_tree import log_likelihoods
 from modelshapley.units import UnitKind
 
-KEPT = Path(__file__).with_suffix(".safetensors")
+ESTIMATE_FILE = Path(__file__).with_suffix(".safetensors")
 COMMAND = "benchmarks.truth.smollm2_heads"
-EXAMPLES = keeping.EXAMPLES
+EXAMPLES = estimates.EXAMPLES
 TRUNCATION = 0.1
 
 
-class Together(WorldCapitals):
-    """The task with the losses of all questions from one row, whose common beginnings are computed once.
+class SharedPrefixCapitals(WorldCapitals):
+    """The task with the losses of all questions from one row, whose common prefixes are computed once.
 
-    Equal, and twice as fast; only where all questions meet the same gates, as they do here.
+    The result is equal and twice as fast; it needs the same gates for all questions, as in this game.
     """
 
     def losses(self, loaded: LoadedModel, examples: Sequence[Question]) -> Tensor:
@@ -43,13 +43,13 @@ class Together(WorldCapitals):
         )
 
 
-def kept() -> Estimate:
-    """The pairs so far."""
-    return keeping.kept(KEPT, 270)
+def load_estimate() -> Estimate:
+    """Load the pairs sampled so far."""
+    return estimates.load_estimate(ESTIMATE_FILE, 270)
 
 
 def game() -> Game:
-    return keeping.game(UnitKind.HEAD, Together())
+    return estimates.game(UnitKind.HEAD, SharedPrefixCapitals())
 
 
 def main() -> None:
@@ -60,14 +60,14 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     heads = game()
     empty = heads.value(np.zeros(heads.players, bool))
-    everything = heads.value(np.ones(heads.players, bool))
-    ends = time.monotonic() + 60 * options.minutes
-    pairs = kept().pairs
-    while time.monotonic() < ends:
-        row = antithetic_pair(heads.walk, spread_order(heads.players, len(pairs)), empty, TRUNCATION)
-        pairs = np.vstack([pairs, row])
-        about = {"truncation": TRUNCATION, "permutations": 2 * len(pairs), "u_all": everything, "u_none": empty}
-        summary = keeping.keep(KEPT, COMMAND, heads, Estimate(pairs), **about)
+    full = heads.value(np.ones(heads.players, bool))
+    deadline = time.monotonic() + 60 * options.minutes
+    pairs = load_estimate().pairs
+    while time.monotonic() < deadline:
+        pair = antithetic_pair(heads.walk, spread_order(heads.players, len(pairs)), empty, TRUNCATION)
+        pairs = np.vstack([pairs, pair])
+        about = {"truncation": TRUNCATION, "permutations": 2 * len(pairs), "u_all": full, "u_none": empty}
+        summary = estimates.save_estimate(ESTIMATE_FILE, COMMAND, heads, Estimate(pairs), **about)
         print(f"{len(pairs)} pairs, split-half {summary['split_half']}", flush=True)
 
 

@@ -2,8 +2,8 @@
 
     python -m benchmarks.truth.smollm2_layers --utility accuracy --minutes 60 [--threads 1]
 
-Goes on where it was stopped; every finished round is kept at once. The game: see benchmarks.truth.keeping. Walks
-along permutations do not do here: with many layers off one more leaving moves the loss by tens of nats. shapiq's
+It continues where it was stopped; every finished round is saved at once. The game: see benchmarks.truth.estimates.
+Walks along permutations do not do here: with many layers off one more leaving moves the loss by tens of nats. shapiq's
 SVARMIQ measures the smallest and largest coalitions all, and lets each other one tell of every layer, in it or not
 (Kolpaczki et al. 2024). A round is one unbiased estimate, of PASSES coalitions.
 """
@@ -19,13 +19,13 @@ import numpy as np
 import torch
 from shapiq.approximator import SVARMIQ
 
-from benchmarks.truth import keeping
-from benchmarks.truth.smollm2_heads import Together
+from benchmarks.truth import estimates
+from benchmarks.truth.smollm2_heads import SharedPrefixCapitals
 from modelshapley.evaluation.game import Utility
 from modelshapley.evaluation.sampling import Estimate
 from modelshapley.units import UnitKind
 
-EXAMPLES = keeping.EXAMPLES
+EXAMPLES = estimates.EXAMPLES
 PASSES = 600
 
 
@@ -33,9 +33,9 @@ def file_of(utility: Utility) -> Path:
     return Path(__file__).with_name(f"smollm2_layers_{utility}.safetensors")
 
 
-def kept(utility: Utility) -> Estimate:
-    """The rounds so far."""
-    return keeping.kept(file_of(utility), 30)
+def load_estimate(utility: Utility) -> Estimate:
+    """Load the rounds sampled so far."""
+    return estimates.load_estimate(file_of(utility), 30)
 
 
 def main() -> None:
@@ -45,18 +45,18 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    layers = keeping.game(UnitKind.LAYER, Together(), options.utility)
-    measured = keeping.Measured(layers)
-    empty, everything = (float(measured(np.full(layers.players, on))[0]) for on in (False, True))
+    layers = estimates.game(UnitKind.LAYER, SharedPrefixCapitals(), options.utility)
+    cached_game = estimates.CachedGame(layers)
+    empty, full = (float(cached_game(np.full(layers.players, on))[0]) for on in (False, True))
     command = f"benchmarks.truth.smollm2_layers --utility {options.utility}"
-    ends = time.monotonic() + 60 * options.minutes
-    rounds = kept(options.utility).pairs
-    while time.monotonic() < ends:
+    deadline = time.monotonic() + 60 * options.minutes
+    rounds = load_estimate(options.utility).pairs
+    while time.monotonic() < deadline:
         sampler = SVARMIQ(layers.players, max_order=1, index="SV", random_state=len(rounds))
-        found = sampler.approximate(PASSES, measured)
-        rounds = np.vstack([rounds, [found[(player,)] for player in range(layers.players)]])
-        about = {"coalitions": PASSES * len(rounds), "u_all": everything, "u_none": empty}
-        summary = keeping.keep(file_of(options.utility), command, layers, Estimate(rounds), **about)
+        values = sampler.approximate(PASSES, cached_game)
+        rounds = np.vstack([rounds, [values[(player,)] for player in range(layers.players)]])
+        about = {"coalitions": PASSES * len(rounds), "u_all": full, "u_none": empty}
+        summary = estimates.save_estimate(file_of(options.utility), command, layers, Estimate(rounds), **about)
         print(f"{len(rounds)} rounds, split-half {summary['split_half']}", flush=True)
 
 

@@ -1,4 +1,4 @@
-"""The command line: which commands there are. Errors are one sentence each, never a traceback."""
+"""The command line and its commands. An error prints one sentence, never a traceback."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ for command in COMMANDS:
 
 
 def main() -> None:
-    """Entry point: errors in words, no traceback."""
+    """Run the command line; print errors as sentences, without a traceback."""
     try:
         app()
     except ModelShapleyError as error:

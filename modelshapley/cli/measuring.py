@@ -1,4 +1,4 @@
-"""The commands that work without a server: score, evaluate, verify and compare; and a server's report as a file."""
+"""Commands that need no server: score, evaluate, verify and compare; and `report`, which saves a server's report."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def score(
     limit: Annotated[int, typer.Option(min=1, help="at most this many probe examples")] = 256,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     per_class: Annotated[
-        bool, typer.Option("--per-class", help="a map of every class, too, in a file of its own")
+        bool, typer.Option("--per-class", help="also a map of every class, each in its own file")
     ] = False,
     datasets: Datasets = None,
     device: Device = "cpu",
@@ -64,30 +64,30 @@ def verify(model: Model, device: Device = "cpu", dtype: Precision = "float32", d
 
 def compare(
     one: Annotated[Path, typer.Argument(help="file of a map")],
-    other: Annotated[Path, typer.Argument(help="file of another")],
-    anyway: Annotated[bool, typer.Option("--anyway", help="also of tasks with different fingerprints")] = False,
+    other: Annotated[Path, typer.Argument(help="file of another map")],
+    anyway: Annotated[bool, typer.Option("--anyway", help="even if the tasks have different fingerprints")] = False,
 ) -> None:
-    """How alike two maps are: rank correlation, and the share of most important units that both have."""
+    """Compare two maps: rank correlation, and the share of most important units that both have."""
     from modelshapley.maps.compare import compare_maps, differences
     from modelshapley.maps.importance import ImportanceMap
 
     maps = [ImportanceMap.load(file) for file in (one, other)]
-    found = compare_maps(maps[0], maps[1], anyway)
+    comparisons = compare_maps(maps[0], maps[1], anyway)
     for name, (a, b) in differences(maps[0], maps[1]).items():
         typer.echo(f"{name} differs: {a}, {b}")
-    for like in found:
-        rho = "none (a map is constant)" if like.rho is None else f"{like.rho:.3f}"
-        top = ", ".join(f"{100 * share:.0f} %: {100 * both:.0f} %" for share, both in like.overlap.items())
-        typer.echo(f"{like.units:,} {like.kind.value}s: Spearman {rho}; of the top {top} are shared")
+    for comparison in comparisons:
+        rho = "none (a map is constant)" if comparison.rho is None else f"{comparison.rho:.3f}"
+        top = ", ".join(f"{100 * share:.0f} %: {100 * both:.0f} %" for share, both in comparison.overlap.items())
+        typer.echo(f"{comparison.units:,} {comparison.kind.value}s: Spearman {rho}; of the top {top} are shared")
 
 
 def report(
     run: Annotated[str, typer.Argument(help="id of a finished run")],
     out: Annotated[Path, typer.Option(help="file to write (HTML)")],
-    method: Annotated[str | None, typer.Option(help="whose maps; left out: the run's first method")] = None,
-    url: Annotated[str, typer.Option(help="of the server")] = "http://127.0.0.1:8050",
+    method: Annotated[str | None, typer.Option(help="method of the maps; default: the run's first")] = None,
+    url: Annotated[str, typer.Option(help="address of the server")] = "http://127.0.0.1:8050",
     api_key: Annotated[
-        str | None, typer.Option(envvar="MODELSHAPLEY_API_KEY", help="where the server wants one")
+        str | None, typer.Option(envvar="MODELSHAPLEY_API_KEY", help="API key, if the server needs one")
     ] = None,
 ) -> None:
     """Write a finished run of a server as one HTML file that opens without a server or a network."""
@@ -110,22 +110,22 @@ def evaluate(
     dtype: Precision = "float32",
     data: Data = Path(".data"),
 ) -> None:
-    """The accuracy of a model on a task's test part, as its field reports it."""
+    """Evaluate a model on a task's test part: accuracy, loss and perplexity."""
     from modelshapley.evaluation.accuracy import evaluate as measure
     from modelshapley.evaluation.intervals import mean_half_width, mean_interval
     from modelshapley.tasks.base import Split
     from modelshapley.units import Deactivation
 
-    found_task = load_task(task, datasets, data)
+    loaded_task = load_task(task, datasets, data)
     loaded = load_model(model, device, dtype, data, notes.print)
-    found_task.check(loaded)
-    examples = found_task.select(loaded, Split.TEST, seed, limit)
-    with progress(f"{model} on {found_task.info.id}") as tell:
-        found = measure(loaded, found_task, Deactivation(), examples, None, lambda n: tell(n, 2 * len(examples)))
-    low, high = mean_interval(found.outcomes)
-    typer.echo(f"accuracy {100 * found.outcomes.mean():.1f} % [{100 * low:.1f}, {100 * high:.1f}], n {len(examples)}")
-    typer.echo(f"loss {found.losses.mean():.3f} ± {mean_half_width(found.losses):.3f} nats")
-    if found.token_shares is not None:
-        typer.echo(f"perplexity {found.perplexity:.3f}; tokens right {100 * found.token_shares.mean():.1f} %")
-    for bad in found_task.skipped_rows(loaded, Split.TEST, seed, limit):
+    loaded_task.check(loaded)
+    examples = loaded_task.select(loaded, Split.TEST, seed, limit)
+    with progress(f"{model} on {loaded_task.info.id}") as tell:
+        result = measure(loaded, loaded_task, Deactivation(), examples, None, lambda n: tell(n, 2 * len(examples)))
+    low, high = mean_interval(result.outcomes)
+    typer.echo(f"accuracy {100 * result.outcomes.mean():.1f} % [{100 * low:.1f}, {100 * high:.1f}], n {len(examples)}")
+    typer.echo(f"loss {result.losses.mean():.3f} ± {mean_half_width(result.losses):.3f} nats")
+    if result.token_shares is not None:
+        typer.echo(f"perplexity {result.perplexity:.3f}; tokens right {100 * result.token_shares.mean():.1f} %")
+    for bad in loaded_task.skipped_rows(loaded, Split.TEST, seed, limit):
         typer.echo(f"left out: {bad.count}, {bad.reason} ({'; '.join(bad.rows)})")

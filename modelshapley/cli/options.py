@@ -1,4 +1,4 @@
-"""Options that several commands share, and where the commands write."""
+"""Options and consoles that several commands share."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ page = Console(highlight=False)
 Model = Annotated[str, typer.Argument(help=MODEL_HELP)]
 Data = Annotated[Path, typer.Option(help="data directory", envvar="MODELSHAPLEY_DATA")]
 Device = Annotated[str, typer.Option(help="torch device: cpu, cuda, ...; spread: over all CUDA devices")]
-Precision = Annotated[Dtype, typer.Option(help="of weights and activations")]
+Precision = Annotated[Dtype, typer.Option(help="dtype of weights and activations")]
 TaskName = Annotated[str, typer.Option(help="name of a task, or a task file (docs/tasks.md)")]
 Datasets = Annotated[
     Path | None,
-    typer.Option(help="folder whose subfolders are the data of tasks, by their names; default: datasets in --data"),
+    typer.Option(help="folder with one subfolder of data for each task, by name; default: datasets in --data"),
 ]
 
 
 @contextmanager
 def progress(title: str) -> Iterator[Any]:
-    """A bar with what is done and the time left; gives a function (done, total, what)."""
+    """Show a progress bar; yield a function (done, total, title) that updates it."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=notes) as bars:
         bar = bars.add_task(title, total=None)
 
-        def tell(done: int, total: int, what: str = title) -> None:
-            bars.update(bar, completed=done, total=total, description=what)
+        def update(done: int, total: int, label: str = title) -> None:
+            bars.update(bar, completed=done, total=total, description=label)
 
-        yield tell
+        yield update

@@ -1,4 +1,4 @@
-"""`modelshapley reproduce`: the paper's experiments."""
+"""`modelshapley reproduce`: experiments of the paper."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ app = typer.Typer(help="The paper's experiments, on a model and a task of your c
 
 @app.callback()
 def _experiments() -> None:
-    """So that one command stays a command of its own."""
+    """Keep the subcommand's name: typer would merge an app with a single command."""
 
 
 @app.command()
@@ -27,10 +27,10 @@ def deactivation(
     task: TaskName,
     method: Annotated[list[str] | None, typer.Option(help="repeat for several; default: as in the paper")] = None,
     fraction: Annotated[
-        float | None, typer.Option(min=0, max=1, help="of the neurons, off; default: the paper's")
+        float | None, typer.Option(min=0, max=1, help="share of the neurons to switch off; default: the paper's")
     ] = None,
     limit: Annotated[int, typer.Option(min=2, help="at most this many examples of either part")] = 256,
-    answers: Annotated[int | None, typer.Option(min=0, help="test examples that are answered; all by default")] = None,
+    answers: Annotated[int | None, typer.Option(min=0, help="number of test examples to answer; default: all")] = None,
     datasets: Datasets = None,
     out: Annotated[Path | None, typer.Option(help="file to write the table to, as Markdown")] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
@@ -43,13 +43,13 @@ def deactivation(
 
     if out is not None and not out.absolute().parent.is_dir():
         raise ModelShapleyError(f"There is no folder {str(out.parent)!r} to write {out.name} to.")
-    found_task = load_task(task, datasets, data)
+    loaded_task = load_task(task, datasets, data)
     loaded = load_model(model, device, dtype, data, notes.print)
-    found_task.check(loaded)
-    with progress(f"{model} on {found_task.info.id}") as tell:
-        found = experiments.reproduce_deactivation(
+    loaded_task.check(loaded)
+    with progress(f"{model} on {loaded_task.info.id}") as tell:
+        result = experiments.reproduce_deactivation(
             loaded,
-            found_task,
+            loaded_task,
             method or experiments.METHODS,
             fraction=fraction,
             limit=limit,
@@ -57,7 +57,7 @@ def deactivation(
             seed=seed,
             on_step=lambda what, done, total: tell(done, total, what),
         )
-    table = experiments.markdown(found, shlex.join(["modelshapley", *sys.argv[1:]]))
+    table = experiments.markdown(result, shlex.join(["modelshapley", *sys.argv[1:]]))
     if out is not None:
         out.write_text(table, encoding="utf-8")
         notes.print(f"Written to {out}.")

@@ -1,4 +1,4 @@
-"""The commands that start processes: `up` for all of them, `web` and `worker` for one. They import none of them."""
+"""Commands that start processes: `up` starts all of them, `web` and `worker` one each. They import none of them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from modelshapley.cli.options import Data
 
 def up(
     host: Annotated[str, typer.Option(envvar="MODELSHAPLEY_HOST")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, envvar="MODELSHAPLEY_PORT", help="0: a free one")] = 8050,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, envvar="MODELSHAPLEY_PORT", help="0 chooses a free one")
+    ] = 8050,
     data: Data = Path(".data"),
     workers: Annotated[int, typer.Option(min=0, help="worker processes")] = 1,
-    demo: Annotated[bool, typer.Option(help="score the two demo models if that has not been done yet")] = False,
+    demo: Annotated[bool, typer.Option(help="score the two demo models, unless that has been done")] = False,
 ) -> None:
     """Start Redis, the API with the dashboard, and workers; Ctrl-C stops them all."""
     from modelshapley.server.supervisor import Supervisor
@@ -32,15 +34,15 @@ def web(
     data: Data = Path(".data"),
 ) -> None:
     """Start only the API with the dashboard, for the Redis in MODELSHAPLEY_REDIS_URL."""
-    _become(data, "uvicorn", "frontend.asgi:create", "--factory", "--host", host, "--port", str(port))
+    _replace_process(data, "uvicorn", "frontend.asgi:create", "--factory", "--host", host, "--port", str(port))
 
 
 def worker(data: Data = Path(".data")) -> None:
     """Start only one worker, for the Redis in MODELSHAPLEY_REDIS_URL."""
-    _become(data, "workers.main")
+    _replace_process(data, "workers.main")
 
 
-def _become(data: Path, module: str, *arguments: str) -> None:
-    """Turn this process into another, so that signals reach it."""
+def _replace_process(data: Path, module: str, *arguments: str) -> None:
+    """Replace this process by another one, so that signals reach it directly."""
     environment = os.environ | {"MODELSHAPLEY_DATA": str(data.resolve())}
     os.execve(sys.executable, [sys.executable, "-m", module, *arguments], environment)  # noqa: S606

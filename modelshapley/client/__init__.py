@@ -1,4 +1,4 @@
-"""The REST API from Python. Both clients send the same `Call`s, so a route is written down once."""
+"""Clients of the REST API. Both send the same `Call`s, so that each route is defined once."""
 
 from modelshapley.client.base import ROOT, ApiError, ApiUnreachable, Call
 from modelshapley.client.calls import (

@@ -1,4 +1,4 @@
-"""One request and how to read its answer; what can go wrong."""
+"""Requests, their responses, and the errors of both."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOT = "/api/v1"
 
 
 class ApiError(ModelShapleyError):
-    """The API's answer was an error; `problem` is its body."""
+    """The API responded with an error; `problem` is its body."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
@@ -26,12 +26,12 @@ class ApiError(ModelShapleyError):
 
 
 class ApiUnreachable(ModelShapleyError):
-    """No answer at all: wrong address, or the server is down."""
+    """The server did not respond: the address is wrong, or it is down."""
 
 
 @dataclass(frozen=True)
 class Call(Generic[T]):
-    """One request and how to read its answer. content: a body that is no JSON, and its type."""
+    """One request and the reader of its response. content: a body other than JSON, with its media type."""
 
     method: str
     path: str
@@ -41,29 +41,33 @@ class Call(Generic[T]):
     content: tuple[str | bytes, str] | None = None
 
     def request(self, http: httpx.Client | httpx.AsyncClient) -> httpx.Request:
-        given = {key: value for key, value in self.params.items() if value is not None}
+        """Build the request, without the parameters that are None."""
+        params = {key: value for key, value in self.params.items() if value is not None}
         if self.content is not None:
-            data, kind = self.content
-            headers = {"Content-Type": kind}
-            return http.build_request(self.method, ROOT + self.path, params=given, content=data, headers=headers)
-        return http.build_request(self.method, ROOT + self.path, params=given, json=self.body)
+            data, media_type = self.content
+            headers = {"Content-Type": media_type}
+            return http.build_request(self.method, ROOT + self.path, params=params, content=data, headers=headers)
+        return http.build_request(self.method, ROOT + self.path, params=params, json=self.body)
 
 
-def as_(kind: Any) -> Callable[[httpx.Response], Any]:
+def json_reader(kind: Any) -> Callable[[httpx.Response], Any]:
+    """Return a function that validates a response as `kind`."""
     adapter = TypeAdapter(kind)
     return lambda response: adapter.validate_json(response.content)
 
 
 def read(call: Call[T], response: httpx.Response) -> T:
+    """Read a response. Raises ApiError, or ApiUnreachable for a response that is not this API's."""
     if response.is_success:
         try:
             return call.read(response)
         except ValidationError as error:
-            raise ApiUnreachable(f"{response.url} answered something other than this API: {error}") from error
+            raise ApiUnreachable(f"{response.url} did not respond like this API: {error}") from error
     raise problem_of(response)
 
 
 def problem_of(response: httpx.Response) -> ApiError:
+    """Return the error of a response."""
     try:
         return ApiError(Problem.model_validate_json(response.content))
     except ValidationError:
@@ -71,8 +75,10 @@ def problem_of(response: httpx.Response) -> ApiError:
 
 
 def unreachable(base_url: httpx.URL, error: httpx.TransportError) -> ApiUnreachable:
+    """Return the error for a server that does not respond."""
     return ApiUnreachable(f"No answer from {base_url} ({error or type(error).__name__}). Is `modelshapley up` running?")
 
 
 def headers_of(api_key: str | None) -> dict[str, str]:
+    """Return the headers that carry the API key."""
     return {"Authorization": f"Bearer {api_key}"} if api_key else {}

@@ -1,10 +1,10 @@
-"""Every route once, as a :class:`Call`."""
+"""One :class:`Call` for each route of the API."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from modelshapley.client.base import Call, as_
+from modelshapley.client.base import Call, json_reader
 from modelshapley.contracts import (
     ArchitectureInfo,
     CheckRequest,
@@ -40,43 +40,43 @@ Form = Literal["csv", "safetensors", "parquet"]
 
 
 def health() -> Call[Health]:
-    return Call("GET", "/health", as_(Health))
+    return Call("GET", "/health", json_reader(Health))
 
 
 def limits() -> Call[Limits]:
-    return Call("GET", "/limits", as_(Limits))
+    return Call("GET", "/limits", json_reader(Limits))
 
 
 def models() -> Call[list[ModelInfo]]:
-    return Call("GET", "/models", as_(list[ModelInfo]))
+    return Call("GET", "/models", json_reader(list[ModelInfo]))
 
 
 def hub_model(name: str) -> Call[ModelInfo]:
-    return Call("GET", "/models/hub", as_(ModelInfo), params={"name": name})
+    return Call("GET", "/models/hub", json_reader(ModelInfo), params={"name": name})
 
 
 def architectures() -> Call[list[ArchitectureInfo]]:
-    return Call("GET", "/architectures", as_(list[ArchitectureInfo]))
+    return Call("GET", "/architectures", json_reader(list[ArchitectureInfo]))
 
 
 def tasks() -> Call[list[TaskInfo]]:
-    return Call("GET", "/tasks", as_(list[TaskInfo]))
+    return Call("GET", "/tasks", json_reader(list[TaskInfo]))
 
 
 def task(name: str) -> Call[TaskInfo]:
-    return Call("GET", f"/tasks/{name}", as_(TaskInfo))
+    return Call("GET", f"/tasks/{name}", json_reader(TaskInfo))
 
 
 def task_file(name: str) -> Call[str]:
-    """As YAML."""
+    """Fetch a task file as YAML."""
     return Call("GET", f"/tasks/{name}/file", lambda response: response.text, params={"format": "yaml"})
 
 
 def add_task(file: TaskFile | str) -> Call[TaskInfo]:
-    """file: a task, or the text of a task file, YAML or JSON."""
+    """Add a task. file: a task, or the text of a task file, YAML or JSON."""
     if isinstance(file, str):
-        return Call("POST", "/tasks", as_(TaskInfo), content=(file, "application/yaml"))
-    return Call("POST", "/tasks", as_(TaskInfo), body=file.model_dump(mode="json", exclude_defaults=True))
+        return Call("POST", "/tasks", json_reader(TaskInfo), content=(file, "application/yaml"))
+    return Call("POST", "/tasks", json_reader(TaskInfo), body=file.model_dump(mode="json", exclude_defaults=True))
 
 
 def drop_task(name: str) -> Call[None]:
@@ -85,58 +85,60 @@ def drop_task(name: str) -> Call[None]:
 
 def check_task(request: TaskCheckRequest) -> Call[TaskCheck]:
     body = request.model_dump(mode="json", exclude_defaults=True)
-    return Call("POST", "/tasks/checks", as_(TaskCheck), body=body)
+    return Call("POST", "/tasks/checks", json_reader(TaskCheck), body=body)
 
 
 def task_check(check_id: str) -> Call[TaskCheck]:
-    return Call("GET", f"/tasks/checks/{check_id}", as_(TaskCheck))
+    return Call("GET", f"/tasks/checks/{check_id}", json_reader(TaskCheck))
 
 
 def methods() -> Call[list[MethodInfo]]:
-    return Call("GET", "/methods", as_(list[MethodInfo]))
+    return Call("GET", "/methods", json_reader(list[MethodInfo]))
 
 
 def workers() -> Call[list[WorkerInfo]]:
-    return Call("GET", "/workers", as_(list[WorkerInfo]))
+    return Call("GET", "/workers", json_reader(list[WorkerInfo]))
 
 
 def queues() -> Call[list[QueueInfo]]:
-    return Call("GET", "/queues", as_(list[QueueInfo]))
+    return Call("GET", "/queues", json_reader(list[QueueInfo]))
 
 
 def failures(limit: int = 20) -> Call[list[Failure]]:
-    return Call("GET", "/failures", as_(list[Failure]), params={"limit": limit})
+    return Call("GET", "/failures", json_reader(list[Failure]), params={"limit": limit})
 
 
 def submit_run(request: RunRequest) -> Call[Run]:
-    return Call("POST", "/runs", as_(Run), body=request.model_dump(mode="json", exclude_unset=True))
+    return Call("POST", "/runs", json_reader(Run), body=request.model_dump(mode="json", exclude_unset=True))
 
 
 def estimate_run(request: RunRequest) -> Call[Estimate]:
-    return Call("POST", "/runs/estimate", as_(Estimate), body=request.model_dump(mode="json", exclude_unset=True))
+    return Call(
+        "POST", "/runs/estimate", json_reader(Estimate), body=request.model_dump(mode="json", exclude_unset=True)
+    )
 
 
 def runs(
     limit: int = 20, offset: int = 0, search: str = "", status: Status | None = None, deleted: bool = False
 ) -> Call[RunPage]:
     params = {"limit": limit, "offset": offset, "search": search or None, "status": status}
-    return Call("GET", "/runs", as_(RunPage), params=params | {"deleted": deleted or None})
+    return Call("GET", "/runs", json_reader(RunPage), params=params | {"deleted": deleted or None})
 
 
 def run(run_id: str) -> Call[Run]:
-    return Call("GET", f"/runs/{run_id}", as_(Run))
+    return Call("GET", f"/runs/{run_id}", json_reader(Run))
 
 
 def cancel_run(run_id: str) -> Call[Run]:
-    return Call("DELETE", f"/runs/{run_id}", as_(Run))
+    return Call("DELETE", f"/runs/{run_id}", json_reader(Run))
 
 
 def delete_run(run_id: str) -> Call[Run]:
-    return Call("PUT", f"/runs/{run_id}/deleted", as_(Run))
+    return Call("PUT", f"/runs/{run_id}/deleted", json_reader(Run))
 
 
 def bring_back_run(run_id: str) -> Call[Run]:
-    return Call("DELETE", f"/runs/{run_id}/deleted", as_(Run))
+    return Call("DELETE", f"/runs/{run_id}/deleted", json_reader(Run))
 
 
 def importance_map(
@@ -149,7 +151,7 @@ def importance_map(
     label: str | None = None,
 ) -> Call[MapData]:
     params = {"columns": columns, "harm": harm, "pool": pool, "class": label}
-    return Call("GET", f"/runs/{run_id}/maps/{method}/{unit}", as_(MapData), params=params)
+    return Call("GET", f"/runs/{run_id}/maps/{method}/{unit}", json_reader(MapData), params=params)
 
 
 def map_file(
@@ -164,42 +166,42 @@ def map_file(
 
 
 def faithfulness(run_id: str) -> Call[Faithfulness]:
-    return Call("GET", f"/runs/{run_id}/faithfulness", as_(Faithfulness))
+    return Call("GET", f"/runs/{run_id}/faithfulness", json_reader(Faithfulness))
 
 
 def check_maps(run_id: str, effort: Literal["quick", "full"] = "quick") -> Call[Faithfulness]:
     body = CheckRequest(effort=effort).model_dump(mode="json")
-    return Call("POST", f"/runs/{run_id}/faithfulness", as_(Faithfulness), body=body)
+    return Call("POST", f"/runs/{run_id}/faithfulness", json_reader(Faithfulness), body=body)
 
 
 def run_trials(run_id: str, limit: int = 100, alone: str | None = None) -> Call[list[Trial]]:
-    """alone: 'head:1.4', 'layer:3'."""
-    return Call("GET", f"/runs/{run_id}/trials", as_(list[Trial]), params={"limit": limit, "alone": alone})
+    """List the trials of a run. alone: only those of one unit by itself, 'head:1.4' or 'layer:3'."""
+    return Call("GET", f"/runs/{run_id}/trials", json_reader(list[Trial]), params={"limit": limit, "alone": alone})
 
 
 def look_behind(trial_id: str) -> Call[TrialDetails]:
-    return Call("POST", f"/trials/{trial_id}/details", as_(TrialDetails))
+    return Call("POST", f"/trials/{trial_id}/details", json_reader(TrialDetails))
 
 
 def trial_details(trial_id: str) -> Call[TrialDetails]:
-    return Call("GET", f"/trials/{trial_id}/details", as_(TrialDetails))
+    return Call("GET", f"/trials/{trial_id}/details", json_reader(TrialDetails))
 
 
 def look_at_unit(run_id: str, request: UnitExamplesRequest) -> Call[UnitExamples]:
     body = request.model_dump(mode="json")
-    return Call("POST", f"/runs/{run_id}/unit-examples", as_(UnitExamples), body=body)
+    return Call("POST", f"/runs/{run_id}/unit-examples", json_reader(UnitExamples), body=body)
 
 
 def unit_examples(run_id: str, look_id: str) -> Call[UnitExamples]:
-    return Call("GET", f"/runs/{run_id}/unit-examples/{look_id}", as_(UnitExamples))
+    return Call("GET", f"/runs/{run_id}/unit-examples/{look_id}", json_reader(UnitExamples))
 
 
 def groups(model: str) -> Call[list[Group]]:
-    return Call("GET", "/groups", as_(list[Group]), params={"model": model})
+    return Call("GET", "/groups", json_reader(list[Group]), params={"model": model})
 
 
 def add_group(request: GroupRequest) -> Call[Group]:
-    return Call("POST", "/groups", as_(Group), body=request.model_dump(mode="json"))
+    return Call("POST", "/groups", json_reader(Group), body=request.model_dump(mode="json"))
 
 
 def drop_group(group_id: str) -> Call[None]:
@@ -207,24 +209,24 @@ def drop_group(group_id: str) -> Call[None]:
 
 
 def begin_upload(request: UploadRequest) -> Call[Upload]:
-    return Call("POST", "/uploads", as_(Upload), body=request.model_dump(mode="json"))
+    return Call("POST", "/uploads", json_reader(Upload), body=request.model_dump(mode="json"))
 
 
 def uploads() -> Call[list[Upload]]:
-    return Call("GET", "/uploads", as_(list[Upload]))
+    return Call("GET", "/uploads", json_reader(list[Upload]))
 
 
 def upload(upload_id: str) -> Call[Upload]:
-    return Call("GET", f"/uploads/{upload_id}", as_(Upload))
+    return Call("GET", f"/uploads/{upload_id}", json_reader(Upload))
 
 
 def add_piece(upload_id: str, name: str, offset: int, piece: bytes) -> Call[UploadedFile]:
     path, content = f"/uploads/{upload_id}/files/{name}", (piece, "application/octet-stream")
-    return Call("PUT", path, as_(UploadedFile), params={"offset": offset}, content=content)
+    return Call("PUT", path, json_reader(UploadedFile), params={"offset": offset}, content=content)
 
 
 def finish_upload(upload_id: str) -> Call[ModelInfo]:
-    return Call("POST", f"/uploads/{upload_id}/finish", as_(ModelInfo))
+    return Call("POST", f"/uploads/{upload_id}/finish", json_reader(ModelInfo))
 
 
 def drop_upload(upload_id: str) -> Call[None]:
@@ -232,8 +234,8 @@ def drop_upload(upload_id: str) -> Call[None]:
 
 
 def submit_trial(request: TrialRequest) -> Call[Trial]:
-    return Call("POST", "/trials", as_(Trial), body=request.model_dump(mode="json", exclude_none=True))
+    return Call("POST", "/trials", json_reader(Trial), body=request.model_dump(mode="json", exclude_none=True))
 
 
 def trial(trial_id: str) -> Call[Trial]:
-    return Call("GET", f"/trials/{trial_id}", as_(Trial))
+    return Call("GET", f"/trials/{trial_id}", json_reader(Trial))

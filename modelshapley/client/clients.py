@@ -1,4 +1,4 @@
-"""The REST API from Python: `Client` is for scripts; `AsyncClient` is what the dashboard uses."""
+"""Clients of the REST API: `Client` for scripts, `AsyncClient` for the dashboard."""
 
 from __future__ import annotations
 
@@ -53,25 +53,25 @@ POLL_S = 0.5
 FORMS: tuple[calls.Form, ...] = ("csv", "parquet", "safetensors")
 
 
-class _Ending(Protocol):
+class _HasStatus(Protocol):
     @property
     def status(self) -> Status: ...
 
 
-Answer = TypeVar("Answer", bound=_Ending)
+Result = TypeVar("Result", bound=_HasStatus)
 
 
-def until_ended(ask: Callable[[], Answer], found: Answer | None = None) -> Answer:
-    """Ask again and again until the status has ended. found: what is known already."""
-    found = ask() if found is None else found
-    while not found.status.ended:
+def until_ended(fetch: Callable[[], Result], state: Result | None = None) -> Result:
+    """Poll until the status has ended. state: the first state, if it is known already."""
+    state = fetch() if state is None else state
+    while not state.status.ended:
         time.sleep(POLL_S)
-        found = ask()
-    return found
+        state = fetch()
+    return state
 
 
 class Client:
-    """The API as plain method calls. Errors: ApiError with the API's problem, ApiUnreachable without an answer.
+    """The API as blocking method calls. Raises ApiError with the API's problem, ApiUnreachable without a response.
 
     >>> with Client("http://127.0.0.1:8050") as api:      # doctest: +SKIP
     ...     run = api.wait(api.submit_run(RunRequest(model="demo:digits-vit", task="digits")).id)
@@ -99,14 +99,14 @@ class Client:
         return self.send(calls.health())
 
     def limits(self) -> Limits:
-        """What the server allows."""
+        """Return the limits of the server."""
         return self.send(calls.limits())
 
     def models(self) -> list[ModelInfo]:
         return self.send(calls.models())
 
     def hub_model(self, name: str) -> ModelInfo:
-        """A model of the hub, OWNER/NAME or OWNER/NAME@REVISION; its `id` is pinned to a commit."""
+        """Describe a hub model, OWNER/NAME or OWNER/NAME@REVISION; its `id` is pinned to a commit."""
         return self.send(calls.hub_model(name))
 
     def architectures(self) -> list[ArchitectureInfo]:
@@ -119,7 +119,7 @@ class Client:
         return self.send(calls.task(name))
 
     def task_file(self, name: str) -> str:
-        """The task file as YAML."""
+        """Return the task file as YAML."""
         return self.send(calls.task_file(name))
 
     def add_task(self, file: TaskFile | str) -> TaskInfo:
@@ -130,14 +130,14 @@ class Client:
         self.send(calls.drop_task(name))
 
     def check_task(self, request: TaskCheckRequest) -> TaskCheck:
-        """Have a task's data read; see :meth:`wait_check`."""
+        """Queue a preview of a task; see :meth:`wait_check`."""
         return self.send(calls.check_task(request))
 
     def task_check(self, check_id: str) -> TaskCheck:
         return self.send(calls.task_check(check_id))
 
     def wait_check(self, check_id: str) -> TaskCheck:
-        """Block until the check of a task has ended, and return what it found."""
+        """Block until the preview of a task has ended, and return it."""
         return until_ended(lambda: self.task_check(check_id))
 
     def methods(self) -> list[MethodInfo]:
@@ -147,18 +147,18 @@ class Client:
         return self.send(calls.workers())
 
     def queues(self) -> list[QueueInfo]:
-        """How many jobs wait."""
+        """Return the number of waiting jobs in each queue."""
         return self.send(calls.queues())
 
     def failures(self, limit: int = 20) -> list[Failure]:
-        """What failed lately, newest first."""
+        """List recent failures, newest first."""
         return self.send(calls.failures(limit))
 
     def submit_run(self, request: RunRequest) -> Run:
         return self.send(calls.submit_run(request))
 
     def estimate_run(self, request: RunRequest) -> Estimate:
-        """What a run would take, without queueing it."""
+        """Estimate the cost of a run, without queueing it."""
         return self.send(calls.estimate_run(request))
 
     def runs(
@@ -169,7 +169,7 @@ class Client:
         status: Status | None = None,
         deleted: bool = False,
     ) -> RunPage:
-        """`search`: words that must be in model, task or methods; `deleted`: those that can be brought back."""
+        """List runs. `search`: words that must be in model, task or methods; `deleted`: only deleted runs."""
         return self.send(calls.runs(limit, offset, search, status, deleted))
 
     def run(self, run_id: str) -> Run:
@@ -179,7 +179,7 @@ class Client:
         return self.send(calls.cancel_run(run_id))
 
     def delete_run(self, run_id: str) -> Run:
-        """Out of the lists; :meth:`bring_back_run` undoes it for as long as `limits` says."""
+        """Delete a run; :meth:`bring_back_run` undoes it for as long as `limits` says."""
         return self.send(calls.delete_run(run_id))
 
     def bring_back_run(self, run_id: str) -> Run:
@@ -195,7 +195,7 @@ class Client:
         pool: Literal["maps"] | None = None,
         label: str | None = None,
     ) -> MapData:
-        """`label`: of one class of examples, a label in the run's `classes`."""
+        """Fetch a map. `label`: a class in the run's `classes`, for the map of its examples."""
         return self.send(calls.importance_map(run_id, method, unit, columns, harm, pool, label))
 
     def save_map(self, run_id: str, method: str, unit: UnitKind | str, file: Path, label: str | None = None) -> None:
@@ -206,7 +206,7 @@ class Client:
         file.write_bytes(self.send(calls.map_file(run_id, method, unit, form, label)))
 
     def save_report(self, run_id: str, file: Path, method: str | None = None) -> None:
-        """Write a finished run as one HTML file that opens anywhere; method: the run's first, where left out."""
+        """Write a finished run as one HTML file that opens anywhere; method: the run's first by default."""
         params = {} if method is None else {"method": method}
         try:
             response = self._http.get(f"/runs/{quote(run_id, safe='')}/report", params=params)
@@ -217,33 +217,37 @@ class Client:
         file.write_bytes(response.content)
 
     def faithfulness(self, run_id: str) -> Faithfulness:
-        """How far the maps of a finished run can be trusted; grows until its `status` has ended."""
+        """Fetch the report on how far the maps of a finished run can be trusted; it grows until its `status` has
+        ended.
+        """
         return self.send(calls.faithfulness(run_id))
 
     def check_maps(self, run_id: str, effort: Literal["quick", "full"] = "quick") -> Faithfulness:
-        """Have the maps of a finished run checked, or checked more thoroughly; see :meth:`checked`."""
+        """Queue a check of the maps of a finished run, or a more thorough one; see :meth:`checked`."""
         return self.send(calls.check_maps(run_id, effort))
 
     def checked(self, run_id: str) -> Faithfulness:
-        """Block until the maps of a finished run have been checked."""
+        """Block until the maps of a finished run have been checked, and return the report."""
         return until_ended(lambda: self.faithfulness(run_id))
 
     def run_trials(self, run_id: str, limit: int = 100, alone: str | None = None) -> list[Trial]:
-        """What was tried on a run, newest first, whoever did; `alone`: of a unit by itself, 'head:1.4'."""
+        """List the trials of a run by all users, newest first; `alone`: only those of one unit by itself,
+        'head:1.4'.
+        """
         return self.send(calls.run_trials(run_id, limit, alone))
 
     def details(self, trial_id: str) -> TrialDetails:
-        """Block until the classes and flipped examples behind a finished trial are known."""
-        asked = self.send(calls.look_behind(trial_id))
-        return until_ended(lambda: self.send(calls.trial_details(trial_id)), asked)
+        """Block until the classes and flipped examples of a finished trial are known, and return them."""
+        details = self.send(calls.look_behind(trial_id))
+        return until_ended(lambda: self.send(calls.trial_details(trial_id)), details)
 
     def unit_examples(self, run_id: str, kind: UnitKind, unit: Sequence[int]) -> UnitExamples:
-        """Block until the scored examples are known on which a unit does most."""
-        asked = self.send(calls.look_at_unit(run_id, UnitExamplesRequest(kind=kind, unit=list(unit))))
-        return until_ended(lambda: self.send(calls.unit_examples(run_id, asked.id)), asked)
+        """Block until the scored examples that a unit affects most are known, and return them."""
+        pending = self.send(calls.look_at_unit(run_id, UnitExamplesRequest(kind=kind, unit=list(unit))))
+        return until_ended(lambda: self.send(calls.unit_examples(run_id, pending.id)), pending)
 
     def groups(self, model: str) -> list[Group]:
-        """Units of a model that were saved under a name."""
+        """List the saved groups of a model's units."""
         return self.send(calls.groups(model))
 
     def add_group(self, request: GroupRequest) -> Group:
@@ -253,7 +257,7 @@ class Client:
         self.send(calls.drop_group(group_id))
 
     def uploads(self) -> list[Upload]:
-        """Models on their way to the server."""
+        """List the uploads in progress."""
         return self.send(calls.uploads())
 
     def drop_upload(self, upload_id: str) -> None:
@@ -264,9 +268,9 @@ class Client:
     ) -> ModelInfo:
         """Send a folder of config.json, safetensors and tokenizer files; it becomes `local:<name>`.
 
-        name: the folder's own by default. told: is called with the bytes that are there, and all. After it broke,
-        another call goes on where it was. Other files of the folder stay behind. Raises ApiError where the server
-        refuses it.
+        name: the folder's name by default. told: called with the bytes received by the server, and the total. After an
+        interruption, another call resumes the upload. Other files of the folder are not sent. Raises ApiError if the
+        server refuses the model.
         """
         return upload_folder(self.send, folder, name or folder.resolve().name, told)
 
@@ -277,11 +281,11 @@ class Client:
         return self.send(calls.trial(trial_id))
 
     def run_events(self, run_id: str) -> Iterator[RunEvent]:
-        """Progress and status as they happen; ends with the run."""
+        """Yield progress and status as they happen, until the run ends."""
         return self._events(f"/runs/{run_id}/events", RunEvent)
 
     def trial_events(self, trial_id: str) -> Iterator[TrialEvent]:
-        """The trial after every chunk; ends with it."""
+        """Yield the trial after every chunk, until it ends."""
         return self._events(f"/trials/{trial_id}/events", TrialEvent)
 
     def wait(self, run_id: str) -> Run:
@@ -305,7 +309,7 @@ class Client:
                 return
 
     def _stream(self, path: str) -> Iterator[ServerSentEvent]:
-        """Events without end: a stream that the server closes early (Redis was away) is taken up again."""
+        """Yield events without end, and reconnect to a stream that the server closes early (when Redis was down)."""
         last_id: str | None = None
         while True:
             headers: dict[str, str] = {"Last-Event-ID": last_id} if last_id else {}
@@ -324,7 +328,7 @@ class Client:
 
 
 class AsyncClient:
-    """The same calls without blocking: ``await api.send(client.run(run_id))``."""
+    """A client that sends the same calls without blocking: ``await api.send(client.run(run_id))``."""
 
     def __init__(
         self,

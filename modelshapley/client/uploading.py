@@ -1,4 +1,4 @@
-"""Send a folder to the server, piece by piece."""
+"""Upload of a model folder, piece by piece."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from modelshapley.models.upload_files import files_of
 def upload_folder(
     send: Callable[[Call[Any]], Any], folder: Path, name: str, told: Callable[[int, int], None]
 ) -> ModelInfo:
-    """See Client.upload_model."""
+    """Upload the model in a folder, as :meth:`Client.upload_model` describes. told: called with (bytes done, total)."""
     files = {file.name: file for file in files_of(folder)}
     upload = send(calls.begin_upload(_request(name, folder, list(files.values()))))
     done, total = sum(file.done for file in upload.files), sum(file.size for file in upload.files)
@@ -35,14 +35,14 @@ def upload_folder(
 
 def _request(name: str, folder: Path, files: list[Path]) -> UploadRequest:
     if not files:
-        raise ModelShapleyError(f"{folder} holds no file of a model; it needs config.json and *.safetensors.")
+        raise ModelShapleyError(f"{folder} holds no model files; it needs config.json and *.safetensors.")
     stats = [(file.name, file.stat()) for file in files]
     try:
         listed = [UploadFile(name=name, size=stat.st_size, stamp=str(stat.st_mtime_ns)) for name, stat in stats]
         return UploadRequest(name=name, files=listed)
     except ValidationError as error:
-        wrong = "; ".join(f"{item['loc'][-1]}: {item['msg']}" for item in error.errors())
+        problems = "; ".join(f"{item['loc'][-1]}: {item['msg']}" for item in error.errors())
         raise ModelShapleyError(
-            f"{name!r} cannot be uploaded ({wrong}). A name has up to 80 letters, figures, dots and dashes; "
-            "give another by name=... if need be."
+            f"{name!r} cannot be uploaded ({problems}). A name has up to 80 letters, digits, dots and dashes; "
+            "pass another one as name=..."
         ) from error

@@ -1,4 +1,4 @@
-"""Requests and answers: the one vocabulary of API, client, jobs and screens. No torch here."""
+"""Requests and responses: the one vocabulary of API, client, jobs and screens. Torch-free."""
 
 from modelshapley.contracts.about import (
     ArchitectureInfo,

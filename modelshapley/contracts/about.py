@@ -1,4 +1,4 @@
-"""What there is: models, methods, workers."""
+"""Descriptions of models, methods and workers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from modelshapley.units import UnitKind
 
 
 class Health(Contract):
-    """`status` is 'ok' when Redis and the database answer and a worker listens, else 'degraded'."""
+    """Health of the server: `status` is 'ok' if Redis and the database respond and a worker listens, else
+    'degraded'.
+    """
 
     status: Literal["ok", "degraded"]
     redis: bool
@@ -22,22 +24,24 @@ class Health(Contract):
 
 
 class Limits(Contract):
-    """What a server allows. max_body_bytes: of one request; max_upload_bytes: of an uploaded model, with files of
-    names like upload_files; deleted_kept_hours: time to bring a deleted run back.
+    """Limits of a server.
+
+    max_body_bytes: size of one request. max_upload_bytes: size of an uploaded model, whose files match upload_files.
+    deleted_kept_hours: time in which a deleted run can be restored.
     """
 
     max_body_bytes: int
     max_upload_bytes: int
     upload_files: list[str]
     deleted_kept_hours: float
-    hub: bool = Field(description="whether models of the Hugging Face hub may be named")
+    hub: bool = Field(description="whether models of the Hugging Face hub are allowed")
 
 
 class Layout(Contract):
-    """What a model's shapes leave open.
+    """Details of a model that its shapes do not hold.
 
-    `ragged`: units of each layer, for kinds of which layers have different numbers. `projections`: for each layer,
-    the linear maps whose output rows are its units of kind 'row', one after the other, and how many rows each has.
+    `ragged`: number of units of each layer, for kinds whose number differs between layers. `projections`: for each
+    layer, the linear maps whose output rows are its units of kind 'row', in order, with their numbers of rows.
     """
 
     ragged: dict[UnitKind, list[int]] = {}
@@ -45,17 +49,19 @@ class Layout(Contract):
 
 
 class ArchitectureInfo(Contract):
-    """A family of models whose units we know where to find."""
+    """A supported family of models."""
 
     model_type: str = Field(description="as in config.json", examples=["llama"])
     title: str
     modality: Modality
-    classes: list[str] = Field(description="what the checkpoint's class name may end with", examples=[["ForCausalLM"]])
+    classes: list[str] = Field(
+        description="possible endings of the checkpoint's class name", examples=[["ForCausalLM"]]
+    )
     units: list[UnitKind]
 
 
 class ModelInfo(Contract):
-    """A model that can be scored. `usable` is false where `problem` says why not."""
+    """A model. If it cannot be scored, `usable` is false and `problem` says why."""
 
     id: str = Field(examples=["demo:digits-vit"])
     title: str
@@ -73,96 +79,98 @@ class ModelInfo(Contract):
 
 
 class ParameterInfo(Contract):
-    """A number or word that a method can be given: `path-shapley,points=4`."""
+    """A parameter of a method, a number or word: `path-shapley,points=4`."""
 
     name: str = Field(examples=["points"])
     default: float | str
     minimum: float | None = None
     maximum: float | None = None
     whole: bool = Field(default=False, description="only whole numbers")
-    choices: list[str] | None = Field(default=None, description="the words that are possible besides numbers")
+    choices: list[str] | None = Field(default=None, description="allowed words besides numbers")
     summary: str
 
 
 class MethodInfo(Contract):
-    """A way to score units. A run names it by its id, and parameters behind commas: `path-shapley,points=4`."""
+    """A way to score units. A run names it by its id, with parameters after commas: `path-shapley,points=4`."""
 
     id: str = Field(examples=["two-sided"])
     title: str
     passes: int = Field(
-        description="backward passes over the probe set with default parameters, at most; "
-        "a method of several takes them for each kind of unit"
+        description="largest number of backward passes over the probe set with default parameters; "
+        "a method of several passes needs them for each kind of unit"
     )
-    cost: str = Field(default="", description="where passes do not tell: what it costs, in words")
-    largest: int | None = Field(default=None, description="most units of a kind that it can score")
+    cost: str = Field(default="", description="cost as text, where the number of passes does not describe it")
+    largest: int | None = Field(default=None, description="largest number of units of a kind that it can score")
     signed: bool = Field(description="scores may be negative: the unit hurts the task")
     quantity: str = Field(description="what a score is, with its unit", examples=["mean |dLoss/dgate|, nats"])
     summary: str
     formula: str
     source: str
     parameters: list[ParameterInfo] = []
-    sided: bool = Field(default=False, description="keeps help and harm apart: `?harm=` weighs them anew")
+    sided: bool = Field(default=False, description="stores help and harm separately: `?harm=` sets the weight of harm")
     sums_up: bool = Field(
-        default=False, description="signed scores are meant to sum to the loss that all units together save"
+        default=False, description="signed scores should sum to the loss that all units together save"
     )
 
 
 class WarmModel(Contract):
-    """A model that a worker keeps loaded. bytes: of its weights and buffers."""
+    """A model that a worker keeps loaded. bytes: size of its weights and buffers."""
 
     model: str
     device: str = Field(examples=["cpu", "cuda:0"])
     dtype: str
     bytes: int
-    in_use: bool = Field(description="by a run or check in hand; it is not dropped before that ends")
+    in_use: bool = Field(description="used by a run or check in progress; it is not unloaded before that ends")
 
 
 class WarmProbes(Contract):
-    """Hidden states that a worker keeps of a task's test examples. bytes: in host memory."""
+    """Hidden states of a task's test examples that a worker keeps. bytes: size in host memory."""
 
     model: str
     task: str
     seed: int
     bytes: int
-    refused: str | None = Field(default=None, description="why there can be none: trials compute all layers")
+    refused: str | None = Field(default=None, description="why there are none, so that trials compute all layers")
 
 
 class Warm(Contract):
-    """What a worker keeps between jobs, and how much it may keep; bytes. memory: of its whole device."""
+    """What a worker keeps in memory between jobs, and its budgets, in bytes. memory: size of its device."""
 
     models: list[WarmModel] = []
     probes: list[WarmProbes] = []
     model_budget: int
     probe_budget: int
     device: str | None = Field(default=None, examples=["cpu", "cuda"])
-    dtype: str | None = Field(default=None, description="of the weights it loads")
+    dtype: str | None = Field(default=None, description="dtype of the weights it loads")
     memory: int | None = None
 
 
 class WorkerInfo(Contract):
+    """A worker process and its state."""
+
     name: str
     state: str = Field(description="idle, busy, suspended or starting")
     queues: list[str]
     current: str | None = Field(
         default=None,
-        description="what it has in hand: 'run:<id>', 'run:<id>:<shard>', 'trial:<id>', "
+        description="its current job: 'run:<id>', 'run:<id>:<shard>', 'trial:<id>', "
         "'check:<run id>', 'task:<id>' for the check of a task, 'details:<trial id>' or 'unit:<id>' for examples",
     )
     pid: int | None = None
     host: str | None = None
     last_heartbeat: datetime | None = None
-    warm: Warm | None = Field(default=None, description="what it keeps; null before it has told")
+    warm: Warm | None = Field(default=None, description="what it keeps in memory; null until its first report")
 
 
 class QueueInfo(Contract):
-    """Jobs that wait for a worker; a run in shards is one for each."""
+    """A queue of jobs that wait for a worker; each shard of a run is a job."""
 
     name: Literal["trials", "runs", "checks"]
     waiting: int
 
 
 class Failure(Contract):
-    """id: of the run or trial that failed, of a check of maps, its run's. at: when that ended."""
+    """A failed run, trial or check. id: that of the run or trial; of the run, for a check. at: time of the failure."""
 
     kind: Literal["run", "trial", "check"]
     id: str

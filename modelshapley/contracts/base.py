@@ -1,4 +1,4 @@
-"""What every contract is built from."""
+"""Base class and common types of all contracts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-MAX_UNITS_OFF = 500_000
+MAX_UNITS_OFF = 500_000  # of one kind in one trial
 Interval = tuple[float, float]
 Harm = Annotated[float, Field(ge=0, le=100)] | Literal["signed"]
 Modality = Literal["image", "text"]
@@ -15,12 +15,14 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 
 
 class Contract(BaseModel):
-    """Frozen, and strict about names: a misspelt field is an error, not a shrug."""
+    """Base of all contracts: frozen, and strict about names, so that a misspelt field is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Status(StrEnum):
+    """State of a run, trial or check."""
+
     QUEUED = "queued"
     RUNNING = "running"
     DONE = "done"

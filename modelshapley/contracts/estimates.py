@@ -1,4 +1,4 @@
-"""What a run will take, before it is queued."""
+"""Estimates of the cost of a run, before it is queued."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from modelshapley.contracts.base import Contract, Interval
 
 
 class Pace(Contract):
-    """Seconds that a run will take on one worker from start to end, as finished runs here tell.
+    """Estimated duration of a run on one worker from start to end, in seconds, based on finished runs of this server.
 
-    seconds: the median, if it went like each of them; between: like the fastest, and like the slowest. of: what
-    those runs have in common with this one. What does not grow with the work is counted apart: loading the model,
-    and its intact accuracy.
+    seconds: median of the predictions from each earlier run; between: the fastest and the slowest. runs: number of
+    these runs; of: what they share with this one. Loading the model and measuring its intact accuracy do not grow
+    with the work and are counted separately.
     """
 
     seconds: float
@@ -24,10 +24,11 @@ class Pace(Contract):
 
 
 class Memory(Contract):
-    """Bytes. weights: of all parameters in the worker's precision, null before the files are here.
+    """Estimated memory, in bytes.
 
-    activations: of a full batch, an estimate; batches that do not fit are halved. there: of the device of
-    the worker that has most, null where none has told.
+    weights: of all parameters in the worker's precision, null before the files are on the server. activations: of a
+    full batch; batches that do not fit are halved. there: memory of the largest worker's device, null until one
+    reports it.
     """
 
     weights: int | None
@@ -37,10 +38,11 @@ class Memory(Contract):
 
 
 class Estimate(Contract):
-    """What a run will take.
+    """Estimated cost of a run.
 
-    examples: at most; exact where the task's number is known. passes: backward passes over each of them, at most;
-    forwards: forward passes besides. pace: null where nothing was scored with this model here, or none is made.
+    examples: largest number of examples; `exact` if the task's number is known. passes: largest number of backward
+    passes over each of them; forwards: additional forward passes. pace: null if this server has not scored this model,
+    or if no passes are needed.
     """
 
     examples: int
@@ -50,4 +52,4 @@ class Estimate(Contract):
     pace: Pace | None = None
     memory: Memory
     workers: int
-    problems: list[str] = Field(default=[], description="what will stop it, or keep it waiting")
+    problems: list[str] = Field(default=[], description="reasons why it will fail or wait")

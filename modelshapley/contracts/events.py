@@ -1,4 +1,4 @@
-"""Server-sent events."""
+"""Server-sent events of runs and trials."""
 
 from __future__ import annotations
 

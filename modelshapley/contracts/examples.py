@@ -1,4 +1,4 @@
-"""What is told about single examples: of a deactivation, and of a unit. Torch-free."""
+"""Single examples under a deactivation, and of a unit. Torch-free."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from modelshapley.units import UnitKind
 
 
 class ClassChange(Comparison):
-    """Accuracy on the examples of one class, before and after, as :class:`Comparison`."""
+    """Accuracy on the examples of one class, before and after, as in :class:`Comparison`."""
 
     label: str
 
 
 class Flip(Contract):
-    """A test example whose answer is not as right as it was. before, after: how right it was, 0 to 1; said: the
-    model's answer in words, null for tasks whose answers are no words."""
+    """A test example whose answer became more or less right.
+
+    before, after: how right it was, 0 to 1. said_before, said_after: the model's answer as text, null for tasks whose
+    answers are not text.
+    """
 
     example: ExampleShown
     before: float
@@ -27,10 +30,10 @@ class Flip(Contract):
 
 
 class TrialDetails(Contract):
-    """Behind a trial's accuracy: classes, and examples that flipped, on its first `n` test examples.
+    """Details of a trial's accuracy on its first `n` test examples: classes, and examples that flipped.
 
-    classes: by how much they lost, most first; empty for tasks without classes. lost, gained: how many examples
-    are less, or more, right than before; flips: the first of them, lost ones first.
+    classes: largest loss first; empty for tasks without classes. lost, gained: number of examples that are less, or
+    more, right than before; flips: the first of them, lost ones first.
     """
 
     trial: str
@@ -44,11 +47,11 @@ class TrialDetails(Contract):
 
 
 class UnitExample(Contract):
-    """A probe example, and what the unit did to its loss.
+    """A probe example, and the unit's effect on its loss.
 
-    help: minus dLoss/dgate, nats: positive where turning the unit down raises the loss. places: the same by
-    position of the model, which add up to it; of a text the positions of `example.tokens`. grid: (rows, columns)
-    of the last rows * columns places where they are the patches of a picture.
+    help: minus dLoss/dgate, nats: positive if turning the unit down raises the loss. places: its parts by position of
+    the model, which sum to it; for a text these are the positions of `example.tokens`. grid: (rows, columns) of the
+    last rows * columns places, if these are the patches of a picture.
     """
 
     example: ExampleShown
@@ -58,14 +61,14 @@ class UnitExample(Contract):
 
 
 class UnitExamplesRequest(Contract):
-    """unit: indices of a unit of this kind, [layer] for layers, else [layer, index]."""
+    """Request for the examples that a unit affects most. unit: its indices, [layer] for layers, else [layer, index]."""
 
     kind: UnitKind
     unit: list[int] = Field(min_length=1, max_length=2, examples=[[3, 7]])
 
 
 class UnitExamples(Contract):
-    """Of the first `n` scored examples, those on which a unit did most, strongest first."""
+    """Examples that a unit affects most among the first `n` scored examples, strongest first."""
 
     id: str
     status: Status

@@ -1,4 +1,4 @@
-"""How far maps can be trusted."""
+"""Faithfulness: how far maps can be trusted."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ Which = Literal["least", "most"]
 
 
 class CheckRequest(Contract):
-    """Check the maps of a finished run, or check them anew."""
+    """Request to check the maps of a finished run, or to check them again."""
 
     effort: Literal["quick", "full"] = Field(default="quick", description="how thoroughly", examples=["full"])
 
 
 class CurvePoint(Comparison):
-    """Accuracy with this fraction of a kind's units off: `units` of them."""
+    """Accuracy with this fraction of a kind's units off, `units` of them."""
 
     fraction: float
     units: int
 
 
 class Curve(Contract):
-    """Accuracy as the least or the most important units go off, on held-out examples.
+    """Accuracy on held-out examples as the least or the most important units are switched off.
 
-    `area`: mean accuracy over the fractions from 0 to the last, straight lines between the points; for 'least'
-    the higher the better the map, for 'most' the lower.
+    `area`: mean accuracy over the fractions from 0 to the last, with straight lines between the points; a better map
+    has a higher area for 'least' and a lower one for 'most'.
     """
 
     which: Which
@@ -43,9 +43,10 @@ class Curve(Contract):
 class Agreement(Contract):
     """Spearman correlation of the scores with sampled Shapley values on a random subset of the units.
 
-    Truth: marginal utilities in random coalitions, by switching off, on probe examples. `reliability` is the
-    truth's own (its halves' correlation stepped up to full length by Spearman and Brown): rho cannot be expected
-    above its square root. Null where it cannot be told, as where all scores are equal.
+    The sampled values are marginal utilities in random coalitions, by switching units off, on probe examples.
+    `reliability` is that of the sampled values (their halves' correlation stepped up to full length by Spearman and
+    Brown): rho is not expected above its square root. Values are null where they are undefined, as when all scores
+    are equal.
     """
 
     rho: float | None
@@ -56,7 +57,9 @@ class Agreement(Contract):
 
 
 class Efficiency(Contract):
-    """Shapley values of a kind sum to U(all on) - U(all off), nats; U: minus the mean loss of scored examples."""
+    """Efficiency: Shapley values of a kind sum to U(all on) - U(all off), nats; U is minus the mean loss when
+    scoring.
+    """
 
     scores: float = Field(description="sum of the scores")
     measured: float = Field(description="U(all on) - U(all off), by switching off")
@@ -64,10 +67,10 @@ class Efficiency(Contract):
 
 
 class HarmChoice(Contract):
-    """Which weight of harm keeps most accuracy as the least important units go, on examples of the probe set.
+    """Choice of the weight of harm that keeps most accuracy as the least important units go, on probe examples.
 
-    `areas`: under the curve of each of `harms`. `offered`: the best of them; of equals, the nearest to the
-    method's own. Chosen on the examples that were scored, so the curves on held-out ones are fair to it.
+    `areas`: area under the curve of each of `harms`. `offered`: the best of them; among equals, the nearest to the
+    method's own. It is chosen on the scored examples, so the curves on held-out ones are an unbiased test.
     """
 
     harms: list[float]
@@ -77,7 +80,7 @@ class HarmChoice(Contract):
 
 
 class KindFaithfulness(Contract):
-    """How far one kind of unit of one map can be trusted; what is not measured yet, or does not apply, is null."""
+    """Measurements for one kind of unit of one map; null where not measured yet, or not applicable."""
 
     method: str
     unit: UnitKind
@@ -85,12 +88,14 @@ class KindFaithfulness(Contract):
     least: Curve | None = None
     most: Curve | None = None
     agreement: Agreement | None = None
-    efficiency: Efficiency | None = Field(default=None, description="null for scores that are not meant to sum up")
-    harm: HarmChoice | None = Field(default=None, description="null for methods that do not keep help and harm apart")
+    efficiency: Efficiency | None = Field(default=None, description="null for scores that need not sum to the loss")
+    harm: HarmChoice | None = Field(
+        default=None, description="null for methods that do not store help and harm separately"
+    )
 
 
 class RandomCurve(Contract):
-    """What switching units off in random order does: the line that a map has to beat. Mean over `draws` orders."""
+    """Accuracy as units are switched off in random order, which a map has to beat; mean over `draws` orders."""
 
     unit: UnitKind
     fractions: list[float]
@@ -102,26 +107,28 @@ class RandomCurve(Contract):
 
 
 class Faithfulness(Contract):
-    """Is the map true? Measured by switching off, never on the examples that the scores were computed on, save for
-    `agreement` and `efficiency`, which ask about the loss on just these."""
+    """Report on how faithful the maps of a run are, measured by switching units off.
+
+    Measurements use held-out examples, except `agreement` and `efficiency`, which concern the loss on the scored ones.
+    """
 
     run: str
     effort: Effort
     status: Status
-    progress: Progress = Field(description="checks made, of those to be made")
+    progress: Progress = Field(description="measurements made, and their total")
     error: str | None = None
     maps: list[KindFaithfulness] = []
     random: list[RandomCurve] = []
 
     @classmethod
     def unmeasured(cls, run: Run, halves: Mapping[tuple[str, UnitKind], float | None]) -> Self:
-        """The report of a run before its check: what is asked for, and how two halves of the probe set agree."""
-        asked = run.faithfulness != "none"
+        """Return the report of a run before its check: its scope, and how two halves of the probe set agree."""
+        requested = run.faithfulness != "none"
         return cls(
             run=run.id,
             effort=run.faithfulness,
-            status=Status.QUEUED if asked else Status.DONE,
-            progress=Progress(done=0, total=len(run.units) * (len(run.methods) + 1) if asked else 0),
+            status=Status.QUEUED if requested else Status.DONE,
+            progress=Progress(done=0, total=len(run.units) * (len(run.methods) + 1) if requested else 0),
             maps=[
                 KindFaithfulness(method=method, unit=kind, halves=halves.get((method, kind)))
                 for method in run.methods
@@ -130,7 +137,9 @@ class Faithfulness(Contract):
         )
 
     def answering(self, run: Run) -> Self:
-        """This report where it is of the check that the run asks for now; else that check's, yet unmeasured."""
+        """Return this report if it belongs to the check that the run now requests; else an unmeasured one of that
+        check.
+        """
         if self.effort == run.faithfulness:
             return self
         return self.unmeasured(run, {(entry.method, entry.unit): entry.halves for entry in self.maps})

@@ -1,4 +1,4 @@
-"""Errors."""
+"""Errors of the API."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from modelshapley.contracts.base import Contract
 
 
 class FieldError(Contract):
+    """An invalid field of a request."""
+
     field: str
     message: str
 

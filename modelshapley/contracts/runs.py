@@ -39,15 +39,15 @@ class RunRequest(Contract):
         default_factory=lambda: list(DEFAULT_KINDS),
         min_length=1,
         max_length=len(UnitKind),
-        description="left out: neurons, heads, layers and experts, those of them that the model has",
+        description="default: neurons, heads, layers and experts, as far as the model has them",
     )
     limit: int = Field(default=256, ge=1, le=1_000_000, description="at most this many probe examples")
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
     faithfulness: Effort = Field(
-        default="quick", description="how thoroughly the maps are checked by switching off, once they are there"
+        default="quick", description="how thoroughly the finished maps are checked by switching units off"
     )
-    shards: int = Field(default=1, ge=1, le=64, description="parts that different workers can do at the same time")
-    per_class: bool = Field(default=False, description="a map of every class of examples, too")
+    shards: int = Field(default=1, ge=1, le=64, description="parts that different workers can process at the same time")
+    per_class: bool = Field(default=False, description="whether to compute a map of every class of examples, too")
 
     @model_validator(mode="after")
     def _no_repeats(self) -> Self:
@@ -58,15 +58,17 @@ class RunRequest(Contract):
 
 
 class Progress(Contract):
-    """`done` of `total` probe examples, over all shards; `eta_s`: seconds left, null until it can be told."""
+    """Progress: `done` of `total` probe examples, over all shards; `eta_s`: seconds left, null until known."""
 
     done: NonNegativeInt
     total: NonNegativeInt
     eta_s: float | None = None
-    rate: float | None = Field(default=None, description="examples a second, over all shards in hand")
+    rate: float | None = Field(default=None, description="examples a second, over all running shards")
 
 
 class MapLink(Contract):
+    """Link to one kind of unit of one map."""
+
     method: str
     unit: UnitKind
     shape: list[int]
@@ -82,15 +84,17 @@ class Measured(Contract):
 
 
 class Fetching(Contract):
-    """Bytes of a model that have come from the hub."""
+    """Progress of fetching a model from the hub, in bytes."""
 
     done: int
-    total: int = Field(description="of all its files; grows while their sizes are still being asked for")
+    total: int = Field(description="size of all its files; grows while their sizes are requested")
     rate: float | None = Field(default=None, description="bytes a second")
     eta_s: float | None = None
 
 
 class Run(Contract):
+    """One submission and its state, from queued to done."""
+
     id: str
     model: str
     task: str
@@ -103,36 +107,36 @@ class Run(Contract):
     status: Status
     progress: Progress
     fetching: Fetching | None = Field(
-        default=None, description="how much of its model has come from the hub, while it is on its way"
+        default=None, description="how much of its model has been fetched from the hub, while that lasts"
     )
     error: str | None = None
     maps: list[MapLink] = []
     classes: dict[str, int] = Field(
         default={},
-        description="of a run per class that is done: every class that has a map (`?class=`), and its n",
+        description="for a finished run per class: every class that has a map (`?class=`), and its n",
         examples=[{"Africa": 20, "Asia": 18}],
     )
     shapes: dict[UnitKind, list[int]] = {}
     layout: Layout = Layout()
     intact: Measured | None = Field(default=None, description="accuracy with every unit on")
     task_fingerprint: str | None = Field(
-        default=None, description="sha256 of what was asked, and what counts as right; null before it is scored"
+        default=None, description="sha256 of the examples and of what counts as right; null before scoring"
     )
     notes: list[str] = Field(
         default=[],
-        description="what to know of the task's data",
+        description="remarks on the task's data",
         examples=[["3 rows left out: no answer found (train.jsonl, row 17, row 40, row 213)"]],
     )
     faithfulness: Effort = "none"
-    checks: Status | None = Field(default=None, description="how far its maps are checked; null before they are there")
-    worker: str | None = Field(default=None, description="the last that took it, or a shard of it, in hand")
+    checks: Status | None = Field(default=None, description="state of the check of its maps; null before they exist")
+    worker: str | None = Field(default=None, description="the last worker that took it, or a shard of it")
     created: datetime
     started: datetime | None = None
     finished: datetime | None = None
-    deleted: datetime | None = Field(default=None, description="when it was deleted; it can be brought back")
+    deleted: datetime | None = Field(default=None, description="when it was deleted; it can be restored")
 
     def request(self) -> RunRequest:
-        """What was asked for, to ask for it again."""
+        """Return the request of this run, to submit it again."""
         return RunRequest.model_validate(self.model_dump(include=set(RunRequest.model_fields)))
 
 
@@ -148,9 +152,9 @@ class RunPage(Contract):
 class MapData(Contract):
     """One kind of unit of one importance map.
 
-    With `?pool=maps`, for rows: `columns` names the linear maps, and a row of `scores` holds the mean over each
-    map's rows (paper, Figure 1), null where a layer does not have the map; its standard error is the mean of the
-    rows' own, which it does not exceed.
+    With `?pool=maps`, for rows, `columns` names the linear maps, and a row of `scores` holds the mean over each map's
+    rows (paper, Figure 1), null where a layer lacks the map; its standard error is the mean of the rows' standard
+    errors, which bounds it from above.
 
     `scores[l][c]`: row = layer. With `?columns=` a row holds one value for each column, the score of
     largest magnitude among units `edges[c]` up to, not including, `edges[c+1]`, with that unit's
@@ -162,7 +166,7 @@ class MapData(Contract):
     unit: UnitKind
     shape: list[int] = Field(description="of the whole map, before pooling")
     edges: list[int] | None = Field(default=None, description="column boundaries; null when nothing was pooled")
-    columns: list[str] | None = Field(default=None, description="the linear maps, where rows were pooled to them")
+    columns: list[str] | None = Field(default=None, description="names of the linear maps, if rows were pooled by them")
     scores: list[list[float | None]] = Field(description="null where a narrower layer has no unit")
     standard_errors: list[list[float | None]] = Field(description="null where there is no unit, or no spread")
     quantity: str

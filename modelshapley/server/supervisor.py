@@ -1,4 +1,4 @@
-"""Run the whole house from one terminal: Redis, web server, workers; restart what dies, stop all on a signal."""
+"""Supervisor of Redis, web server and workers: restarts what dies, stops everything on a signal."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from modelshapley.server.processes import start
 from modelshapley.server.redis_server import RedisServer
 
 log = logging.getLogger(__name__)
-START_S = 120.0
-STOP_S = 5.0
+START_TIMEOUT_S = 120.0
+STOP_TIMEOUT_S = 5.0
 POLL_S = 0.2
-RESTARTS = 20
+MAX_RESTARTS = 20
 DEMO_RUNS = (
     RunRequest(model=DIGITS_VIT, task="digits", methods=["two-sided", "mean-abs", "model-shapley", "random"]),
     RunRequest(model=SMOLLM2, task="world-capitals", methods=["two-sided", "mean-abs", "model-shapley", "random"]),
@@ -36,7 +36,7 @@ DEMO_RUNS = (
 
 @dataclass
 class Child:
-    """One process, and how to start it again."""
+    """A supervised process that can be restarted."""
 
     name: str
     start: Callable[[], subprocess.Popen[bytes]]
@@ -51,7 +51,7 @@ class Child:
         if self.process.poll() is None:
             return
         self.restarts += 1
-        if self.restarts > RESTARTS:
+        if self.restarts > MAX_RESTARTS:
             raise ModelShapleyError(
                 f"{self.name} has died {self.restarts} times; its last exit code: {self.process.returncode}."
             )
@@ -59,18 +59,18 @@ class Child:
         self.process = self.start()
 
     def stop(self) -> None:
-        """Ask to end, then insist."""
+        """Terminate the process, and kill it if it does not end in time."""
         if self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(STOP_S)
+                self.process.wait(STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
 
 
 class Supervisor:
-    """The processes of one data directory. A port of 0 becomes a free one."""
+    """Supervisor of the processes of one data directory. Port 0 chooses a free one."""
 
     def __init__(self, data: Path, host: str, port: int, workers: int, environment: Mapping[str, str]) -> None:
         self.data, self.host, self.port, self.workers = data, host, port or free_port(), workers
@@ -92,14 +92,15 @@ class Supervisor:
         logging.getLogger("httpx").setLevel(logging.WARNING)
         if not is_loopback(self.host) and not self.environment.get("MODELSHAPLEY_API_KEY"):
             raise ModelShapleyError(
-                f"Listening on {self.host} lets others in: set MODELSHAPLEY_API_KEY to a secret, or use 127.0.0.1."
+                f"Listening on {self.host} opens the server to others: set MODELSHAPLEY_API_KEY to a secret, "
+                "or use 127.0.0.1."
             )
         self.data.mkdir(parents=True, exist_ok=True)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)
-        with ExitStack() as supervisor:
-            supervisor.enter_context(self._lock())
-            children = self._start(supervisor)
+        with ExitStack() as cleanup:
+            cleanup.enter_context(self._lock())
+            children = self._start(cleanup)
             self._wait_until_ready(children)
             if self._stopping:
                 return 0
@@ -112,20 +113,20 @@ class Supervisor:
                 time.sleep(POLL_S)
         return 0
 
-    def _start(self, supervisor: ExitStack) -> list[Child]:
+    def _start(self, cleanup: ExitStack) -> list[Child]:
         children = []
 
-        def add(name: str, begin: Callable[[], subprocess.Popen[bytes]]) -> None:
-            child = Child(name, begin)
-            supervisor.callback(child.stop)
+        def add(name: str, start_process: Callable[[], subprocess.Popen[bytes]]) -> None:
+            child = Child(name, start_process)
+            cleanup.callback(child.stop)
             children.append(child)
 
         if "MODELSHAPLEY_REDIS_URL" not in self.environment:
-            given = self.environment.get("REDIS_URL")
-            if given is None:
+            external_url = self.environment.get("REDIS_URL")
+            if external_url is None:
                 server = RedisServer.plan(self.data)
                 add("Redis", server.start)
-            self.environment["MODELSHAPLEY_REDIS_URL"] = given or server.url
+            self.environment["MODELSHAPLEY_REDIS_URL"] = external_url or server.url
         web = ["uvicorn", "frontend.asgi:create", "--factory", "--host", self.host, "--port", str(self.port)]
         add(
             "the web server",
@@ -139,7 +140,7 @@ class Supervisor:
         return start([sys.executable, "-m", module, *arguments], env=self.environment)
 
     def _wait_until_ready(self, children: list[Child]) -> None:
-        deadline = time.monotonic() + START_S
+        deadline = time.monotonic() + START_TIMEOUT_S
         with self._client() as api:
             while not self._stopping:
                 for child in children:
@@ -148,7 +149,7 @@ class Supervisor:
                             f"The web server did not start (is port {self.port} taken?); see above."
                         )
                     child.revive()
-                # By process id: the last supervisor's workers are remembered for a while.
+                # Compare process ids: Redis remembers the workers of an earlier supervisor for a while.
                 ours = {child.process.pid for child in children if child.name.startswith("worker")}
                 try:
                     if ours <= {worker.pid for worker in api.workers()}:
@@ -156,7 +157,7 @@ class Supervisor:
                 except (ApiError, ApiUnreachable) as error:
                     log.debug("not ready yet: %s", error)
                 if time.monotonic() > deadline:
-                    raise ModelShapleyError(f"Not ready after {START_S:.0f} s; see the messages above.")
+                    raise ModelShapleyError(f"Not ready after {START_TIMEOUT_S:.0f} s; see the messages above.")
                 time.sleep(POLL_S)
 
     def _submit_demo(self) -> None:
@@ -170,7 +171,7 @@ class Supervisor:
         return Client(self.url, api_key=self.environment.get("MODELSHAPLEY_API_KEY") or None, timeout=10)
 
     def _lock(self) -> IO[str]:
-        """Two stacks on one data directory would fight over its Redis file."""
+        """Lock the data directory: two supervisors would corrupt its Redis file."""
         lock = (self.data / "up.lock").open("w")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

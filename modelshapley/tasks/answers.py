@@ -37,17 +37,19 @@ class MarkedNumber(AnswerRule):
     _CONTINUES = re.compile(r"[ \t]*+(?:\Z|[\u00a0\u2009\u202f\d.,/\\{}^eExX×*·'’$+\-\u2212\u2013¼½¾⅐-⅞])")
 
     def find(self, text: str) -> str | None:
-        answers = self._answers(text)
-        return str(answers[-1]) if answers else None
+        marks = [match.end() for match in re.finditer("####", text)]
+        last = next(filter(None, (self._answer(text, end) for end in reversed(marks))), None)
+        return None if last is None else str(last)
 
     def complete(self, text: str) -> bool:
+        answers = filter(None, (self._answer(text, match.end()) for match in re.finditer("####", text)))
         return any(
-            "\n" in text[answer.end :] or not self._CONTINUES.match(text, answer.end) for answer in self._answers(text)
+            text.find("\n", answer.end) >= 0 or not self._CONTINUES.match(text, answer.end) for answer in answers
         )
 
-    def _answers(self, text: str) -> list[Number]:
-        marked = (number_at(text, marks.end()) for marks in re.finditer("####", text))
-        return [number for number in marked if number and not self._HEADING.match(text, number.end)]
+    def _answer(self, text: str, start: int) -> Number | None:
+        answer = number_at(text, start)
+        return None if answer is None or self._HEADING.match(text, answer.end) else answer
 
 
 class LastNumber(AnswerRule):

@@ -13,7 +13,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from modelshapley.contracts.task_file import ALSO, WHOLE, Source
+from modelshapley.contracts.task_file import SPLIT_ALIASES, WHOLE, Source
 from modelshapley.errors import BadData
 from modelshapley.models.hub import reachable
 
@@ -25,6 +25,10 @@ Row = Mapping[str, Any]
 
 class BadRow(Exception):
     """One row cannot be used. Never reaches a user: rows are counted and reported with where they are."""
+
+
+class MisreadRows(BadRow):
+    """One row shows that rows mean something else than they are read as, so that skipping it would not help."""
 
 
 def shorten(value: Any) -> str:
@@ -142,7 +146,7 @@ def _from_disk(path: Path, source: Source, split: str) -> Table:
         return _tables([path], path.parent, source.field)
     if source.config and (path / source.config).is_dir():
         path = path / source.config
-    for base, name in product((path, path / "data"), (split, *ALSO.get(split, ()))):
+    for base, name in product((path, path / "data"), (split, *SPLIT_ALIASES.get(split, ()))):
         folder = base if name == WHOLE else base / name
         if folder.is_dir():
             tables = _files(folder, TABLES)
@@ -164,7 +168,10 @@ def _files(folder: Path, kinds: Sequence[str]) -> list[Path]:
     return sorted(
         file
         for file in folder.rglob("*")
-        if file.suffix.lower() in kinds and file.is_file() and not file.name.startswith(".")
+        if file.suffix.lower() in kinds
+        and file.is_file()
+        # Hidden folders hold copies (.ipynb_checkpoints) and caches, which are neither classes nor examples.
+        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
     )
 
 
@@ -199,7 +206,7 @@ def _read(file: Path, json_field: str | None) -> Iterator[Row | str]:
                         yield _validate_row(_json_line(line))
             case ".csv":
                 try:
-                    for row in csv.DictReader(stream):
+                    for row in csv.DictReader(stream, strict=True):
                         yield "has more fields than the header" if None in row else _validate_row(row)
                 except csv.Error as error:
                     raise BadData(
@@ -215,14 +222,18 @@ def _read(file: Path, json_field: str | None) -> Iterator[Row | str]:
 
 def _json_line(line: str) -> Any:
     try:
-        return json.loads(line)
+        return json.loads(line, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         return f"is not JSON ({error})"
 
 
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON; write null where a value is missing")
+
+
 def _json_rows(file: Path, text: str, json_field: str | None) -> list[Any]:
     try:
-        data = json.loads(text)
+        data = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise BadData(f"{file.name} is not JSON: {error}.") from error
     if isinstance(data, dict):

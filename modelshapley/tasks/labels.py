@@ -55,20 +55,29 @@ def class_index(row: Row, column: str, names: Sequence[str], own: Sequence[str] 
     raise BadRow(f"class {shorten(value)} is not among the {len(names)} classes of the task")
 
 
-def match_labels(spec: LabelledTask, names: Sequence[str], loaded: LoadedModel) -> tuple[list[int], Labels]:
+def match_labels(
+    spec: LabelledTask, names: Sequence[str], loaded: LoadedModel, ordered: bool = False
+) -> tuple[list[int], Labels]:
     """Return (the model's class number of each class of the data, the names on both sides).
 
-    Classes match by name where the names are equal up to case, spaces, hyphens and underscores, and by number where
-    the task says so or one side has only numbers. Where neither works, `problem` says why and the list is empty.
+    Classes match by name where the names are equal up to case, spaces, hyphens and underscores. They match by number
+    where the task says so (`match: index`, or `labels` in the model's order), where the data number their classes, or
+    where they name them in an order of their own (`ordered`). Where none of this holds, as with texts in the data and
+    LABEL_0, LABEL_1, ... in the model, `problem` says so and the list is empty: an order would be a guess.
     """
     config: Any = loaded.model.config
     model_names = [str(config.id2label[i]) for i in sorted(config.id2label)]
-    by_number = spec.match == "index" or _are_numbers(model_names) or _are_numbers(names)
-    if by_number:
+    number_by_name = {_normalise(name): i for i, name in enumerate(model_names)}
+    if spec.match == "names" and len(number_by_name) == len(model_names):
+        numbers = [number_by_name.get(_normalise(name), -1) for name in names]
+        if -1 not in numbers:
+            return numbers, Labels(data=list(names), model=model_names)
+    if spec.match == "index" or _are_numbers(model_names) or _are_numbers(names):
         numbers = list(range(len(names))) if len(names) == len(model_names) else []
         problem = None if numbers else f"the data have {len(names)} classes, the model {len(model_names)}"
+        if numbers and not (spec.match == "index" or spec.labels or ordered or _are_numbers(names)):
+            numbers, problem = [], "the model only numbers its classes, and the data do not say which number is which"
         return numbers, Labels(data=list(names), model=model_names, problem=problem)
-    number_by_name = {_normalise(name): i for i, name in enumerate(model_names)}
     missing = [name for name in names if _normalise(name) not in number_by_name]
     problem = f"the model has no class {', '.join(map(repr, missing[:3]))}" if missing else None
     numbers = [] if missing else [number_by_name[_normalise(name)] for name in names]
@@ -80,7 +89,7 @@ def mismatch_error(task: str, loaded: LoadedModel, labels: Labels) -> TaskMismat
     return TaskMismatch(
         f"The classes of task {task!r} and of {loaded.id!r} do not match: {labels.problem}. Data: "
         f"{_abbreviate(labels.data)}. Model: {_abbreviate(labels.model)}. Name the task's `labels` as the model does, "
-        "or set `match: index` where both number them alike."
+        "or, where the model only numbers them, in its order; or set `match: index` where both number them alike."
     )
 
 

@@ -32,6 +32,7 @@ _QUANTITY = re.compile(
     """,
     re.VERBOSE,
 )
+_LEAD = re.compile(rf"\s*+([{MINUS}]?)[ ]?\$?[ ]?([{MINUS}]?)[ ]?")
 _DECIMAL_COMMA = re.compile(r"(\d++),(\d{1,2}|\d{4,})(?![\d,])")
 
 
@@ -76,7 +77,7 @@ def number_at(text: str, start: int) -> Number | None:
 
     Here `- 3` is negative, and `1,5` is one and a half: nothing else can be meant where one number is announced.
     """
-    lead = re.compile(rf"\s*+([{MINUS}]?)[ ]?\$?[ ]?([{MINUS}]?)[ ]?").match(text, start)
+    lead = _LEAD.match(text, start)
     assert lead is not None  # it may be empty
     decimal = _DECIMAL_COMMA.match(text, lead.end())
     if decimal:

@@ -34,7 +34,7 @@ def test_tasks_are_listed_and_their_files_are_task_files(tmp_path: Path) -> None
     assert parse_text(shown.stdout, "gsm8k") == TaskCatalog().file("gsm8k")
     by_code = run("task", "show", "digits", cwd=tmp_path)
     assert by_code.returncode == 1
-    assert "made by code" in by_code.stderr
+    assert "defined in code" in by_code.stderr
     assert "max_new_tokens" in run("task", "fields", cwd=tmp_path).stdout
 
 
@@ -86,7 +86,7 @@ def test_what_would_stop_a_run_is_said_with_its_rows(tmp_path: Path) -> None:
         (["task", "check", "wrong.yaml"], "promt: Extra inputs are not permitted"),
         (["task", "check", "nothing"], "There is no task 'nothing'"),
         (["evaluate", "demo:digits-vit", "--task", "gsm8k", "--datasets", "none"], "no folder 'none'"),
-        (["evaluate", "demo:digits-vit", "--task", "world-capitals"], "wants a causal language model"),
+        (["evaluate", "demo:digits-vit", "--task", "world-capitals"], "needs a causal language model"),
     ],
 )
 def test_errors_are_words(arguments: list[str], words: str, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelshapley.contracts.task_file import LARGEST_FILE, GenerationTask, parse, parse_text, read_file, to_yaml
+from modelshapley.contracts.task_file import MAX_FILE_BYTES, GenerationTask, parse, parse_text, read_file, to_yaml
 from modelshapley.errors import BadTask
 from modelshapley.tasks.infos import ORDER, built_in_files
 
@@ -90,7 +90,7 @@ def test_a_template_holds_column_names_and_nothing_else(field: str, template: st
         (GENERATION | {"rule": "regex"}, "needs one"),
         (GENERATION | {"rule": "regex", "pattern": "x"}, "brackets around the answer"),
         (GENERATION | {"rule": "regex", "pattern": "(?:x)"}, "brackets around the answer"),
-        (GENERATION | {"rule": "regex", "pattern": "(x"}, "no regular expression"),
+        (GENERATION | {"rule": "regex", "pattern": "(x"}, "is not a regular expression"),
         (CHOICE | {"score": "letter"}, "{choices}"),
         (CHOICE | {"choices_column": "options"}, "not both"),
         (without(CHOICE, "choices"), "'choices_column'"),
@@ -139,7 +139,7 @@ def test_what_is_no_task_is_told_and_runs_nothing(text: str) -> None:
 
 def test_a_file_that_is_missing_too_large_or_no_text(tmp_path: Path) -> None:
     large, bytes_ = tmp_path / "large.yaml", tmp_path / "bytes.yaml"
-    large.write_text("#" * (LARGEST_FILE + 1))
+    large.write_text("#" * (MAX_FILE_BYTES + 1))
     bytes_.write_bytes(b"kind: \xff\xfe")
     for file, words in (
         (large, "is it the data"),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from benchmarks.browser import QUIET, chromium
+from benchmarks.browser import QUIET_FLAGS, chromium
 
 
 @pytest.fixture(scope="session")
@@ -16,7 +16,7 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[s
     found = chromium()
     if found is None:
         pytest.fail("No Chromium on this machine; `make test` installs Debian's, or install one yourself.")
-    return {**browser_type_launch_args, "executable_path": found, "args": QUIET}
+    return {**browser_type_launch_args, "executable_path": found, "args": QUIET_FLAGS}
 
 
 @pytest.fixture(scope="session")

@@ -193,7 +193,7 @@ def test_without_redis_the_pages_say_so_and_recover(page: Page, start_server: St
         expect(card(page, run)).to_be_visible()
         process.terminate()
         process.wait(10)
-        expect(page.locator("#runs-problem")).to_contain_text("The queue (Redis) does not answer", timeout=15_000)
+        expect(page.locator("#runs-problem")).to_contain_text("The queue (Redis) does not respond", timeout=15_000)
         expect(card(page, run)).to_be_visible()
         page.locator("#nav-system").click()
         expect(page.locator("#system-health")).to_contain_text("✗not connected", timeout=15_000)
@@ -263,7 +263,7 @@ def test_a_model_is_uploaded_after_a_cut_and_scored(page: Page, start_server: St
     page.get_by_text("Upload a model").click()
     page.get_by_label("Model folder").set_input_files(folder)
     page.get_by_role("button", name="Upload", exact=True).click()
-    expect(page.locator("#upload-problem")).to_have_text("There is a model local:my-vit already; choose another name.")
+    expect(page.locator("#upload-problem")).to_have_text("There already is a model local:my-vit; choose another name.")
 
 
 def test_an_upload_that_is_no_model_says_why_and_is_dropped(

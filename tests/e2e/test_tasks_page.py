@@ -108,7 +108,7 @@ def test_mistakes_are_told_beside_their_fields(page: Page, house: Server) -> Non
     expect(aside.get_by_text("leads out")).to_have_count(0)
     field(page, "Name").fill("digits")
     page.locator("#task-add").click()
-    expect(aside.get_by_text("'digits' is a task that comes with the project")).to_be_visible()
+    expect(aside.get_by_text("'digits' is a built-in task")).to_be_visible()
     assert_accessible(page)
 
 
@@ -151,7 +151,7 @@ def test_a_task_that_is_there_is_a_beginning(page: Page, house: Server) -> None:
     page.locator("#task-gsm8k").get_by_role("button", name="Use as template").click()
     expect(page.get_by_role("textbox", name="Task file", exact=True)).to_have_value(re.compile("kind: generation\nname: gsm8k"))
     page.locator("#task-add").click()
-    expect(page.locator("aside")).to_contain_text("comes with the project")
+    expect(page.locator("aside")).to_contain_text("is a built-in task")
 
 
 def test_data_that_cannot_be_read_are_said(page: Page, house: Server) -> None:

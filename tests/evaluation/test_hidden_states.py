@@ -242,7 +242,7 @@ def test_a_worker_keeps_states_with_the_intact_answers(digits_vit: LoadedModel, 
     assert calls.taken() == [0, 0, 0, 6]
     assert (found == all_answers(digits_vit, task, off)).all()
     assert (intact == all_answers(digits_vit, task, NOTHING)).all()
-    warm._forget(loaded.id)
+    warm._unload(loaded.id)
     assert warm.states(loaded, task, 0).bytes == 0
 
 

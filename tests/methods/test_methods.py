@@ -60,7 +60,7 @@ class Same:
     def __post_init__(self) -> None:
         self.position = BatchPosition(0, EXAMPLES, EXAMPLES, 0, 0)
         self.shape = tuple(self.signals.gate.shape[1:])
-        self.there = np.ones(self.shape, bool)
+        self.is_unit = np.ones(self.shape, bool)
 
     def intact_signals(self) -> Signals:
         return self.signals

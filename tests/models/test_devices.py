@@ -124,7 +124,9 @@ def test_a_layout_within_one_device_is_that_device() -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="asks what happens without CUDA")
 def test_spreading_without_devices_is_an_error_in_words() -> None:
-    with pytest.raises(ModelShapleyError, match="'spread' lays a model over the CUDA devices, and there is none"):
+    with pytest.raises(
+        ModelShapleyError, match="'spread' spreads a model over the CUDA devices, but this machine has none"
+    ):
         load(inspect_folder("demo:digits-vit", DIGITS), "spread")
 
 

@@ -72,5 +72,5 @@ def test_a_task_made_by_code_is_shown_too(digits_vit: LoadedModel) -> None:
     assert (found.info.probe_examples, found.longest, found.bad, found.problems) == (288, None, [], [])  # type: ignore[union-attr]
     assert sum(found.classes.values()) == 288
     wrong = check_task(load_task("world-capitals"), digits_vit)
-    assert "wants a causal language model" in wrong.problems[0]
+    assert "needs a causal language model" in wrong.problems[0]
     assert wrong.examples[0].choices

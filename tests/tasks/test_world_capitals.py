@@ -77,5 +77,5 @@ def test_the_demo_model_knows_most_capitals(smollm2: LoadedModel) -> None:
 
 
 def test_an_image_model_is_refused() -> None:
-    with pytest.raises(TaskMismatch, match="wants a causal language model"):
+    with pytest.raises(TaskMismatch, match="needs a causal language model"):
         TASK.check(tiny(VIT))

@@ -1,4 +1,4 @@
-"""What there is: health, models, methods, workers."""
+"""Routes that describe the server: health, limits, models, methods, workers."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ router = APIRouter(tags=["about"])
 
 
 @router.get("/health")
-def health(services: ServicesDep) -> Health:
-    """200 when Redis and the database answer ('degraded' while no worker listens), 503 when they do not."""
+def get_health(services: ServicesDep) -> Health:
+    """Return 200 if Redis and the database respond ('degraded' while no worker listens), else 503."""
     services.queues.ping()
     services.records.ping()
     workers = len(services.queues.workers())
@@ -42,8 +42,8 @@ def health(services: ServicesDep) -> Health:
 
 
 @router.get("/limits")
-def limits(services: ServicesDep) -> Limits:
-    """What this server allows, for those who ask people for something."""
+def get_limits(services: ServicesDep) -> Limits:
+    """Return the limits of this server, for clients that validate input."""
     return Limits(
         max_body_bytes=services.settings.max_body_bytes,
         max_upload_bytes=services.settings.max_upload_bytes,
@@ -54,18 +54,18 @@ def limits(services: ServicesDep) -> Limits:
 
 
 @router.get("/models")
-def models(services: ServicesDep) -> list[ModelInfo]:
-    """Models that can be named in a run; those that cannot be used say why."""
+def list_models(services: ServicesDep) -> list[ModelInfo]:
+    """List the demo and local models; those that cannot be used say why."""
     return [services.catalog.describe(model_id) for model_id in services.catalog.ids()]
 
 
 @router.get("/models/hub")
-def hub_model(
+def get_hub_model(
     name: Annotated[str, Query(max_length=200, examples=["OWNER/NAME@main"])], services: ServicesDep
 ) -> ModelInfo:
-    """A model of the Hugging Face hub, OWNER/NAME or OWNER/NAME@REVISION, by its config and heads of its files.
+    """Describe a model of the Hugging Face hub, OWNER/NAME or OWNER/NAME@REVISION, from config and file headers.
 
-    Its `id` names the commit that the revision is now. A worker fetches the weights once they are needed.
+    Its `id` names the current commit of the revision. A worker fetches the weights once they are needed.
     """
     model_id = services.catalog.pin(HUB + name)
     services.catalog.anatomy(model_id)  # raises where describe would only note it
@@ -73,30 +73,30 @@ def hub_model(
 
 
 @router.get("/architectures")
-def architectures() -> list[ArchitectureInfo]:
-    """Families of models whose units we know where to find; others are tried by their structure."""
+def list_architectures() -> list[ArchitectureInfo]:
+    """List the supported families of models; models of other families are tried by their structure."""
     return describe_families()
 
 
 @router.get("/methods")
-def methods() -> list[MethodInfo]:
+def list_methods() -> list[MethodInfo]:
     return list(METHODS.values())
 
 
 @router.get("/queues")
-def queues(services: ServicesDep) -> list[QueueInfo]:
-    """How many jobs wait for a worker."""
+def list_queues(services: ServicesDep) -> list[QueueInfo]:
+    """List the queues with their number of waiting jobs."""
     return [QueueInfo(name=name, waiting=waiting) for name, waiting in services.queues.lengths().items()]
 
 
 @router.get("/failures")
-def failures(services: ServicesDep, limit: Annotated[int, Query(ge=1, le=200)] = 20) -> list[Failure]:
-    """What failed lately, newest first: runs, trials, and checks of maps."""
+def list_failures(services: ServicesDep, limit: Annotated[int, Query(ge=1, le=200)] = 20) -> list[Failure]:
+    """List recent failures of runs, trials and checks of maps, newest first."""
     return [_with_reason(services, failure) for failure in services.records.failures(limit)]
 
 
 def _with_reason(services: Services, failure: Failure) -> Failure:
-    """Of a check: what its run's report says."""
+    """Add the reason of a failed check from its run's report."""
     if failure.kind != "check":
         return failure
     report = services.storage.load_report(failure.run)
@@ -104,6 +104,6 @@ def _with_reason(services: Services, failure: Failure) -> Failure:
 
 
 @router.get("/workers")
-def workers(services: ServicesDep) -> list[WorkerInfo]:
-    """Workers that are alive, and what each has in hand."""
+def list_workers(services: ServicesDep) -> list[WorkerInfo]:
+    """List the live workers with their current jobs."""
     return services.queues.workers()

@@ -1,4 +1,4 @@
-"""Groups: units of a model saved under a name."""
+"""Routes for groups: units of a model saved under a name."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ router = APIRouter(prefix="/groups", tags=["groups"])
 
 
 @router.get("")
-def every(services: ServicesDep, model: Annotated[str, Query(min_length=1, max_length=200)]) -> list[Group]:
-    """Groups of a model, by name."""
+def list_groups(services: ServicesDep, model: Annotated[str, Query(min_length=1, max_length=200)]) -> list[Group]:
+    """List the groups of a model, by name."""
     return services.records.groups(model)
 
 
 @router.post("", status_code=201)
-def add(request: GroupRequest, services: ServicesDep, response: Response) -> Group:
-    """Save units under a name; 409 where the model has another group of it."""
+def add_group(request: GroupRequest, services: ServicesDep, response: Response) -> Group:
+    """Save units under a name; 409 if the model already has a group with this name."""
     deactivation = request.off.deactivation()
     if not len(deactivation):
-        raise ModelShapleyError("A group has at least one unit; 'off' names none.")
+        raise ModelShapleyError("A group needs at least one unit; 'off' has none.")
     deactivation.check(services.catalog.folder(request.model).anatomy.shapes)
     group = services.records.add_group(request)
     response.headers["Location"] = f"/api/v1/groups/{group.id}"
@@ -32,6 +32,6 @@ def add(request: GroupRequest, services: ServicesDep, response: Response) -> Gro
 
 
 @router.delete("/{group_id}", status_code=204)
-def drop(group_id: str, services: ServicesDep) -> None:
-    """Forget a group; the trials that were made with it stay."""
+def delete_group(group_id: str, services: ServicesDep) -> None:
+    """Delete a group; trials that used it stay."""
     services.records.drop_group(group_id)

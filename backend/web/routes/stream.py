@@ -1,4 +1,4 @@
-"""Follow a run or trial as server-sent events, without losing or repeating one."""
+"""Server-sent events of a run or trial, without losing or repeating one."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from starlette.concurrency import run_in_threadpool
 from backend.queue.queues import REDIS_DOWN, Events, Kind
 from modelshapley.contracts import Run, Trial
 
-WAIT_S = 5.0
+POLL_RECORD_S = 5.0
 
 
 async def follow(
     events: Events, kind: Kind, identifier: str, read: Callable[[], Run | Trial], last_id: str | None
 ) -> AsyncIterator[ServerSentEvent]:
-    """The state now, then every event after it, until the run or trial has ended.
+    """Yield the current state, then every later event, until the run or trial has ended.
 
-    With `last_id` (a reconnect) it goes on after that event. The record is the truth: when the stream has been
-    silent for a while, or Redis is away, it is the record that tells whether all is over.
+    With `last_id` (a reconnect) it continues after that event. The record is authoritative: when the stream has been
+    silent for a while, or Redis is down, the record decides whether the run or trial has ended.
     """
     cursor = last_id
     try:
@@ -31,7 +31,7 @@ async def follow(
                 return
         while True:
             silent = True
-            async for event_id, event, data in events.after(kind, identifier, cursor, WAIT_S):
+            async for event_id, event, data in events.after(kind, identifier, cursor, POLL_RECORD_S):
                 silent, cursor = False, event_id
                 yield ServerSentEvent(raw_data=data, event=event, id=event_id)
                 if _ended(kind, data):
@@ -42,7 +42,7 @@ async def follow(
                 if state.status.ended:
                     return
     except REDIS_DOWN:
-        # The browser and the client reconnect; their last id takes them on from services.
+        # Browsers and clients reconnect, and continue from their last id.
         return
 
 

@@ -1,4 +1,4 @@
-"""Upload a model: say which files, send them in pieces, finish."""
+"""Routes to upload a model: list its files, send them in pieces, finish."""
 
 from __future__ import annotations
 
@@ -10,52 +10,52 @@ from backend.web.dependencies import ServicesDep
 from modelshapley.contracts import ModelInfo, Upload, UploadedFile, UploadRequest
 
 router = APIRouter(prefix="/uploads", tags=["uploads"])
-BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+BINARY_CONTENT = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 
 
 @router.post("", status_code=201)
-def begin(request: UploadRequest, services: ServicesDep, response: Response) -> Upload:
-    """Begin to upload a model, or go on with one of the same name and files."""
+def begin_upload(request: UploadRequest, services: ServicesDep, response: Response) -> Upload:
+    """Begin to upload a model, or resume the upload with the same name and files."""
     upload = services.uploads.begin(request)
     response.headers["Location"] = f"/api/v1/uploads/{upload.id}"
     return upload
 
 
 @router.get("")
-def every(services: ServicesDep) -> list[Upload]:
-    """Uploads under way, oldest first."""
-    return services.uploads.all()
+def list_uploads(services: ServicesDep) -> list[Upload]:
+    """List the uploads in progress, oldest first."""
+    return services.uploads.list_all()
 
 
 @router.get("/{upload_id}")
-def one(upload_id: str, services: ServicesDep) -> Upload:
-    """How far each file is: where to go on after something broke."""
-    return services.uploads.one(upload_id)
+def get_upload(upload_id: str, services: ServicesDep) -> Upload:
+    """Return the state of each file, to resume after an interruption."""
+    return services.uploads.get(upload_id)
 
 
 async def _body(request: Request) -> bytes:
     return await request.body()
 
 
-@router.put("/{upload_id}/files/{name}", openapi_extra={"requestBody": {"required": True, "content": BYTES}})
-def add(
+@router.put("/{upload_id}/files/{name}", openapi_extra={"requestBody": {"required": True, "content": BINARY_CONTENT}})
+def add_piece(
     upload_id: str,
     name: str,
     piece: Annotated[bytes, Depends(_body)],
     services: ServicesDep,
     offset: Annotated[int, Query(ge=0, le=2**50)] = 0,
 ) -> UploadedFile:
-    """Append a piece of a file, as raw bytes. `offset`: where it begins; 409 tells where it should."""
-    return services.uploads.add(upload_id, name, offset, piece)
+    """Append a piece of a file, as raw bytes. `offset`: position of the piece; 409 names the right one."""
+    return services.uploads.add_piece(upload_id, name, offset, piece)
 
 
 @router.post("/{upload_id}/finish", status_code=201)
-def finish(upload_id: str, services: ServicesDep) -> ModelInfo:
-    """Check the files; when they are a model that can be used, it is there as `local:<name>`."""
+def finish_upload(upload_id: str, services: ServicesDep) -> ModelInfo:
+    """Validate the files; a usable model becomes `local:<name>`."""
     return services.uploads.finish(upload_id)
 
 
 @router.delete("/{upload_id}", status_code=204)
-def drop(upload_id: str, services: ServicesDep) -> None:
-    """Forget an upload, whole or not, and what is here of it."""
+def delete_upload(upload_id: str, services: ServicesDep) -> None:
+    """Discard an upload and its files."""
     services.uploads.drop(upload_id)

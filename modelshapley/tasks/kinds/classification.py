@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from modelshapley.contracts.task_file import LabelledTask
+from modelshapley.contracts.tasks import Labels
 from modelshapley.models.loading import LoadedModel
 from modelshapley.tasks.data import Row
 from modelshapley.tasks.kinds.data_task import DataExample, DataTask
@@ -65,7 +66,7 @@ class Classification(DataTask[E, Spec]):
         return (logits.argmax(-1) == self._true_classes(loaded, examples, logits)).cpu()
 
     def predicted_text(self, loaded: LoadedModel, examples: Sequence[E]) -> list[str]:
-        names, (numbers, _) = self.classes, match_labels(self.spec, self.classes, loaded)
+        names, (numbers, _) = self.classes, self._match(loaded)
         name_of = {number: names[place] for place, number in enumerate(numbers)}
         config: Any = loaded.model.config
         predicted = self.logits(loaded, examples).argmax(-1).tolist()
@@ -73,7 +74,7 @@ class Classification(DataTask[E, Spec]):
 
     def check(self, loaded: LoadedModel) -> None:
         super().check(loaded)
-        _, labels = match_labels(self.spec, self.classes, loaded)
+        _, labels = self._match(loaded)
         if labels.problem is not None:
             raise mismatch_error(self.spec.name, loaded, labels)
 
@@ -89,8 +90,13 @@ class Classification(DataTask[E, Spec]):
         """Return the class column's value; the name of the right class where there is no other class column."""
         return super().label_of(row) if self.spec.classes else self.classes[self.class_number(row)]
 
+    def _match(self, loaded: LoadedModel) -> tuple[list[int], Labels]:
+        """Return the model's class number of each class of the data, and the names on both sides."""
+        ordered = any(self.spec.label in table.names for table in self._tables.values())
+        return match_labels(self.spec, self.classes, loaded, ordered)
+
     def _true_classes(self, loaded: LoadedModel, examples: Sequence[E], logits: Tensor) -> Tensor:
-        numbers, labels = match_labels(self.spec, self.classes, loaded)
+        numbers, labels = self._match(loaded)
         if labels.problem is not None:
             raise mismatch_error(self.spec.name, loaded, labels)
         return torch.tensor([numbers[example.number] for example in examples], device=logits.device)

@@ -13,7 +13,7 @@ from modelshapley.contracts.tasks import BadRows
 from modelshapley.errors import BadData
 from modelshapley.models.loading import LoadedModel
 from modelshapley.tasks.base import Split, Task
-from modelshapley.tasks.data import MAX_LISTED_ROWS, BadRow, RejectedRow, Row, Table, read_split
+from modelshapley.tasks.data import MAX_LISTED_ROWS, BadRow, MisreadRows, RejectedRow, Row, Table, read_split
 from modelshapley.tasks.infos import info_of
 from modelshapley.tasks.order import first_share, shuffled, stratified
 
@@ -178,6 +178,8 @@ class DataTask(Task[E], Generic[E, Spec]):
         for index in self._draw_rows(split, seed):
             try:
                 yield self.example(self.row(table, index), table.place(index))
+            except MisreadRows as error:
+                raise BadData(f"Task {self.spec.name!r}, {table.place(index)}: {error}.") from None
             except BadRow as error:
                 yield RejectedRow(table.place(index), str(error))
 
@@ -259,7 +261,8 @@ def fill_template(template: str, row: Row, extra: Callable[[str], str | None] = 
 def text_of(row: Row, column: str) -> str:
     """Return a row's value as text. Raises BadRow where it is missing."""
     value = row.get(column)
-    if value is None or (isinstance(value, str) and not value.strip()):
+    not_a_number = isinstance(value, float) and value != value  # how Parquet and pandas write "missing"
+    if value is None or not_a_number or (isinstance(value, str) and not value.strip()):
         raise BadRow(f"nothing in column {column!r}")
     if isinstance(value, list | dict | bytes):
         raise BadRow(f"column {column!r} holds no text but a {type(value).__name__}")

@@ -10,7 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import PIL.Image
+import PIL.ImageOps
 import torch
 from torch import Tensor
 
@@ -43,7 +45,8 @@ class Picture:
         source = self.source() if callable(self.source) else self.source
         try:
             with PIL.Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-                return image.convert(mode)
+                # As a viewer shows it: cameras store how the picture must be turned.
+                return to_eight_bits(PIL.ImageOps.exif_transpose(image)).convert(mode)
         except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
             raise BadRow(f"the picture cannot be read ({type(error).__name__})") from error
 
@@ -93,6 +96,25 @@ class ImageClassification(Classification[Picture, ImageClassificationTask]):
         pixels: Any = loaded.processor(images=images, return_tensors="pt")["pixel_values"]
         logits: Tensor = loaded.model(pixel_values=pixels.to(loaded.device, getattr(torch, loaded.dtype))).logits
         return logits
+
+
+def to_eight_bits(image: PIL.Image.Image) -> PIL.Image.Image:
+    """Return a picture of more than 8 bits a channel with 8; Pillow's own conversion would cut values off at 255.
+
+    16-bit values are divided by 257, floats go from 0 to 1. Raises BadRow for other ranges: how bright they are is
+    not in the file.
+    """
+    if image.mode not in ("I", "F") and not image.mode.startswith("I;16"):
+        return image
+    values = np.asarray(image).astype(np.float64)
+    low, high = float(values.min()), float(values.max())
+    full = 1.0 if image.mode == "F" else 65535.0
+    if not (low >= 0 and high <= full):
+        raise BadRow(
+            f"the picture has values from {low:g} to {high:g} (mode {image.mode}), of which 0 to {full:g} are read; "
+            "save it with 8 or 16 bits a channel"
+        )
+    return PIL.Image.fromarray(np.round(values / full * 255).astype(np.uint8))
 
 
 def data_url(image: PIL.Image.Image) -> str:

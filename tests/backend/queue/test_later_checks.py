@@ -59,7 +59,7 @@ def test_it_does_not_wait_where_there_was_none(queues: Queues) -> None:
 
 
 def test_a_job_whose_worker_was_lost_is_left_to_be_run_again(queues: Queues, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backend.queue.later_checks.PATIENCE_S", 0.2)
+    monkeypatch.setattr("backend.queue.later_checks.PREVIOUS_CHECK_TIMEOUT_S", 0.2)
     started(queues)
     enqueue_later_check(queues, RUN)
     assert not queues.waiting([CHECKS])

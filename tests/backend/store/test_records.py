@@ -95,16 +95,16 @@ def test_runs_are_paged_newest_first(records: Records) -> None:
 def test_equal_deactivations_are_found_and_others_are_not(records: Records) -> None:
     run = records.add_run(REQUEST, SHAPES, Layout())
     off = Deactivation.of({UnitKind.HEAD: [(0, 1), (1, 2)]})
-    trial = records.ask_trial(run.id, off)
-    assert records.ask_trial(run.id, off).id != trial.id
+    trial = records.request_trial(run.id, off)
+    assert records.request_trial(run.id, off).id != trial.id
     records.update_trial(trial.id, status=Status.DONE, n=9, total=9)
     again = Deactivation.of({UnitKind.HEAD: [(1, 2), (0, 1)]})
-    assert records.ask_trial(run.id, again).id == trial.id
+    assert records.request_trial(run.id, again).id == trial.id
     for other in (
         Deactivation.of({UnitKind.HEAD: [(0, 1)]}),
         Deactivation.of({UnitKind.HEAD: [(0, 1), (1, 2)]}, Treatment("scale", 0.5)),
     ):
-        assert records.ask_trial(run.id, other).status is Status.QUEUED
+        assert records.request_trial(run.id, other).status is Status.QUEUED
 
 
 def test_what_is_not_there_is_named(records: Records) -> None:

@@ -14,7 +14,7 @@ from backend.store.files import Storage
 from backend.store.records import Records
 from backend.store.schema import migrate
 from backend.store.uploads import Uploads
-from backend.web.housekeeping import tidy
+from backend.web.housekeeping import clean_up
 from modelshapley.contracts import Layout, Run, RunRequest, Status
 from modelshapley.errors import Conflict, NotFound
 from modelshapley.models.catalog import Catalog
@@ -84,7 +84,7 @@ def test_status_and_search_go_together_and_totals_count_all_pages(records: Recor
 def ended(records: Records) -> Run:
     run = add(records)
     records.update_run(run.id, status=Status.DONE, intact={"accuracy": 1, "interval": [0, 1], "n": 3})
-    trial = records.ask_trial(run.id, Deactivation.of({UnitKind.HEAD: [(0, 1)]}))
+    trial = records.request_trial(run.id, Deactivation.of({UnitKind.HEAD: [(0, 1)]}))
     records.update_trial(trial.id, status=Status.CANCELLED)
     return records.run(run.id)
 
@@ -97,8 +97,8 @@ def test_a_deleted_run_leaves_the_lists_and_comes_back_unchanged(records: Record
     assert found(records, status=Status.DONE) == []
     assert found(records, deleted=True) == [run.id]
     assert records.delete_run(run.id).deleted == deleted.deleted
-    assert records.bring_back(run.id, FIRST) == run
-    assert records.bring_back(run.id, FIRST) == run
+    assert records.restore_run(run.id, FIRST) == run
+    assert records.restore_run(run.id, FIRST) == run
     assert found(records) == [run.id, other.id]
 
 
@@ -109,7 +109,7 @@ def test_what_is_open_or_unknown_cannot_be_deleted(records: Records) -> None:
         with pytest.raises(Conflict, match=f"{run.id} is {status}; cancel it before"):
             records.delete_run(run.id)
     assert records.run(run.id).deleted is None
-    for act in (records.delete_run, lambda run_id: records.bring_back(run_id, FIRST)):
+    for act in (records.delete_run, lambda run_id: records.restore_run(run_id, FIRST)):
         with pytest.raises(NotFound, match="'nope'"):
             act("nope")
 
@@ -118,7 +118,7 @@ def test_too_late_is_said(records: Records) -> None:
     run = ended(records)
     records.delete_run(run.id)
     with pytest.raises(Conflict, match="too long ago"):
-        records.bring_back(run.id, now() + timedelta(seconds=1))
+        records.restore_run(run.id, now() + timedelta(seconds=1))
     assert records.run(run.id).deleted is not None
 
 
@@ -128,7 +128,7 @@ def test_tidying_removes_rows_and_files_of_what_is_overdue_and_of_nothing_else(
     storage = Storage(str(tmp_path))
     runs = {name: ended(records) for name in ("kept", "deleted", "in use")}
     off = Deactivation.of({UnitKind.HEAD: [(0, 2)]})
-    trials = {name: records.ask_trial(run.id, off) for name, run in runs.items()}
+    trials = {name: records.request_trial(run.id, off) for name, run in runs.items()}
     for run in runs.values():
         storage.save_intact(run.id, b"answers")
         records.update_run(run.id, of=[Status.DONE], checks=Status.QUEUED)
@@ -138,10 +138,10 @@ def test_tidying_removes_rows_and_files_of_what_is_overdue_and_of_nothing_else(
     uploads = Uploads(Catalog(tmp_path), 1, 1)
     settings = Settings(deleted_kept_hours=1)
     services = SimpleNamespace(records=records, storage=storage, settings=settings, uploads=uploads)
-    tidy(services, now() + timedelta(minutes=59))
+    clean_up(services, now() + timedelta(minutes=59))
     assert storage.load_intact(runs["deleted"].id) == b"answers"
     for _ in range(2):
-        tidy(services, now() + timedelta(minutes=61))
+        clean_up(services, now() + timedelta(minutes=61))
     for name, run in runs.items():
         folder = tmp_path / "runs" / run.id
         if name == "deleted":

@@ -114,7 +114,7 @@ def test_a_run_that_was_not_checked_can_be_checked_later_and_more_thoroughly_aft
     assert (quick.status, quick.progress.done) == (Status.DONE, 2)
     assert quick.maps[0].halves == halves
     assert [point.fraction for point in quick.maps[0].least.points] == [0.2, 0.4]
-    with pytest.raises(ApiError, match="have had their quick check; ask for 'full'"):
+    with pytest.raises(ApiError, match="already have a quick check; request 'full'"):
         api.check_maps(run.id, "quick")
     assert api.check_maps(run.id, "full").maps[0].least is None
     full = api.checked(run.id)
@@ -123,7 +123,7 @@ def test_a_run_that_was_not_checked_can_be_checked_later_and_more_thoroughly_aft
     assert full.maps[0].halves == halves
     assert full.random[0].draws == 5
     for effort in ("quick", "full"):
-        with pytest.raises(ApiError, match="have had their full check"):
+        with pytest.raises(ApiError, match="already have a full check"):
             api.check_maps(run.id, effort)
 
 

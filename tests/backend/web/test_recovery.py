@@ -130,10 +130,10 @@ def test_what_is_recorded_but_was_never_queued_is_found_by_a_worker(start_server
     with Client(server.url) as api:
         done = api.wait(api.submit_run(DIGITS_RUN.model_copy(update={"faithfulness": "none"})).id)
         asked = Off(head=[(1, 1), (2, 3)])
-        trial = records.ask_trial(done.id, asked.deactivation())
-        given_way = records.ask_trial(done.id, Off(layer=[1]).deactivation())
+        trial = records.request_trial(done.id, asked.deactivation())
+        given_way = records.request_trial(done.id, Off(layer=[1]).deactivation())
         assert records.begin_trial(given_way.id, 0, "a worker that is killed") is not None
-        assert records.put_trial_back(given_way.id, pack(np.array([True, False]))) is not None
+        assert records.yield_trial(given_way.id, pack(np.array([True, False]))) is not None
         run = records.add_run(DIGITS_RUN.model_copy(update={"units": done.units}), done.shapes, done.layout)
         deadline = time.monotonic() + 60
         while not (api.trial(trial.id).status.ended and api.trial(given_way.id).status.ended):

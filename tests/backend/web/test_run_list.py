@@ -47,7 +47,7 @@ def test_delete_and_undo_bring_back_map_trials_and_report(api: Client) -> None:
     assert api.delete_run(run.id).deleted is not None
     assert run.id not in [found.id for found in api.runs(limit=200).items]
     assert run.id in [found.id for found in api.runs(limit=200, deleted=True).items]
-    with pytest.raises(ApiError, match="was deleted; bring it back first"):
+    with pytest.raises(ApiError, match="was deleted; restore it first"):
         api.submit_trial(TrialRequest(run=run.id, off=Off(head=[(0, 1)])))
     assert api.bring_back_run(run.id) == before
     assert api.run_trials(run.id) == [trial]

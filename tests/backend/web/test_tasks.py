@@ -93,7 +93,7 @@ def test_the_same_again_is_fine_and_another_of_its_name_is_not(house: Server, em
     assert post(house, TASK).status_code == 201
     assert post(house, TASK).status_code == 201
     assert "'sums'" in refused(post(house, TASK | {"prompt": "{other}"}), 409).detail
-    assert "comes with the project" in refused(post(house, TASK | {"name": "digits"}), 409).detail
+    assert "is a built-in task" in refused(post(house, TASK | {"name": "digits"}), 409).detail
     assert "checks" in refused(post(house, TASK | {"name": "checks"}), 422).errors[0].message
 
 
@@ -107,7 +107,7 @@ def test_the_same_again_is_fine_and_another_of_its_name_is_not(house: Server, em
         ({"source": {"hub": "../data"}}, "source.hub", "pattern"),
         ({"source": {}}, "source", "either 'path' or 'hub'"),
         ({"name": "My Task"}, "name", "pattern"),
-        ({"prompt": "{question.__class__}"}, "prompt", "no placeholder"),
+        ({"prompt": "{question.__class__}"}, "prompt", "is not a placeholder"),
         ({"rule": "guess"}, "rule", "'gsm8k'"),
         ({"promt": "x"}, "promt", "not permitted"),
         ({"kind": "quiz"}, "kind", "generation"),
@@ -143,9 +143,9 @@ def test_what_is_no_task_file_is_said(house: Server, body: bytes, kind: str) -> 
 
 def test_what_comes_with_the_project_stays(house: Server, empty: Client) -> None:
     url = f"{house.url}/api/v1/tasks"
-    assert "comes with the project" in refused(httpx.delete(f"{url}/digits"), 409).detail
+    assert "is built in" in refused(httpx.delete(f"{url}/digits"), 409).detail
     assert "no task 'nope'" in refused(httpx.delete(f"{url}/nope"), 404).detail
-    assert "made by code" in refused(httpx.get(f"{url}/digits/file"), 404).detail
+    assert "defined in code" in refused(httpx.get(f"{url}/digits/file"), 404).detail
     assert parse_text(empty.task_file("gsm8k"), "gsm8k").name == "gsm8k"
 
 

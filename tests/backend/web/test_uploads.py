@@ -88,7 +88,7 @@ def test_a_folder_is_uploaded_and_scored_like_the_model_it_is(api: Client, house
     assert mine.intact == theirs.intact
     scores = [api.importance_map(run.id, "mean-abs", "head").scores for run in (mine, theirs)]
     assert scores[0] == scores[1]
-    with pytest.raises(ApiError, match="There is a model local:my-vit already"):
+    with pytest.raises(ApiError, match="There already is a model local:my-vit"):
         api.upload_model(folder)
 
 
@@ -121,7 +121,7 @@ def test_pieces_follow_each_other(api: Client, house: Server) -> None:
     first = api.send(add_piece(begun.id, "config.json", 0, b"{" * 10))
     assert first.done == 10
     for offset in (0, 9, 11):
-        with pytest.raises(ApiError, match="go on at offset 10") as error:
+        with pytest.raises(ApiError, match="continue at offset 10") as error:
             api.send(add_piece(begun.id, "config.json", offset, b"x"))
         assert error.value.problem.status == 409
     with pytest.raises(ApiError, match="would be too many"):
@@ -132,7 +132,7 @@ def test_pieces_follow_each_other(api: Client, house: Server) -> None:
         api.send(add_piece(begun.id, "model.safetensors", 0, b"x" * (PIECE + 1)))
     assert error.value.problem.status == 413
     assert [file.done for file in api.send(upload(begun.id)).files] == [10, 0]
-    refused(api, begun, 409, "'config.json' is not whole: 10 of")
+    refused(api, begun, 409, "'config.json' is incomplete: the server has 10 of")
     with pytest.raises(ApiError, match="Other files are on their way"):
         api.send(begin_upload(UploadRequest(name="pieces", files=[*begun_files(begun, stamp="changed")])))
     api.drop_upload(begun.id)
@@ -214,10 +214,10 @@ def changed(folder: Path, how: str) -> Path:
         ("auto_map", "needs its own code to run"),
         ("json", "cannot be read as JSON"),
         ("pickle", "cannot be read as safetensors"),
-        ("short", "no whole safetensors file"),
+        ("short", "not a complete safetensors file"),
         ("family", "nonesuch"),
         ("index-out", "names '../../other/model.safetensors', which was not uploaded"),
-        ("index-bad", "is no index of safetensors"),
+        ("index-bad", "is not a safetensors index"),
     ],
 )
 def test_what_cannot_be_used_is_refused_with_the_reason_and_can_be_dropped(
@@ -248,10 +248,10 @@ SMALL = UploadRequest(
 def test_a_full_disk_is_said_and_what_others_were_promised_counts(
     uploads: Uploads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    free = module.SPARE + 50
+    free = module.MIN_FREE_BYTES + 50
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
     first = uploads.begin(SMALL)
-    with pytest.raises(Conflict, match="takes 30 B, and the server's disk has room for 20 B"):
+    with pytest.raises(Conflict, match="needs 30 B, but the server's disk has space for 20 B"):
         uploads.begin(SMALL.model_copy(update={"name": "other"}))
     uploads.drop(first.id)
     assert uploads.begin(SMALL.model_copy(update={"name": "other"})).name == "other"
@@ -261,7 +261,7 @@ def test_a_disk_that_fills_up_on_the_way_is_said_and_what_is_there_stays(
     uploads: Uploads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun = uploads.begin(SMALL)
-    uploads.add(begun.id, "config.json", 0, b"123")
+    uploads.add_piece(begun.id, "config.json", 0, b"123")
 
     class Full:
         """A file on a full disk."""
@@ -272,35 +272,35 @@ def test_a_disk_that_fills_up_on_the_way_is_said_and_what_is_there_stays(
     with monkeypatch.context() as patch:
         patch.setattr(Uploads, "_file", lambda *_: Full())
         with pytest.raises(ModelShapleyError, match="No space left on device"):
-            uploads.add(begun.id, "config.json", 3, b"45")
-    assert uploads.add(begun.id, "config.json", 3, b"45").done == 5
+            uploads.add_piece(begun.id, "config.json", 3, b"45")
+    assert uploads.add_piece(begun.id, "config.json", 3, b"45").done == 5
 
 
 def test_there_is_an_end_to_uploads_at_once(uploads: Uploads) -> None:
-    for number in range(module.AT_ONCE):
+    for number in range(module.MAX_UPLOADS):
         uploads.begin(SMALL.model_copy(update={"name": f"n{number}"}))
-    with pytest.raises(Conflict, match="20 uploads are under way"):
+    with pytest.raises(Conflict, match="20 uploads are in progress"):
         uploads.begin(SMALL)
 
 
 def test_what_is_left_alone_is_dropped_and_what_goes_on_is_not(uploads: Uploads, tmp_path: Path) -> None:
     stale, fresh = (uploads.begin(SMALL.model_copy(update={"name": name})) for name in ("stale", "fresh"))
     for begun in (stale, fresh):
-        uploads.add(begun.id, "config.json", 0, b"12345")
+        uploads.add_piece(begun.id, "config.json", 0, b"12345")
     hour = timedelta(hours=1)
     assert uploads.drop_stale(datetime.now(UTC) - hour) == []
     later = (datetime.now(UTC) + 2 * hour).timestamp()
     os.utime(tmp_path / "models" / ".uploads" / fresh.id / "files" / "config.json", (later, later))
     assert uploads.drop_stale(datetime.now(UTC) + hour) == ["stale"]
-    assert [begun.id for begun in uploads.all()] == [fresh.id]
+    assert [begun.id for begun in uploads.list_all()] == [fresh.id]
     with pytest.raises(NotFound):
-        uploads.one(stale.id)
+        uploads.get(stale.id)
 
 
 @pytest.mark.parametrize("upload_id", ["", "..", "../..", "0" * 11, "ABCDEFABCDEF", "lock"])
 def test_ids_are_no_paths(uploads: Uploads, upload_id: str) -> None:
     uploads.begin(SMALL)
-    for act in (uploads.one, uploads.drop, uploads.finish):
+    for act in (uploads.get, uploads.drop, uploads.finish):
         with pytest.raises(NotFound):
             act(upload_id)
 

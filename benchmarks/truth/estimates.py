@@ -1,4 +1,4 @@
-"""Sampled Shapley values that are kept beside the script that samples them, with what they are of."""
+"""Storage of sampled Shapley values next to the script that samples them, with their provenance."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ EXAMPLES = 16
 
 
 def game(kind: UnitKind, task: WorldCapitals, utility: Utility = "loss") -> Game:
-    """Minus the mean loss, or the share of right answers, on the first EXAMPLES probe questions of seed 0.
+    """Return the game of SmolLM2's units of a kind on the first EXAMPLES probe questions of seed 0.
 
-    Players are SmolLM2's units of a kind.
+    Its utility is minus the mean loss, or the share of right answers.
     """
     catalog = Catalog(DATA)
     prepare_smollm2(catalog.smollm2_folder)
@@ -34,8 +34,8 @@ def game(kind: UnitKind, task: WorldCapitals, utility: Utility = "loss") -> Game
     return Game(load_model(catalog.folder(SMOLLM2)), task, kind, examples, utility)
 
 
-class Measured:
-    """The game as shapiq asks it; a coalition that was measured before is not measured again."""
+class CachedGame:
+    """The game in shapiq's interface; measured coalitions are cached."""
 
     def __init__(self, game: Game) -> None:
         self._game = game
@@ -49,14 +49,14 @@ class Measured:
         return np.array([self._values[on.tobytes()] for on in rows])
 
 
-def kept(file: Path, players: int) -> Estimate:
-    """What there is so far in a .safetensors file: rows of (players,) values, each an estimate of its own."""
+def load_estimate(file: Path, players: int) -> Estimate:
+    """Load the rows of a .safetensors file, if it exists: (players,) values, each row a separate estimate."""
     rows = load_file(file)["pairs"] if file.exists() else np.zeros((0, players), np.float32)
     return Estimate(rows.astype(np.float64))
 
 
-def keep(file: Path, command: str, of: Game, estimate: Estimate, **about: Any) -> dict[str, Any]:
-    """Write the rows and, beside them, a summary, which is returned."""
+def save_estimate(file: Path, command: str, of: Game, estimate: Estimate, **about: Any) -> dict[str, Any]:
+    """Save the rows and a summary next to them; return the summary."""
     save_file({"pairs": estimate.pairs.astype(np.float32)}, file)
     summary = {
         "command": f"python -m {command}",

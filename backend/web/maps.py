@@ -1,0 +1,36 @@
+"""Maps of runs for the routes: as computed, or read with another weight of harm."""
+
+from __future__ import annotations
+
+from backend.web.dependencies import Services
+from modelshapley.contracts import Run, Status
+from modelshapley.errors import Conflict, NotFound
+from modelshapley.maps.importance import ImportanceMap
+from modelshapley.methods import reading_of
+from modelshapley.units import UnitKind
+
+
+def load_map(services: Services, run: Run, method: str, unit: UnitKind, label: str | None = None) -> ImportanceMap:
+    """Load a map as computed, or another reading of it (`two-sided,harm=0.25` of a run scored by `two-sided`).
+
+    label: a class of examples, for the map of these. Raises NotFound (the run has no such method, unit or class) and
+    Conflict (it has no maps yet, or never will).
+    """
+    reading = reading_of(method, run.methods)
+    if reading is None or unit not in run.units:
+        raise NotFound(
+            f"Run {run.id} has no map of {unit.value}s by {method!r}; "
+            f"it was submitted with {', '.join(run.methods)} on {', '.join(run.units)}."
+        )
+    if run.status is not Status.DONE:
+        raise Conflict(f"Run {run.id} is {run.status.value}; its maps are available once it is done.")
+    if label is not None and label not in run.classes:
+        raise NotFound(_no_class(run, label))
+    importance_map = services.storage.load_map(run.id, reading.computed, label)
+    return importance_map if method == reading.computed else importance_map.with_harm(reading.harm)
+
+
+def _no_class(run: Run, label: str) -> str:
+    if not run.per_class:
+        return f"Run {run.id} has no maps per class; submit one with per_class true to have them."
+    return f"Run {run.id} has no class {label!r}; its classes are {', '.join(run.classes)}."
