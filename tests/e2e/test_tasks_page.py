@@ -149,7 +149,8 @@ def test_a_task_file_is_dropped_mended_added_and_deleted(page: Page, house: Serv
 def test_a_task_that_is_there_is_a_beginning(page: Page, house: Server) -> None:
     page.goto(f"{house.url}/tasks")
     page.locator("#task-gsm8k").get_by_role("button", name="Use as template").click()
-    expect(page.get_by_role("textbox", name="Task file", exact=True)).to_have_value(re.compile("kind: generation\nname: gsm8k"))
+    text = page.get_by_role("textbox", name="Task file", exact=True)
+    expect(text).to_have_value(re.compile("kind: generation\nname: gsm8k"))
     page.locator("#task-add").click()
     expect(page.locator("aside")).to_contain_text("is a built-in task")
 
