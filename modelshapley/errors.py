@@ -87,7 +87,13 @@ class OutOfMemory(ModelShapleyError):
 
 
 class NotFinite(ModelShapleyError):
-    """A loss or a gradient is infinite or not a number."""
+    """A value of the model is infinite or not a number: it is never a choice, a rank or a score."""
+
+    @classmethod
+    def of(cls, what: str, value: float, dtype: str) -> NotFinite:
+        """Return the error for a `value` that arose in weights of this dtype, with the way out where there is one."""
+        way_out = ": the largest float16 number is 65504; load the model in bfloat16 or float32"
+        return cls(f"{what} is {value}{way_out if dtype == 'float16' else ''}.")
 
 
 class NotFound(ModelShapleyError):

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from modelshapley.contracts import Measured, Run, Status
-from modelshapley.evaluation.intervals import accuracy_interval, pack
+from modelshapley.contracts.tasks import BadRows
+from modelshapley.evaluation.intervals import mean_interval, pack
 from modelshapley.methods import load_method
 from modelshapley.scoring.accumulator import ScoreAccumulator
 from modelshapley.scoring.job import Scoring
@@ -104,8 +105,7 @@ def _finish(context: WorkerContext, run: Run, scoring: Scoring, sums: ScoreAccum
             context.storage.save_map(run.id, importance_map, label)
     intact = context.warm.intact(scoring.loaded, scoring.task, run.seed)
     context.storage.save_intact(run.id, pack(intact))
-    right, n = int(intact.sum()), len(intact)
-    measured = Measured(accuracy=right / n, interval=accuracy_interval(right, n), n=n)
+    measured = Measured(accuracy=float(intact.mean()), interval=mean_interval(intact), n=len(intact))
     report = first_report(run, scoring.half_maps(sums) if sums.done > 1 else {})
     context.storage.save_report(report)
     values = {
@@ -128,6 +128,13 @@ def _notes(scoring: Scoring) -> list[str]:
         "scored": task.skipped_rows(loaded, Split.PROBE, seed, scoring.limit),
         "test": task.skipped_rows(loaded, Split.TEST, seed),
     }
+    return [
+        *loaded.notes,
+        *_skipped_notes(skipped),
+    ]
+
+
+def _skipped_notes(skipped: Mapping[str, Sequence[BadRows]]) -> list[str]:
     return [
         f"Left out of the {part} examples: {format_bad_rows([bad])}." for part, rows in skipped.items() for bad in rows
     ]

@@ -56,10 +56,12 @@ def verify(model: Model, device: Device = "cpu", dtype: Precision = "float32", d
     from modelshapley.models.loading import load
 
     folder = model_folder(model, data, notes.print)
-    load(folder, device, dtype)
+    loaded = load(folder, device, dtype)
     shapes = folder.anatomy.shapes
     counts = ", ".join(f"{shapes.count(kind):,} {kind.value}s" for kind in shapes.kinds)
     typer.echo(f"{model}: verified ({folder.anatomy.model_type}; {counts})")
+    for note in loaded.notes:
+        typer.echo(note)
 
 
 def compare(

@@ -76,7 +76,7 @@ class MapLink(Contract):
 
 
 class Measured(Contract):
-    """An accuracy with its 95 % Wilson interval, on n held-out examples."""
+    """An accuracy on n held-out examples, with its 95 % interval: Wilson's, or Student's for answers partly right."""
 
     accuracy: float
     interval: Interval

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binomtest, norm, t
+from scipy.stats import norm, t
 
 from modelshapley.contracts import Comparison, Interval
 
@@ -46,8 +46,18 @@ def half_width(interval: Interval) -> float:
 
 def accuracy_interval(correct: int, n: int) -> Interval:
     """Return the 95 % Wilson score interval of a proportion, in [0, 1]."""
-    interval = binomtest(correct, n).proportion_ci(confidence_level=CONFIDENCE, method="wilson")
-    return float(interval.low), float(interval.high)
+    return proportion_interval(correct / n, n)
+
+
+def proportion_interval(mean: float, n: int) -> Interval:
+    """Return the 95 % Wilson score interval of a mean of n values from 0 to 1, in [0, 1].
+
+    It is exact in form for right and wrong; for shares, which vary less at the same mean, it is too wide.
+    """
+    z2 = float(norm.ppf(0.5 + CONFIDENCE / 2)) ** 2
+    centre = (mean + z2 / (2 * n)) / (1 + z2 / n)
+    half = np.sqrt(z2 * (mean * (1 - mean) / n + z2 / (4 * n**2))) / (1 + z2 / n)
+    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
 
 
 def paired_difference(now: Outcomes, before: Outcomes) -> tuple[float, Interval]:

@@ -23,7 +23,7 @@ from modelshapley.contracts import (
     RandomCurve,
     Which,
 )
-from modelshapley.evaluation.intervals import accuracy_interval
+from modelshapley.evaluation.intervals import proportion_interval
 from modelshapley.maps.compare import correlation_interval
 from modelshapley.units import UnitKind
 
@@ -128,8 +128,8 @@ def random_ranges(random: RandomCurve, curve: Curve) -> list[RandomRange]:
         RandomRange(
             fraction,
             mean,
-            accuracy_interval(round(lowest * n), n)[0],
-            accuracy_interval(round(highest * n), n)[1],
+            proportion_interval(lowest, n)[0],
+            proportion_interval(highest, n)[1],
         )
         for fraction, mean, lowest, highest in draws
         if n

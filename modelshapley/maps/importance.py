@@ -16,7 +16,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from modelshapley.errors import ModelShapleyError, UnknownName
+from modelshapley.errors import ModelShapleyError, NotFinite, UnknownName
 from modelshapley.units import Deactivation, UnitKind, extreme_units
 
 FORMAT = "modelshapley.map.v1"
@@ -127,6 +127,10 @@ class ImportanceMap:
         for kind, scores in self.scores.items():
             if self.standard_errors[kind].shape != scores.shape:
                 raise ValueError(f"{kind.value}: scores and standard errors differ in shape")
+            if scores.size and not np.isfinite(scores).any():
+                raise NotFinite(
+                    f"The map by {self.method!r} holds no number as score of a {kind.value}; score the model again."
+                )
 
     def least(self, kind: UnitKind | str, fraction: float) -> Deactivation:
         """The least important `fraction` (0 to 1) of the units of a kind, to be switched off.

@@ -72,6 +72,7 @@ def inspect_folder(model_id: str, path: Path) -> ModelFolder:
     if not isinstance(config, dict):
         raise UnsupportedModel(f"config.json of {model_id!r} must hold a JSON object.")
     _refuse_code(model_id, config)
+    _refuse_quantised(model_id, config)
     if not any(path.glob("*.safetensors")):
         pickles = sorted(file.name for pattern in PICKLES for file in path.glob(pattern))
         if pickles:
@@ -92,6 +93,16 @@ def _refuse_code(model_id: str, config: dict[str, Any]) -> None:
         raise UnsafeModel(
             f"{model_id!r} needs its own code to run (auto_map in config.json), which is never done. "
             "Choose a model of a supported architecture."
+        )
+
+
+def _refuse_quantised(model_id: str, config: dict[str, Any]) -> None:
+    quantisation = config.get("quantization_config")
+    if quantisation:
+        method = quantisation.get("quant_method") if isinstance(quantisation, dict) else "quantization_config"
+        raise UnsupportedModel(
+            f"The weights of {model_id!r} are quantised ({method}), and units are scored on "
+            "plain weights only. Use the model that it was made from, or dequantise it and save it again."
         )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
 import torch
 import transformers
-from safetensors import SafetensorError
 from torch import nn
 
 from modelshapley.architectures.anatomy import Anatomy
@@ -26,7 +27,8 @@ class LoadedModel:
     """A live model with what its tasks need.
 
     tokenizer: None for image models. processor: prepares pictures; None if the folder has none. device: device of
-    inputs and logits; blocks may be on others.
+    inputs and logits; blocks may be on others. unused: tensors of the folder that this use of the model leaves out,
+    such as another head.
     """
 
     id: str
@@ -36,6 +38,15 @@ class LoadedModel:
     tokenizer: Any | None
     device: torch.device
     processor: Any | None = None
+    unused: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user of this model should know, one sentence each."""
+        if not self.unused:
+            return []
+        some = ", ".join(self.unused[:3]) + (", ..." if len(self.unused) > 3 else "")
+        return [f"{len(self.unused)} tensors of the weights are not used by this model: {some}."]
 
     @property
     def dtype(self) -> Dtype:
@@ -67,7 +78,7 @@ def load(folder: ModelFolder, device: str | torch.device = "cpu", dtype: Dtype =
         )
     target = _device("cuda" if device == SPREAD else device)
     try:
-        model = _load_weights(folder, dtype, {"device_map": "auto"} if device == SPREAD else {})
+        model, unused = _load_weights(folder, dtype, {"device_map": "auto"} if device == SPREAD else {})
         model.eval().requires_grad_(False)
         if device == SPREAD:
             refuse_offloaded(folder.id, model)
@@ -80,7 +91,8 @@ def load(folder: ModelFolder, device: str | torch.device = "cpu", dtype: Dtype =
             raise
         raise OutOfMemory.of(f"Model {folder.id!r}", str(device), dtype, first_line(error)) from error
     processor = _image_processor(folder)
-    return LoadedModel(folder.id, folder.revision(), folder.anatomy, model, _tokenizer(folder), target, processor)
+    tokenizer = _tokenizer(folder)
+    return LoadedModel(folder.id, folder.revision(), folder.anatomy, model, tokenizer, target, processor, unused)
 
 
 def refuse_offloaded(model_id: str, model: nn.Module) -> None:
@@ -97,8 +109,8 @@ def refuse_offloaded(model_id: str, model: nn.Module) -> None:
         )
 
 
-def _load_weights(folder: ModelFolder, dtype: Dtype, options: dict[str, Any]) -> Any:
-    """Load the transformers model, and make sure that every tensor came from the folder."""
+def _load_weights(folder: ModelFolder, dtype: Dtype, options: dict[str, Any]) -> tuple[Any, tuple[str, ...]]:
+    """Load the transformers model, every tensor of which came from the folder; also name what it left there."""
     anatomy = folder.anatomy
     transformers.utils.logging.disable_progress_bar()
     try:
@@ -111,10 +123,12 @@ def _load_weights(folder: ModelFolder, dtype: Dtype, options: dict[str, Any]) ->
             output_loading_info=True,
             **options,
         )
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+    except Exception as error:  # transformers raises anything on a folder it did not write
         if ran_out_of_memory(error):
             raise
-        raise UnsupportedModel(f"{folder.id!r} cannot be loaded: {error}") from error
+        raise UnsupportedModel(
+            f"{folder.id!r} cannot be loaded by transformers {transformers.__version__}: {first_line(error)}"
+        ) from error
     if report["missing_keys"]:
         # transformers fills these with random numbers and only warns: every score would be meaningless.
         some = ", ".join(sorted(report["missing_keys"])[:3])
@@ -122,7 +136,36 @@ def _load_weights(folder: ModelFolder, dtype: Dtype, options: dict[str, Any]) ->
             f"The weights of {folder.id!r} lack {len(report['missing_keys'])} tensor(s) that a "
             f"{anatomy.model_type} model for this use needs, such as {some}."
         )
-    return model
+    return model, _unused_tensors(folder, sorted(report["unexpected_keys"]))
+
+
+OF_OTHER_WEIGHTS = re.compile(r"lora_|adapter|(?:weight_)?scale|qweight|qzeros|g_idx|absmax|zero_point|quant_state")
+
+
+def _unused_tensors(folder: ModelFolder, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the tensors of the folder that the model does not use, where the weights mean the same without them.
+
+    Raises UnsupportedModel for those without which they do not: layers past the config's number, scales of quantised
+    weights, adapters that were never merged.
+    """
+    blocks: dict[str, int] = {}
+    for layer in folder.anatomy.layers:
+        stack, _, number = layer.block.rpartition(".")
+        blocks[stack] = max(blocks.get(stack, 0), int(number) if number.isdigit() else 0)
+    for name in names:
+        for stack, last in blocks.items():
+            number = name.removeprefix(f"{stack}.").partition(".")[0]
+            if name.startswith(f"{stack}.") and number.isdigit() and int(number) > last:
+                raise UnsupportedModel(
+                    f"The weights of {folder.id!r} hold {name}, a layer past the last one that its config names "
+                    f"({stack}.{last}). Correct the number of layers in config.json, or save the shorter model again."
+                )
+        if OF_OTHER_WEIGHTS.search(name):
+            raise UnsupportedModel(
+                f"The weights of {folder.id!r} hold {name}, which the model does not use: they are quantised, or come "
+                "with an adapter. Merge or dequantise them, and save the model again with save_pretrained."
+            )
+    return tuple(names)
 
 
 def _tokenizer(folder: ModelFolder) -> Any | None:
@@ -130,8 +173,8 @@ def _tokenizer(folder: ModelFolder) -> Any | None:
         return None
     try:
         return transformers.AutoTokenizer.from_pretrained(folder.path, trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise UnsupportedModel(f"The tokenizer of {folder.id!r} cannot be loaded: {error}") from error
+    except Exception as error:  # the tokenizers library raises Exception itself
+        raise UnsupportedModel(f"The tokenizer of {folder.id!r} cannot be loaded: {first_line(error)}") from error
 
 
 def _image_processor(folder: ModelFolder) -> Any | None:
@@ -149,7 +192,9 @@ def _image_processor(folder: ModelFolder) -> Any | None:
                 f"{transformers.__version__} does not have."
             )
         return getattr(transformers, f"{base_name}Pil").from_pretrained(folder.path, local_files_only=True)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except UnsupportedModel:
+        raise
+    except Exception as error:  # as for the weights
         raise UnsupportedModel(f"The image processor of {folder.id!r} cannot be loaded: {error}") from error
 
 

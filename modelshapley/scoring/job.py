@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from modelshapley import __version__
 from modelshapley.contracts.tasks import BadRows
-from modelshapley.errors import BadParameter, TaskMismatch
+from modelshapley.errors import BadParameter, NotFinite, TaskMismatch
 from modelshapley.interventions.gates import gated_each
 from modelshapley.interventions.weights import magnitudes
 from modelshapley.maps.importance import ImportanceMap
@@ -184,6 +185,8 @@ class Scoring:
             reading = Reading(kind, shapes.table(kind), total.n, rng, weights, groups)
             values, standard_errors = method.read(moments, reading)
             scores[kind], errors[kind] = values.reshape(shape).copy(), standard_errors.reshape(shape).copy()
+            if not np.isfinite(scores[kind][~absent]).all():
+                raise NotFinite.of(f"A score of {kind.value}s by {method.spec!r}", math.nan, self.loaded.dtype)
             scores[kind][absent] = errors[kind][absent] = np.nan
             if isinstance(method, SidedMethod):
                 sides[kind] = method.sides(moments).reshape(shape)
@@ -213,6 +216,7 @@ class Scoring:
             "parameters": dict(method.parameters),
             "device": self.loaded.places,
             "dtype": self.loaded.dtype,
+            "unused_tensors": list(self.loaded.unused),
             "versions": {
                 "modelshapley": __version__,
                 "torch": torch.__version__,

@@ -6,6 +6,7 @@ activation z, dLoss_b/dgate = sum over positions and channels of z * dLoss_b/dz.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -250,19 +251,17 @@ def signals_of(
     NotFinite.
     """
     dtype = next(model.parameters()).dtype
+    name = str(dtype).removeprefix("torch.")
     for scale in SCALES.get(dtype, (1.0,)):
         with observed(model, anatomy, kinds, parts, gates) as observer:
             values = losses()
             if not bool(values.isfinite().all()):
-                raise NotFinite(f"A loss is {_first_not_finite(values)}{_WAYS_OUT.get(dtype, '')}.")
+                raise NotFinite.of("A loss", _first_not_finite(values), name)
             observer.backward(values, scale)
             signals_by_kind = observer.take()
         if all(bool(getattr(signals, part).isfinite().all()) for signals in signals_by_kind.values() for part in PARTS):
             return signals_by_kind
-    raise NotFinite(f"A gradient or activation is not a finite number{_WAYS_OUT.get(dtype, '')}.")
-
-
-_WAYS_OUT = {torch.float16: ": the largest float16 number is 65504; load the model in bfloat16 or float32"}
+    raise NotFinite.of("A gradient or activation", math.nan, name)
 
 
 def _first_not_finite(values: Tensor) -> float:

@@ -19,6 +19,7 @@ from modelshapley.contracts.tasks import ExampleShown
 from modelshapley.errors import TaskMismatch
 from modelshapley.models.loading import LoadedModel
 from modelshapley.tasks.base import Split, Task
+from modelshapley.tasks.finite import require_finite
 from modelshapley.tasks.infos import DIGITS
 from modelshapley.tasks.kinds.image_classification import data_url
 from modelshapley.tasks.order import shuffled, stratified
@@ -104,4 +105,4 @@ class Digits(Task[Digit]):
     def _logits(self, loaded: LoadedModel, examples: Sequence[Digit]) -> Tensor:
         pixels = torch.stack([d.pixels for d in examples]).to(loaded.device, getattr(torch, loaded.dtype))
         logits: Tensor = loaded.model(pixel_values=pixels).logits
-        return logits
+        return require_finite(loaded, logits, "A logit")

@@ -18,6 +18,7 @@ from modelshapley.errors import TaskMismatch
 from modelshapley.models.catalog import ASSETS
 from modelshapley.models.loading import LoadedModel
 from modelshapley.tasks.base import Split, Task
+from modelshapley.tasks.data import BadRow
 from modelshapley.tasks.infos import WORLD_CAPITALS
 from modelshapley.tasks.kinds.multiple_choice import likeliest
 from modelshapley.tasks.language import text
@@ -140,4 +141,7 @@ def tokenize_continuation(loaded: LoadedModel, prompt: str, ending: str) -> Cont
     whole = loaded.tokenizer(f"{prompt} {ending}")["input_ids"]
     if whole[: len(prompt_ids)] != prompt_ids or len(whole) == len(prompt_ids):
         raise TaskMismatch(f"The tokenizer of {loaded.id!r} does not keep {prompt!r} apart from {ending!r}.")
-    return Continuation(whole, len(prompt_ids))
+    try:
+        return Continuation(text.check_ids(loaded, whole), len(prompt_ids))
+    except BadRow as error:
+        raise TaskMismatch(f"{loaded.id!r} cannot read {prompt!r}: {error}.") from None

@@ -15,6 +15,7 @@ from modelshapley.contracts.task_file import LabelledTask
 from modelshapley.contracts.tasks import Labels
 from modelshapley.models.loading import LoadedModel
 from modelshapley.tasks.data import Row
+from modelshapley.tasks.finite import require_finite
 from modelshapley.tasks.kinds.data_task import DataExample, DataTask
 from modelshapley.tasks.labels import class_index, class_names, match_labels, mismatch_error
 
@@ -58,18 +59,18 @@ class Classification(DataTask[E, Spec]):
         return self._data_names if has_names and not set(self.classes) & set(self._data_names) else []
 
     def losses(self, loaded: LoadedModel, examples: Sequence[E]) -> Tensor:
-        logits = self.logits(loaded, examples).float()
+        logits = self._finite_logits(loaded, examples).float()
         return functional.cross_entropy(logits, self._true_classes(loaded, examples, logits), reduction="none")
 
     def correct(self, loaded: LoadedModel, examples: Sequence[E]) -> Tensor:
-        logits = self.logits(loaded, examples)
+        logits = self._finite_logits(loaded, examples)
         return (logits.argmax(-1) == self._true_classes(loaded, examples, logits)).cpu()
 
     def predicted_text(self, loaded: LoadedModel, examples: Sequence[E]) -> list[str]:
         names, (numbers, _) = self.classes, self._match(loaded)
         name_of = {number: names[place] for place, number in enumerate(numbers)}
         config: Any = loaded.model.config
-        predicted = self.logits(loaded, examples).argmax(-1).tolist()
+        predicted = self._finite_logits(loaded, examples).argmax(-1).tolist()
         return [name_of.get(number, str(config.id2label[number])) for number in predicted]
 
     def check(self, loaded: LoadedModel) -> None:
@@ -89,6 +90,9 @@ class Classification(DataTask[E, Spec]):
     def label_of(self, row: Row) -> str | None:
         """Return the class column's value; the name of the right class where there is no other class column."""
         return super().label_of(row) if self.spec.classes else self.classes[self.class_number(row)]
+
+    def _finite_logits(self, loaded: LoadedModel, examples: Sequence[E]) -> Tensor:
+        return require_finite(loaded, self.logits(loaded, examples), "A logit")
 
     def _match(self, loaded: LoadedModel) -> tuple[list[int], Labels]:
         """Return the model's class number of each class of the data, and the names on both sides."""

@@ -9,6 +9,7 @@ import torch
 
 from modelshapley.interventions.gates import examples_differ
 from modelshapley.models.loading import LoadedModel
+from modelshapley.tasks.finite import require_finite
 from modelshapley.tasks.language.decoding import quick_attention
 
 COMPACT_BELOW = 0.75  # share of unfinished texts below which dropping the others is worth copying the cache
@@ -51,7 +52,9 @@ def greedy(
                 logits_to_keep=1,
             )
             cache = output.past_key_values
-            for text, token in zip(texts, output.logits[:, -1].argmax(-1).tolist(), strict=True):
+            highest, tokens = output.logits[:, -1].max(-1)
+            require_finite(loaded, highest, "The highest logit of a new token")  # max hands a not-a-number on
+            for text, token in zip(texts, tokens.tolist(), strict=True):
                 if not unfinished[text]:
                     continue
                 if token not in end_tokens:

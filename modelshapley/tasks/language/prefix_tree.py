@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from modelshapley.models.loading import LoadedModel
+from modelshapley.tasks.finite import require_finite
 from modelshapley.tasks.language.head import logits_at
 
 
@@ -123,7 +124,7 @@ def score_continuations(
         token_scores.append(row_logits.float().log_softmax(-1)[place, targets])
         if guess:
             hits.append((row_logits.argmax(-1)[place] == targets).long())
-    by_token = torch.cat(token_scores)
+    by_token = require_finite(loaded, torch.cat(token_scores), "A token's log-likelihood")
     owner = torch.tensor([continuation for entry in entries for _, _, continuation in entry], device=by_token.device)
     return ContinuationScores(
         by_token.new_zeros(number_of_continuations).index_add(0, owner, by_token),

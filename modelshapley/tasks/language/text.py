@@ -35,8 +35,7 @@ def render_prompt(loaded: LoadedModel, system: str, prompt: str, chat: Chat) -> 
 
 def tokenize(loaded: LoadedModel, text: str) -> list[int]:
     """Encode a whole text, with the special tokens that the tokenizer adds."""
-    ids: list[int] = _tokenizer(loaded)(text)["input_ids"]
-    return ids
+    return check_ids(loaded, _tokenizer(loaded)(text)["input_ids"])
 
 
 def tokenize_prompt(loaded: LoadedModel, prompt: tuple[str, bool]) -> list[int]:
@@ -45,8 +44,7 @@ def tokenize_prompt(loaded: LoadedModel, prompt: tuple[str, bool]) -> list[int]:
     length = max((i for i, (_, end) in enumerate(whole["offset_mapping"], 1) if end), default=0)
     if not length:
         raise BadRow("there is nothing before the answer")
-    ids: list[int] = whole["input_ids"][:length]
-    return ids
+    return check_ids(loaded, whole["input_ids"][:length])
 
 
 def tokenize_answer(loaded: LoadedModel, rendered: tuple[str, bool], answer: str) -> Continuation:
@@ -63,7 +61,20 @@ def tokenize_answer(loaded: LoadedModel, rendered: tuple[str, bool], answer: str
         raise BadRow("the answer is empty")
     if counted[0] == 0:
         raise BadRow("there is nothing before the answer")
-    return Continuation(tuple(whole["input_ids"][: counted[-1] + 1]), counted[0])
+    return Continuation(tuple(check_ids(loaded, whole["input_ids"][: counted[-1] + 1])), counted[0])
+
+
+def check_ids(loaded: LoadedModel, ids: list[int]) -> list[int]:
+    """Return the token numbers if the model has an embedding for each. Raises BadRow."""
+    model: Any = loaded.model
+    embeddings = model.get_input_embeddings()
+    count, highest = embeddings.weight.shape[0], max(ids, default=0)
+    if highest >= count:
+        raise BadRow(
+            f"the token {_tokenizer(loaded).decode([highest])!r} has number {highest}, but the model has {count} "
+            "embeddings: the tokenizer is of another model, or the embeddings were never resized"
+        )
+    return ids
 
 
 def display_tokens(loaded: LoadedModel, continuation: Continuation) -> list[Token]:
