@@ -143,10 +143,10 @@ def accuracy(measured: Measured) -> str:
 
 
 def examples(task: TaskInfo) -> str:
-    """Format a task's numbers of examples: '288 examples to score on, 360 held out'; '' until the data are read."""
+    """Format a task's numbers of examples: '288 examples for scoring, 360 held out'; '' until the data are read."""
     if task.probe_examples is None or task.test_examples is None:
         return ""
-    return f"{task.probe_examples:,} examples to score on, {task.test_examples:,} held out"
+    return f"{task.probe_examples:,} examples for scoring, {task.test_examples:,} held out"
 
 
 def model_name(model: str) -> str:
@@ -161,9 +161,9 @@ def run_title(run: Run) -> str:
 
 
 def fetching(state: Fetching) -> str:
-    """Format the progress of a fetch: 'fetching the model, 1.2 GiB of 3.4 GiB, 2 min left'."""
+    """Format the progress of a fetch: 'downloading the model, 1.2 GiB of 3.4 GiB, 2 min left'."""
     left = "" if state.eta_s is None else f", {duration(state.eta_s)} left"
-    return f"fetching the model, {bytes_as_text(state.done)} of {bytes_as_text(state.total)}{left}"
+    return f"downloading the model, {bytes_as_text(state.done)} of {bytes_as_text(state.total)}{left}"
 
 
 def share_done(run: Run) -> float:

@@ -33,11 +33,11 @@ def sentence(plane: Plane, threshold: float) -> str:
     """Write the counts: '27 of 270 heads (10.0 %) score at least 0.0123. They hold 61.2 % of the total.'"""
     reach = np.nan_to_num(plane.scores, nan=-np.inf) >= threshold
     units = int(np.isfinite(plane.scores).sum())
-    held = float(np.abs(plane.scores[reach]).sum()) / (plane.total or 1.0)
+    held_share = float(np.abs(plane.scores[reach]).sum()) / (plane.total or 1.0)
     share = formatting.percent(reach.sum() / units)
     return (
         f"{int(reach.sum()):,} of {formatting.counted(plane.unit, units)} ({share}) score at "
-        f"least {formatting.score(threshold)}. They hold {formatting.percent(held)} of the total."
+        f"least {formatting.score(threshold)}. They hold {formatting.percent(held_share)} of the total."
     )
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from frontend.display import PLAIN, Display
 from frontend.figures.figure_defaults import BASE, SEE_THROUGH
-from frontend.figures.panels import Colours, Panel, Scores, colours, panel, rows_panel
+from frontend.figures.panels import Colours, Panel, Scores, colours, pooled_panel, rows_panel
 from frontend.figures.planes import Array
 from modelshapley.contracts import Layout
 from modelshapley.formatting import PLURALS
@@ -41,7 +41,9 @@ def map_figure(
     """
     projections = (layout_of_model or Layout()).projections
     panels = [
-        rows_panel(maps[kind], projections, display) if kind is UnitKind.ROW else panel(maps[kind], display=display)
+        rows_panel(maps[kind], projections, display)
+        if kind is UnitKind.ROW
+        else pooled_panel(maps[kind], display=display)
         for kind in PANELS
         if kind in maps
     ]
@@ -66,15 +68,15 @@ def map_figure(
             "scales": DIVERGING if signed and display.colour != "percentile" else SEQUENTIAL,
         },
     }
-    for number, (shown, domain) in enumerate(zip(panels, domains, strict=True), start=1):
+    for number, (panel, domain) in enumerate(zip(panels, domains, strict=True), start=1):
         suffix = "" if number == 1 else str(number)
-        painted = colours(shown, signed)
-        traces += [_heatmap(shown, painted, suffix, number), _selectable(suffix)]
-        layout[f"xaxis{suffix}"] = _x_axis(shown, domain, suffix)
+        painted = colours(panel, signed)
+        traces += [_heatmap(panel, painted, suffix, number), _selectable(suffix)]
+        layout[f"xaxis{suffix}"] = _x_axis(panel, domain, suffix)
         layout[f"yaxis{suffix}"] = _y_axis(layers, row, suffix)
         layout[f"coloraxis{suffix}"] = _colour_axis(painted, domain, row * layers)
-        layout["annotations"].append(_title(shown, domain))
-        layout["meta"]["panels"].append(_meta(shown, suffix, layers))
+        layout["annotations"].append(_title(panel, domain))
+        layout["meta"]["panels"].append(_meta(panel, suffix, layers))
     return {"data": traces, "layout": layout}
 
 
@@ -90,7 +92,7 @@ def height(layers: int) -> int:
 
 def limits(data: Scores, display: Display) -> tuple[float, float]:
     """Return the ends of a panel's colour bar."""
-    painted = colours(panel(data, display=display), data.signed)
+    painted = colours(pooled_panel(data, display=display), data.signed)
     return painted.low, painted.high
 
 
@@ -99,24 +101,24 @@ def window_of(data: Scores, window: tuple[int, int], display: Display, within: t
 
     within: the whole panel's :func:`limits`, so that colours keep their meaning.
     """
-    shown = panel(data, display=display, window=window)
-    z = colours(shown, data.signed).z
-    if z is not shown.scores:
+    panel = pooled_panel(data, display=display, window=window)
+    z = colours(panel, data.signed).z
+    if z is not panel.scores:
         z = np.clip(z, *within)
-    return {"kind": shown.kind.value, "cells": _cells(shown, z), "edges": shown.edges}
+    return {"kind": panel.kind.value, "cells": _cells(panel, z), "edges": panel.edges}
 
 
-def _meta(shown: Panel, suffix: str, layers: int) -> dict[str, Any]:
+def _meta(panel: Panel, suffix: str, layers: int) -> dict[str, Any]:
     return {
-        "kind": shown.kind.value,
+        "kind": panel.kind.value,
         "axis": f"x{suffix}",
-        "edges": shown.edges,
+        "edges": panel.edges,
         "layers": layers,
-        "width": shown.width,
-        "zoomable": shown.zoomable,
-        "counts": shown.counts,
-        "order": None if shown.order is None else packed(shown.order, "u2" if shown.width < 2**16 else "u4"),
-        "spans": shown.spans,
+        "width": panel.width,
+        "zoomable": panel.zoomable,
+        "counts": panel.counts,
+        "order": None if panel.order is None else packed(panel.order, "u2" if panel.width < 2**16 else "u4"),
+        "spans": panel.spans,
     }
 
 
@@ -124,9 +126,9 @@ def _domains(panels: list[Panel]) -> list[tuple[float, float]]:
     """Divide the width among panels: a strip for layers, nearly square cells for heads, the rest for neurons."""
     weights = [
         {UnitKind.LAYER: 0.09, UnitKind.NEURON: 0.55}.get(
-            shown.kind, min(0.45, max(0.2, (len(shown.edges) - 1) * 0.026))
+            panel.kind, min(0.45, max(0.2, (len(panel.edges) - 1) * 0.026))
         )
-        for shown in panels
+        for panel in panels
     ]
     gap = 0.055
     scale = (1 - gap * (len(panels) - 1)) / sum(weights)
@@ -137,14 +139,14 @@ def _domains(panels: list[Panel]) -> list[tuple[float, float]]:
     return domains
 
 
-def _heatmap(shown: Panel, painted: Colours, suffix: str, number: int) -> dict[str, Any]:
-    few = len(shown.edges) < 100
+def _heatmap(panel: Panel, painted: Colours, suffix: str, number: int) -> dict[str, Any]:
+    few = len(panel.edges) < 100
     # With gaps between cells Plotly draws them one by one, which takes seconds for many.
-    lines = shown.scores.size < 20_000
+    lines = panel.scores.size < 20_000
     return {
         "type": "heatmap",
-        **_cells(shown, painted.z),
-        "hovertemplate": _hover(shown),
+        **_cells(panel, painted.z),
+        "hovertemplate": _hover(panel),
         "coloraxis": f"coloraxis{suffix}",
         "xaxis": f"x{suffix}",
         "yaxis": f"y{suffix}",
@@ -154,37 +156,37 @@ def _heatmap(shown: Panel, painted: Colours, suffix: str, number: int) -> dict[s
     }
 
 
-def _cells(shown: Panel, z: Array) -> dict[str, Any]:
+def _cells(panel: Panel, z: Array) -> dict[str, Any]:
     """Return the cells' positions, colours and hover data: unit, rank, score (None: the same as z), error."""
-    step = shown.edges[1] - shown.edges[0]
+    step = panel.edges[1] - panel.edges[0]
     cells: dict[str, Any] = {
         "z": packed(z, "f4"),
-        "x0": shown.edges[0] + (step - 1) / 2,
+        "x0": panel.edges[0] + (step - 1) / 2,
         "dx": step,
         "hover": [
-            packed(shown.best, "u4"),
-            packed(shown.rank, "u4"),
-            None if z is shown.scores else packed(shown.scores, "f4"),
-            packed(shown.errors, "f4", bits=7),
+            packed(panel.best, "u4"),
+            packed(panel.rank, "u4"),
+            None if z is panel.scores else packed(panel.scores, "f4"),
+            packed(panel.errors, "f4", bits=7),
         ],
     }
-    return cells if shown.names is None else cells | {"names": shown.names}
+    return cells if panel.names is None else cells | {"names": panel.names}
 
 
-def _hover(shown: Panel) -> str:
+def _hover(panel: Panel) -> str:
     """Return the hover template. customdata: unit, rank, score, error; of linear maps a name instead of the rank."""
     values = {"share": "<br>%{z:.3g} % of the total", "percentile": "<br>percentile %{z:.1f}"}
-    value = "" if shown.display.log else values.get(shown.display.colour, "")
-    if shown.names is not None:
+    value = "" if panel.display.log else values.get(panel.display.colour, "")
+    if panel.names is not None:
         return (
             "<b>%{customdata[1]} of layer %{y}</b><br>mean of %{customdata[0]:,} rows %{customdata[2]:.3g} ± "
             f"%{{customdata[3]:.2g}} at most{value}<extra></extra>"
         )
-    name = f"{shown.kind.value} %{{y}}" + ("" if shown.kind is UnitKind.LAYER else ".%{customdata[0]}")
-    pooled = "<br><i>the highest of several units in this cell</i>" if shown.pooled else ""
+    name = f"{panel.kind.value} %{{y}}" + ("" if panel.kind is UnitKind.LAYER else ".%{customdata[0]}")
+    pooled = "<br><i>the highest of several units in this cell</i>" if panel.pooled else ""
     return (
         f"<b>{name}</b><br>score %{{customdata[2]:.3g}} ± %{{customdata[3]:.2g}}<br>"
-        f"rank %{{customdata[1]:,}} of {shown.units:,}{value}{pooled}<extra></extra>"
+        f"rank %{{customdata[1]:,}} of {panel.units:,}{value}{pooled}<extra></extra>"
     )
 
 
@@ -217,23 +219,23 @@ def _selectable(suffix: str) -> dict[str, Any]:
     }
 
 
-def _x_axis(shown: Panel, domain: tuple[float, float], suffix: str) -> dict[str, Any]:
+def _x_axis(panel: Panel, domain: tuple[float, float], suffix: str) -> dict[str, Any]:
     axis: dict[str, Any] = {
         "domain": list(domain),
         "anchor": f"y{suffix}",
-        "range": [-0.5, shown.width - 0.5],
+        "range": [-0.5, panel.width - 0.5],
         "minallowed": -0.5,
-        "maxallowed": shown.width - 0.5,
-        "fixedrange": not shown.zoomable,
+        "maxallowed": panel.width - 0.5,
+        "fixedrange": not panel.zoomable,
         "showgrid": False,
         "zeroline": False,
         "ticks": "",
     }
-    if shown.zoomable:  # Plotly chooses ticks that follow the zoom
+    if panel.zoomable:  # Plotly chooses ticks that follow the zoom
         return axis | {"nticks": 7, "tickformat": ",d"}
-    step = 1 if shown.names else max(1, -(-shown.width // 8))
-    positions = [] if shown.kind is UnitKind.LAYER else list(range(0, shown.width, step))
-    texts = [shown.names[p] if shown.names else str(p) for p in positions]
+    step = 1 if panel.names else max(1, -(-panel.width // 8))
+    positions = [] if panel.kind is UnitKind.LAYER else list(range(0, panel.width, step))
+    texts = [panel.names[p] if panel.names else str(p) for p in positions]
     return axis | {"tickvals": positions, "ticktext": texts}
 
 
@@ -274,14 +276,14 @@ def _colour_axis(painted: Colours, domain: tuple[float, float], height: int) -> 
     }
 
 
-def _title(shown: Panel, domain: tuple[float, float]) -> dict[str, Any]:
-    title = PLURALS[shown.kind].capitalize()
-    if shown.names is not None:
-        title += f"  (means of {shown.units:,})"
-    elif shown.counts is not None:
-        title += f"  (up to {max(shown.counts):,} per layer)"
-    elif shown.kind is not UnitKind.LAYER:
-        title += f"  ({shown.width:,} per layer)"
+def _title(panel: Panel, domain: tuple[float, float]) -> dict[str, Any]:
+    title = PLURALS[panel.kind].capitalize()
+    if panel.names is not None:
+        title += f"  (means of {panel.units:,})"
+    elif panel.counts is not None:
+        title += f"  (up to {max(panel.counts):,} per layer)"
+    elif panel.kind is not UnitKind.LAYER:
+        title += f"  ({panel.width:,} per layer)"
     return {
         "text": f"<b>{title}</b>",
         "x": domain[0],

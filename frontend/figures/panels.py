@@ -69,7 +69,7 @@ def columns_for(layers: int) -> int:
     return max(FEWEST, min(MOST, CELLS // layers))
 
 
-def panel(
+def pooled_panel(
     data: Scores,
     columns: int | None = None,
     display: Display = PLAIN,
@@ -168,23 +168,23 @@ class Colours:
     ticks: list[tuple[float, str]]
 
 
-def colours(shown: Panel, signed: bool) -> Colours:
+def colours(panel: Panel, signed: bool) -> Colours:
     """Return the colours of a panel: by its values, or by their logarithms down to DECADES below the highest."""
-    if shown.display.colour == "percentile":
-        return Colours(shown.values, 0.0, 100.0, [(0.0, "0"), (100.0, "100 %")])
-    low, high, clipped = colour_range(shown.values, signed)
-    unit = " %" if shown.display.colour == "share" else ""
-    if shown.display.log and not signed:
-        top = np.log10(np.nanmax(shown.values)) if np.nanmax(shown.values) > 0 else 0.0
+    if panel.display.colour == "percentile":
+        return Colours(panel.values, 0.0, 100.0, [(0.0, "0"), (100.0, "100 %")])
+    low, high, clipped = colour_range(panel.values, signed)
+    unit = " %" if panel.display.colour == "share" else ""
+    if panel.display.log and not signed:
+        top = np.log10(np.nanmax(panel.values)) if np.nanmax(panel.values) > 0 else 0.0
         with np.errstate(divide="ignore"):
-            z = np.where(np.isnan(shown.values), np.nan, np.maximum(np.log10(shown.values), top - DECADES))
+            z = np.where(np.isnan(panel.values), np.nan, np.maximum(np.log10(panel.values), top - DECADES))
         places = [top - DECADES, top - DECADES / 2, top]
         labels = [f"{'≤ ' if place == places[0] else ''}{_number(10**place)}{unit}" for place in places]
         return Colours(z, places[0], float(top), list(zip(places, labels, strict=True)))
     ticks = [low, 0.0, high] if low < 0 else [0.0, high]
     labels = [_number(tick) for tick in ticks]
     labels[-1] = f"{'≥ ' if clipped else ''}{labels[-1]}{unit}"
-    return Colours(shown.values, low, high, list(zip(ticks, labels, strict=True)))
+    return Colours(panel.values, low, high, list(zip(ticks, labels, strict=True)))
 
 
 def _number(value: float) -> str:

@@ -21,19 +21,19 @@ CURVE_WIDTH, CURVE_HEIGHT = 430, 264
 FRAME = (46, 26, 420, 220)  # left, top, right, bottom of a curve's plot
 
 
-def heatmap(shown: Panel, signed: bool, label: str) -> Markup:
+def heatmap(panel: Panel, signed: bool, label: str) -> Markup:
     """Draw a map; rows are layers, the first on top. Colours are CSS classes with the rules of :func:`palette`."""
-    low, high, clipped = colour_range(shown.scores, signed)
-    layers, columns = shown.scores.shape
+    low, high, clipped = colour_range(panel.scores, signed)
+    layers, columns = panel.scores.shape
     row = min(26, max(9, 420 // layers))
     cell = min(60.0, (WIDTH - LEFT - RIGHT) / columns)
     height = layers * row + 60
-    cells = [tag("path", d=path, class_=name) for name, path in _cells(shown, signed, high, cell, row).items()]
+    cells = [tag("path", d=path, class_=name) for name, path in _cells(panel, signed, high, cell, row).items()]
     return tag(
         "svg",
         *cells,
         *_layer_labels(layers, row),
-        *_column_labels(shown, cell, layers * row),
+        *_column_labels(panel, cell, layers * row),
         *_legend(low, high, clipped, layers * row + 34),
         viewBox=f"0 0 {WIDTH} {height}",
         role="img",
@@ -42,11 +42,11 @@ def heatmap(shown: Panel, signed: bool, label: str) -> Markup:
     )
 
 
-def _cells(shown: Panel, signed: bool, high: float, cell: float, row: int) -> dict[str, str]:
+def _cells(panel: Panel, signed: bool, high: float, cell: float, row: int) -> dict[str, str]:
     """Return one path for each colour, {class: outline}: a rectangle per cell, with gaps if cells are wide enough."""
     gap = 1 if cell > 6 else 0
     paths: dict[str, list[str]] = {}
-    for layer, scores in enumerate(shown.scores.tolist()):
+    for layer, scores in enumerate(panel.scores.tolist()):
         for column, value in enumerate(scores):
             if isfinite(value):
                 left, right = LEFT + column * cell, LEFT + (column + 1) * cell - gap
@@ -71,15 +71,15 @@ def _layer_labels(layers: int, row: int) -> list[Markup]:
     ]
 
 
-def _column_labels(shown: Panel, cell: float, bottom: int) -> list[Markup]:
-    if shown.kind is UnitKind.LAYER:
+def _column_labels(panel: Panel, cell: float, bottom: int) -> list[Markup]:
+    if panel.kind is UnitKind.LAYER:
         return []
-    columns = len(shown.edges) - 1
-    interval = 1 if shown.names else max(1, -(-columns // 8))
+    columns = len(panel.edges) - 1
+    interval = 1 if panel.names else max(1, -(-columns // 8))
     return [
         tag(
             "text",
-            str((shown.names or shown.edges)[column]),
+            str((panel.names or panel.edges)[column]),
             x=f"{LEFT + (column + 0.5) * cell:.0f}",
             y=bottom + 14,
             class_="tick middle",

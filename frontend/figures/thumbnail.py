@@ -5,13 +5,13 @@ from __future__ import annotations
 from math import isfinite
 from urllib.parse import quote
 
-from frontend.figures.panels import colour_range, panel
+from frontend.figures.panels import colour_range, pooled_panel
 from modelshapley.contracts import MapData
 
 
 def thumbnail(data: MapData) -> str:
     """Draw a map as an SVG data address of at most about 150 x 120 px; stronger colour is more important."""
-    scores = panel(data, columns=32).scores
+    scores = pooled_panel(data, columns=32).scores
     _, high, _ = colour_range(scores, data.signed)
     layers, columns = scores.shape
     width, height = (max(3, min(24, space // count)) for space, count in ((150, columns), (120, layers)))

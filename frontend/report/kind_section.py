@@ -6,7 +6,7 @@ import numpy as np
 
 from frontend.figures import check_curves, svg
 from frontend.figures.markup import Markup, joined, table, tag
-from frontend.figures.panels import panel, rows_panel
+from frontend.figures.panels import pooled_panel, rows_panel
 from frontend.map_cache import plane_of
 from frontend.report.contents import Contents
 from modelshapley import formatting
@@ -25,8 +25,8 @@ def section(contents: Contents, kind: UnitKind) -> Markup:
     importance_map = contents.maps[kind]
     data = plane_of(contents.run.id, importance_map, kind)
     is_rows = kind is UnitKind.ROW
-    shown = rows_panel(data, contents.run.layout.projections) if is_rows else panel(data, svg.COLUMNS)
-    pooled = " Each cell shows the highest of the units in it." if shown.pooled else ""
+    panel = rows_panel(data, contents.run.layout.projections) if is_rows else pooled_panel(data, svg.COLUMNS)
+    pooled = " Each cell shows the highest of the units in it." if panel.pooled else ""
     signed = importance_map.signed
     sign = "Blue: the task gets worse without the unit. Brown: better." if signed else "Stronger: more important."
     entry = entry_of(contents.faithfulness, contents.computed, kind)
@@ -35,8 +35,8 @@ def section(contents: Contents, kind: UnitKind) -> Markup:
     return tag(
         "section",
         tag("h2", plural.capitalize()),
-        tag("p", f"{formatting.counted(kind, shown.units)}, {importance_map.quantity}. {sign}{pooled}", class_="quiet"),
-        svg.heatmap(shown, signed, f"Map of {plural}: rows are layers, the first on top"),
+        tag("p", f"{formatting.counted(kind, panel.units)}, {importance_map.quantity}. {sign}{pooled}", class_="quiet"),
+        svg.heatmap(panel, signed, f"Map of {plural}: rows are layers, the first on top"),
         tag("h3", f"Most important {plural}"),
         _top(importance_map, kind),
         *_evidence(contents, kind),

@@ -30,7 +30,7 @@ TWO_SIDED = MethodInfo(
     quantity="estimated loss increase if removed (nats per example)",
     summary="How much a unit helps and how much it hurts, example by example; help weighs three times harm.",
     formula="(1 + h) E[max(phi, 0)] + (1 - h) E[max(-phi, 0)], phi = -c + c²/2, c = dLoss/dgate, h = ½",
-    source="Ours; measured against the paper's forms in docs/methods.md",
+    source="Ours; compared with the paper's forms in docs/benchmarks.md",
     parameters=[_harm(0.5)],
     sided=True,
 )

@@ -219,7 +219,7 @@ def test_what_a_run_takes_is_told_beside_the_form(page: Page, house: Server, sco
     page.keyboard.press("Escape")
     page.locator("#form-model").click()
     page.get_by_role("option", name=re.compile("SmolLM2")).click()
-    expect(told).to_contain_text("Not known yet: nothing was scored with this model here.")
+    expect(told).to_contain_text("Unknown. There are no earlier runs of this model.")
     methods.click()
     page.get_by_role("option", name="Permutation Shapley").click()
     expect(told).to_contain_text("at most 4,096 units of a kind")

@@ -51,7 +51,7 @@ def fill(page: Page, name: str) -> None:
     field(page, "Name").fill(name)
     field(page, "Title (optional)").fill("Small sums")
     field(page, "File or folder").fill("sums/all.jsonl")
-    for split in ("Split to score on", "Split to measure on"):
+    for split in ("Split for scoring", "Split for accuracy"):
         field(page, split).fill("all")
     for share in page.locator("aside").get_by_label("Share of it").all():
         share.fill("50")
@@ -132,7 +132,7 @@ def test_a_task_file_is_dropped_mended_added_and_deleted(page: Page, house: Serv
     page.goto(f"{house.url}/tasks")
     page.get_by_role("tab", name="Task file").click()
     page.locator("#task-upload input").set_input_files(file)
-    text = page.get_by_label("Task file", exact=True)
+    text = page.get_by_role("textbox", name="Task file", exact=True)
     expect(text).to_have_value(re.compile("name: prose"))
     page.locator("#task-add").click()
     expect(page.locator("aside")).to_contain_text("window: Input should be greater than or equal to 8")
@@ -149,7 +149,8 @@ def test_a_task_file_is_dropped_mended_added_and_deleted(page: Page, house: Serv
 def test_a_task_that_is_there_is_a_beginning(page: Page, house: Server) -> None:
     page.goto(f"{house.url}/tasks")
     page.locator("#task-gsm8k").get_by_role("button", name="Use as template").click()
-    expect(page.get_by_label("Task file", exact=True)).to_have_value(re.compile("kind: generation\nname: gsm8k"))
+    text = page.get_by_role("textbox", name="Task file", exact=True)
+    expect(text).to_have_value(re.compile("kind: generation\nname: gsm8k"))
     page.locator("#task-add").click()
     expect(page.locator("aside")).to_contain_text("is a built-in task")
 
@@ -175,7 +176,7 @@ def test_classes_that_do_not_match_are_shown_side_by_side(page: Page, house: Ser
                 Image.new("L", (8, 8), 60 * number).save(folder / f"{number}.png")
     page.goto(f"{house.url}/tasks")
     page.get_by_role("tab", name="Task file").click()
-    page.get_by_label("Task file", exact=True).fill(
+    page.get_by_role("textbox", name="Task file", exact=True).fill(
         "kind: image-classification\nname: shapes\nsource: {path: shapes}\nprobe: {split: train}\n"
     )
     page.locator("#task-preview").click()

@@ -56,18 +56,19 @@ def unfinished(run: Run) -> Any:
 def quantity(plane: Plane, display: Display) -> Any:
     """The legend: what the colours mean, and how units are switched off."""
     reading = (
-        "positive: the task gets worse without the unit; negative: better"
+        "Positive: the task gets worse without the unit; negative: better."
         if plane.signed
-        else "higher: the task depends more on the unit"
+        else "Higher: the task depends more on the unit."
     )
     meaning = {
-        "score": f"{plane.quantity} ({reading})",
-        "share": f"share of the sum of absolute scores; score: {plane.quantity}",
+        "score": plane.quantity,
+        "share": f"share of the total; score: {plane.quantity}",
         "percentile": f"percentile rank among all units of the kind; score: {plane.quantity}",
     }[display.colour]
     log = ", log scale" if display.log and display.colour != "percentile" and not plane.signed else ""
     return [
-        f"Colour: {meaning}{log}. Each panel has its own range. Click a cell or drag a box to switch units off ",
+        f"Colour: {meaning}{log}. {reading} Each panel has its own range. ",
+        "Click a cell or drag a box to switch units off ",
         html.Span("✕", className="legend-off", title="switched off"),
         "; click again to switch them on.",
     ]

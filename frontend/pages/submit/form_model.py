@@ -13,6 +13,7 @@ from modelshapley import client
 from modelshapley.client import ApiError, AsyncClient
 from modelshapley.contracts import ModelInfo
 from modelshapley.errors import ModelShapleyError
+from modelshapley.models import hub
 
 callbacks = Callbacks()
 
@@ -53,7 +54,7 @@ def _hub() -> Any:
 
 
 def choices(models: list[ModelInfo]) -> list[dict[str, Any]]:
-    """Return the options of the list. Models that cannot be used are in it, so that their absence is no riddle."""
+    """Return the options of the list; models that cannot be used are listed, but disabled."""
     return [
         {
             "value": model.id,
@@ -83,10 +84,11 @@ async def look_up_hub_model(
     unchanged = [no_update] * 3
     if not (clicks or submits):
         return *unchanged, no_update
-    if not (name or "").strip():
+    hub_name = (name or "").strip().removeprefix("hub:")
+    if not hub.NAME.fullmatch(hub_name):
         return *unchanged, dmc.Text("Enter a hub model as owner/name.", c="red", size="sm")
     try:
-        model = await api.send(client.hub_model(str(name).strip().removeprefix("hub:")))
+        model = await api.send(client.hub_model(hub_name))
     except ApiError as error:
         return *unchanged, dmc.Text(error.problem.detail, c="red", size="sm")
     except ModelShapleyError as error:

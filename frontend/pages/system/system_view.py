@@ -91,7 +91,7 @@ def activity(current: str | None, runs: Mapping[str, str]) -> Any:
     """Say what a worker is doing, with a link to the run where that is known."""
     kind, _, identifier = (current or "").partition(":")
     if not kind:
-        return "idle"
+        return "no job"
     if kind == "task":
         return "previewing a task"
     run, _, shard = identifier.partition(":")

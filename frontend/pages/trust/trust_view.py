@@ -98,7 +98,7 @@ def _verdict(judged: Verdict, reread: bool) -> Any:
         [
             html.Div(mark, className=f"mark mark-{name}", id="verdict-mark"),
             html.P(judged.sentence.replace("ρ ", "ρ\u00a0"), className="verdict", id="verdict"),
-            html.Ul([_finding(f) for f in judged.findings], className="findings") if judged.findings else None,
+            _details(judged.findings),
             html.Div(note, className="quiet") if reread else None,
         ],
         withBorder=True,
@@ -106,6 +106,13 @@ def _verdict(judged: Verdict, reread: bool) -> Any:
         radius="md",
         className=f"verdict-card of-{name}",
     )
+
+
+def _details(findings: Sequence[Finding]) -> Any:
+    if not findings:
+        return None
+    tests = html.Ul([_finding(finding) for finding in findings], className="findings")
+    return html.Details([html.Summary("Details"), tests], className="section")
 
 
 def _finding(finding: Finding) -> Any:

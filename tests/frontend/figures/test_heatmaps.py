@@ -1,4 +1,4 @@
-"""Figures of maps: what is drawn is what the map says."""
+"""Figures of maps: what is markup is what the map says."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ SHAPES = {UnitKind.LAYER: (30, 1), UnitKind.HEAD: (30, 9), UnitKind.NEURON: (30,
 
 def a_map(kind: UnitKind, shape: tuple[int, int] | None = None, signed: bool = False, seed: int = 0) -> MapData:
     layers, width = shape or SHAPES[kind]
-    drawn = np.random.default_rng(seed).normal(size=(layers, width))
-    scores = drawn if signed else np.abs(drawn)
+    markup = np.random.default_rng(seed).normal(size=(layers, width))
+    scores = markup if signed else np.abs(markup)
     return MapData(
         run="a",
         method="m",
@@ -90,24 +90,24 @@ def test_one_outlier_does_not_bleach_the_rest() -> None:
 def test_a_pooled_cell_shows_its_strongest_unit_with_that_units_error_and_rank() -> None:
     data = a_map(UnitKind.NEURON, signed=True)
     scores = np.array(data.scores)
-    shown = panels.panel(data, columns=600)
-    assert shown.edges[0] == 0
-    assert shown.edges[-1] == 1536
-    assert len(shown.edges) - 1 <= 600
-    assert shown.units == scores.size
+    panel = panels.pooled_panel(data, columns=600)
+    assert panel.edges[0] == 0
+    assert panel.edges[-1] == 1536
+    assert len(panel.edges) - 1 <= 600
+    assert panel.units == scores.size
     by_rank = np.argsort(-scores.reshape(-1), kind="stable")
-    for layer, column in [(0, 0), (7, 100), (29, len(shown.edges) - 2)]:
-        span = range(shown.edges[column], shown.edges[column + 1])
+    for layer, column in [(0, 0), (7, 100), (29, len(panel.edges) - 2)]:
+        span = range(panel.edges[column], panel.edges[column + 1])
         best = max(span, key=lambda neuron: abs(scores[layer, neuron]))
-        assert shown.best[layer, column] == best
-        assert shown.scores[layer, column] == scores[layer, best]
-        assert by_rank[shown.rank[layer, column] - 1] == layer * 1536 + best
+        assert panel.best[layer, column] == best
+        assert panel.scores[layer, column] == scores[layer, best]
+        assert by_rank[panel.rank[layer, column] - 1] == layer * 1536 + best
 
 
 def test_pooled_columns_are_equally_wide_but_for_the_last() -> None:
     """assets/marks.js finds a neuron's column by dividing by the first one's width."""
     for width in (1, 32, 600, 601, 1536, 28672):
-        edges = panels.panel(a_map(UnitKind.NEURON, (2, width))).edges
+        edges = panels.pooled_panel(a_map(UnitKind.NEURON, (2, width))).edges
         steps = np.diff(edges)
         assert (steps[:-1] == steps[0]).all()
         assert 0 < steps[-1] <= steps[0]
@@ -160,8 +160,8 @@ def test_rows_are_drawn_as_the_mean_of_each_map_also_where_layers_differ() -> No
         [scores[0, :3].mean(), scores[0, 3:].mean(), np.nan],
         [scores[1, :2].mean(), scores[1, 4], scores[1, 2:4].mean()],
     ]
-    drawn = unpacked(heatmap_traces(figure)[0]["z"])
-    np.testing.assert_allclose(drawn, expected, rtol=1e-3)
+    markup = unpacked(heatmap_traces(figure)[0]["z"])
+    np.testing.assert_allclose(markup, expected, rtol=1e-3)
     assert figure["layout"]["xaxis"]["ticktext"] == ["q", "up", "cross q"]
     assert figure["layout"]["meta"]["panels"][0]["spans"] == [[(0, 3), (3, 5), (0, 0)], [(0, 2), (4, 5), (2, 4)]]
 
@@ -182,24 +182,24 @@ def test_a_place_without_a_unit_is_drawn_as_a_gap() -> None:
 
 def test_a_percentile_is_the_share_of_units_that_rank_no_higher() -> None:
     data = a_map(UnitKind.HEAD, signed=True)
-    shown = panels.panel(data, display=Display("percentile"))
+    panel = panels.pooled_panel(data, display=Display("percentile"))
     scores = np.array(data.scores)
     for place in [(0, 0), (13, 4), (29, 8)]:
-        assert shown.values[place] == pytest.approx(100 * (scores <= scores[place]).mean())
-    assert shown.values.max() == 100
-    assert panels.colours(shown, signed=True).low == 0, "ranks have no sign"
+        assert panel.values[place] == pytest.approx(100 * (scores <= scores[place]).mean())
+    assert panel.values.max() == 100
+    assert panels.colours(panel, signed=True).low == 0, "ranks have no sign"
 
 
 def test_shares_are_of_the_sum_of_all_magnitudes() -> None:
     data = a_map(UnitKind.NEURON, signed=True)
-    shown = panels.panel(data, display=Display("share"))
-    assert shown.values == pytest.approx(100 * shown.scores / np.abs(data.scores).sum())
+    panel = panels.pooled_panel(data, display=Display("share"))
+    assert panel.values == pytest.approx(100 * panel.scores / np.abs(data.scores).sum())
 
 
 def test_log_colours_tell_decades_apart_and_stop_four_below_the_top() -> None:
     scores = np.array([[1.0, 0.1, 1e-3, 1e-9, 0.0]])
     data = a_map(UnitKind.HEAD, (1, 5)).model_copy(update={"scores": scores.tolist()})
-    painted = panels.colours(panels.panel(data, display=Display(log=True)), signed=False)
+    painted = panels.colours(panels.pooled_panel(data, display=Display(log=True)), signed=False)
     assert painted.z[0] == pytest.approx([0, -1, -3, -4, -4])
     assert [words for _, words in painted.ticks] == ["≤ 0.0001", "0.01", "1"]
 
@@ -208,28 +208,28 @@ def test_log_colours_tell_decades_apart_and_stop_four_below_the_top() -> None:
 def test_sorted_layers_still_name_the_right_units(columns: int) -> None:
     data = a_map(UnitKind.NEURON, signed=True)
     scores = np.array(data.scores)
-    shown = panels.panel(data, columns=columns, display=Display(ordered=True))
-    assert shown.order is not None
+    panel = panels.pooled_panel(data, columns=columns, display=Display(ordered=True))
+    assert panel.order is not None
     for layer in (0, 11):
-        assert (np.diff(scores[layer, shown.order[layer]]) <= 0).all()
+        assert (np.diff(scores[layer, panel.order[layer]]) <= 0).all()
         for column in (0, columns // 3):
-            units = shown.order[layer, shown.edges[column] : shown.edges[column + 1]]
+            units = panel.order[layer, panel.edges[column] : panel.edges[column + 1]]
             best = max(units, key=lambda unit: abs(scores[layer, unit]))
-            assert shown.best[layer, column] == best
-            assert shown.scores[layer, column] == scores[layer, best]
+            assert panel.best[layer, column] == best
+            assert panel.scores[layer, column] == scores[layer, best]
     meta = heatmaps.map_figure({UnitKind.NEURON: data}, display=Display(ordered=True))["layout"]["meta"]
-    assert (unpacked(meta["panels"][0]["order"]) == shown.order).all()
+    assert (unpacked(meta["panels"][0]["order"]) == panel.order).all()
 
 
 def test_very_wide_panels_are_not_sorted() -> None:
     data = a_map(UnitKind.NEURON, (3, 30_000))
-    assert panels.panel(data, display=Display(ordered=True)).order is None
+    assert panels.pooled_panel(data, display=Display(ordered=True)).order is None
 
 
 def test_a_closer_look_shows_exact_cells_on_the_whole_panels_scale() -> None:
     data = a_map(UnitKind.NEURON, (30, 28_672))
     scores = np.array(data.scores)
-    whole = panels.panel(data)
+    whole = panels.pooled_panel(data)
     assert whole.pooled
     assert whole.scores.size <= panels.CELLS
     seen = heatmaps.window_of(data, (1_000, 1_400), Display(), heatmaps.limits(data, Display()))

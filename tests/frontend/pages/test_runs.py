@@ -82,7 +82,7 @@ def test_what_is_asked_of_the_api() -> None:
                 fetching={"done": 1.2e9, "total": 3.4e9, "rate": 1e7, "eta_s": 220.0},
             ),
             [WORKER],
-            "fetching the model, 1.1 GiB of 3.2 GiB, 4 min left · worker box-17",
+            "downloading the model, 1.1 GiB of 3.2 GiB, 4 min left · worker box-17",
         ),
         (changed(status="queued"), [WORKER], "waiting: all workers are busy"),
         (changed(status="queued"), [WORKER.model_copy(update={"current": None})], "waiting for a worker"),

@@ -57,7 +57,7 @@ def test_a_worker_tells_what_it_has_in_hand_and_what_it_keeps() -> None:
 @pytest.mark.parametrize(
     ("current", "words"),
     [
-        (None, "idle"),
+        (None, "no job"),
         ("run:abc", "scoring  run abc"),
         ("check:abc", "checking maps of  run abc"),
         ("trial:t1", "measuring a trial on  run xyz"),

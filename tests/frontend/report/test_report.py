@@ -153,8 +153,8 @@ def test_a_map_has_a_cell_for_every_unit_that_is_there(signed: bool) -> None:
     scores = np.random.default_rng(1).normal(size=(4, 7))
     scores[1, 5:] = np.nan
     values: Any = {"unit": UnitKind.HEAD, "scores": scores, "standard_errors": scores * 0, "signed": signed}
-    drawn = svg.heatmap(heatmaps.panel(MapData.model_construct(**values)), signed, "a map")
-    cells = sum(path.count("M") for path in re.findall(r'<path d="([^"]+)" class="[sd]', drawn))
+    markup = svg.heatmap(heatmaps.pooled_panel(MapData.model_construct(**values)), signed, "a map")
+    cells = sum(path.count("M") for path in re.findall(r'<path d="([^"]+)" class="[sd]', markup))
     assert cells == 4 * 7 - 2
 
 
