@@ -33,6 +33,7 @@ from modelshapley.tasks.base import Split, Task
 from modelshapley.tasks.batching import batch_edges, batch_end, order_by_length
 from modelshapley.units import UnitKind
 
+MAX_GAP = 0.05  # a larger completeness gap: the quadrature has not converged
 Progress = Callable[[int, int], None]
 HALVES = ("first", "second")
 
@@ -177,7 +178,7 @@ class Scoring:
         return {method.spec: self._read_map(method, total, which) for method in self.methods}
 
     def _read_map(self, method: Method, total: Total, which: Mapping[str, str]) -> ImportanceMap:
-        scores, errors, sides = {}, {}, {}
+        scores, errors, sides, gaps = {}, {}, {}, {}
         shapes = self.loaded.anatomy.shapes
         for kind in UnitKind:
             if kind not in self.kinds:
@@ -195,13 +196,17 @@ class Scoring:
             scores[kind][absent] = errors[kind][absent] = np.nan
             if isinstance(method, SidedMethod):
                 sides[kind] = method.sides(moments).reshape(shape)
+                worth = method.worth(moments)
+                if worth is not None:
+                    total_score = float(np.nansum(np.where(absent, 0, sides[kind].help - sides[kind].harm)))
+                    gaps[kind.value] = completeness(total_score, worth)
         return ImportanceMap(
             method=method.spec,
             quantity=method.info.quantity,
             signed=is_signed(method),
             scores=scores,
             standard_errors=errors,
-            provenance={**self._provenance(method, total.n), **which},
+            provenance={**self._provenance(method, total.n), **which, **({"completeness": gaps} if gaps else {})},
             sides=sides,
         )
 
@@ -277,6 +282,15 @@ class _Batch:
         self._scoring.pause()
         with torch.inference_mode(), gated_each(loaded.model, loaded.anatomy, self._kind, gates.to(loaded.device)):
             return -task.losses(loaded, chosen) if what == "loss" else task.correct(loaded, chosen)
+
+
+def completeness(total: float, worth: float) -> dict[str, Any]:
+    """Compare the sum of all scores with what all units together are worth, U(all) - U(none), nats.
+
+    gap: their difference as a share of the worth. converged: whether it is at most MAX_GAP.
+    """
+    gap = abs(total - worth) / abs(worth) if worth else float(total != worth)
+    return {"sum": total, "worth": worth, "gap": gap, "converged": gap <= MAX_GAP}
 
 
 def is_signed(method: Method) -> bool:
