@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from modelshapley.contracts import Dtype
-from modelshapley.server.addresses import is_loopback
+from modelshapley.errors import ModelShapleyError
+from modelshapley.server.addresses import refuse_open_host
 
 
 class Settings(BaseSettings):
@@ -83,11 +84,25 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _key_off_loopback(self) -> Self:
-        if not is_loopback(self.host) and self.api_key is None:
-            raise ValueError(
-                f"listening on {self.host} lets others in: set MODELSHAPLEY_API_KEY, or listen on 127.0.0.1"
-            )
+        key = self.api_key.get_secret_value() if self.api_key else None
+        if key is not None and not key.strip():
+            raise ValueError("MODELSHAPLEY_API_KEY is blank: set it to a secret, or leave it out")
+        try:
+            refuse_open_host(self.host, key)
+        except ModelShapleyError as error:
+            raise ValueError(str(error)) from None
         return self
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Read the settings. Raises ModelShapleyError, in a sentence for each wrong one."""
+        try:
+            return cls()
+        except ValidationError as error:
+            problems = [(".".join(map(str, e["loc"])), e["msg"].removeprefix("Value error, ")) for e in error.errors()]
+            raise ModelShapleyError(
+                " ".join(f"MODELSHAPLEY_{name.upper()}: {message}." if name else message for name, message in problems)
+            ) from None
 
     @property
     def records_url(self) -> str:

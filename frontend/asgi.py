@@ -17,24 +17,31 @@ from backend.settings import Settings
 from backend.web.app import close_services, create_api, open_services, requeue_unfinished
 from backend.web.housekeeping import clean_up_periodically
 from backend.web.problems import install_http
-from backend.web.security import LimitBody, RequireKey, RequireLoopbackName
+from backend.web.security import LimitBody, RequireKey, RequireLoopback, stop_if_open
 from frontend.app import attach
 from frontend.under_path import UnderPath
 from modelshapley.client import AsyncClient
+from modelshapley.errors import ModelShapleyError
 
 
 def create() -> FastAPI:
     """The whole web server; settings come from the environment."""
-    settings = Settings()
+    try:
+        settings = Settings.from_environment()
+    except ModelShapleyError as error:
+        raise SystemExit(f"error: {error}") from None
     services = open_services(settings)
     api = create_api(services)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await run_in_threadpool(requeue_unfinished, services)
-        tidying = asyncio.create_task(clean_up_periodically(services))
+        background = [asyncio.create_task(clean_up_periodically(services))]
+        if settings.api_key is None:
+            background.append(asyncio.create_task(stop_if_open()))
         yield
-        tidying.cancel()
+        for task in background:
+            task.cancel()
         await client.close()
         await close_services(services)
 
@@ -51,7 +58,7 @@ def create() -> FastAPI:
     if settings.api_key is not None:
         root.add_middleware(RequireKey, key=settings.api_key.get_secret_value())
     else:
-        root.add_middleware(RequireLoopbackName)
+        root.add_middleware(RequireLoopback)
     if settings.root_path:
         root.add_middleware(UnderPath, path=settings.root_path)
     return root

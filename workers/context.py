@@ -91,7 +91,7 @@ class WorkerContext:
 @cache
 def get_context() -> WorkerContext:
     """Return the context of this process, opened on the first call."""
-    settings = Settings()
+    settings = Settings.from_environment()
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     migrate(settings.records_url)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from modelshapley.errors import ModelShapleyError
 from workers import check_jobs, example_jobs, run_jobs, task_jobs, trial_jobs
 from workers.context import get_context
 from workers.worker import WarmWorker
@@ -15,7 +16,10 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     for noisy in ("rq.worker", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    context = get_context()
+    try:
+        context = get_context()
+    except ModelShapleyError as error:
+        raise SystemExit(f"error: {error}") from None
     # Imported here, so that the first job need not wait for torch.
     modules = ", ".join(module.__name__ for module in (run_jobs, trial_jobs, check_jobs, task_jobs, example_jobs))
     log.info("worker %s: jobs from %s", context.name, modules)

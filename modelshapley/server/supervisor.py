@@ -19,7 +19,7 @@ from modelshapley.client import ApiError, ApiUnreachable, Client
 from modelshapley.contracts import RunRequest
 from modelshapley.errors import ModelShapleyError
 from modelshapley.models.catalog import DIGITS_VIT, SMOLLM2
-from modelshapley.server.addresses import free_port, is_loopback
+from modelshapley.server.addresses import free_port, refuse_open_host
 from modelshapley.server.processes import start
 from modelshapley.server.redis_server import RedisServer
 
@@ -90,11 +90,7 @@ class Supervisor:
         """Start everything, print `ready URL`, and stay until a signal. Returns the exit code."""
         logging.basicConfig(level=logging.INFO, format="%(message)s")
         logging.getLogger("httpx").setLevel(logging.WARNING)
-        if not is_loopback(self.host) and not self.environment.get("MODELSHAPLEY_API_KEY"):
-            raise ModelShapleyError(
-                f"Listening on {self.host} opens the server to others: set MODELSHAPLEY_API_KEY to a secret, "
-                "or use 127.0.0.1."
-            )
+        refuse_open_host(self.host, self.environment.get("MODELSHAPLEY_API_KEY"))
         self.data.mkdir(parents=True, exist_ok=True)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)
