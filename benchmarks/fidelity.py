@@ -35,7 +35,8 @@ from modelshapley.maps.importance import ImportanceMap
 from modelshapley.methods import harm_of, load_method, with_harm
 from modelshapley.models.catalog import DIGITS_VIT, SMOLLM2, Catalog
 from modelshapley.models.demo import prepare_smollm2
-from modelshapley.models.loading import LoadedModel, load
+from modelshapley.models.loaded import LoadedModel
+from modelshapley.models.loading import load
 from modelshapley.scoring.job import Scoring, accumulate
 from modelshapley.tasks.base import Task
 from modelshapley.units import Deactivation, UnitKind, extreme_units

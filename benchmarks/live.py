@@ -44,12 +44,13 @@ from modelshapley.interventions.gates import treated
 from modelshapley.interventions.weights import zeroed_weights
 from modelshapley.models.catalog import DIGITS_VIT, SMOLLM2, Catalog
 from modelshapley.models.demo import prepare_smollm2
-from modelshapley.models.loading import LoadedModel, load
+from modelshapley.models.loaded import LoadedModel
+from modelshapley.models.loading import load
+from modelshapley.models.passes.prefix_tree import log_likelihoods
 from modelshapley.tasks import TaskCatalog
 from modelshapley.tasks.base import Split, Task
 from modelshapley.tasks.batching import length_batches
 from modelshapley.tasks.kinds.multiple_choice import MultipleChoice
-from modelshapley.tasks.language.prefix_tree import log_likelihoods
 from modelshapley.units import Deactivation, UnitKind
 
 STATES_BUDGET = 2 * 2**30

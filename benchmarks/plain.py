@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
+from modelshapley.models.passes.prefix_tree import Continuation
 from modelshapley.tasks.base import Task
 from modelshapley.tasks.batching import length_batches
 from modelshapley.tasks.builtin.world_capitals import WorldCapitals
 from modelshapley.tasks.kinds.multiple_choice import MultipleChoice
-from modelshapley.tasks.language.prefix_tree import Continuation
 
 Rows = list[list[Continuation]]
 

@@ -32,7 +32,7 @@ from benchmarks.common import report
 from modelshapley.architectures.families import anatomy_of
 from modelshapley.contracts.tasks import TaskInfo
 from modelshapley.methods import METHODS, load_method
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.scoring.accumulator import ScoreAccumulator
 from modelshapley.scoring.job import Scoring
 from modelshapley.tasks.base import Split, Task

@@ -25,7 +25,8 @@ from benchmarks.common import DATA, report
 from modelshapley.evaluation.trials import in_passes
 from modelshapley.models.catalog import SMOLLM2, Catalog
 from modelshapley.models.demo import prepare_smollm2
-from modelshapley.models.loading import LoadedModel, load
+from modelshapley.models.loaded import LoadedModel
+from modelshapley.models.loading import load
 from modelshapley.tasks import TaskCatalog
 from modelshapley.tasks.base import Split
 from modelshapley.tasks.batching import length_batches

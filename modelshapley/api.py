@@ -21,7 +21,7 @@ from modelshapley.units import DEFAULT_KINDS, Deactivation, UnitKind
 if TYPE_CHECKING:
     from modelshapley.evaluation.accuracy import Evaluation
     from modelshapley.maps.importance import ImportanceMap
-    from modelshapley.models.loading import LoadedModel
+    from modelshapley.models.loaded import LoadedModel
     from modelshapley.tasks.base import Task
 
 DATA = Path(".data")

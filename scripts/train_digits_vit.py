@@ -21,7 +21,7 @@ from transformers import ViTConfig, ViTForImageClassification
 
 from modelshapley.architectures.families import anatomy_of
 from modelshapley.evaluation.trials import all_answers
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.tasks.builtin.digits import Digit, Digits, split_digits
 from modelshapley.units import Deactivation, UnitKind
 

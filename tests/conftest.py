@@ -16,7 +16,8 @@ from modelshapley.client import Client
 from modelshapley.contracts import Run, RunRequest
 from modelshapley.models.catalog import DIGITS_VIT, SMOLLM2, Catalog
 from modelshapley.models.demo import prepare_smollm2
-from modelshapley.models.loading import LoadedModel, load
+from modelshapley.models.loaded import LoadedModel
+from modelshapley.models.loading import load
 from tests.support.fork_server import Forked, fork_server, start_process
 
 ROOT = Path(__file__).parent.parent

@@ -13,7 +13,7 @@ import modelshapley
 from modelshapley import Deactivation, ImportanceMap, Treatment, evaluate, load_model, load_task, measure, score
 from modelshapley.errors import ModelShapleyError, UnknownName
 from modelshapley.interventions.weights import zeroed_weights
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.tasks.base import Split
 from modelshapley.units import UnitKind
 

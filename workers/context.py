@@ -25,7 +25,7 @@ from modelshapley.errors import ModelShapleyError
 from modelshapley.evaluation.activations import Activations
 from modelshapley.evaluation.intervals import Outcomes
 from modelshapley.models.catalog import Catalog
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.tasks.base import Task
 from modelshapley.units import Deactivation
 from workers.turns import Turns

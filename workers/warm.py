@@ -20,7 +20,8 @@ from modelshapley.evaluation.intervals import Outcomes, unpack
 from modelshapley.evaluation.trials import answers
 from modelshapley.models.catalog import SMOLLM2, Catalog, ModelFolder
 from modelshapley.models.demo import prepare_smollm2
-from modelshapley.models.loading import LoadedModel, load
+from modelshapley.models.loaded import LoadedModel
+from modelshapley.models.loading import load
 from modelshapley.tasks.base import Task
 from modelshapley.units import Deactivation
 from workers.warm_states import WarmStates

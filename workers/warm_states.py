@@ -8,7 +8,7 @@ from typing import Any
 
 from modelshapley.contracts import WarmProbes
 from modelshapley.evaluation.hidden_states import HiddenStateCache, refusal
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.tasks.base import Split, Task
 
 Key = tuple[str, str, str, int]

@@ -20,9 +20,9 @@ from torch import Tensor
 from benchmarks.truth import estimates
 from modelshapley.evaluation.game import Game
 from modelshapley.evaluation.sampling import Estimate, antithetic_pair, spread_order
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
+from modelshapley.models.passes.prefix_tree import log_likelihoods
 from modelshapley.tasks.builtin.world_capitals import Question, WorldCapitals, tokenize_continuation
-from modelshapley.tasks.language.prefix_tree import log_likelihoods
 from modelshapley.units import UnitKind
 
 ESTIMATE_FILE = Path(__file__).with_suffix(".safetensors")

@@ -16,7 +16,7 @@ from modelshapley.contracts import Interval
 from modelshapley.evaluation.intervals import Outcomes, mean_interval
 from modelshapley.evaluation.trials import in_passes
 from modelshapley.interventions.gates import treated
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.memory import AdaptiveBatcher
 from modelshapley.tasks.base import Task
 from modelshapley.units import Deactivation

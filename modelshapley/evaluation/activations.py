@@ -13,7 +13,7 @@ from torch import Tensor
 
 from modelshapley.architectures.anatomy import Site
 from modelshapley.interventions.gates import Change, hook
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.memory import AdaptiveBatcher
 from modelshapley.tasks.base import Split, Task
 from modelshapley.units import UnitKind

@@ -16,7 +16,7 @@ from modelshapley.evaluation.activations import Activations
 from modelshapley.evaluation.intervals import Outcomes
 from modelshapley.evaluation.trials import compare
 from modelshapley.interventions.gates import hook, treated
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.memory import AdaptiveBatcher
 from modelshapley.signals.observe import signals_of
 from modelshapley.signals.readers import Channels, at_least_float32

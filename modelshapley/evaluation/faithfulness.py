@@ -23,7 +23,7 @@ from modelshapley.evaluation.trials import answers, compare
 from modelshapley.interventions.gates import gated, gated_each
 from modelshapley.maps.compare import rank_correlation
 from modelshapley.maps.importance import HARMS, Sides, weigh
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.tasks.base import Split, Task
 from modelshapley.tasks.batching import batch_edges
 from modelshapley.units import Deactivation, UnitKind, extreme_units

@@ -12,7 +12,7 @@ import torch
 
 from modelshapley.interventions.gates import gated
 from modelshapley.interventions.suffix import suffix_reuse
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.tasks.base import Task
 from modelshapley.units import UnitKind
 

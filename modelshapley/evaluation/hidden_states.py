@@ -16,7 +16,7 @@ from modelshapley.architectures.anatomy import Anatomy
 from modelshapley.interventions.block_replay import CachedPass, ChainBroken, ReplayPass
 from modelshapley.interventions.gates import treated
 from modelshapley.interventions.suffix import around_blocks
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.memory import first_line
 from modelshapley.tasks.base import Task
 from modelshapley.units import Deactivation, UnitKind

@@ -15,7 +15,7 @@ from scipy.stats import binomtest, ttest_rel
 from modelshapley.evaluation.accuracy import Evaluation, evaluate
 from modelshapley.evaluation.intervals import Outcomes, mean_half_width, mean_interval
 from modelshapley.methods import load_method
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.scoring.job import Scoring, accumulate
 from modelshapley.tasks.base import Split, Task
 from modelshapley.units import Deactivation, UnitKind, extreme_units

@@ -16,7 +16,7 @@ from modelshapley.evaluation.activations import Activations
 from modelshapley.evaluation.hidden_states import HiddenStateCache
 from modelshapley.evaluation.intervals import Outcomes, mean_interval, paired_difference
 from modelshapley.interventions.gates import treated
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.memory import AdaptiveBatcher
 from modelshapley.tasks.base import Split, Task
 from modelshapley.tasks.batching import length_batches

@@ -5,59 +5,22 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, get_args
 
 import torch
 import transformers
 from torch import nn
 
-from modelshapley.architectures.anatomy import Anatomy
 from modelshapley.contracts import Dtype
 from modelshapley.errors import ModelShapleyError, OutOfMemory, UnknownName, UnsupportedModel
 from modelshapley.interventions.verify import verify
 from modelshapley.models.catalog import ModelFolder
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.memory import first_line, ran_out_of_memory
+from modelshapley.models.passes.prove import prove_shortcuts
 
 SPREAD = "spread"
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """A live model with what its tasks need.
-
-    tokenizer: None for image models. processor: prepares pictures; None if the folder has none. device: device of
-    inputs and logits; blocks may be on others. unused: tensors of the folder that this use of the model leaves out,
-    such as another head.
-    """
-
-    id: str
-    revision: str
-    anatomy: Anatomy
-    model: nn.Module
-    tokenizer: Any | None
-    device: torch.device
-    processor: Any | None = None
-    unused: tuple[str, ...] = ()
-
-    @property
-    def notes(self) -> list[str]:
-        """What a user of this model should know, one sentence each."""
-        if not self.unused:
-            return []
-        some = ", ".join(self.unused[:3]) + (", ..." if len(self.unused) > 3 else "")
-        return [f"{len(self.unused)} tensors of the weights are not used by this model: {some}."]
-
-    @property
-    def dtype(self) -> Dtype:
-        """Dtype of the weights, and so of the activations."""
-        name: Dtype = str(next(self.model.parameters()).dtype).removeprefix("torch.")  # type: ignore[assignment]
-        return name
-
-    @property
-    def places(self) -> str:
-        """Names of the devices that hold weights, in order: 'cuda:0, cuda:1'."""
-        return ", ".join(dict.fromkeys(str(parameter.device) for parameter in self.model.parameters()))
 
 
 def load(folder: ModelFolder, device: str | torch.device = "cpu", dtype: Dtype = "float32") -> LoadedModel:
@@ -92,7 +55,8 @@ def load(folder: ModelFolder, device: str | torch.device = "cpu", dtype: Dtype =
         raise OutOfMemory.of(f"Model {folder.id!r}", str(device), dtype, first_line(error)) from error
     processor = _image_processor(folder)
     tokenizer = _tokenizer(folder)
-    return LoadedModel(folder.id, folder.revision(), folder.anatomy, model, tokenizer, target, processor, unused)
+    loaded = LoadedModel(folder.id, folder.revision(), folder.anatomy, model, tokenizer, target, processor, unused)
+    return replace(loaded, shortcuts=prove_shortcuts(loaded))
 
 
 def refuse_offloaded(model_id: str, model: nn.Module) -> None:

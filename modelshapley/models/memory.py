@@ -20,7 +20,7 @@ from modelshapley.errors import OutOfMemory
 from modelshapley.interventions.forwards import Forward, replaced_forward
 
 if TYPE_CHECKING:
-    from modelshapley.models.loading import LoadedModel
+    from modelshapley.models.loaded import LoadedModel
 
 log = logging.getLogger(__name__)
 # Parts of the messages of plain RuntimeErrors that mean a lack of memory: torch on the CPU, CUDA, cuBLAS, Metal.

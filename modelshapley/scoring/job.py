@@ -25,7 +25,7 @@ from modelshapley.maps.importance import ImportanceMap
 from modelshapley.methods import check_size
 from modelshapley.methods.base import BatchPosition, Method, Reading, Utility
 from modelshapley.methods.sided import SidedMethod
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.memory import AdaptiveBatcher
 from modelshapley.scoring.accumulator import Key, ScoreAccumulator, Total
 from modelshapley.signals.observe import Signals, signals_of

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from modelshapley.contracts.tasks import BadRows, ExampleShown, TaskInfo
 from modelshapley.errors import TaskMismatch
-from modelshapley.models.loading import LoadedModel
-from modelshapley.tasks.language.prefix_tree import ContinuationScores
+from modelshapley.models.loaded import LoadedModel
+from modelshapley.models.passes.prefix_tree import ContinuationScores
 
 Example = TypeVar("Example")
 

@@ -10,7 +10,7 @@ from typing import Any
 from modelshapley.contracts.task_file import LabelledTask
 from modelshapley.contracts.tasks import Labels
 from modelshapley.errors import TaskMismatch
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.tasks.data import BadRow, Row, Table, shorten
 
 MAX_LISTED_CLASSES = 12

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from modelshapley.contracts import Status
 from modelshapley.contracts.tasks import ExampleShown, Labels, TaskCheck
 from modelshapley.errors import BadData, TaskMismatch
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.tasks.base import Split, Task
 from modelshapley.tasks.data import BadRow, RejectedRow
 from modelshapley.tasks.kinds.classification import Classification

@@ -20,7 +20,8 @@ from modelshapley.interventions.gates import gated, treated
 from modelshapley.interventions.verify import verify
 from modelshapley.methods import load_method
 from modelshapley.models.catalog import inspect_folder
-from modelshapley.models.loading import LoadedModel, load
+from modelshapley.models.loaded import LoadedModel
+from modelshapley.models.loading import load
 from modelshapley.scoring.job import Scoring, score
 from modelshapley.signals.observe import observed
 from modelshapley.units import Deactivation, UnitKind

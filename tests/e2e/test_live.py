@@ -16,7 +16,7 @@ from modelshapley import load_task
 from modelshapley.client import Client
 from modelshapley.contracts import Off, Run, Status
 from modelshapley.evaluation.trials import all_answers
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.units import Treatment
 from tests.conftest import CAPITALS_RUN, DIGITS_RUN, Server, StartServer
 from tests.e2e.test_dashboard import (

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from modelshapley.evaluation.activations import activations_of
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
+from modelshapley.models.passes.prefix_tree import Continuation, log_likelihoods
 from modelshapley.tasks.base import Split
-from modelshapley.tasks.language.prefix_tree import Continuation, log_likelihoods
 from tests.support.toys import CONFIGS, ToyTask, tiny
 from tests.support.trialling import untouched
 

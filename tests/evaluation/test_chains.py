@@ -12,7 +12,7 @@ from torch import Tensor
 
 from modelshapley import load_task
 from modelshapley.evaluation.trials import all_answers, answers
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.tasks.base import Split
 from modelshapley.units import Deactivation, UnitKind
 from tests.support.toys import tiny

@@ -16,7 +16,7 @@ from modelshapley.evaluation.examples import (
 )
 from modelshapley.evaluation.trials import all_answers
 from modelshapley.interventions.gates import hook
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.signals.observe import signals_of
 from modelshapley.tasks.base import Split
 from modelshapley.units import Deactivation, UnitKind

@@ -17,7 +17,7 @@ from modelshapley.evaluation.hidden_states import logits_of
 from modelshapley.evaluation.trials import all_answers, answers
 from modelshapley.interventions.weights import zeroed_weights
 from modelshapley.models.catalog import DIGITS_VIT, Catalog
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.tasks.base import Split
 from modelshapley.units import Deactivation, UnitKind
 from tests.models.test_devices import forwards, hooked

@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 from modelshapley import load_task
 from modelshapley.evaluation.activations import activations_of
 from modelshapley.evaluation.trials import all_answers, answers
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.tasks.base import Split
 from modelshapley.units import Deactivation, Treatment
 from tests.support.trialling import NOTHING, some_off, states_of, untouched

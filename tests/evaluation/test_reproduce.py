@@ -17,7 +17,7 @@ from modelshapley.errors import ModelShapleyError
 from modelshapley.evaluation.accuracy import evaluate
 from modelshapley.evaluation.reproduce import BASELINE_METHOD, INTACT, markdown, paired_p, reproduce_deactivation
 from modelshapley.methods import load_method
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.scoring.job import Scoring, score
 from modelshapley.tasks import TaskCatalog
 from modelshapley.tasks.base import Split

@@ -15,7 +15,7 @@ from modelshapley.evaluation.activations import Activations, activations_of
 from modelshapley.evaluation.trials import all_answers, answers
 from modelshapley.interventions.gates import hook, treated
 from modelshapley.interventions.weights import oriented, scaled_weights
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.tasks.base import Split
 from modelshapley.units import Deactivation, Treatment, UnitKind
 from tests.evaluation.test_activations import ATTENTION, MLP, QUERY, seen

@@ -14,7 +14,7 @@ from modelshapley.evaluation.hidden_states import logits_of
 from modelshapley.evaluation.intervals import half_width, mean_interval, precise_enough
 from modelshapley.evaluation.trials import all_answers, answers, compare
 from modelshapley.interventions.weights import scaled_weights, zeroed_weights
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.units import Deactivation, Treatment, UnitKind
 from tests.support.task_data import TEXTS, jsonl, model, task, tokenizer
 from tests.support.toys import CONFIGS, ToyTask, tiny

@@ -13,7 +13,7 @@ from modelshapley.errors import UnitOutOfRange, UnsupportedModel
 from modelshapley.interventions.gates import gated, treated
 from modelshapley.interventions.verify import verify
 from modelshapley.interventions.weights import zeroed_weights
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.units import Deactivation, UnitKind
 from tests.support.toys import LLAMA, VIT, ToyTask, tiny
 

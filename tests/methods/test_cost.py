@@ -12,7 +12,7 @@ from modelshapley.architectures.families import anatomy_of
 from modelshapley.methods import load_method
 from modelshapley.methods.cost import Cost, cost_of
 from modelshapley.models.catalog import ASSETS, inspect_folder
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.scoring.footprint import activation_bytes
 from modelshapley.scoring.job import Scoring, accumulate
 from modelshapley.tasks import TASKS

@@ -18,11 +18,11 @@ from modelshapley.interventions.gates import gated
 from modelshapley.methods import canonical, load_method
 from modelshapley.methods.base import BatchPosition
 from modelshapley.methods.coalitions.permutation_shapley import _order
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
+from modelshapley.models.passes.prefix_tree import Continuation, log_likelihoods
 from modelshapley.scoring.job import Scoring, score
 from modelshapley.signals.observe import PARTS, Signals, signals_of
 from modelshapley.tasks.base import Split
-from modelshapley.tasks.language.prefix_tree import Continuation, log_likelihoods
 from modelshapley.units import UnitKind
 from tests.support.toys import CONFIGS, KINDS, LLAMA, VIT, ToyTask, tiny
 

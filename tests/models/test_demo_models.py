@@ -11,7 +11,7 @@ import torch
 from modelshapley import load_task
 from modelshapley.interventions.gates import gated
 from modelshapley.methods import load_method
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.scoring.job import Scoring, score
 from modelshapley.signals.observe import observed
 from modelshapley.tasks.base import Split, Task

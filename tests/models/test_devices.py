@@ -29,7 +29,8 @@ from modelshapley.interventions.weights import magnitudes
 from modelshapley.methods import load_method
 from modelshapley.models import loading
 from modelshapley.models.catalog import ASSETS, inspect_folder
-from modelshapley.models.loading import LoadedModel, load, refuse_offloaded
+from modelshapley.models.loaded import LoadedModel
+from modelshapley.models.loading import load, refuse_offloaded
 from modelshapley.models.memory import AdaptiveBatcher, recompute_activations
 from modelshapley.scoring.job import Scoring, score
 from modelshapley.signals.observe import PARTS, Observer, Signals, signals_of

@@ -13,7 +13,7 @@ import torch
 from modelshapley.errors import OutOfMemory
 from modelshapley.evaluation.trials import all_answers, answers
 from modelshapley.methods import load_method
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.memory import AdaptiveBatcher, ran_out_of_memory, recompute_activations
 from modelshapley.scoring.job import ScoreAccumulator, Scoring, score
 from modelshapley.signals.observe import PARTS, observed

@@ -19,7 +19,8 @@ from modelshapley.interventions.gates import gated, gated_each
 from modelshapley.interventions.verify import verify
 from modelshapley.methods import load_method
 from modelshapley.models.catalog import ASSETS, DIGITS_VIT, Catalog, inspect_folder
-from modelshapley.models.loading import LoadedModel, load
+from modelshapley.models.loaded import LoadedModel
+from modelshapley.models.loading import load
 from modelshapley.scoring.job import ScoreAccumulator, Scoring, score
 from modelshapley.signals.observe import PARTS, Observer, Signals, observed, signals_of
 from modelshapley.tasks.base import Split

@@ -163,7 +163,7 @@ def test_what_is_not_there_is_named() -> None:
         sums.finish(labels=["z"])
     with pytest.raises(ModelShapleyError, match="none of 0 examples is in the sums"):
         ScoreAccumulator(PLAN).finish()
-    with pytest.raises(ModelShapleyError, match=r"none is in half \d; score at least 2"):
+    with pytest.raises(ModelShapleyError, match=r"none of 1 examples is in half \d; score at least 2"):
         added(ScoreAccumulator(PLAN), (0, 1)).finish(half=1 - half_of(0))
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from modelshapley.errors import BadParameter, ModelShapleyError, TaskMismatch, UnknownName
 from modelshapley.maps.importance import ImportanceMap
 from modelshapley.methods import METHODS, load_method
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.scoring.accumulator import ScoreAccumulator, half_of
 from modelshapley.scoring.job import Scoring, accumulate, score
 from modelshapley.tasks.base import Split

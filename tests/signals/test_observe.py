@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from modelshapley.interventions.gates import gated
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.signals.observe import observed
 from modelshapley.units import UnitKind
 from tests.support.toys import KINDS, LLAMA, VIT, ToyTask, tiny

@@ -16,7 +16,7 @@ import transformers
 from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 
 from modelshapley.contracts.task_file import parse
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.tasks.catalog import TaskCatalog
 from tests.support.toys import tiny
 

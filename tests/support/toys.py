@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,7 +14,8 @@ from torch.nn import functional
 
 from modelshapley.architectures.families import anatomy_of
 from modelshapley.contracts.tasks import TaskInfo
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
+from modelshapley.models.passes.prove import prove_shortcuts
 from modelshapley.tasks.base import Split, Task
 from modelshapley.units import UnitKind
 
@@ -127,7 +129,8 @@ def tiny(config: transformers.PretrainedConfig, seed: int = 0) -> LoadedModel:
     for parameter in model.parameters():
         parameter.data.add_(torch.randn_like(parameter) * 0.15)
     model.requires_grad_(False)
-    return LoadedModel("toy", "0" * 64, anatomy, model, None, torch.device("cpu"))
+    loaded = LoadedModel("toy", "0" * 64, anatomy, model, None, torch.device("cpu"))
+    return replace(loaded, shortcuts=prove_shortcuts(loaded))
 
 
 class ToyTask(Task[Tensor]):

@@ -15,7 +15,7 @@ from modelshapley.evaluation.activations import Activations
 from modelshapley.evaluation.hidden_states import HiddenStateCache, refusal
 from modelshapley.evaluation.trials import all_answers
 from modelshapley.interventions.weights import zeroed_weights
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.tasks.base import Split
 from modelshapley.units import Deactivation, UnitKind
 from tests.support.toys import LLAMA, ToyTask

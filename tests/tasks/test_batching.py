@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from modelshapley.evaluation.trials import in_passes
 from modelshapley.maps.importance import ImportanceMap
 from modelshapley.methods import load_method
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.scoring.accumulator import ScoreAccumulator
 from modelshapley.scoring.job import Scoring, accumulate, score
 from modelshapley.tasks.base import Split

@@ -14,7 +14,7 @@ import torch
 from modelshapley.contracts.task_file import parse
 from modelshapley.errors import TaskMismatch, UnknownName
 from modelshapley.methods import load_method
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.scoring.job import Scoring, accumulate, score
 from modelshapley.tasks.base import Split
 from modelshapley.tasks.catalog import TaskCatalog

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from modelshapley.errors import BadData, TaskMismatch
 from modelshapley.interventions.gates import gated, gated_each
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.tasks.answers import AnswerRule
 from modelshapley.tasks.base import Split
 from modelshapley.tasks.kinds.image_classification import Picture

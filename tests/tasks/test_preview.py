@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from modelshapley import load_task
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.tasks.base import Split
 from modelshapley.tasks.preview import check_task
 from tests.support.task_data import asked, jsonl, model, task, tokenizer

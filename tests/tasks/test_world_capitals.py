@@ -12,7 +12,7 @@ from modelshapley import load_task
 from modelshapley.errors import TaskMismatch
 from modelshapley.evaluation.trials import all_answers
 from modelshapley.models.catalog import ASSETS
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.tasks import TASKS
 from modelshapley.tasks.base import Split
 from modelshapley.tasks.builtin.world_capitals import questions

@@ -17,9 +17,9 @@ from torch.nn import functional
 
 from modelshapley.contracts.tasks import ExampleShown
 from modelshapley.errors import TaskMismatch
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
+from modelshapley.models.passes.finite import require_finite
 from modelshapley.tasks.base import Split, Task
-from modelshapley.tasks.finite import require_finite
 from modelshapley.tasks.infos import DIGITS
 from modelshapley.tasks.kinds.image_classification import data_url
 from modelshapley.tasks.order import shuffled, stratified

@@ -16,14 +16,14 @@ from torch import Tensor
 from modelshapley.contracts.tasks import ExampleShown
 from modelshapley.errors import TaskMismatch
 from modelshapley.models.catalog import ASSETS
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
+from modelshapley.models.passes.prefix_tree import Continuation, log_likelihoods, score_continuations
 from modelshapley.tasks.base import Split, Task
 from modelshapley.tasks.data import BadRow
 from modelshapley.tasks.infos import WORLD_CAPITALS
 from modelshapley.tasks.kinds.multiple_choice import likeliest
 from modelshapley.tasks.language import text
 from modelshapley.tasks.language.encoded import Encoded
-from modelshapley.tasks.language.prefix_tree import Continuation, log_likelihoods, score_continuations
 from modelshapley.tasks.order import shuffled, stratified
 
 CHOICES = 4

@@ -13,9 +13,9 @@ from torch.nn import functional
 
 from modelshapley.contracts.task_file import LabelledTask
 from modelshapley.contracts.tasks import Labels
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
+from modelshapley.models.passes.finite import require_finite
 from modelshapley.tasks.data import Row
-from modelshapley.tasks.finite import require_finite
 from modelshapley.tasks.kinds.data_task import DataExample, DataTask
 from modelshapley.tasks.labels import class_index, class_names, match_labels, mismatch_error
 

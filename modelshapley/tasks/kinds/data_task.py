@@ -11,7 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from modelshapley.contracts.task_file import Part, TaskFile, placeholders
 from modelshapley.contracts.tasks import BadRows
 from modelshapley.errors import BadData
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.tasks.base import Split, Task
 from modelshapley.tasks.data import MAX_LISTED_ROWS, BadRow, MisreadRows, RejectedRow, Row, Table, read_split
 from modelshapley.tasks.infos import info_of

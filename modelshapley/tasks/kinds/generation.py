@@ -12,20 +12,20 @@ from torch import Tensor
 
 from modelshapley.contracts.task_file import GenerationTask
 from modelshapley.contracts.tasks import ExampleShown
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
+from modelshapley.models.passes.greedy import greedy
+from modelshapley.models.passes.prefix_tree import (
+    Continuation,
+    ContinuationScores,
+    log_likelihoods,
+    score_continuations,
+)
 from modelshapley.tasks.answers import AnswerRule, get_rule
 from modelshapley.tasks.data import BadRow, Row
 from modelshapley.tasks.kinds.choices import get_question, needed_columns
 from modelshapley.tasks.kinds.data_task import DataTask, fill_template
 from modelshapley.tasks.language import text
 from modelshapley.tasks.language.encoded import Encoded
-from modelshapley.tasks.language.greedy import greedy
-from modelshapley.tasks.language.prefix_tree import (
-    Continuation,
-    ContinuationScores,
-    log_likelihoods,
-    score_continuations,
-)
 
 COMPLETION_TAIL = (
     48  # last tokens in which the end of an answer is searched for; an answer with its announcement is shorter

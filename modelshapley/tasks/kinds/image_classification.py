@@ -19,7 +19,7 @@ from torch import Tensor
 from modelshapley.contracts.task_file import ImageClassificationTask
 from modelshapley.contracts.tasks import ExampleShown
 from modelshapley.errors import TaskMismatch
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.tasks.data import BadRow, Row, Table, shorten
 from modelshapley.tasks.kinds.classification import Classification
 

@@ -10,16 +10,16 @@ from torch import Tensor
 from modelshapley.contracts.task_file import LanguageModellingTask
 from modelshapley.contracts.tasks import ExampleShown
 from modelshapley.errors import TaskMismatch
-from modelshapley.models.loading import LoadedModel
-from modelshapley.tasks.data import BadRow, RejectedRow, Row
-from modelshapley.tasks.kinds.data_task import DataTask, text_of
-from modelshapley.tasks.language import text
-from modelshapley.tasks.language.prefix_tree import (
+from modelshapley.models.loaded import LoadedModel
+from modelshapley.models.passes.prefix_tree import (
     Continuation,
     ContinuationScores,
     log_likelihoods,
     score_continuations,
 )
+from modelshapley.tasks.data import BadRow, RejectedRow, Row
+from modelshapley.tasks.kinds.data_task import DataTask, text_of
+from modelshapley.tasks.language import text
 from modelshapley.tasks.order import shuffled
 
 MAX_SHOWN_CHARACTERS = 2000  # of a text, in a display of it

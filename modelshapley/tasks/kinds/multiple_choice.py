@@ -12,19 +12,19 @@ from torch import Tensor
 
 from modelshapley.contracts.task_file import MultipleChoiceTask
 from modelshapley.contracts.tasks import ExampleShown
-from modelshapley.models.loading import LoadedModel
-from modelshapley.tasks.data import Row
-from modelshapley.tasks.kinds.choices import get_question, needed_columns
-from modelshapley.tasks.kinds.data_task import DataTask
-from modelshapley.tasks.language import text
-from modelshapley.tasks.language.encoded import Encoded
-from modelshapley.tasks.language.prefix_tree import (
+from modelshapley.models.loaded import LoadedModel
+from modelshapley.models.passes.prefix_tree import (
     Continuation,
     ContinuationScores,
     log_likelihoods,
     merged_size,
     score_continuations,
 )
+from modelshapley.tasks.data import Row
+from modelshapley.tasks.kinds.choices import get_question, needed_columns
+from modelshapley.tasks.kinds.data_task import DataTask
+from modelshapley.tasks.language import text
+from modelshapley.tasks.language.encoded import Encoded
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ from torch import Tensor
 from modelshapley.contracts.task_file import TextClassificationTask
 from modelshapley.contracts.tasks import ExampleShown
 from modelshapley.errors import TaskMismatch
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
+from modelshapley.models.passes.prefix_tree import Continuation
 from modelshapley.tasks.data import Row
 from modelshapley.tasks.kinds.classification import Classification
 from modelshapley.tasks.kinds.data_task import text_of
 from modelshapley.tasks.language import text
 from modelshapley.tasks.language.encoded import Encoded
-from modelshapley.tasks.language.prefix_tree import Continuation
 
 
 @dataclass(frozen=True)

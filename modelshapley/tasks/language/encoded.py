@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 
 E = TypeVar("E", bound=Hashable)
 T = TypeVar("T")

@@ -10,9 +10,9 @@ from jinja2.exceptions import TemplateError
 from modelshapley.contracts.task_file import Chat
 from modelshapley.contracts.tasks import Token
 from modelshapley.errors import TaskMismatch
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
+from modelshapley.models.passes.prefix_tree import Continuation
 from modelshapley.tasks.data import BadRow
-from modelshapley.tasks.language.prefix_tree import Continuation
 
 UNBOUNDED = 10**9  # tokenizers without a limit report a number above this
 

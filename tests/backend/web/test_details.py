@@ -9,7 +9,7 @@ from modelshapley.client import ApiError, Client
 from modelshapley.contracts import Off, Run, Status, TrialRequest
 from modelshapley.evaluation.examples import trial_details, unit_examples
 from modelshapley.evaluation.trials import all_answers
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.units import Deactivation, UnitKind
 
 OFF = Off(head=[(0, 0), (1, 2)], layer=[3])

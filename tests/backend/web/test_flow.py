@@ -20,7 +20,7 @@ from modelshapley.contracts import Off, Run, RunRequest, Status, TrialRequest
 from modelshapley.errors import ModelShapleyError
 from modelshapley.interventions.weights import zeroed_weights
 from modelshapley.maps.importance import ImportanceMap
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.tasks import TASKS
 from modelshapley.tasks.base import Split
 from modelshapley.units import Deactivation, UnitKind

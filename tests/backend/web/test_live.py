@@ -17,7 +17,7 @@ from modelshapley.client import ApiError, Client
 from modelshapley.contracts import GroupRequest, Off, Run, Status, Trial, TrialRequest
 from modelshapley.evaluation.activations import activations_of
 from modelshapley.evaluation.trials import all_answers
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.units import Treatment
 from tests.backend.web.test_recovery import SLOW_RUN, until_scoring, worker_pids
 from tests.conftest import CAPITALS_RUN, DIGITS_RUN, Server, StartServer
@@ -175,7 +175,7 @@ def test_groups_belong_to_a_model(api: Client, digits_run: Run) -> None:
     assert [g.name for g in api.groups(digits_run.model)] == ["mine"]
     assert api.groups(CAPITALS_RUN.model) == []
     for bad, words in (
-        (GroupRequest(name="mine", model=digits_run.model, off=off_heads((0, 2))), "called 'mine' already"),
+        (GroupRequest(name="mine", model=digits_run.model, off=off_heads((0, 2))), "already has a group 'mine'"),
         (GroupRequest(name="other", model=digits_run.model, off=off_heads((9, 0))), "layers go from 0 to 3"),
         (GroupRequest(name="none", model=digits_run.model, off=Off()), "at least one unit"),
         (GroupRequest(name="where", model="demo:nothing", off=off_heads((0, 0))), "no model 'demo:nothing'"),

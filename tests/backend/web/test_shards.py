@@ -24,7 +24,7 @@ from modelshapley.contracts import Run, RunRequest, Status
 from modelshapley.maps.importance import ImportanceMap
 from modelshapley.methods import load_method
 from modelshapley.models.catalog import ASSETS
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 from modelshapley.scoring.accumulator import ScoreAccumulator
 from modelshapley.scoring.job import Scoring, score
 from modelshapley.tasks.base import Split

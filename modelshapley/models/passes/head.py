@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from inspect import signature
 from typing import Any
 
 import torch
@@ -20,7 +21,8 @@ def logits_at(model: nn.Module, nodes: Sequence[Sequence[int]], **inputs: Any) -
     column_of = {node: number for number, node in enumerate(positions)}
     rows = [row for row, row_nodes in enumerate(nodes) for _ in row_nodes]
     columns = [column_of[node] for row_nodes in nodes for node in row_nodes]
-    inputs["logits_to_keep"] = torch.tensor(positions, device=inputs["input_ids"].device)
+    if accepts(model, "logits_to_keep"):
+        inputs["logits_to_keep"] = torch.tensor(positions, device=inputs["input_ids"].device)
     counts = [len(row_nodes) for row_nodes in nodes]
     calls: list[bool] = []
 
@@ -37,7 +39,14 @@ def logits_at(model: nn.Module, nodes: Sequence[Sequence[int]], **inputs: Any) -
             handle.remove()
     if calls == [True]:
         return torch.split(logits[0], counts)
+    if logits.shape[1] != len(positions):  # the model gave those of all positions
+        columns = [node for row_nodes in nodes for node in row_nodes]
     return torch.split(logits[rows, columns], counts)
+
+
+def accepts(model: nn.Module, name: str) -> bool:
+    """Whether the model's forward names this argument; others may be refused, or ignored without a word."""
+    return name in signature(model.forward).parameters
 
 
 def _head(model: nn.Module) -> nn.Module | None:

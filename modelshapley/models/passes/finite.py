@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from modelshapley.errors import NotFinite
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
 
 
 def require_finite(loaded: LoadedModel, values: Tensor, what: str) -> Tensor:

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from modelshapley.interventions.gates import gated
-from modelshapley.models.loading import LoadedModel
+from modelshapley.models.loaded import LoadedModel
+from modelshapley.models.passes.prefix_tree import Continuation, log_likelihoods
 from modelshapley.signals.observe import signals_of
-from modelshapley.tasks.language.prefix_tree import Continuation, log_likelihoods
 from modelshapley.units import UnitKind
 from tests.support.toys import CONFIGS, tiny
 from tests.support.trialling import untouched

@@ -7,8 +7,8 @@ import torch
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from modelshapley.interventions.gates import gated_each
-from modelshapley.tasks.language.decoding import NAME, attend, quick_attention
-from modelshapley.tasks.language.greedy import greedy
+from modelshapley.models.passes.decoding import NAME, attend, quick_attention
+from modelshapley.models.passes.greedy import greedy
 from modelshapley.units import UnitKind
 from tests.support.toys import CONFIGS, LLAMA, tiny
 

@@ -1,0 +1,233 @@
+"""Compare each shortcut with plain passes of one example, on the very model that was loaded.
+
+Costs some twenty short passes. Sequences reach past the model's attention window and the length at which its rotary
+frequencies switch where that is affordable; where it is not, shortcuts are taken up to that length only.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from modelshapley.models.loaded import LoadedModel
+from modelshapley.models.memory import first_line, ran_out_of_memory
+from modelshapley.models.passes.greedy import greedy
+from modelshapley.models.passes.prefix_tree import Continuation, score_continuations
+from modelshapley.models.shortcuts import Proof, Shortcuts
+
+log = logging.getLogger(__name__)
+LENGTH, ENDING, WRITTEN = 24, 4, 3  # tokens of the example, of its endings, and written behind it
+AFFORDABLE_S = 0.25  # for one pass over the longest example; about ten are made
+AFFORDABLE_TOKENS = 2048
+TOLERANCE = {torch.float32: 2e-4, torch.float64: 1e-6, torch.float16: 2e-2, torch.bfloat16: 1e-1}  # nats a token
+TRUSTED = Shortcuts(Proof(), Proof(), Proof(), Proof(), Proof())
+WINDOWS = ("sliding_window", "window_size", "attention_window", "attention_chunk_size", "local_attention")
+
+
+class Differs(Exception):
+    """A shortcut gives another value than plain passes."""
+
+
+def prove_shortcuts(loaded: LoadedModel) -> Shortcuts:
+    """Return which shortcuts give what plain passes of this model give, in its dtype and on its device."""
+    with torch.inference_mode():
+        if loaded.anatomy.modality == "image":
+            return Shortcuts(batching=_proof(lambda: _images(loaded), None))
+        if loaded.anatomy.auto_class == "AutoModelForCausalLM":
+            return _CausalProofs.of(loaded).all()
+        if loaded.anatomy.auto_class == "AutoModelForSeq2SeqLM":
+            return Shortcuts()  # no task runs one yet
+        return Shortcuts(batching=_proof(lambda: _texts(loaded), None))
+
+
+def _proof(compare: Callable[[], None], limit: int | None) -> Proof:
+    """Run a comparison; a model that refuses what a shortcut hands it has spoken, too."""
+    try:
+        compare()
+    except Exception as error:
+        if ran_out_of_memory(error):
+            raise
+        reason = str(error) if isinstance(error, Differs) else f"the model refuses it: {first_line(error)[:160]}"
+        log.info("a shortcut is not taken: %s", reason)
+        return Proof(reason)
+    return Proof(limit=limit)
+
+
+def _require_equal(shortcut: torch.Tensor, plain: torch.Tensor, loaded: LoadedModel) -> None:
+    """Raises Differs."""
+    dtype = next(loaded.model.parameters()).dtype
+    difference = float((shortcut.float() - plain.float()).abs().max())
+    if not difference <= TOLERANCE.get(dtype, TOLERANCE[torch.float16]) * max(1.0, float(plain.abs().max())):
+        raise Differs(f"it differs by {difference:.2g} from plain passes")
+
+
+# -- causal language models -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _CausalProofs:
+    """loaded: the model, all shortcuts trusted. short, long: two examples. limit: None where `long` reaches it all."""
+
+    loaded: LoadedModel
+    short: list[int]
+    long: list[int]
+    limit: int | None
+
+    @classmethod
+    def of(cls, loaded: LoadedModel) -> _CausalProofs:
+        tokens = _some_tokens(loaded, AFFORDABLE_TOKENS + LENGTH)
+        length, limit = _reach(loaded, tokens)
+        return cls(replace(loaded, shortcuts=TRUSTED), tokens[: max(2, length // 3)], tokens[-length:], limit)
+
+    def all(self) -> Shortcuts:
+        caching = _proof(lambda: self._written([self.long], caching=Proof()), self.limit)
+        own = together = caching
+        if caching.reason is None:
+            own = _proof(lambda: self._written([self.long], caching=Proof(), own_attention=Proof()), self.limit)
+            kinds = {"caching": Proof(), "writing_together": Proof()}
+            together = _proof(lambda: self._written([self.long, self.short], **kinds), self.limit)
+        return Shortcuts(
+            merging=_proof(self._merged, self.limit),
+            batching=_proof(self._padded, self.limit),
+            caching=caching,
+            own_attention=own,
+            writing_together=together,
+        )
+
+    def _merged(self) -> None:
+        """Two endings of one prompt in one sequence, against a plain pass of each."""
+        start = len(self.long) - ENDING
+        other = [*self.long[:start], *reversed(self.long[start:])]
+        both = [Continuation(self.long, start), Continuation(other, start)]
+        merged = score_continuations(self.loaded, [both]).mean.cpu()
+        plain = torch.stack([_plain(self.loaded, tokens, start) for tokens in (self.long, other)])
+        _require_equal(merged, plain, self.loaded)
+
+    def _padded(self) -> None:
+        """A short example beside a long one, against a plain pass of the short one."""
+        rows = [[Continuation(tokens, 1)] for tokens in (self.short, self.long)]
+        padded = score_continuations(self.loaded, rows).mean.cpu()
+        plain = torch.stack([_plain(self.loaded, tokens, 1) for tokens in (self.short, self.long)])
+        _require_equal(padded, plain, self.loaded)
+
+    def _written(self, prompts: Sequence[list[int]], **shortcuts: Proof) -> None:
+        """Texts written with these shortcuts, against plain passes over all tokens before each."""
+        starts = [prompt[: len(prompt) - WRITTEN] for prompt in prompts]
+        candidate = replace(self.loaded, shortcuts=Shortcuts(**shortcuts))
+        texts = greedy(candidate, starts, [2 * WRITTEN] * len(starts))
+        for start, text in zip(starts, texts, strict=True):
+            self._check_text(start, text)
+
+    def _check_text(self, prompt: list[int], text: list[int]) -> None:
+        """One plain pass over prompt and text: each token was the likeliest, or as likely as makes no difference."""
+        if not text:
+            return
+        logits = self.loaded.model(input_ids=torch.tensor([[*prompt, *text]], device=self.loaded.device)).logits[0]
+        predicted = logits[len(prompt) - 1 : -1].float()
+        chosen = predicted[range(len(text)), text]
+        _require_equal(chosen, predicted.max(-1).values, self.loaded)
+
+
+def _plain(loaded: LoadedModel, tokens: Sequence[int], start: int) -> torch.Tensor:
+    """Mean log-likelihood of tokens[start:], by one pass of these tokens and nothing else."""
+    ids = torch.tensor([list(tokens)], device=loaded.device)
+    by_token = loaded.model(input_ids=ids).logits[0].float().log_softmax(-1).cpu()
+    places = range(start, len(tokens))
+    mean: torch.Tensor = by_token[[place - 1 for place in places], [tokens[place] for place in places]].mean()
+    return mean
+
+
+def _reach(loaded: LoadedModel, tokens: Sequence[int]) -> tuple[int, int | None]:
+    """Return the length of the long example, and the first length that it does not reach; None where there is none."""
+    model: Any = loaded.model
+    config = model.config.get_text_config()
+    horizons = sorted(_horizons(config))
+    most = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
+    room = AFFORDABLE_TOKENS if not isinstance(most, int) or _switches(config) else min(most, AFFORDABLE_TOKENS)
+    length, limit = min(LENGTH, room), None
+    seconds = _seconds_a_token(loaded, tokens) if horizons else 0.0
+    for horizon in horizons:
+        wanted = horizon + 2 * ENDING + WRITTEN
+        if wanted <= room and wanted * seconds <= AFFORDABLE_S:
+            length = max(length, wanted)
+        elif horizon < room or not isinstance(most, int) or horizon < most or _switches(config):
+            limit = horizon if limit is None else min(limit, horizon)
+    return length, limit
+
+
+def _horizons(config: Any) -> set[int]:
+    """Lengths at which the model starts to treat tokens otherwise: its windows, and where frequencies switch."""
+    lengths = {getattr(config, name, None) for name in WINDOWS}
+    if getattr(config, "use_sliding_window", True) is False:
+        lengths.discard(getattr(config, "sliding_window", None))
+    if _switches(config):
+        rope = _rope(config)
+        lengths |= {
+            rope.get("original_max_position_embeddings"),
+            getattr(config, "original_max_position_embeddings", None),
+            getattr(config, "max_position_embeddings", None) if rope.get("rope_type") == "dynamic" else None,
+        }
+    return {length for length in lengths if isinstance(length, int) and not isinstance(length, bool) and length > 0}
+
+
+def _rope(config: Any) -> dict[str, Any]:
+    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    nested = [value for value in rope.values() if isinstance(value, dict)]  # by kind of layer
+    return next((value for value in nested if value.get("rope_type") in ("dynamic", "longrope")), rope)
+
+
+def _switches(config: Any) -> bool:
+    return _rope(config).get("rope_type") in ("dynamic", "longrope")
+
+
+def _seconds_a_token(loaded: LoadedModel, tokens: Sequence[int]) -> float:
+    ids = torch.tensor([list(tokens[:LENGTH])], device=loaded.device)
+    loaded.model(input_ids=ids)  # the first pass is slower
+    start = time.perf_counter()
+    loaded.model(input_ids=ids)
+    return (time.perf_counter() - start) / LENGTH
+
+
+def _some_tokens(loaded: LoadedModel, count: int) -> list[int]:
+    """Arbitrary tokens, the same every time, without those that pad or end a text."""
+    model: Any = loaded.model
+    size = model.get_input_embeddings().weight.shape[0]
+    config = model.config.get_text_config()
+    special = {getattr(config, f"{name}_token_id", None) for name in ("pad", "bos", "eos", "decoder_start")}
+    special |= set(getattr(loaded.tokenizer, "all_special_ids", ()))
+    usual = [token for token in range(min(size, 50_000)) if token not in special] or [0]
+    generator = torch.Generator().manual_seed(0)
+    return [usual[i] for i in torch.randint(len(usual), (count,), generator=generator).tolist()]
+
+
+# -- models that read a whole text or picture -------------------------------------------------------
+
+
+def _texts(loaded: LoadedModel) -> None:
+    """A short text padded beside a longer one, against a plain pass of the short one."""
+    model: Any = loaded.model
+    tokens = _some_tokens(loaded, LENGTH)
+    short = tokens[: LENGTH // 3]
+    pad = getattr(model.config, "pad_token_id", None) or 0
+    ids = torch.tensor([tokens, [*short, *[pad] * (LENGTH - len(short))]], device=loaded.device)
+    mask = torch.tensor([[1] * LENGTH, [1] * len(short) + [0] * (LENGTH - len(short))], device=loaded.device)
+    together = model(input_ids=ids, attention_mask=mask).logits[1]
+    alone = model(input_ids=ids[1:, : len(short)]).logits[0]
+    _require_equal(together[: len(alone)] if alone.dim() > 1 else together, alone, loaded)
+
+
+def _images(loaded: LoadedModel) -> None:
+    """Two pictures in one pass, against a plain pass of each."""
+    model: Any = loaded.model
+    size = getattr(model.config, "image_size", 224)
+    height, width = (size, size) if isinstance(size, int) else (size[0], size[1])
+    generator = torch.Generator().manual_seed(0)
+    shape = (2, getattr(model.config, "num_channels", 3), height, width)
+    pixels = torch.randn(shape, generator=generator).to(loaded.device, next(model.parameters()).dtype)
+    together = model(pixel_values=pixels).logits
+    _require_equal(together, torch.cat([model(pixel_values=pixels[i : i + 1]).logits for i in range(2)]), loaded)
