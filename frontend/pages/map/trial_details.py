@@ -23,6 +23,7 @@ LONGEST = 400  # characters of a text or an answer before it is cut
 
 
 def layout() -> Any:
+    """Lay out the closed section; details are fetched when it is opened."""
     return html.Details(
         [
             html.Summary("What changed, by class and example"),

@@ -26,6 +26,7 @@ HELPS, HURTS = "59, 130, 214", "217, 119, 6"
 
 
 def layout() -> Any:
+    """Lay out the button that finds the examples; it is hidden until a unit has the focus."""
     return html.Div(
         [
             dcc.Interval(id="unit-tick", interval=TICK_MS, disabled=True),
