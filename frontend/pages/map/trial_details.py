@@ -56,7 +56,7 @@ async def show_details(opened: bool, data: Any, _: int, __: Any, *, api: AsyncCl
     if trial.status is not Status.DONE:
         return html.Div("The details follow when the trial is measured.", className="quiet"), True
     try:
-        details = await api.send(client.look_behind(trial.id))
+        details = await api.send(client.compute_trial_details(trial.id))
     except ModelShapleyError as error:
         return empty_states.failure(error), True
     if details.status is Status.FAILED:

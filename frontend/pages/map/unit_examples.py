@@ -59,7 +59,7 @@ async def show_examples(focus: Any, clicks: int | None, _: int, run: Any, *, api
         return no_update, True, False
     request = UnitExamplesRequest(kind=UnitKind(focus["kind"]), unit=focus["unit"])
     try:
-        answer = await api.send(client.look_at_unit(run["id"], request))
+        answer = await api.send(client.find_unit_examples(run["id"], request))
     except ModelShapleyError as error:
         return empty_states.failure(error), True, False
     if answer.status is Status.FAILED:
