@@ -81,6 +81,11 @@ class Scoring:
         """Size of each probe example, in the task's own unit (tokens, or 1 for an image)."""
         return [self.task.size(self.loaded, example) for example in self.examples]
 
+    @cached_property
+    def batch_size(self) -> int:
+        """Largest number of examples in one pass."""
+        return self.loaded.batch_size(self.task.probe_batch, self.sizes)
+
     def shard(self, number: int, of: int) -> range:
         """Return the places of the examples of shard `number`, from 1, of `of`; empty if there are fewer batches.
 
@@ -89,7 +94,7 @@ class Scoring:
         """
         if not 1 <= number <= of:
             raise BadParameter(f"There is no shard {number} of {of}; shards count from 1 to {of}.")
-        edges = batch_edges(self.sizes, self.task.probe_batch, self.task.pass_tokens)
+        edges = batch_edges(self.sizes, self.batch_size, self.task.pass_tokens)
         start, stop = (edges[(len(edges) - 1) * before // of] for before in (number - 1, number))
         return range(start, stop)
 
@@ -109,10 +114,10 @@ class Scoring:
                     f"use {method.info.id + ',pool=gate'!r}."
                 )
         part = range(len(self.examples)) if part is None else part
-        batcher = AdaptiveBatcher(self.loaded, self.task.probe_batch)
+        batcher = AdaptiveBatcher(self.loaded, self.batch_size)
         while gaps := sums.missing_spans(part):
             start = gaps[0].start
-            stop = min(gaps[0].stop, batch_end(self.sizes, start, self.task.probe_batch, self.task.pass_tokens))
+            stop = min(gaps[0].stop, batch_end(self.sizes, start, self.batch_size, self.task.pass_tokens))
             added, _ = batcher.run(partial(self._add, sums, start), stop - start)
             yield len(part) - sum(map(len, gaps)) + added, len(part)
 

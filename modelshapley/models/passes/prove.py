@@ -22,6 +22,7 @@ from modelshapley.models.shortcuts import Proof, Shortcuts
 
 log = logging.getLogger(__name__)
 LENGTH, ENDING, WRITTEN = 24, 4, 3  # tokens of the example, of its endings, and written behind it
+BEHIND = 2 * ENDING + WRITTEN  # tokens of the example behind a window or switch
 AFFORDABLE_S = 0.25  # for one pass over the longest example; about ten are made
 AFFORDABLE_TOKENS = 2048
 TOLERANCE = {torch.float32: 2e-4, torch.float64: 1e-6, torch.float16: 2e-2, torch.bfloat16: 1e-1}  # nats a token
@@ -117,7 +118,8 @@ class _CausalProofs:
 
     def _written(self, prompts: Sequence[list[int]], **shortcuts: Proof) -> None:
         """Texts written with these shortcuts, against plain passes over all tokens before each."""
-        starts = [prompt[: len(prompt) - WRITTEN] for prompt in prompts]
+        # From just before the farthest window or switch that was reached to just behind it.
+        starts = [prompt[: max(2, len(prompt) - BEHIND - 2)] for prompt in prompts]
         candidate = replace(self.loaded, shortcuts=Shortcuts(**shortcuts))
         texts = greedy(candidate, starts, [2 * WRITTEN] * len(starts))
         for start, text in zip(starts, texts, strict=True):
@@ -152,7 +154,7 @@ def _reach(loaded: LoadedModel, tokens: Sequence[int]) -> tuple[int, int | None]
     length, limit = min(LENGTH, room), None
     seconds = _seconds_a_token(loaded, tokens) if horizons else 0.0
     for horizon in horizons:
-        wanted = horizon + 2 * ENDING + WRITTEN
+        wanted = horizon + BEHIND
         if wanted <= room and wanted * seconds <= AFFORDABLE_S:
             length = max(length, wanted)
         elif horizon < room or not isinstance(most, int) or horizon < most or _switches(config):
