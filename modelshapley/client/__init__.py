@@ -49,13 +49,13 @@ from modelshapley.client.calls import (
 from modelshapley.client.clients import DEFAULT_URL, AsyncClient, Client
 
 __all__ = [
+    "DEFAULT_URL",
+    "ROOT",
     "ApiError",
     "ApiUnreachable",
     "AsyncClient",
     "Call",
     "Client",
-    "DEFAULT_URL",
-    "ROOT",
     "add_group",
     "add_piece",
     "add_task",
