@@ -135,8 +135,8 @@ class ImportanceMap:
     def notes(self) -> list[str]:
         """Say where the scores do not sum to what all units together are worth; one sentence for each kind."""
         return [
-            f"{self.method} of {kind}s has not converged: scores sum to {found['sum']:.3g} nats of {found['worth']:.3g}, "
-            f"a completeness gap of {100 * found['gap']:.0f} %. Score with more points."
+            f"{self.method} of {kind}s has not converged: scores sum to {found['sum']:.3g} nats of "
+            f"{found['worth']:.3g}, a completeness gap of {100 * found['gap']:.0f} %. Score with more points."
             for kind, found in self.provenance.get("completeness", {}).items()
             if not found["converged"]
         ]

@@ -17,7 +17,9 @@ from modelshapley.evaluation.sampling import Estimate, antithetic_pair, spread_o
 from modelshapley.interventions.gates import gated
 from modelshapley.methods import canonical, load_method
 from modelshapley.methods.base import BatchPosition
+from modelshapley.methods.coalitions.path_shapley import PathShapley
 from modelshapley.methods.coalitions.permutation_shapley import _order
+from modelshapley.methods.infos import PATH_GRID
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.passes.prefix_tree import Continuation, log_likelihoods
 from modelshapley.scoring.job import Scoring, score
@@ -117,7 +119,7 @@ def test_points_of_the_path_go_where_the_loss_changes(config: str, kind: UnitKin
     task = ToyTask(loaded, probe=6)
     for points, most in ((8, 0.25), (32, 0.02)):
         spec = f"path-shapley,points={points}"
-        found = score(Scoring(loaded, task, [load_method(spec)], [kind], 100))[spec]
+        (found,) = score(Scoring(loaded, task, [load_method(spec)], [kind], 100)).values()
         examples = task.examples(Split.PROBE)
         losses = []
         for factor in (0.0, 1.0):
