@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from modelshapley.architectures.anatomy import Anatomy, Config
+from modelshapley.architectures.refused import REFUSED
 from modelshapley.architectures.stacks import (
     CAUSAL,
     CLASSES,
@@ -346,6 +347,7 @@ FAMILIES: Mapping[str, Family] = {
         Family("gemma3_text", "Gemma 3 (text)", "text", CAUSAL, _llama(added=GEMMA_ADDED)),
         Family("phi3", "Phi-3", "text", CAUSAL, _phi3()),
         Family("t5", "T5", "text", ENCODER_DECODER, _t5),
+        Family("mt5", "mT5", "text", ENCODER_DECODER, _t5),
         Family("bart", "BART", "text", ENCODER_DECODER, _bart),
         Family("mixtral", "Mixtral", "text", CAUSAL, _mixture(_mixtral_experts), mixture=True),
         Family("qwen3_moe", "Qwen3-MoE", "text", CAUSAL, _mixture(_qwen_experts), mixture=True),
@@ -372,7 +374,12 @@ def anatomy_of(config: Config, tensors: Shapes | None = None) -> Anatomy:
 
     tensors: {name: shape}. Raises UnsupportedModel if neither suffices.
     """
-    family = FAMILIES.get(str(config.get("model_type")))
+    model_type = str(config.get("model_type"))
+    family = FAMILIES.get(model_type)
     if family is None:
+        if model_type in REFUSED:
+            raise UnsupportedModel(
+                f"Models of type {model_type!r} are not supported: {REFUSED[model_type]}. See docs/architectures.md."
+            )
         return structural_anatomy(config, tensors or {})
     return anatomy_in(family, config)

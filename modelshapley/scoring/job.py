@@ -227,6 +227,7 @@ class Scoring:
             "device": self.loaded.places,
             "dtype": self.loaded.dtype,
             "unused_tensors": list(self.loaded.unused),
+            "shortcuts": self.loaded.shortcuts.notes() or "all proven",
             "versions": {
                 "modelshapley": __version__,
                 "torch": torch.__version__,

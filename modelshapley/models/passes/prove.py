@@ -226,10 +226,11 @@ def _texts(loaded: LoadedModel) -> None:
 def _images(loaded: LoadedModel) -> None:
     """Two pictures in one pass, against a plain pass of each."""
     model: Any = loaded.model
-    size = getattr(model.config, "image_size", 224)
+    vision = getattr(model.config, "vision_config", model.config)
+    size = getattr(vision, "image_size", 224)
     height, width = (size, size) if isinstance(size, int) else (size[0], size[1])
     generator = torch.Generator().manual_seed(0)
-    shape = (2, getattr(model.config, "num_channels", 3), height, width)
+    shape = (2, getattr(vision, "num_channels", 3), height, width)
     pixels = torch.randn(shape, generator=generator).to(loaded.device, next(model.parameters()).dtype)
     together = model(pixel_values=pixels).logits
     _require_equal(together, torch.cat([model(pixel_values=pixels[i : i + 1]).logits for i in range(2)]), loaded)
