@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from backend.web.bodies import BodyRoute
 from backend.web.dependencies import Services, ServicesDep
 from modelshapley import __version__
 from modelshapley.architectures.families import describe_families
@@ -23,7 +24,7 @@ from modelshapley.methods import METHODS
 from modelshapley.models.catalog import HUB
 from modelshapley.models.upload_files import ALLOWED_NAMES
 
-router = APIRouter(tags=["about"])
+router = APIRouter(tags=["about"], route_class=BodyRoute)
 
 
 @router.get("/health")

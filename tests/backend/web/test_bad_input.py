@@ -274,5 +274,5 @@ def test_a_form_of_another_page_cannot_submit(server: Server, api: Client, kind:
     """Browsers send such bodies across sites without asking first."""
     before = api.runs(limit=1).total
     answer = httpx.post(f"{server.url}/api/v1/runs", content=json.dumps(GOOD), headers={"content-type": kind})
-    problem_of(answer, 422)
+    problem_of(answer, 415)
     assert api.runs(limit=1).total == before
