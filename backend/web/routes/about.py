@@ -73,6 +73,14 @@ def get_hub_model(
     return services.catalog.describe(model_id)
 
 
+@router.delete("/models/{model_id}", status_code=204)
+def delete_model(model_id: str, services: ServicesDep) -> None:
+    """Delete an uploaded model, `local:<name>`, that no run uses."""
+    services.catalog.known(model_id)
+    services.records.check_unused_model(model_id)
+    services.catalog.delete(model_id)
+
+
 @router.get("/architectures")
 def list_architectures() -> list[ArchitectureInfo]:
     """List the supported families of models; models of other families are tried by their structure."""
