@@ -20,13 +20,20 @@ from modelshapley.tasks.infos import KINDS
 
 log = logging.getLogger(__name__)
 RETRY_AFTER_S = "2"
+MAX_ERRORS, MAX_DETAIL = 50, 20_000
 
 
 def problem(
     status: int, detail: str, errors: Sequence[FieldError] = (), headers: dict[str, str] | None = None
 ) -> JSONResponse:
-    body = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, errors=list(errors))
+    fields = [FieldError(field=_printable(e.field), message=_printable(e.message)) for e in errors[:MAX_ERRORS]]
+    body = Problem(title=HTTPStatus(status).phrase, status=status, detail=_printable(detail), errors=fields)
     return JSONResponse(body.model_dump(), status, headers, media_type="application/problem+json")
+
+
+def _printable(text: str) -> str:
+    """Return a text that can be encoded: a name in a submission may hold half a surrogate pair."""
+    return text[:MAX_DETAIL].encode("utf-8", "backslashreplace").decode()
 
 
 def install_http(app: FastAPI) -> None:
@@ -65,7 +72,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        fields = [FieldError(field=_where(item["loc"]), message=_message(item)) for item in error.errors()]
+        fields = [FieldError(field=_where(item["loc"]), message=_message(item)) for item in error.errors()[:MAX_ERRORS]]
         return problem(
             422,
             "The request has invalid values: " + "; ".join(f"{f.field}: {f.message}" for f in fields[:3]),

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from backend.web.bodies import BodyRoute
 from backend.web.dependencies import Services, ServicesDep
 from modelshapley import __version__
 from modelshapley.architectures.families import describe_families
@@ -23,7 +24,7 @@ from modelshapley.methods import METHODS
 from modelshapley.models.catalog import HUB
 from modelshapley.models.upload_files import ALLOWED_NAMES
 
-router = APIRouter(tags=["about"])
+router = APIRouter(tags=["about"], route_class=BodyRoute)
 
 
 @router.get("/health")
@@ -70,6 +71,14 @@ def get_hub_model(
     model_id = services.catalog.pin(HUB + name)
     services.catalog.anatomy(model_id)  # raises where describe would only note it
     return services.catalog.describe(model_id)
+
+
+@router.delete("/models/{model_id}", status_code=204)
+def delete_model(model_id: str, services: ServicesDep) -> None:
+    """Delete an uploaded model, `local:<name>`, that no run uses."""
+    services.catalog.known(model_id)
+    services.records.check_unused_model(model_id)
+    services.catalog.delete(model_id)
 
 
 @router.get("/architectures")

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Header, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from backend.queue.queues import undo_if_redis_is_down
+from backend.web.bodies import BodyRoute
 from backend.web.dependencies import Services, ServicesDep
 from backend.web.maps import load_map
 from backend.web.routes.stream import follow
@@ -18,7 +19,7 @@ from modelshapley.contracts import Run, Status, Trial, TrialRequest
 from modelshapley.errors import Conflict, NotFound
 from modelshapley.units import Deactivation, UnitShapes, extreme_units
 
-router = APIRouter(prefix="/trials", tags=["trials"])
+router = APIRouter(prefix="/trials", tags=["trials"], route_class=BodyRoute)
 
 
 @router.post("", status_code=202)
