@@ -19,7 +19,7 @@ from backend.web import estimates
 from backend.web.bodies import BodyRoute
 from backend.web.dependencies import Services, ServicesDep
 from backend.web.maps import load_map
-from backend.web.routes.stream import follow
+from backend.web.routes.stream import follow, reserve_stream
 from backend.web.validation import check_run
 from modelshapley.contracts import (
     CheckRequest,
@@ -111,7 +111,7 @@ def restore_run(run_id: str, services: ServicesDep) -> Run:
     )
 
 
-@router.get("/{run_id}/events", response_class=EventSourceResponse)
+@router.get("/{run_id}/events", response_class=EventSourceResponse, dependencies=[Depends(reserve_stream)])
 async def stream_run_events(
     run: Annotated[Run, Depends(get_run)],
     services: ServicesDep,

@@ -14,7 +14,7 @@ from backend.queue.queues import undo_if_redis_is_down
 from backend.web.bodies import BodyRoute
 from backend.web.dependencies import Services, ServicesDep
 from backend.web.maps import load_map
-from backend.web.routes.stream import follow
+from backend.web.routes.stream import follow, reserve_stream
 from modelshapley.contracts import Run, Status, Trial, TrialRequest
 from modelshapley.errors import Conflict, NotFound
 from modelshapley.units import Deactivation, UnitShapes, extreme_units
@@ -49,7 +49,7 @@ def get_trial(trial_id: str, services: ServicesDep) -> Trial:
     return services.records.trial(trial_id)
 
 
-@router.get("/{trial_id}/events", response_class=EventSourceResponse)
+@router.get("/{trial_id}/events", response_class=EventSourceResponse, dependencies=[Depends(reserve_stream)])
 async def stream_trial_events(
     trial: Annotated[Trial, Depends(get_trial)],
     services: ServicesDep,
