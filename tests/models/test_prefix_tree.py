@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from modelshapley.architectures.families import anatomy_of
 from modelshapley.interventions.gates import gated
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.passes.prefix_tree import Continuation, log_likelihoods
@@ -16,7 +17,7 @@ from modelshapley.units import UnitKind
 from tests.support.toys import CONFIGS, tiny
 from tests.support.trialling import untouched
 
-CAUSAL = [name for name, config in CONFIGS.items() if tiny(config).anatomy.auto_class == "AutoModelForCausalLM"]
+CAUSAL = [name for name, config in CONFIGS.items() if anatomy_of(config.to_dict()).auto_class == "AutoModelForCausalLM"]
 ROWS = [
     [
         Continuation([1, 2, 3, 4], 2),
