@@ -101,9 +101,11 @@ def _score_shard(context: WorkerContext, run: Run, scoring: Scoring, number: int
 def _finish(context: WorkerContext, run: Run, scoring: Scoring, sums: ScoreAccumulator) -> None:
     """Save the maps of finished sums; then mark the run as done and remove its sums."""
     classes = scoring.classes(sums)
+    notes = _notes(scoring)
     for label in (None, *classes):
         for importance_map in scoring.maps(sums, label).values():
             context.storage.save_map(run.id, importance_map, label)
+            notes += importance_map.notes() if label is None else []
     intact = context.warm.intact(scoring.loaded, scoring.task, run.seed)
     context.storage.save_intact(run.id, pack(intact))
     measured = Measured(accuracy=float(intact.mean()), interval=mean_interval(intact), n=len(intact))
@@ -113,7 +115,7 @@ def _finish(context: WorkerContext, run: Run, scoring: Scoring, sums: ScoreAccum
         "intact": measured.model_dump(mode="json"),
         "revision": scoring.loaded.revision,
         "task_fingerprint": scoring.task.fingerprint(run.seed),
-        "notes": _notes(scoring),
+        "notes": notes,
         "classes": classes or None,
         "checks": report.status,
     }

@@ -131,6 +131,7 @@ class Warm:
                 dtype=loaded.dtype,
                 bytes=size_of(loaded),
                 in_use=self._users[model_id] > 0,
+                notes=loaded.notes,
             )
             for model_id, loaded in self._models.items()
         ]

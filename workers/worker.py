@@ -165,7 +165,7 @@ class WarmWorker(SimpleWorker):
         return LOST_AFTER_S
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
-        if pipeline is None and not self.connection.hexists(self.key, "birth"):
+        if not self.connection.hexists(self.key, "birth"):
             self._register_again()
         super().heartbeat(timeout, pipeline)
         self._job_queues.publish_warm(self.name, self._published)

@@ -28,7 +28,9 @@ def remembered(points: Sequence[Mapping[str, Any]], ranked: Mapping[str, Any], t
     return [*others, point][-MOST_POINTS:]
 
 
-def of(points: Sequence[Mapping[str, Any]], run: str, method: str, unit: str, which: str) -> list[Mapping[str, Any]]:
+def points_of(
+    points: Sequence[Mapping[str, Any]], run: str, method: str, unit: str, which: str
+) -> list[Mapping[str, Any]]:
     """Return the points of one ranking of one run, by share."""
     ranking = (run, method, unit, which)
     of_ranking = [p for p in points if (p["run"], p["method"], p["unit"], p["which"]) == ranking]

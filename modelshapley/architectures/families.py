@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from modelshapley.architectures.anatomy import Anatomy, Config
 from modelshapley.architectures.fit import Shapes
+from modelshapley.architectures.refused import REFUSED
 from modelshapley.architectures.stacks import (
     CAUSAL,
     CLASSES,
@@ -351,6 +352,7 @@ FAMILIES: Mapping[str, Family] = {
         Family("gemma3_text", "Gemma 3 (text)", "text", CAUSAL, _llama(added=GEMMA_ADDED)),
         Family("phi3", "Phi-3", "text", CAUSAL, _phi3()),
         Family("t5", "T5", "text", ENCODER_DECODER, _t5),
+        Family("mt5", "mT5", "text", ENCODER_DECODER, _t5),
         Family("bart", "BART", "text", ENCODER_DECODER, _bart),
         Family("mixtral", "Mixtral", "text", CAUSAL, _mixture(_mixtral_experts), mixture=True),
         Family("qwen3_moe", "Qwen3-MoE", "text", CAUSAL, _mixture(_qwen_experts), mixture=True),
@@ -383,6 +385,9 @@ def anatomy_of(config: Config, tensors: Shapes | None = None) -> Anatomy:
     try:
         family = FAMILIES.get(str(model_type))
         if family is None:
+            if model_type in REFUSED:
+                reason = f"Models of type {model_type!r} are not supported: {REFUSED[model_type]}"
+                raise UnsupportedModel(f"{reason}. See docs/architectures.md.")
             return structural_anatomy(config, tensors or {})
         return anatomy_in(family, config, tensors or {})
     except UnsupportedModel:

@@ -15,8 +15,8 @@ from modelshapley.contracts import Modality
 from modelshapley.errors import UnsupportedModel
 
 INSIDE_A_BLOCK = re.compile(r"^(.+?)\.(\d{1,6})\.(.+)\.weight$")
-ATTENTION_OUTPUTS = {"o_proj", "out_proj", "out_lin", "c_proj", "dense", "wo", "o", "proj"}
-MLP_OUTPUTS = {"down_proj", "fc2", "c_proj", "dense_4h_to_h", "w2", "wo", "lin2", "fc_out", "linear2", "dense"}
+ATTENTION_OUTPUTS = {"o_proj", "out_proj", "out_lin", "c_proj", "dense", "wo", "o", "proj", "Wo"}
+MLP_OUTPUTS = {"down_proj", "fc2", "c_proj", "dense_4h_to_h", "w2", "wo", "lin2", "fc_out", "linear2", "dense", "Wo"}
 
 
 def structural_anatomy(config: Config, tensors: Shapes) -> Anatomy:
@@ -27,6 +27,8 @@ def structural_anatomy(config: Config, tensors: Shapes) -> Anatomy:
     model_type = str(config.get("model_type"))
     try:
         auto_class = class_of(config, tuple(dict.fromkeys((*CAUSAL, *MASKED, *IMAGES))))
+        if auto_class in IMAGES and isinstance(config.get("vision_config"), dict):
+            config = {**config["vision_config"], "model_type": model_type}  # CLIP and SigLIP: the picture's tower alone
         hidden = number(config, "hidden_size", "d_model", "n_embd", "dim")
         heads = number(config, "num_attention_heads", "n_head", "num_heads", "n_heads")
         prefix, layers, inside = _blocks(tensors)

@@ -49,6 +49,10 @@ def score(
         importance_map.save(file)
         shapes = ", ".join(f"{kind.value}s {scores.shape}" for kind, scores in importance_map.scores.items())
         typer.echo(f"{file}: {shapes}; n = {importance_map.provenance['n']}")
+        for unit, found in importance_map.provenance.get("completeness", {}).items():
+            typer.echo(f"{unit}s: completeness gap {100 * found['gap']:.1f} % of {found['worth']:.4g} nats")
+        for note in importance_map.notes():
+            typer.echo(note)
 
 
 def verify(model: Model, device: Device = "cpu", dtype: Precision = "float32", data: Data = Path(".data")) -> None:

@@ -180,7 +180,7 @@ def run_trials(run_id: str, limit: int = 100, alone: str | None = None) -> Call[
     return Call("GET", f"/runs/{run_id}/trials", json_reader(list[Trial]), params={"limit": limit, "alone": alone})
 
 
-def look_behind(trial_id: str) -> Call[TrialDetails]:
+def compute_trial_details(trial_id: str) -> Call[TrialDetails]:
     return Call("POST", f"/trials/{trial_id}/details", json_reader(TrialDetails))
 
 
@@ -188,7 +188,7 @@ def trial_details(trial_id: str) -> Call[TrialDetails]:
     return Call("GET", f"/trials/{trial_id}/details", json_reader(TrialDetails))
 
 
-def look_at_unit(run_id: str, request: UnitExamplesRequest) -> Call[UnitExamples]:
+def find_unit_examples(run_id: str, request: UnitExamplesRequest) -> Call[UnitExamples]:
     body = request.model_dump(mode="json")
     return Call("POST", f"/runs/{run_id}/unit-examples", json_reader(UnitExamples), body=body)
 

@@ -238,12 +238,12 @@ class Client:
 
     def details(self, trial_id: str) -> TrialDetails:
         """Block until the classes and flipped examples of a finished trial are known, and return them."""
-        details = self.send(calls.look_behind(trial_id))
+        details = self.send(calls.compute_trial_details(trial_id))
         return until_ended(lambda: self.send(calls.trial_details(trial_id)), details)
 
     def unit_examples(self, run_id: str, kind: UnitKind, unit: Sequence[int]) -> UnitExamples:
         """Block until the scored examples that a unit affects most are known, and return them."""
-        pending = self.send(calls.look_at_unit(run_id, UnitExamplesRequest(kind=kind, unit=list(unit))))
+        pending = self.send(calls.find_unit_examples(run_id, UnitExamplesRequest(kind=kind, unit=list(unit))))
         return until_ended(lambda: self.send(calls.unit_examples(run_id, pending.id)), pending)
 
     def groups(self, model: str) -> list[Group]:

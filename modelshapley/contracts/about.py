@@ -122,6 +122,11 @@ class WarmModel(Contract):
     dtype: str
     bytes: int
     in_use: bool = Field(description="used by a run or check in progress; it is not unloaded before that ends")
+    notes: list[str] = Field(
+        default=[],
+        description="what the checks at loading found: shortcuts that are not used, and unused tensors; empty if all "
+        "checks passed",
+    )
 
 
 class WarmProbes(Contract):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Literal, Self
 
 from pydantic import Field
@@ -13,6 +14,7 @@ from modelshapley.contracts.trials import Comparison
 from modelshapley.units import UnitKind
 
 Which = Literal["least", "most"]
+Outcome = Literal["passed", "inconclusive", "failed"]
 
 
 class CheckRequest(Contract):
@@ -79,6 +81,37 @@ class HarmChoice(Contract):
     n: int
 
 
+class Mark(StrEnum):
+    """How far a map can be trusted."""
+
+    RELIABLE = "reliable"
+    PARTLY = "partly reliable"
+    UNRELIABLE = "unreliable"
+    UNCHECKED = "not checked"
+
+    @property
+    def shape(self) -> str:
+        """A symbol that distinguishes the marks without colour."""
+        return {"reliable": "●", "partly reliable": "◐", "unreliable": "○", "not checked": "?"}[self.value]
+
+
+class Finding(Contract):
+    """A test and its outcome, as a short sentence and as a full one with n and intervals."""
+
+    name: str = Field(examples=["Removing the least important"])
+    outcome: Outcome
+    short: str
+    full: str
+
+
+class Verdict(Contract):
+    """A mark and a summary in a few sentences, with the findings that they rest on."""
+
+    mark: Mark
+    sentence: str
+    findings: list[Finding] = []
+
+
 class KindFaithfulness(Contract):
     """Measurements for one kind of unit of one map; null where not measured yet, or not applicable."""
 
@@ -91,6 +124,10 @@ class KindFaithfulness(Contract):
     efficiency: Efficiency | None = Field(default=None, description="null for scores that need not sum to the loss")
     harm: HarmChoice | None = Field(
         default=None, description="null for methods that do not store help and harm separately"
+    )
+    verdict: Verdict | None = Field(
+        default=None,
+        description="judgement on the map from the measurements so far; the API fills it in, stored reports lack it",
     )
 
 

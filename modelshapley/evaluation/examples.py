@@ -91,7 +91,9 @@ def predicted_texts(
     activations: Activations | None = None,
 ) -> list[str | None]:
     """Return the model's answers as text, with some units treated; None for tasks whose answers are not text."""
-    batcher = AdaptiveBatcher(loaded, max(1, min(len(examples), task.test_chunk)), backward=False)
+    sizes = [task.size(loaded, example) for example in examples]
+    batch_size = loaded.batch_size(max(1, min(len(examples), task.test_chunk)), sizes)
+    batcher = AdaptiveBatcher(loaded, batch_size, backward=False)
 
     def predict(start: int, size: int) -> list[str | None]:
         with torch.inference_mode(), treated(loaded.model, loaded.anatomy, deactivation, activations):
@@ -115,7 +117,8 @@ def unit_examples(
     """
     Deactivation.of({kind: [unit]}).check(loaded.anatomy.shapes)
     examples = task.select(loaded, Split.PROBE, seed, min(limit, MAX_PROBE_EXAMPLES))
-    batcher, gates = AdaptiveBatcher(loaded, task.probe_batch), list[Tensor]()
+    sizes = [task.size(loaded, example) for example in examples]
+    batcher, gates = AdaptiveBatcher(loaded, loaded.batch_size(task.probe_batch, sizes)), list[Tensor]()
 
     def scan(start: int, size: int) -> Tensor:
         batch = examples[start : start + size]

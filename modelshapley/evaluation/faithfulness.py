@@ -200,7 +200,7 @@ class Bench:
     def _batches(self, limit: int) -> list[Sequence[Any]]:
         examples = self.task.select(self.loaded, Split.PROBE, self.seed, limit)
         sizes = [self.task.size(self.loaded, example) for example in examples]
-        edges = batch_edges(sizes, self.task.probe_batch, self.task.pass_tokens)
+        edges = batch_edges(sizes, self.loaded.batch_size(self.task.probe_batch, sizes), self.task.pass_tokens)
         return [examples[start:stop] for start, stop in pairwise(edges)]
 
 

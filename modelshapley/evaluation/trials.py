@@ -84,7 +84,7 @@ def in_passes(
     sizes = [task.size(loaded, example) for example in examples]
     parts = [
         (positions, run_pass(tuple(positions), partial(work, loaded, [examples[p] for p in positions])).cpu().numpy())
-        for positions in length_batches(sizes, len(examples), tokens)
+        for positions in length_batches(sizes, loaded.batch_size(len(examples), sizes), tokens)
     ]
     whole = np.empty((len(examples), *parts[0][1].shape[1:]), dtype=parts[0][1].dtype)
     for positions, values in parts:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from math import sqrt
-from typing import Literal
 
 from modelshapley import formatting
 from modelshapley.contracts import (
@@ -18,9 +16,13 @@ from modelshapley.contracts import (
     Curve,
     CurvePoint,
     Faithfulness,
+    Finding,
     Interval,
     KindFaithfulness,
+    Mark,
+    Outcome,
     RandomCurve,
+    Verdict,
     Which,
 )
 from modelshapley.evaluation.intervals import proportion_interval
@@ -33,44 +35,9 @@ AGREEMENT = 0.7  # of the largest correlation that the noise of the sampled valu
 NO_AGREEMENT = 0.5  # a correlation whose interval ends below this is none
 MIN_RELIABILITY = 0.5  # below this the sampled Shapley values are mostly noise
 
-Outcome = Literal["passed", "inconclusive", "failed"]
-
 LEAST_TEST = "Removing the least important"
 MOST_TEST = "Removing the most important"
 SHAPLEY_TEST = "Agreement with sampled Shapley values"
-
-
-class Mark(StrEnum):
-    """How far a map can be trusted."""
-
-    RELIABLE = "reliable"
-    PARTLY = "partly reliable"
-    UNRELIABLE = "unreliable"
-    UNCHECKED = "not checked"
-
-    @property
-    def shape(self) -> str:
-        """A symbol that distinguishes the marks without colour."""
-        return {"reliable": "●", "partly reliable": "◐", "unreliable": "○", "not checked": "?"}[self.value]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A test and its outcome, as a short sentence and as a full one with n and intervals."""
-
-    name: str
-    outcome: Outcome
-    short: str
-    full: str
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """A mark and a summary in a few sentences, with the findings that they rest on."""
-
-    mark: Mark
-    sentence: str
-    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,13 +57,19 @@ def verdict(report: Faithfulness, method: str, unit: UnitKind) -> Verdict:
     plural = formatting.PLURALS[unit]
     tests = [] if entry is None else findings(entry, random_curve_of(report, unit))
     if entry is None or not tests:
-        return Verdict(Mark.UNCHECKED, _unchecked(report, entry, plural))
+        return Verdict(mark=Mark.UNCHECKED, sentence=_unchecked(report, entry, plural))
     mark = _mark(tests)
     sentence = f"{_lead(mark, tests, plural)} {_evidence(tests, mark)}"
     if not report.status.ended:
         progress = report.progress
         sentence = f"Preliminary ({progress.done} of {progress.total} measurements). {sentence}"
-    return Verdict(mark, sentence, tuple(tests))
+    return Verdict(mark=mark, sentence=sentence, findings=tests)
+
+
+def with_verdicts(report: Faithfulness) -> Faithfulness:
+    """Return the report with the verdict of every entry."""
+    judged = [e.model_copy(update={"verdict": verdict(report, e.method, e.unit)}) for e in report.maps]
+    return report.model_copy(update={"maps": judged})
 
 
 def entry_of(report: Faithfulness, method: str, unit: UnitKind) -> KindFaithfulness | None:
@@ -160,11 +133,11 @@ def _order(name: str, curve: Curve | None, ranges: Sequence[RandomRange], first:
     random = by_fraction[quoted.fraction]
     where = f"at {no_better if outcome == 'failed' else f'only {clear}'} of {len(pairs)} shares"
     return Finding(
-        name,
-        outcome,
-        f"{_short(curve.which, quoted)}{_compared(curve.which, quoted, random, outcome, where)}.",
-        f"{_full(curve.which, quoted)}, {_random(random)} in random order. Clearly {_better(curve.which)} at {clear} "
-        f"of the {len(pairs)} shares where random orders cost accuracy.",
+        name=name,
+        outcome=outcome,
+        short=f"{_short(curve.which, quoted)}{_compared(curve.which, quoted, random, outcome, where)}.",
+        full=f"{_full(curve.which, quoted)}, {_random(random)} in random order. Clearly {_better(curve.which)} at "
+        f"{clear} of the {len(pairs)} shares where random orders cost accuracy.",
     )
 
 
@@ -205,23 +178,29 @@ def _without_random(
     point = next((p for p in points if p.fraction >= first), points[-1] if points else None)
     if point is None:
         too_few = f"There are too few units to switch {100 * first:g} % off."
-        return Finding(name, "inconclusive", too_few, too_few)
+        return Finding(name=name, outcome="inconclusive", short=too_few, full=too_few)
     short, full = _short(which, point), _full(which, point)
     if which == "most":
         change = f"{formatting.points(point.difference)}, {formatting.points_interval(point.difference_interval)}"
         if point.difference_interval[1] < 0:
-            return Finding(name, "passed", f"{short}.", f"{full}, a significant loss ({change}).")
+            return Finding(
+                name=name, outcome="passed", short=f"{short}.", full=f"{full}, a significant loss ({change})."
+            )
         return Finding(
-            name, "inconclusive", f"{short}, not a significant loss.", f"{full}, not a significant loss ({change})."
+            name=name,
+            outcome="inconclusive",
+            short=f"{short}, not a significant loss.",
+            full=f"{full}, not a significant loss ({change}).",
         )
     if point.fraction not in by_fraction:
         return None
     random = by_fraction[point.fraction]
     return Finding(
-        name,
-        "inconclusive",
-        f"{short}, but random orders cost nothing significant either ({formatting.percent(random.mean)}).",
-        f"{full}, {_random(random)} in random order. Random orders cost nothing significant, so this test cannot tell.",
+        name=name,
+        outcome="inconclusive",
+        short=f"{short}, but random orders cost nothing significant either ({formatting.percent(random.mean)}).",
+        full=f"{full}, {_random(random)} in random order. Random orders cost nothing significant, so this test "
+        "cannot tell.",
     )
 
 
@@ -254,15 +233,16 @@ def _shapley(agreement: Agreement | None) -> Finding | None:
         f"sampled Shapley values of {agreement.units} units: ρ {formatting.signed(rho)} ({interval_of_rho(interval)}), "
         f"{noise}."
     )
+    outcome: Outcome
     if reliability is None or reliability < MIN_RELIABILITY:
-        lead = "Reference too noisy to compare:"
-        return Finding(SHAPLEY_TEST, "inconclusive", f"{lead} {short}", f"{lead} {full}")
-    if rho <= 0 or interval[1] < NO_AGREEMENT:
-        return Finding(SHAPLEY_TEST, "failed", f"Scores disagree with {short}", f"Scores disagree with {full}")
-    if rho >= AGREEMENT * sqrt(reliability) and interval[0] > 0:
-        return Finding(SHAPLEY_TEST, "passed", f"Scores agree with {short}", f"Scores agree with {full}")
-    lead = "Agreement is uncertain with"
-    return Finding(SHAPLEY_TEST, "inconclusive", f"{lead} {short}", f"{lead} {full}")
+        outcome, lead = "inconclusive", "Reference too noisy to compare:"
+    elif rho <= 0 or interval[1] < NO_AGREEMENT:
+        outcome, lead = "failed", "Scores disagree with"
+    elif rho >= AGREEMENT * sqrt(reliability) and interval[0] > 0:
+        outcome, lead = "passed", "Scores agree with"
+    else:
+        outcome, lead = "inconclusive", "Agreement is uncertain with"
+    return Finding(name=SHAPLEY_TEST, outcome=outcome, short=f"{lead} {short}", full=f"{lead} {full}")
 
 
 def interval_of_rho(interval: Interval) -> str:

@@ -12,6 +12,7 @@ from transformers.pytorch_utils import Conv1D
 from modelshapley.architectures.anatomy import Anatomy, Layer, Mlp
 from modelshapley.errors import UnsupportedModel
 from modelshapley.interventions.gates import treated
+from modelshapley.interventions.verify_units import check_halves, check_heads, with_norms
 from modelshapley.interventions.weights import oriented, zeroed_weights
 from modelshapley.units import Deactivation, Unit, UnitKind
 
@@ -19,8 +20,11 @@ TOLERANCE = 1e-4  # relative to the largest output
 MAX_NOISE_EPSILONS = 4  # a model may differ from itself where its kernels add in changing order
 
 
-def verify(model: nn.Module, anatomy: Anatomy) -> None:
+def verify(model: nn.Module, anatomy: Anatomy) -> Anatomy:
     """Check that gating a sample of units equals zeroing the matching weights, and changes something.
+
+    Return the anatomy with the norms that stand behind parts of layers. Half a gate must add half, and the channels of
+    a head must be that head's.
 
     They must agree to 1e-4 of the largest output in every dtype: both ways put the same exact zeros into the same
     sums, so they round alike. Where a model's kernels add in changing order, they may differ as much as the model
@@ -31,6 +35,7 @@ def verify(model: nn.Module, anatomy: Anatomy) -> None:
         _check_modules(model, layer)
     inputs = _probe_inputs(model, anatomy)
     with torch.no_grad():
+        anatomy = with_norms(model, anatomy, inputs)
         intact = _logits(model, inputs)
         noise = MAX_NOISE_EPSILONS * float((_logits(model, inputs) - intact).abs().max())
         coarsest = MAX_NOISE_EPSILONS * torch.finfo(intact.dtype).eps
@@ -52,6 +57,9 @@ def verify(model: nn.Module, anatomy: Anatomy) -> None:
                 )
         for number, layer in enumerate(anatomy.layers):
             _check_layer_is_complete(model, anatomy, number, layer, inputs)
+        check_halves(model, anatomy, inputs)
+        check_heads(model, anatomy, inputs)
+    return anatomy
 
 
 def _check_modules(model: nn.Module, layer: Layer) -> None:
@@ -141,9 +149,10 @@ def _probe_inputs(model: nn.Module, anatomy: Anatomy) -> dict[str, Tensor]:
     weight = next(model.parameters())
     generator = torch.Generator().manual_seed(0)
     if anatomy.modality == "image":
-        size = config.image_size
+        vision: Any = getattr(config, "vision_config", config)
+        size = vision.image_size
         height, width = size if isinstance(size, (list, tuple)) else (size, size)
-        pixels = torch.randn((1, config.num_channels, height, width), generator=generator)
+        pixels = torch.randn((1, vision.num_channels, height, width), generator=generator)
         return {"pixel_values": pixels.to(weight)}
     tokens = torch.randint(0, config.vocab_size, (1, 8), generator=generator).to(weight.device)
     if anatomy.auto_class == "AutoModelForSeq2SeqLM":

@@ -132,6 +132,15 @@ class ImportanceMap:
                     f"The map by {self.method!r} holds no number as score of a {kind.value}; score the model again."
                 )
 
+    def notes(self) -> list[str]:
+        """Say where the scores do not sum to what all units together are worth; one sentence for each kind."""
+        return [
+            f"{self.method} of {kind}s has not converged: scores sum to {found['sum']:.3g} nats of "
+            f"{found['worth']:.3g}, a completeness gap of {100 * found['gap']:.0f} %. Score with more points."
+            for kind, found in self.provenance.get("completeness", {}).items()
+            if not found["converged"]
+        ]
+
     def least(self, kind: UnitKind | str, fraction: float) -> Deactivation:
         """The least important `fraction` (0 to 1) of the units of a kind, to be switched off.
 

@@ -165,6 +165,10 @@ class Method(ABC):
     def read(self, moments: Mapping[str, Moments], reading: Reading) -> Scores:
         """Compute the scores from the sums."""
 
+    def worth(self, moments: Mapping[str, Moments]) -> float | None:
+        """Return what the signed scores of all units should sum to, nats; None where the method does not measure it."""
+        return None
+
 
 class MeanMethod(Method):
     """A one-pass method whose score is the mean over examples of one statistic."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from modelshapley.methods.infos import PATH_GRID
 from modelshapley.methods.specs import Value, parse_method
 from modelshapley.units import UnitKind
 
@@ -38,6 +39,7 @@ def cost_of(methods: Sequence[str], counts: Mapping[UnitKind, int]) -> Cost:
         if "pairs" in values:
             forward += sum(2 * _as_int(values["pairs"]) * count for count in counts.values())
         elif info.passes > 1:
+            forward += len(PATH_GRID) * len(counts) if "points" in values else 0
             backward += _as_int(values.get("passes", values.get("points", info.passes))) * len(counts)
         else:
             shared = max(shared, info.passes)

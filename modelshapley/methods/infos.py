@@ -89,6 +89,8 @@ MODEL_SHAPLEY_PAPER = MethodInfo(
         ParameterInfo(name="batch", default=8, minimum=1, whole=True, summary="examples a mini-batch"),
     ],
 )
+PATH_GRID = (0.0, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0)
+"""Where path-shapley looks at the loss, by forward passes, before it chooses its points."""
 PATH_SHAPLEY = MethodInfo(
     id="path-shapley",
     title="Path Shapley",
@@ -97,7 +99,7 @@ PATH_SHAPLEY = MethodInfo(
     sums_up=True,
     quantity=SHAPLEY_UNIT,
     summary="Average effect of a unit while all are turned up together from off to on; sums to the whole.",
-    formula="-∫₀¹ E[c at all gates t] dt, Gauss-Legendre",
+    formula="-∫₀¹ E[c at all gates t] dt, Gauss-Legendre, points where the loss changes",
     source="Aumann and Shapley 1974; integrated gradients (Sundararajan et al. 2017), of the gates",
     parameters=[
         ParameterInfo(name="points", default=8, minimum=1, maximum=64, whole=True, summary="backward passes"),

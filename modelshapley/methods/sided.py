@@ -24,7 +24,10 @@ class SidedMethod(Method):
         """
 
     def statistics(self, batch: Batch) -> Mapping[str, Tensor]:
-        phi = self.values(batch)
+        return self._sides(self.values(batch))
+
+    @staticmethod
+    def _sides(phi: Tensor) -> dict[str, Tensor]:
         return {"help": phi.clamp(min=0), "harm": (-phi).clamp(min=0)}
 
     def sides(self, moments: Mapping[str, Moments]) -> Sides:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +42,13 @@ class LoadedModel:
             some = ", ".join(self.unused[:3]) + (", ..." if len(self.unused) > 3 else "")
             notes.append(f"{len(self.unused)} tensors of the weights are not used by this model: {some}.")
         return notes
+
+    def batch_size(self, most: int, sizes: Sequence[int]) -> int:
+        """Return how many examples of these sizes may share a pass: `most`, or 1 where it has not been proven that they
+        do not touch each other.
+        """
+        equal = len(set(sizes)) <= 1 and self.anatomy.modality == "text"
+        return most if equal or self.shortcuts.batching.covers(max(sizes, default=0)) else 1
 
     @property
     def dtype(self) -> Dtype:

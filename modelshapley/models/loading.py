@@ -48,14 +48,14 @@ def load(folder: ModelFolder, device: str | torch.device = "cpu", dtype: Dtype =
             target = next(model.parameters()).device
         else:
             model.to(target)
-        verify(model, folder.anatomy)
+        anatomy = verify(model, folder.anatomy)
     except (RuntimeError, MemoryError) as error:
         if not ran_out_of_memory(error):
             raise
         raise OutOfMemory.of(f"Model {folder.id!r}", str(device), dtype, first_line(error)) from error
     processor = _image_processor(folder)
     tokenizer = _tokenizer(folder)
-    loaded = LoadedModel(folder.id, folder.revision(), folder.anatomy, model, tokenizer, target, processor, unused)
+    loaded = LoadedModel(folder.id, folder.revision(), anatomy, model, tokenizer, target, processor, unused)
     return replace(loaded, shortcuts=prove_shortcuts(loaded))
 
 

@@ -33,6 +33,7 @@ from modelshapley.tasks.base import Split, Task
 from modelshapley.tasks.batching import batch_edges, batch_end, order_by_length
 from modelshapley.units import UnitKind
 
+MAX_GAP = 0.05  # a larger completeness gap: the quadrature has not converged
 Progress = Callable[[int, int], None]
 HALVES = ("first", "second")
 
@@ -81,6 +82,11 @@ class Scoring:
         """Size of each probe example, in the task's own unit (tokens, or 1 for an image)."""
         return [self.task.size(self.loaded, example) for example in self.examples]
 
+    @cached_property
+    def batch_size(self) -> int:
+        """Largest number of examples in one pass."""
+        return self.loaded.batch_size(self.task.probe_batch, self.sizes)
+
     def shard(self, number: int, of: int) -> range:
         """Return the places of the examples of shard `number`, from 1, of `of`; empty if there are fewer batches.
 
@@ -89,7 +95,7 @@ class Scoring:
         """
         if not 1 <= number <= of:
             raise BadParameter(f"There is no shard {number} of {of}; shards count from 1 to {of}.")
-        edges = batch_edges(self.sizes, self.task.probe_batch, self.task.pass_tokens)
+        edges = batch_edges(self.sizes, self.batch_size, self.task.pass_tokens)
         start, stop = (edges[(len(edges) - 1) * before // of] for before in (number - 1, number))
         return range(start, stop)
 
@@ -109,10 +115,10 @@ class Scoring:
                     f"use {method.info.id + ',pool=gate'!r}."
                 )
         part = range(len(self.examples)) if part is None else part
-        batcher = AdaptiveBatcher(self.loaded, self.task.probe_batch)
+        batcher = AdaptiveBatcher(self.loaded, self.batch_size)
         while gaps := sums.missing_spans(part):
             start = gaps[0].start
-            stop = min(gaps[0].stop, batch_end(self.sizes, start, self.task.probe_batch, self.task.pass_tokens))
+            stop = min(gaps[0].stop, batch_end(self.sizes, start, self.batch_size, self.task.pass_tokens))
             added, _ = batcher.run(partial(self._add, sums, start), stop - start)
             yield len(part) - sum(map(len, gaps)) + added, len(part)
 
@@ -172,7 +178,7 @@ class Scoring:
         return {method.spec: self._read_map(method, total, which) for method in self.methods}
 
     def _read_map(self, method: Method, total: Total, which: Mapping[str, str]) -> ImportanceMap:
-        scores, errors, sides = {}, {}, {}
+        scores, errors, sides, gaps = {}, {}, {}, {}
         shapes = self.loaded.anatomy.shapes
         for kind in UnitKind:
             if kind not in self.kinds:
@@ -190,13 +196,17 @@ class Scoring:
             scores[kind][absent] = errors[kind][absent] = np.nan
             if isinstance(method, SidedMethod):
                 sides[kind] = method.sides(moments).reshape(shape)
+                worth = method.worth(moments)
+                if worth is not None:
+                    total_score = float(np.nansum(np.where(absent, 0, sides[kind].help - sides[kind].harm)))
+                    gaps[kind.value] = completeness(total_score, worth)
         return ImportanceMap(
             method=method.spec,
             quantity=method.info.quantity,
             signed=is_signed(method),
             scores=scores,
             standard_errors=errors,
-            provenance={**self._provenance(method, total.n), **which},
+            provenance={**self._provenance(method, total.n), **which, **({"completeness": gaps} if gaps else {})},
             sides=sides,
         )
 
@@ -217,6 +227,7 @@ class Scoring:
             "device": self.loaded.places,
             "dtype": self.loaded.dtype,
             "unused_tensors": list(self.loaded.unused),
+            "shortcuts": self.loaded.shortcuts.notes() or "all proven",
             "versions": {
                 "modelshapley": __version__,
                 "torch": torch.__version__,
@@ -272,6 +283,15 @@ class _Batch:
         self._scoring.pause()
         with torch.inference_mode(), gated_each(loaded.model, loaded.anatomy, self._kind, gates.to(loaded.device)):
             return -task.losses(loaded, chosen) if what == "loss" else task.correct(loaded, chosen)
+
+
+def completeness(total: float, worth: float) -> dict[str, Any]:
+    """Compare the sum of all scores with what all units together are worth, U(all) - U(none), nats.
+
+    gap: their difference as a share of the worth. converged: whether it is at most MAX_GAP.
+    """
+    gap = abs(total - worth) / abs(worth) if worth else float(total != worth)
+    return {"sum": total, "worth": worth, "gap": gap, "converged": gap <= MAX_GAP}
 
 
 def is_signed(method: Method) -> bool:

@@ -178,7 +178,7 @@ def test_groups_of_one_tab_are_combined_in_another(page: Page, server: Server, d
     click_cell(page, HEADS, 3, 3)
     expect(page.locator("#tray-off")).to_have_text("1 head")
     page.locator("#group-save").click()
-    expect(page.locator("#groups-problem")).to_contain_text("called 'whole' already")
+    expect(page.locator("#groups-problem")).to_contain_text("already has a group 'whole'")
     open_map(other, server, digits_run)
     unfold(other, "groups")
     for letter, name in (("a", "whole"), ("b", "corner")):

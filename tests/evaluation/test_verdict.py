@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from modelshapley.contracts import RandomCurve, Status
+from modelshapley.contracts import Mark, RandomCurve, Status, Verdict
 from modelshapley.evaluation.intervals import accuracy_interval
-from modelshapley.evaluation.verdict import LEAST_TEST, SHAPLEY_TEST, Mark, Verdict, random_ranges, verdict
+from modelshapley.evaluation.verdict import LEAST_TEST, SHAPLEY_TEST, random_ranges, verdict
 from modelshapley.units import UnitKind
 from tests.support.reports import agreement, chance, curve, made, real
 

@@ -17,7 +17,9 @@ from modelshapley.evaluation.sampling import Estimate, antithetic_pair, spread_o
 from modelshapley.interventions.gates import gated
 from modelshapley.methods import canonical, load_method
 from modelshapley.methods.base import BatchPosition
+from modelshapley.methods.coalitions.path_shapley import PathShapley
 from modelshapley.methods.coalitions.permutation_shapley import _order
+from modelshapley.methods.infos import PATH_GRID
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.passes.prefix_tree import Continuation, log_likelihoods
 from modelshapley.scoring.job import Scoring, score
@@ -109,9 +111,35 @@ def test_path_and_coalitions_sum_to_the_whole_effect(game: Game, spec: str) -> N
     assert abs(total(game)) > 0.01
 
 
+@pytest.mark.parametrize("config", ["gemma2", "gemma3_text"])
+@pytest.mark.parametrize("kind", [UnitKind.HEAD, UnitKind.NEURON])
+def test_points_of_the_path_go_where_the_loss_changes(config: str, kind: UnitKind) -> None:
+    """A norm behind the gates undoes all factors but the smallest, so that all change happens near 0."""
+    loaded = tiny(CONFIGS[config])
+    task = ToyTask(loaded, probe=6)
+    for points, most in ((8, 0.6), (32, 0.02)):
+        spec = f"path-shapley,points={points}"
+        (found,) = score(Scoring(loaded, task, [load_method(spec)], [kind], 100)).values()
+        examples = task.examples(Split.PROBE)
+        losses = []
+        for factor in (0.0, 1.0):
+            factors = np.full(loaded.anatomy.shapes.of(kind), factor)
+            with torch.no_grad(), gated(loaded.model, loaded.anatomy, {kind: factors}):
+                losses.append(float(task.losses(loaded, examples).double().mean()))
+        completeness = found.provenance["completeness"][kind.value]
+        assert completeness["worth"] == pytest.approx(losses[0] - losses[1], rel=1e-4)
+        assert completeness["sum"] == pytest.approx(found.scores[kind].sum())
+        assert completeness["gap"] == pytest.approx(abs(completeness["sum"] / completeness["worth"] - 1), abs=1e-9)
+        assert completeness["gap"] < most
+        assert completeness["converged"] == (completeness["gap"] <= 0.05)
+        assert bool(found.notes()) != completeness["converged"]
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_path_derivatives_are_taken_at_the_gates_asked_for(kind: UnitKind) -> None:
+def test_path_derivatives_are_taken_at_the_gates_asked_for(kind: UnitKind, monkeypatch: pytest.MonkeyPatch) -> None:
     """One Gauss-Legendre point is the derivative with every gate at one half: by finite difference."""
+    even = np.diff(PATH_GRID)  # as if the loss changed evenly along the path
+    monkeypatch.setattr(PathShapley, "_changes", lambda self, batch: np.tile(even, (batch.position.count, 1)))
     loaded = tiny(VIT)
     task = ToyTask(loaded)
     spec = "path-shapley,points=1"

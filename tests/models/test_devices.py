@@ -102,7 +102,7 @@ def test_weights_that_are_brought_in_for_each_pass_are_refused(tmp_path: Path) -
     """As transformers itself lays them out, where a device map sends some to the disk."""
     folder = inspect_folder("demo:digits-vit", DIGITS)
     layout = {"vit.embeddings": "cpu", "vit.layers": "disk", "vit.layernorm": "cpu", "classifier": "cpu"}
-    model = loading._load_weights(folder, "float32", {"device_map": layout, "offload_folder": str(tmp_path)})
+    model, _ = loading._load_weights(folder, "float32", {"device_map": layout, "offload_folder": str(tmp_path)})
     with pytest.raises(OutOfMemory, match=r"not fit the devices here: \d\d tensors, such as vit\.layers.*bfloat16"):
         refuse_offloaded(folder.id, model)
 
@@ -118,7 +118,7 @@ def test_weights_kept_on_the_cpu_for_another_device_are_refused() -> None:
 def test_a_layout_within_one_device_is_that_device() -> None:
     """transformers' own way of loading by a device map, all parts of which lead to the CPU."""
     folder = inspect_folder("demo:digits-vit", DIGITS)
-    model = loading._load_weights(folder, "bfloat16", {"device_map": {"": "cpu"}})
+    model, _ = loading._load_weights(folder, "bfloat16", {"device_map": {"": "cpu"}})
     refuse_offloaded(folder.id, model)
     assert LoadedModel("x", "", folder.anatomy, model, None, torch.device("cpu")).places == "cpu"
 

@@ -34,6 +34,7 @@ from modelshapley.contracts import (
     Trial,
 )
 from modelshapley.errors import Conflict, ModelShapleyError, NotFound
+from modelshapley.evaluation.verdict import with_verdicts
 from modelshapley.maps.importance import ImportanceMap, by_projection, spans_of
 from modelshapley.maps.parquet import to_parquet
 from modelshapley.methods import with_harm
@@ -165,7 +166,7 @@ def get_map(
 
 @router.get("/{run_id}/faithfulness")
 def get_faithfulness(run_id: str, services: ServicesDep) -> Faithfulness:
-    """Return the report on how far a finished run's maps can be trusted, as measured so far."""
+    """Return the report on how far a finished run's maps can be trusted, as measured so far, with a verdict on each."""
     run = _finished(services, run_id)
     return _report(services, run)
 
@@ -196,7 +197,7 @@ def _finished(services: Services, run_id: str) -> Run:
 
 
 def _report(services: Services, run: Run) -> Faithfulness:
-    """Return the report of a run's check so far. Raises NotFound."""
+    """Return the report of a run's check so far, with verdicts. Raises NotFound."""
     report = services.storage.load_report(run.id)
     if report is None:
         if run.checks is None:
@@ -204,7 +205,7 @@ def _report(services: Services, run: Run) -> Faithfulness:
         report = Faithfulness.unmeasured(run, {})
     status = run.checks or Status.DONE
     error = report.error if status.ended else None  # a running check shows no error of the previous one
-    return report.answering(run).model_copy(update={"status": status, "error": error})
+    return with_verdicts(report.answering(run).model_copy(update={"status": status, "error": error}))
 
 
 @router.get("/{run_id}/trials")

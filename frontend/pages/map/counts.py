@@ -18,6 +18,7 @@ callbacks = Callbacks()
 
 
 def layout() -> Any:
+    """Lay out the closed section; its chart is drawn when it is opened."""
     return html.Details(
         [
             html.Summary("How many units matter"),
@@ -78,8 +79,9 @@ async def count_units(  # one callback, since the threshold is both its input an
     *,
     maps: MapCache,
 ) -> Any:
+    """Count the units that reach a threshold: the one that was typed or dragged, or a suggested one for a new map."""
     if not opened:
-        return [no_update] * 4  # the section is closed
+        return [no_update] * 4
     try:
         plane = await maps.get(data["id"], method, UnitKind(unit), label or None)
     except ModelShapleyError as error:

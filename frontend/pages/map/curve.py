@@ -19,6 +19,7 @@ callbacks = Callbacks()
 
 
 def layout() -> Any:
+    """Lay out the curve, without points."""
     return html.Details(
         [
             html.Summary("Accuracy by share removed"),
@@ -75,7 +76,7 @@ async def draw_curve(
     run = Run.model_validate(data)
     assert run.intact is not None
     ranked = (selection or {}).get("ranked")
-    trials = trial_curve.of(points or [], run.id, method, unit, which)
+    trials = trial_curve.points_of(points or [], run.id, method, unit, which)
     checked = await _checked(api, run, method, unit, which)
     share = ranked["fraction"] if ranked and ranked["method"] == method and ranked["unit"] == unit else None
     return trial_curve.figure(trials, checked, run.intact, share), trial_curve.sentence(trials, checked)

@@ -42,6 +42,7 @@ def display_of(colour: str, log: bool, ordered: bool) -> Display:
 
 
 def layout(run: Run, display: Display, label: str | None) -> Any:
+    """Lay out the controls as an address sets them. label: the class of examples."""
     labels = [{"value": "", "label": "all examples"}] + [
         {"value": name, "label": f"{name} (n {n})"} for name, n in run.classes.items()
     ]
@@ -84,6 +85,7 @@ def layout(run: Run, display: Display, label: str | None) -> Any:
 
 
 def stores() -> Sequence[Any]:
+    """Stores for the units that were just touched, and for the unit that has the focus."""
     return [dcc.Store(id="touched"), dcc.Store(id="focus")]
 
 

@@ -103,7 +103,7 @@ callbacks.browser(
     Input("groups-changed", "data"),
     State("groups-seen", "data"),
     State("run", "data"),
-    running=[(Output("groups-busy", "data"), True, False)],
+    running=[(Output("groups-busy", "data"), True, False)],  # assets/callbacks.js asks again only when this is over
     prevent_initial_call=True,
 )
 async def list_groups(_: Any, __: Any, listed_key: str | None, run: Any, *, api: AsyncClient) -> Any:

@@ -57,6 +57,7 @@ def layout(spec: str) -> Any:
     prevent_initial_call=True,
 )
 def choose_reading(method: str, position: float, reading: str) -> Any:
+    """Read the map with the discount of the slider, or with the default of another method."""
     if ctx.triggered_id == "method":
         return stop(method), style(method), method
     # The slider also fires when it moves with the method, and it sits at its default where a method does not use it.

@@ -26,6 +26,7 @@ EMPTY = "No trials yet. Switch units off on the map; the results are listed here
 
 
 def layout() -> Any:
+    """Lay out the closed section; its list is fetched when it is opened."""
     return html.Details(
         [
             html.Summary("Past trials"),

@@ -25,6 +25,7 @@ SEARCH = re.compile(r"\D*(\d{1,7})?(?:\D+(\d{1,7}))?\s*", re.ASCII)
 
 
 def layout(explanation: Any) -> Any:
+    """Lay out the table, without rows. explanation: how the map is computed."""
     return html.Div(
         [
             dmc.Group(

@@ -187,7 +187,7 @@ async def rank_units(
     Input("settled", "data"),
     State("run", "data"),
     prevent_initial_call=True,
-    websocket=True,
+    websocket=True,  # a toggle waits for no new connection, nor for other callbacks of the page
 )
 async def measure_selection(selection: Any, data: Any, *, api: AsyncClient) -> Any:
     """Submit a trial of the selection; without any units, show the intact accuracy."""
@@ -250,7 +250,7 @@ callbacks.browser(
     Input("selection", "data"),
     Input("precision", "value"),
     Input("measure-all", "n_clicks"),
-    prevent_initial_call="initial_duplicate",
+    prevent_initial_call="initial_duplicate",  # what a link switches off is measured when the page opens
 )
 
 

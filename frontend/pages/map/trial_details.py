@@ -23,6 +23,7 @@ LONGEST = 400  # characters of a text or an answer before it is cut
 
 
 def layout() -> Any:
+    """Lay out the closed section; details are fetched when it is opened."""
     return html.Details(
         [
             html.Summary("What changed, by class and example"),
@@ -55,7 +56,7 @@ async def show_details(opened: bool, data: Any, _: int, __: Any, *, api: AsyncCl
     if trial.status is not Status.DONE:
         return html.Div("The details follow when the trial is measured.", className="quiet"), True
     try:
-        details = await api.send(client.look_behind(trial.id))
+        details = await api.send(client.compute_trial_details(trial.id))
     except ModelShapleyError as error:
         return empty_states.failure(error), True
     if details.status is Status.FAILED:

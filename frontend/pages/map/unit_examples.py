@@ -26,6 +26,7 @@ HELPS, HURTS = "59, 130, 214", "217, 119, 6"
 
 
 def layout() -> Any:
+    """Lay out the button that finds the examples; it is hidden until a unit has the focus."""
     return html.Div(
         [
             dcc.Interval(id="unit-tick", interval=TICK_MS, disabled=True),
@@ -58,7 +59,7 @@ async def show_examples(focus: Any, clicks: int | None, _: int, run: Any, *, api
         return no_update, True, False
     request = UnitExamplesRequest(kind=UnitKind(focus["kind"]), unit=focus["unit"])
     try:
-        answer = await api.send(client.look_at_unit(run["id"], request))
+        answer = await api.send(client.find_unit_examples(run["id"], request))
     except ModelShapleyError as error:
         return empty_states.failure(error), True, False
     if answer.status is Status.FAILED:

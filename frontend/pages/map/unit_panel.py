@@ -27,6 +27,7 @@ HINT = "Click a unit, or press Enter on it, to see its details."
 
 
 def layout() -> Any:
+    """Lay out the panel with a hint, before any unit has the focus."""
     return dmc.Paper(
         [
             html.Div(html.Div(HINT, className="quiet"), id="unit-panel", **{"aria-live": "polite"}),

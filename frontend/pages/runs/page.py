@@ -119,7 +119,7 @@ async def refresh_runs(
     _: int, chosen: dict[str, Any], __: Any, listed_key: str | None, *, api: AsyncClient, cards: CardCache
 ) -> Any:
     """List the runs of the filter, if they have changed; poll faster while one is open."""
-    filter_ = run_filter.of(**chosen)
+    filter_ = run_filter.create(**chosen)
     unchanged = [no_update] * 6
     try:
         query: Any = filter_.query()

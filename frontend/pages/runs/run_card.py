@@ -12,8 +12,7 @@ from dash import dcc, html
 from frontend import address
 from frontend.links import link
 from modelshapley import formatting
-from modelshapley.contracts import Run, Status, WorkerInfo
-from modelshapley.evaluation.verdict import Mark, Verdict
+from modelshapley.contracts import Mark, Run, Status, Verdict, WorkerInfo
 from modelshapley.units import UnitKind
 
 COLOURS = {

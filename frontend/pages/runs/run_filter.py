@@ -34,10 +34,10 @@ class RunFilter:
 def parse(search: str) -> RunFilter:
     """Read the query part of an address; a part that is not valid is ignored."""
     query = {key: values[-1] for key, values in parse_qs(search.removeprefix("?")).items()}
-    return of(query.get("search"), query.get("status"), query.get("page"))
+    return create(query.get("search"), query.get("status"), query.get("page"))
 
 
-def of(search: object, status: object, page: object) -> RunFilter:
+def create(search: object, status: object, page: object) -> RunFilter:
     """Build a filter from values of fields or of an address."""
     text = str(search or "").replace("\0", "").strip()[:LONGEST]
     number = int(str(page)) if str(page).isdecimal() else 1

@@ -114,8 +114,13 @@ def _memory(warm: Warm) -> list[Any]:
         for probe in warm.probes
     ]
     device = f"; the device has {bytes_as_text(warm.memory)}" if warm.memory else ""
+    verified = [
+        html.Div(f"{formatting.model_name(model.model)}: {' '.join(model.notes) or 'all checks passed'}")
+        for model in warm.models
+    ]
     return [
         _bar("Models in memory", sum(model.bytes for model in warm.models), warm.model_budget, device, models),
+        *([html.Div([html.B("Verified at loading"), *verified], className="memory")] if verified else []),
         _bar("Cached hidden states", sum(probe.bytes for probe in warm.probes), warm.probe_budget, "", probes),
     ]
 

@@ -139,6 +139,7 @@ async def show_report(
         infos = {info.id: info for info in await api.send(client.methods())}
     except ModelShapleyError as error:
         return no_update, no_update, False, no_update, empty_states.trying_again(error)
+    # Redrawing an equal report would close what the reader has opened.
     key = f"{method} {unit} {report.model_dump_json()} {len(trials)} {trials[0].sequence if trials else 0}"
     ended = report.status.ended
     if key == seen:

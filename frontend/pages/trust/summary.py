@@ -11,9 +11,9 @@ from frontend.pages.shared import empty_states
 from frontend.pages.shared.wiring import Callbacks
 from modelshapley import client, formatting
 from modelshapley.client import AsyncClient
-from modelshapley.contracts import Faithfulness, KindFaithfulness, RandomCurve, Run
+from modelshapley.contracts import Faithfulness, KindFaithfulness, Mark, RandomCurve, Run
 from modelshapley.errors import ModelShapleyError
-from modelshapley.evaluation.verdict import Mark, random_curve_of, verdict
+from modelshapley.evaluation.verdict import random_curve_of, verdict
 from modelshapley.methods import reading_of
 from modelshapley.units import UnitKind
 

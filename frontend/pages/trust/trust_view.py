@@ -16,18 +16,18 @@ from modelshapley import formatting
 from modelshapley.contracts import (
     Curve,
     Faithfulness,
+    Finding,
     KindFaithfulness,
     MethodInfo,
+    Outcome,
     RandomCurve,
     Run,
     Trial,
+    Verdict,
 )
 from modelshapley.evaluation.verdict import (
     LEAST_TEST,
     MOST_TEST,
-    Finding,
-    Outcome,
-    Verdict,
     entry_of,
     interval_of_rho,
     random_curve_of,

@@ -12,7 +12,8 @@ from backend.store.files import Storage
 from backend.store.records import Records
 from modelshapley import load_task
 from modelshapley.client import ApiError, Client
-from modelshapley.contracts import Off, Run, RunRequest, Status, TrialRequest
+from modelshapley.contracts import Mark, Off, Run, RunRequest, Status, TrialRequest
+from modelshapley.evaluation.verdict import verdict
 from modelshapley.methods import load_method
 from modelshapley.models.catalog import Catalog
 from modelshapley.models.loading import load
@@ -43,6 +44,16 @@ def test_the_report_of_a_run(api: Client, digits_run: Run) -> None:
     sums = api.importance_map(digits_run.id, "path-shapley,points=2", "head").scores
     assert gap.scores == pytest.approx(sum(map(sum, sums)))
     assert {curve.unit for curve in report.random} == set(digits_run.units)
+
+
+def test_the_verdicts_are_those_of_the_library(api: Client, digits_run: Run) -> None:
+    report = api.checked(digits_run.id)
+    for entry in report.maps:
+        assert entry.verdict == verdict(report, entry.method, entry.unit)
+    heads = {entry.method: entry.verdict for entry in report.maps if entry.unit is UnitKind.HEAD}
+    assert heads["two-sided"].mark is not Mark.UNCHECKED
+    assert heads["two-sided"].findings
+    assert heads["two-sided"].sentence != heads["random"].sentence
 
 
 def test_a_point_of_a_curve_is_the_trial_of_the_same_units(api: Client, digits_run: Run) -> None:
@@ -78,6 +89,9 @@ def test_only_halves_without_a_check(api: Client) -> None:
     assert report.status is Status.DONE
     assert report.maps[0].halves is not None
     assert report.maps[0].least is None
+    unchecked = report.maps[0].verdict
+    assert (unchecked.mark, unchecked.findings) == (Mark.UNCHECKED, [])
+    assert "is not checked. Two halves of the probe set agree" in unchecked.sentence
     one = api.wait(api.submit_run(request.model_copy(update={"limit": 1})).id)
     assert api.faithfulness(one.id).maps[0].halves is None
 

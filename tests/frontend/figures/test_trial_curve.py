@@ -34,18 +34,18 @@ def test_a_share_that_is_measured_again_replaces_its_point_and_others_stay() -> 
     points = trial_curve.remembered(points, RANKED | {"fraction": 0.4}, a_trial(0.7))
     points = trial_curve.remembered(points, RANKED | {"which": "most"}, a_trial(0.3))
     points = trial_curve.remembered(points, RANKED, a_trial(0.95))
-    found = trial_curve.of(points, "r", "two-sided", "head", "least")
+    found = trial_curve.points_of(points, "r", "two-sided", "head", "least")
     assert [(p["fraction"], p["accuracy"], p["n"]) for p in found] == [(0.2, 0.95, 360), (0.4, 0.7, 360)]
-    assert len(trial_curve.of(points, "r", "two-sided", "head", "most")) == 1
-    assert trial_curve.of(points, "r", "mean-abs", "head", "least") == []
-    assert trial_curve.of(points, "another", "two-sided", "head", "least") == []
+    assert len(trial_curve.points_of(points, "r", "two-sided", "head", "most")) == 1
+    assert trial_curve.points_of(points, "r", "mean-abs", "head", "least") == []
+    assert trial_curve.points_of(points, "another", "two-sided", "head", "least") == []
 
 
 def test_the_share_that_is_off_now_stands_out_and_intervals_are_drawn() -> None:
     points = trial_curve.remembered([], RANKED, a_trial(0.9))
     points = trial_curve.remembered(points, RANKED | {"fraction": 0.4}, a_trial(0.7))
     checked = [CurvePoint(fraction=f, units=1, **comparison(a)) for f, a in ((0.0, 0.98), (0.5, 0.6))]
-    drawn = trial_curve.figure(trial_curve.of(points, "r", "two-sided", "head", "least"), checked, INTACT, 0.4)
+    drawn = trial_curve.figure(trial_curve.points_of(points, "r", "two-sided", "head", "least"), checked, INTACT, 0.4)
     go.Figure(drawn)
     line, others, here = drawn["data"]
     assert (line["x"], line["y"]) == ([0, 50], [98, 60])

@@ -10,8 +10,7 @@ import pytest
 from frontend.pages.runs import run_card, run_filter
 from frontend.pages.runs.page import no_match
 from frontend.pages.runs.run_filter import RunFilter
-from modelshapley.contracts import Progress, Run, Status, WorkerInfo
-from modelshapley.evaluation.verdict import Mark, Verdict
+from modelshapley.contracts import Mark, Progress, Run, Status, Verdict, WorkerInfo
 from modelshapley.units import UnitKind
 from tests.frontend.pages.test_system_view import text
 
@@ -114,7 +113,7 @@ def test_what_can_be_done_with_a_run(values: dict[str, Any], buttons: list[str])
     ("checks", "words"), [("running", "check in progress"), ("done", "? not checked"), (None, "? not checked")]
 )
 def test_a_map_that_is_being_checked_is_not_called_unchecked(checks: str | None, words: str) -> None:
-    trust = run_card.Trust(Verdict(Mark.UNCHECKED, "Nothing was measured."), "mean-abs", UnitKind.HEAD)
+    trust = run_card.Trust(Verdict(mark=Mark.UNCHECKED, sentence="Nothing was measured."), "mean-abs", UnitKind.HEAD)
     assert f"Head map:  {words}" in text(run_card.card(changed(status="done", checks=checks), None, [], trust))
 
 

@@ -54,6 +54,18 @@ def test_a_worker_tells_what_it_has_in_hand_and_what_it_keeps() -> None:
         assert words in told
 
 
+def test_each_warm_model_says_what_was_verified_at_loading() -> None:
+    assert "Verified at loading vit: all checks passed" in text(system_view.workers([WORKER], {}, NOW))
+    assert WORKER.warm is not None
+    noted = WORKER.warm.models[0].model_copy(update={"model": "local:toy", "notes": ["Not used: x (y).", "Also z."]})
+    warm = WORKER.warm.model_copy(update={"models": [*WORKER.warm.models, noted]})
+    shown = text(system_view.workers([WORKER.model_copy(update={"warm": warm})], {}, NOW))
+    assert "vit: all checks passed" in shown
+    assert "toy: Not used: x (y). Also z." in shown
+    empty = WORKER.warm.model_copy(update={"models": []})
+    assert "Verified" not in text(system_view.workers([WORKER.model_copy(update={"warm": empty})], {}, NOW))
+
+
 @pytest.mark.parametrize(
     ("current", "words"),
     [

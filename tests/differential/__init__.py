@@ -1,0 +1,1 @@
+"""Every family against plain loops written apart from the product."""
