@@ -157,12 +157,25 @@ class WarmWorker(SimpleWorker):
             self._job_queues.requeue(job_id, work[job_id])
         self._lost = lost - self._lost
 
+    def register_death(self) -> None:
+        self._job_queues.forget_worker(self.name)
+        super().register_death()  # type: ignore[no-untyped-call]
+
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
         return LOST_AFTER_S
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
+        if not self.connection.hexists(self.key, "birth"):
+            self._register_again()
         super().heartbeat(timeout, pipeline)
         self._job_queues.publish_warm(self.name, self._published)
+
+    def _register_again(self) -> None:
+        """Register this worker again: it was stopped for so long that RQ has forgotten it."""
+        state = self._state
+        self.connection.delete(self.key)
+        self.register_birth()  # type: ignore[no-untyped-call]
+        self.set_state(state)
 
     @contextmanager
     def _pulse(self, job: Job, execution: Execution) -> Iterator[None]:

@@ -28,6 +28,8 @@ from modelshapley.contracts import Warm, WorkerInfo
 RUNS, TRIALS, CHECKS = "runs", "trials", "checks"
 MODEL_QUEUE_PREFIX = f"{TRIALS}-"  # queues that only workers with the model loaded listen to
 WARM = "modelshapley:warm"
+HEARD = "modelshapley:heard"  # when each worker was heard last, also after RQ has forgotten it
+REMEMBERED_S = 3600
 SERIALIZER = JSONSerializer
 REDIS_DOWN = (RedisConnectionError, RedisTimeoutError)
 MAX_EVENTS = 1000
@@ -150,6 +152,8 @@ class Queues:
         """
         with self.redis.pipeline() as pipeline:
             pipeline.set(f"{WARM}:{worker}", warm.model_dump_json(), ex=LOST_AFTER_S)
+            pipeline.hset(HEARD, worker, str(datetime.now(UTC).timestamp()))
+            pipeline.expire(HEARD, REMEMBERED_S)
             for model in {held.model for held in warm.models}:
                 pipeline.set(_holder_key(model), worker, ex=LOST_AFTER_S)
             for model in dropped:
@@ -241,8 +245,12 @@ class Queues:
     def workers(self) -> list[WorkerInfo]:
         """List the workers with a heartbeat within LOST_AFTER_S."""
         infos = []
-        for worker, heartbeat in self._heartbeats():
-            if datetime.now(UTC) - heartbeat > timedelta(seconds=LOST_AFTER_S):
+        for worker in Worker.all(connection=self.redis, serializer=SERIALIZER):
+            heartbeat = worker.last_heartbeat
+            heartbeat = (
+                heartbeat.replace(tzinfo=UTC) if heartbeat is not None and heartbeat.tzinfo is None else heartbeat
+            )
+            if heartbeat is None or datetime.now(UTC) - heartbeat > timedelta(seconds=LOST_AFTER_S):
                 continue
             job = _current_job_id(worker)
             warm: Any = self.redis.get(f"{WARM}:{worker.name}")
@@ -261,15 +269,16 @@ class Queues:
         return sorted(infos, key=lambda info: info.name)
 
     def last_heard(self) -> tuple[str, float] | None:
-        """Return the worker that was heard last, and how many seconds ago; None if Redis remembers none."""
-        ages = [((datetime.now(UTC) - beat).total_seconds(), worker.name) for worker, beat in self._heartbeats()]
-        return (min(ages)[1], min(ages)[0]) if ages else None
+        """Return the worker that was heard last without having said goodbye, and how many seconds ago; None if none."""
+        heard: Any = self.redis.hgetall(HEARD)
+        now = datetime.now(UTC).timestamp()
+        ages = [(now - float(moment), as_text(name)) for name, moment in heard.items()]
+        age, name = min(ages, default=(REMEMBERED_S, ""))
+        return (name, age) if age < REMEMBERED_S else None
 
-    def _heartbeats(self) -> Iterator[tuple[BaseWorker, datetime]]:
-        for worker in Worker.all(connection=self.redis, serializer=SERIALIZER):
-            heartbeat = worker.last_heartbeat
-            if heartbeat is not None:
-                yield worker, heartbeat if heartbeat.tzinfo is not None else heartbeat.replace(tzinfo=UTC)
+    def forget_worker(self, worker: str) -> None:
+        """Forget a worker that ends as it should."""
+        self.redis.hdel(HEARD, worker)
 
 
 class Events:

@@ -18,6 +18,7 @@ from backend.store.schema import migrate
 from backend.store.uploads import Uploads
 from backend.web import problems, reference
 from backend.web.dependencies import Services
+from backend.web.openapi import HeadAsGet, describe_errors
 from backend.web.routes import about, details, groups, runs, tasks, trials, uploads
 from modelshapley import __version__
 from modelshapley.models.catalog import Catalog
@@ -63,6 +64,8 @@ def create_api(services: Services) -> FastAPI:
     for router in (module.router for module in routers):
         api_v1.include_router(router)
     api.include_router(api_v1)
+    describe_errors(api)
+    api.add_middleware(HeadAsGet)
     return api
 
 

@@ -39,3 +39,23 @@ def test_the_description_has_examples(server: Server) -> None:
     components = httpx.get(f"{server.url}/api/openapi.json").json()["components"]["schemas"]
     assert components["RunRequest"]["examples"]
     assert components["TrialRequest"]["examples"]
+
+
+def test_every_error_is_described_as_a_problem(server: Server) -> None:
+    schema = httpx.get(f"{server.url}/api/openapi.json").json()
+    assert "Problem" in schema["components"]["schemas"]
+    assert "HTTPValidationError" not in schema["components"]["schemas"]
+    for path, operations in schema["paths"].items():
+        for method, operation in operations.items():
+            statuses = {"400", "404", "422", "503"} | ({"409", "415"} if method != "get" else set())
+            assert statuses <= set(operation["responses"]), (method, path)
+            for status in statuses:
+                assert list(operation["responses"][status]["content"]) == ["application/problem+json"]
+
+
+def test_head_wherever_get_is(server: Server) -> None:
+    for path in ("health", "models", "runs", "tasks", "limits", "runs/nothing", "runs/nothing/events", "nothing"):
+        head, get = (httpx.request(method, f"{server.url}/api/v1/{path}") for method in ("HEAD", "GET"))
+        assert head.status_code == get.status_code, path
+        assert head.headers["content-type"] == get.headers["content-type"]
+        assert head.content == b""
