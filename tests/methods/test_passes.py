@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -91,7 +92,7 @@ def test_a_truncated_walk_still_shares_out_the_whole_game() -> None:
     utilities = [1.0, 0.4, 0.05, 0.2, 0.0]
     asked = []
 
-    def walk(order: list[int]):
+    def walk(order: Sequence[int]) -> Iterator[float]:
         for utility in utilities:
             asked.append(utility)
             yield utility
