@@ -29,6 +29,11 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = Field(
         default=None, description="asked of every request when set; needed on any address but loopback"
     )
+    frame_ancestors: str = Field(
+        default="'none'",
+        pattern=r"^[^;,\x00-\x1f]+$",
+        description="who may show the dashboard in a frame: sources of the Content-Security-Policy",
+    )
     redis_url: SecretStr = Field(
         default=SecretStr("redis://127.0.0.1:6379/0"),
         description="queue and events; `up` starts one if it is not set",

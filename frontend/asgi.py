@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import httpx
@@ -15,6 +15,7 @@ from starlette.routing import Mount
 
 from backend.settings import Settings
 from backend.web.app import close_services, create_api, open_services, requeue_unfinished
+from backend.web.browsers import RequireSameOrigin, SecurityHeaders
 from backend.web.housekeeping import clean_up_periodically
 from backend.web.problems import install_http
 from backend.web.security import LimitBody, RequireKey, RequireLoopback, stop_if_open
@@ -22,6 +23,7 @@ from frontend.app import attach
 from frontend.under_path import UnderPath
 from modelshapley.client import AsyncClient
 from modelshapley.errors import ModelShapleyError
+from modelshapley.server.processes import keep_files_private
 
 
 def create() -> FastAPI:
@@ -30,6 +32,7 @@ def create() -> FastAPI:
         settings = Settings.from_environment()
     except ModelShapleyError as error:
         raise SystemExit(f"error: {error}") from None
+    keep_files_private()
     services = open_services(settings)
     api = create_api(services)
 
@@ -52,13 +55,22 @@ def create() -> FastAPI:
     # inside the server's own guards and carry no key.
     inside = Starlette(routes=[Mount("/api", api)])
     client = AsyncClient("http://localhost", transport=httpx.ASGITransport(inside, raise_app_exceptions=False))
-    attach(root, client, settings.root_path)
+    dashboard = attach(root, client, settings.root_path)
     root.add_middleware(GZipMiddleware, minimum_size=2048, compresslevel=4)  # event streams are left alone
     root.add_middleware(LimitBody, limit=settings.max_body_bytes)
+    root.add_middleware(RequireSameOrigin)
     if settings.api_key is not None:
         root.add_middleware(RequireKey, key=settings.api_key.get_secret_value())
     else:
         root.add_middleware(RequireLoopback)
     if settings.root_path:
         root.add_middleware(UnderPath, path=settings.root_path)
+    _add_security_headers(root, dashboard.csp_hashes(), settings.frame_ancestors)
     return root
+
+
+def _add_security_headers(root: FastAPI, scripts: Sequence[str], ancestors: str) -> None:
+    """Put the headers around everything, also around what answers for errors that no middleware sees."""
+    build = root.build_middleware_stack
+    stack = lambda: SecurityHeaders(build(), scripts, ancestors)  # noqa: E731  # assigned to the instance only
+    root.build_middleware_stack = stack  # type: ignore[method-assign]

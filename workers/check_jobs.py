@@ -122,6 +122,7 @@ class _CheckInProgress:
         total = len(report.maps) + len(self._run.units)
         self._report = report.model_copy(update={"progress": Progress(done=done, total=total)})
         self._context.storage.save_report(self._report)
+        self._context.turns.progressed()
 
     def _run_to_end(self, measuring: Generator[None, None, Any]) -> Any:
         return finish(measuring, self._yield_to_trials)

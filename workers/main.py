@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 
 from modelshapley.errors import ModelShapleyError
+from modelshapley.server.processes import keep_files_private
 from workers import check_jobs, example_jobs, run_jobs, task_jobs, trial_jobs
+from workers.cancelling import CancelWatch
 from workers.context import get_context
 from workers.worker import WarmWorker
 
@@ -16,6 +18,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     for noisy in ("rq.worker", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    keep_files_private()
     try:
         context = get_context()
     except ModelShapleyError as error:
@@ -23,7 +26,9 @@ def main() -> None:
     # Imported here, so that the first job need not wait for torch.
     modules = ", ".join(module.__name__ for module in (run_jobs, trial_jobs, check_jobs, task_jobs, example_jobs))
     log.info("worker %s: jobs from %s", context.name, modules)
-    worker = WarmWorker(context.queues, context.name, context.warm.snapshot, context.pending_jobs)
+    worker = WarmWorker(
+        context.queues, context.name, context.warm.snapshot, context.pending_jobs, CancelWatch(context.records)
+    )
     context.turns.server = worker
     worker.work(logging_level="WARNING")
 

@@ -84,6 +84,7 @@ def _score_shard(context: WorkerContext, run: Run, scoring: Scoring, number: int
         now = time.monotonic()
         if now - checkpointed >= context.settings.checkpoint_seconds or done == size:
             context.storage.save_sums(run.id, number, sums.to_bytes())
+            context.turns.progressed()
             checkpointed = now
         if now - reported >= PROGRESS_EVERY_S or done == size:
             rate = (done - resumed_at) / (now - started)

@@ -25,6 +25,9 @@ class Server(Protocol):
     def publish_state(self) -> None:
         """Publish what the worker keeps in memory."""
 
+    def progressed(self) -> None:
+        """Note that the current job got further than ever before."""
+
 
 class Turns:
     """Turns of the jobs of one worker, which sets `server` when it starts; without a server no trial waits."""
@@ -51,6 +54,11 @@ class Turns:
         """Publish that the worker's memory has changed."""
         if self.server is not None:
             self.server.publish_state()
+
+    def progressed(self) -> None:
+        """Note that the current job got further than ever before: what it has done is stored."""
+        if self.server is not None:
+            self.server.progressed()
 
     def over(self, began: float) -> bool:
         """Return whether a trial that began its turn at `began` (time.monotonic) should yield to other trials."""

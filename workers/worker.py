@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from redis.client import Pipeline
@@ -13,6 +14,7 @@ from rq import Queue, SimpleWorker
 from rq.executions import Execution
 from rq.job import Job
 from rq.worker import WorkerStatus
+from sqlalchemy.exc import SQLAlchemyError
 
 from backend.queue.queues import (
     CHECKS,
@@ -26,6 +28,9 @@ from backend.queue.queues import (
     trials_of,
 )
 from modelshapley.contracts import Warm
+from workers.attempts import Attempts
+from workers.cancelling import CANCEL_POLL_S, CancelWatch
+from workers.failures import DEATHS
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +41,7 @@ class WarmWorker(SimpleWorker):
     RQ's SimpleWorker considers the job of a killed worker alive until the job's time limit; here a thread sends a
     heartbeat every HEARTBEAT_S while a job runs, and a job without one for LOST_AFTER_S goes to another worker. warm:
     describes what the worker keeps. pending_jobs: returns all jobs that the records wait for, with functions that queue
-    them.
+    them. cancels: ends the process if a cancelled job does not stop.
     """
 
     def __init__(
@@ -45,8 +50,10 @@ class WarmWorker(SimpleWorker):
         name: str,
         warm: Callable[[], Warm],
         pending_jobs: Callable[[], Mapping[str, Callable[[], None]]],
+        cancels: CancelWatch,
     ) -> None:
         self._job_queues, self._warm, self._pending_jobs = queues, warm, pending_jobs
+        self._attempts, self._cancels = Attempts(queues.redis), cancels
         self._lost: set[str] = set()
         self._published = warm()
         super().__init__(
@@ -105,9 +112,27 @@ class WarmWorker(SimpleWorker):
 
     def _run_job(self, job: Job, queue: Queue) -> None:
         execution = self.prepare_execution(job)
-        with self._pulse(job, execution):
-            self.perform_job(job, queue, execution)
+        self._attempts.begin(job.id)
+        deaths = DEATHS.set(self._attempts.deaths)
+        try:
+            with self._pulse(job, execution):
+                self.perform_job(job, queue, execution)
+            self._attempts.forget(job.id)
+        finally:
+            DEATHS.reset(deaths)
+            self._cancels.forget(job.id)
+            self._attempts.end()
         self.publish_state()
+
+    def progressed(self) -> None:
+        """Note that the current job got further than ever before, so that earlier deaths do not count against it."""
+        self._attempts.progressed()
+
+    def request_stop(self, signum: Any, frame: Any) -> None:
+        """Stop after the current job; if the process is killed before, the job is not to blame."""
+        with suppress(*REDIS_DOWN):
+            self._attempts.forgive()
+        super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
 
     def publish_state(self) -> None:
         """Publish again what this worker keeps; call it from the thread of the jobs only."""
@@ -144,11 +169,18 @@ class WarmWorker(SimpleWorker):
         stop = threading.Event()
 
         def beat() -> None:
-            while not stop.wait(HEARTBEAT_S):
+            next_beat = time.monotonic() + HEARTBEAT_S
+            while not stop.wait(CANCEL_POLL_S):
                 try:
-                    self.maintain_heartbeats(job, execution)
+                    if self._attempts.running[-1:] == [job.id]:
+                        self._cancels.look(job.id)
+                    if time.monotonic() >= next_beat:
+                        next_beat = time.monotonic() + HEARTBEAT_S
+                        self.maintain_heartbeats(job, execution)
                 except REDIS_DOWN as error:
                     log.warning("no heartbeat, Redis does not respond: %s", error)
+                except SQLAlchemyError as error:
+                    log.warning("cannot see whether job %s is still wanted: %s", job.id, error)
 
         thread = threading.Thread(target=beat, name="pulse", daemon=True)
         thread.start()

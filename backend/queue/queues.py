@@ -21,6 +21,7 @@ from rq import Queue, Retry, Worker
 from rq.job import Dependency, Job, JobStatus
 from rq.serializers import JSONSerializer
 from rq.utils import as_text
+from rq.worker import BaseWorker
 
 from modelshapley.contracts import Warm, WorkerInfo
 
@@ -31,10 +32,12 @@ SERIALIZER = JSONSerializer
 REDIS_DOWN = (RedisConnectionError, RedisTimeoutError)
 MAX_EVENTS = 1000
 EVENTS_TTL_S = 24 * 3600
+MAX_STREAMS = 400  # event streams of one web server
 # Only workers retry this long: behind the API, a user is waiting.
 PATIENT_RETRY = RedisRetry(ExponentialBackoff(cap=2.0, base=0.1), retries=60)
-# How often a job may lose its worker; every restart of the workers can count as one.
-ABANDONED_RETRY = Retry(max=20)
+# A job that loses its worker is always queued again; workers themselves give up one that keeps killing them
+# (workers/attempts.py), and record why, which RQ could not.
+ABANDONED_RETRY = Retry(max=1_000_000)
 WAITING = (JobStatus.QUEUED, JobStatus.STARTED, JobStatus.DEFERRED, JobStatus.READY_TO_ENQUEUE)
 HEARTBEAT_S = 5
 LOST_AFTER_S = 20
@@ -66,6 +69,7 @@ def connect_async(url: str) -> AsyncRedis:
         socket_timeout=20,
         retry=AsyncRetry(NoBackoff(), 1),
         decode_responses=True,
+        max_connections=MAX_STREAMS + 20,  # each event stream waits on a connection of its own
     )
 
 
@@ -237,14 +241,10 @@ class Queues:
     def workers(self) -> list[WorkerInfo]:
         """List the workers with a heartbeat within LOST_AFTER_S."""
         infos = []
-        for worker in Worker.all(connection=self.redis, serializer=SERIALIZER):
-            heartbeat = worker.last_heartbeat
-            heartbeat = (
-                heartbeat.replace(tzinfo=UTC) if heartbeat is not None and heartbeat.tzinfo is None else heartbeat
-            )
-            if heartbeat is None or datetime.now(UTC) - heartbeat > timedelta(seconds=LOST_AFTER_S):
+        for worker, heartbeat in self._heartbeats():
+            if datetime.now(UTC) - heartbeat > timedelta(seconds=LOST_AFTER_S):
                 continue
-            job = worker.get_current_job_id()
+            job = _current_job_id(worker)
             warm: Any = self.redis.get(f"{WARM}:{worker.name}")
             infos.append(
                 WorkerInfo(
@@ -260,12 +260,24 @@ class Queues:
             )
         return sorted(infos, key=lambda info: info.name)
 
+    def last_heard(self) -> tuple[str, float] | None:
+        """Return the worker that was heard last, and how many seconds ago; None if Redis remembers none."""
+        ages = [((datetime.now(UTC) - beat).total_seconds(), worker.name) for worker, beat in self._heartbeats()]
+        return (min(ages)[1], min(ages)[0]) if ages else None
+
+    def _heartbeats(self) -> Iterator[tuple[BaseWorker, datetime]]:
+        for worker in Worker.all(connection=self.redis, serializer=SERIALIZER):
+            heartbeat = worker.last_heartbeat
+            if heartbeat is not None:
+                yield worker, heartbeat if heartbeat.tzinfo is not None else heartbeat.replace(tzinfo=UTC)
+
 
 class Events:
     """Reader of the event streams, for the event loop."""
 
     def __init__(self, redis: AsyncRedis) -> None:
         self.redis = redis
+        self.streams = 0  # being sent now
 
     async def last_id(self, kind: Kind, identifier: str) -> str:
         """Return the id of the newest event, '0-0' before the first."""
@@ -296,6 +308,18 @@ def _stream(kind: Kind, identifier: str) -> str:
 
 def _is_queued(job: Job) -> bool:
     return job.get_status(refresh=False) is JobStatus.QUEUED
+
+
+def _current_job_id(worker: BaseWorker) -> str | None:
+    """Return the job of a worker; None if Redis has forgotten what it is doing.
+
+    The entry of a job expires while its worker is stopped, and the next heartbeat writes half of it again, which RQ 3.0
+    cannot read.
+    """
+    try:
+        return worker.get_current_job_id()
+    except (KeyError, ValueError):
+        return None
 
 
 def _job_label(job_id: str) -> str:

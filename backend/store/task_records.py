@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.exc import IntegrityError
 
 from backend.store.database import Database, now
@@ -54,14 +55,28 @@ class TaskRecords(Database):
             row = session.get(TaskRow, name)
             if row is None:
                 raise NotFound(f"There is no added task {name!r}.")
-            users = (
-                select(RunRow.id).where(RunRow.task == name, RunRow.status.in_(USING_STATUSES)).order_by(RunRow.created)
+            _refuse_if_used(
+                f"Task {name!r}",
+                session.scalars(_users().where(RunRow.task == name)).all(),
+                "add a changed task under another name instead",
             )
-            runs = session.scalars(users).all()
-            if runs:
-                more = f" and {len(runs) - MAX_NAMED_RUNS} more" if len(runs) > MAX_NAMED_RUNS else ""
-                raise Conflict(
-                    f"Task {name!r} is used by run {', '.join(runs[:MAX_NAMED_RUNS])}{more}, which could not measure "
-                    "trials without it; add a changed task under another name instead."
-                )
             session.delete(row)
+
+    def check_unused_model(self, model: str) -> None:
+        """Raise Conflict if runs that are not failed, cancelled or deleted use a model."""
+        with self._session() as session:
+            runs = session.scalars(_users().where(RunRow.model == model, RunRow.deleted.is_(None))).all()
+        _refuse_if_used(f"Model {model!r}", runs, "delete these runs first")
+
+
+def _users() -> Select[str]:
+    return select(RunRow.id).where(RunRow.status.in_(USING_STATUSES)).order_by(RunRow.created)
+
+
+def _refuse_if_used(what: str, runs: Sequence[str], way_out: str) -> None:
+    if runs:
+        more = f" and {len(runs) - MAX_NAMED_RUNS} more" if len(runs) > MAX_NAMED_RUNS else ""
+        raise Conflict(
+            f"{what} is used by run {', '.join(runs[:MAX_NAMED_RUNS])}{more}, which could not measure trials without "
+            f"it; {way_out}."
+        )

@@ -7,7 +7,6 @@ survives a restart, and several web servers can receive its pieces.
 from __future__ import annotations
 
 import fcntl
-import json
 import re
 import shutil
 import uuid
@@ -23,11 +22,14 @@ from safetensors import SafetensorError, safe_open
 from modelshapley.contracts import ModelInfo, Upload, UploadedFile, UploadRequest
 from modelshapley.errors import Conflict, ModelShapleyError, NotFound, UnsupportedModel
 from modelshapley.formatting import bytes_as_text
-from modelshapley.models.catalog import Catalog, inspect_folder
+from modelshapley.models.catalog import UPLOADS, Catalog, inspect_folder, mark_uploaded
+from modelshapley.models.headers import MAX_CONFIG_BYTES, MAX_HEADER_BYTES, read_json
 from modelshapley.models.upload_files import problems_of
 
 ID = re.compile(r"[0-9a-f]{12}", re.ASCII)
 MAX_UPLOADS = 20
+INDEX = "model.safetensors.index.json"
+LARGE_TEXTS = ("tokenizer.json", "vocab.json")
 MIN_FREE_BYTES = 2**30  # disk space that uploads leave free
 
 
@@ -42,7 +44,7 @@ class Uploads:
     def __init__(self, catalog: Catalog, max_bytes: int, piece: int) -> None:
         self._catalog, self._max_bytes, self._piece = catalog, max_bytes, piece
         self._root = catalog.roots[0]
-        self._folder = self._root / ".uploads"
+        self._folder = self._root / UPLOADS
 
     def begin(self, request: UploadRequest) -> Upload:
         """Begin an upload, or return the one in progress with the same name and files.
@@ -136,6 +138,7 @@ class Uploads:
         with self._locked():
             self._check_name(upload.name)
             folder.rename(self._root / upload.name)
+            mark_uploaded(self._root / upload.name)
         self.drop(upload_id)
         return self._catalog.describe(model)
 
@@ -215,18 +218,25 @@ def _size(file: Path) -> int:
 
 def _check_weights(model: str, folder: Path) -> None:
     """Raise UnsupportedModel if a safetensors header does not match its file, or the index names other files."""
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        try:
-            named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
-            raise UnsupportedModel(f"{index.name} of {model!r} is not a safetensors index: {error!r}") from error
-        missing = sorted(str(name) for name in named if name not in {file.name for file in folder.iterdir()})
-        if missing:
-            raise UnsupportedModel(f"{index.name} of {model!r} names {missing[0]!r}, which was not uploaded.")
+    for file in sorted(folder.glob("*.json")):
+        if file.name not in LARGE_TEXTS:
+            read_json(model, file, MAX_HEADER_BYTES if file.name == INDEX else MAX_CONFIG_BYTES)
+    if (folder / INDEX).is_file():
+        _check_index(model, folder)
     for file in sorted(folder.glob("*.safetensors")):
         try:
             with safe_open(file, framework="np"):
                 pass
-        except SafetensorError as error:
+        except (SafetensorError, OSError, ValueError) as error:
             raise UnsupportedModel(f"{file.name} of {model!r} is not a complete safetensors file: {error}") from error
+
+
+def _check_index(model: str, folder: Path) -> None:
+    """Raise UnsupportedModel if the index names files that were not uploaded."""
+    index = read_json(model, folder / INDEX, MAX_HEADER_BYTES)
+    files = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(files, dict) or not all(isinstance(name, str) for name in files.values()):
+        raise UnsupportedModel(f"{INDEX} of {model!r} is not a safetensors index: it has no weight_map of file names.")
+    missing = sorted(set(files.values()) - {file.name for file in folder.iterdir()})
+    if missing:
+        raise UnsupportedModel(f"{INDEX} of {model!r} names {missing[0]!r}, which was not uploaded.")

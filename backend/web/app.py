@@ -16,7 +16,7 @@ from backend.store.files import Storage
 from backend.store.records import Records
 from backend.store.schema import migrate
 from backend.store.uploads import Uploads
-from backend.web import problems
+from backend.web import problems, reference
 from backend.web.dependencies import Services
 from backend.web.routes import about, details, groups, runs, tasks, trials, uploads
 from modelshapley import __version__
@@ -50,12 +50,14 @@ def create_api(services: Services) -> FastAPI:
     """Create the application, to be mounted at /api."""
     # FastAPIOffline serves the scripts of the reference pages itself: FastAPI's own pages load them from a CDN.
     api = FastAPIOffline(
+        docs_url=None,
         title="Model Shapley",
         version=__version__,
         description="Score the neurons, heads and layers of a transformer, switch them off, watch accuracy move.",
     )
     api.state.services = services
     problems.install(api)
+    reference.install(api)
     api_v1 = APIRouter(prefix="/v1")
     routers = (about, tasks, runs, trials, groups, details, uploads)
     for router in (module.router for module in routers):

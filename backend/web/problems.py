@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -10,7 +11,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError
 from starlette.exceptions import HTTPException
 
 from backend.queue.queues import REDIS_DOWN
@@ -20,13 +21,21 @@ from modelshapley.tasks.infos import KINDS
 
 log = logging.getLogger(__name__)
 RETRY_AFTER_S = "2"
+DISK_FULL = "The disk of the server is full; free some space, then try again. What was accepted is kept."
+MAX_ERRORS, MAX_DETAIL = 50, 20_000
 
 
 def problem(
     status: int, detail: str, errors: Sequence[FieldError] = (), headers: dict[str, str] | None = None
 ) -> JSONResponse:
-    body = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, errors=list(errors))
+    fields = [FieldError(field=_printable(e.field), message=_printable(e.message)) for e in errors[:MAX_ERRORS]]
+    body = Problem(title=HTTPStatus(status).phrase, status=status, detail=_printable(detail), errors=fields)
     return JSONResponse(body.model_dump(), status, headers, media_type="application/problem+json")
+
+
+def _printable(text: str) -> str:
+    """Return a text that can be encoded: a name in a submission may hold half a surrogate pair."""
+    return text[:MAX_DETAIL].encode("utf-8", "backslashreplace").decode()
 
 
 def install_http(app: FastAPI) -> None:
@@ -65,7 +74,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        fields = [FieldError(field=_where(item["loc"]), message=_message(item)) for item in error.errors()]
+        fields = [FieldError(field=_where(item["loc"]), message=_message(item)) for item in error.errors()[:MAX_ERRORS]]
         return problem(
             422,
             "The request has invalid values: " + "; ".join(f"{f.field}: {f.message}" for f in fields[:3]),
@@ -85,19 +94,38 @@ def install(app: FastAPI) -> None:
     for kind in REDIS_DOWN:
         app.add_exception_handler(kind, _redis_down)
 
-    @app.exception_handler(OperationalError)
-    async def _database_down(_: Request, error: OperationalError) -> JSONResponse:
-        log.error("The database does not respond: %s", error.orig)
-        return problem(
-            503,
-            "The database does not respond; try again in a moment.",
-            headers={"Retry-After": RETRY_AFTER_S},
-        )
+    @app.exception_handler(DatabaseError)
+    async def _database_down(_: Request, error: DatabaseError) -> JSONResponse:
+        log.error("The database failed: %s", error.orig)
+        status, detail = _database_problem(str(error.orig).lower())
+        return problem(status, detail, headers={"Retry-After": RETRY_AFTER_S})
+
+    @app.exception_handler(OSError)
+    async def _files(_: Request, error: OSError) -> JSONResponse:
+        log.error("A file failed", exc_info=error)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return problem(507, DISK_FULL)
+        return problem(500, "The server could not read or write one of its files; see its log.")
 
     @app.exception_handler(Exception)
     async def _bug(_: Request, error: Exception) -> JSONResponse:
         log.error("unexpected error", exc_info=error)
         return problem(500, "Internal error; see the server's log.")
+
+
+def _database_problem(words: str) -> tuple[int, str]:
+    """Return the status and the true cause of an error of the database, by its own words in lower case."""
+    if "disk is full" in words or "no space" in words:
+        return 507, DISK_FULL
+    if "malformed" in words or "not a database" in words:
+        return 503, (
+            "The database file is damaged. Stop the server, restore records.sqlite from a backup, and start it again."
+        )
+    if "readonly" in words or "read-only" in words:
+        return 503, "The database cannot be written to: its file or its disk is read-only."
+    if "locked" in words:
+        return 503, "The database is busy; try again in a moment."
+    return 503, "The database does not respond; try again in a moment."
 
 
 def _where(location: tuple[Any, ...]) -> str:

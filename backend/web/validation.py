@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 
@@ -70,7 +71,7 @@ def _path_problem(source: Source, roots: Sequence[Path]) -> tuple[str, str]:
 
 def _canonical_methods(methods: list[str]) -> list[str]:
     spelled = [canonical(method) for method in methods]
-    for method in spelled:
-        if spelled.count(method) > 1:
+    for method, count in Counter(spelled).items():
+        if count > 1:
             raise BadParameter(f"methods names one more than once: {', '.join(methods)} mean {method}.")
     return spelled

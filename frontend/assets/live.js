@@ -133,8 +133,7 @@
       const answer = await fetch(api("/health"), { cache: "no-store", signal: AbortSignal.timeout(4000) });
       const body = await answer.json();
       if (!answer.ok) message = `${body.detail || "The server has a problem."} Nothing is lost. Retrying …`;
-      else if (body.workers === 0)
-        message = "No worker is running, so submitted work waits. Start one with `modelshapley worker`.";
+      else message = body.problem || "";
     } catch (error) {
       message = error.name === "TimeoutError"
         ? "The server is slow to respond. Nothing is lost. Retrying …"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from modelshapley.architectures.anatomy import Anatomy, Config
+from modelshapley.architectures.fit import Shapes
 from modelshapley.architectures.refused import REFUSED
 from modelshapley.architectures.stacks import (
     CAUSAL,
@@ -28,10 +29,12 @@ from modelshapley.architectures.stacks import (
     key,
     number,
 )
-from modelshapley.architectures.structural import Shapes, structural_anatomy
+from modelshapley.architectures.structural import structural_anatomy
 from modelshapley.contracts import ArchitectureInfo
 from modelshapley.errors import UnsupportedModel
 from modelshapley.units import UnitKind
+
+MAX_STAGES = 16  # of a Swin
 
 # -- layouts that several families share --------------------------------------------------------
 
@@ -170,8 +173,10 @@ def _dinov2(config: Config) -> list[Stack]:
 def _swin(config: Config) -> list[Stack]:
     """Return one stack for each stage: each has twice the channels of the one before, and its own number of heads."""
     depths, heads = config.get("depths"), config.get("num_heads")
-    if not (isinstance(depths, list) and isinstance(heads, list) and len(depths) == len(heads) > 0):
-        raise UnsupportedModel(f"config.json of this swin model gives depths={depths!r}, num_heads={heads!r}.")
+    if not (isinstance(depths, list) and isinstance(heads, list) and 0 < len(depths) == len(heads) <= MAX_STAGES):
+        raise UnsupportedModel(
+            f"config.json of this swin model gives depths={repr(depths)[:60]}, num_heads={repr(heads)[:60]}."
+        )
     return [
         _swin_stage(stage, number(config, "embed_dim") * 2**stage, depth, head)
         for stage, (depth, head) in enumerate(zip(depths, heads, strict=True))
@@ -225,7 +230,7 @@ def _gpt2(config: Config) -> list[Stack]:
     hidden, heads = key("n_embd", "hidden_size"), key("n_head", "num_attention_heads")
 
     def neurons(c: Config) -> int:
-        return c["n_inner"] if c.get("n_inner") else 4 * hidden(c)
+        return number(c, "n_inner") if c.get("n_inner") else 4 * hidden(c)
 
     return [
         Stack(
@@ -374,12 +379,18 @@ def anatomy_of(config: Config, tensors: Shapes | None = None) -> Anatomy:
 
     tensors: {name: shape}. Raises UnsupportedModel if neither suffices.
     """
-    model_type = str(config.get("model_type"))
-    family = FAMILIES.get(model_type)
-    if family is None:
-        if model_type in REFUSED:
-            raise UnsupportedModel(
-                f"Models of type {model_type!r} are not supported: {REFUSED[model_type]}. See docs/architectures.md."
-            )
-        return structural_anatomy(config, tensors or {})
-    return anatomy_in(family, config)
+    model_type = config.get("model_type")
+    if model_type is not None and not isinstance(model_type, str):
+        raise UnsupportedModel(f"config.json gives model_type={repr(model_type)[:60]}; a name is needed.")
+    try:
+        family = FAMILIES.get(str(model_type))
+        if family is None:
+            if model_type in REFUSED:
+                reason = f"Models of type {model_type!r} are not supported: {REFUSED[model_type]}"
+                raise UnsupportedModel(f"{reason}. See docs/architectures.md.")
+            return structural_anatomy(config, tensors or {})
+        return anatomy_in(family, config, tensors or {})
+    except UnsupportedModel:
+        raise
+    except Exception as error:  # a value of another type than any model has: each family reads its own keys
+        raise UnsupportedModel(f"config.json has a value that no model has: {error}.") from error

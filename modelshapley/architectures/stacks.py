@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from modelshapley.architectures.anatomy import Anatomy, Attention, Config, Experts, Layer, Mlp, Rows
+from modelshapley.architectures.fit import Bounds, Shapes, check_anatomy
 from modelshapley.contracts import Modality
 from modelshapley.errors import UnsupportedModel
 
@@ -33,10 +34,10 @@ def number(config: Config, *keys: str) -> int:
     for key in keys:
         value = config.get(key)
         if value is not None:
-            if isinstance(value, int) and value > 0:
+            if isinstance(value, int) and not isinstance(value, bool) and value > 0:
                 return value
             break
-    problem = f"gives {key}={value!r}" if value is not None else f"gives no {' or '.join(keys)}"
+    problem = f"gives {key}={repr(value)[:60]}" if value is not None else f"gives no {' or '.join(keys)}"
     raise UnsupportedModel(
         f"config.json of this {config.get('model_type')} model {problem}; a positive number is needed."
     )
@@ -53,7 +54,7 @@ LAYERS, NEURONS = key("num_hidden_layers"), key("intermediate_size")
 
 def head_width(hidden: Size, heads: Size) -> Size:
     """Return a function for the channels of a head: `head_dim` if the config gives it."""
-    return lambda c: c["head_dim"] if c.get("head_dim") else hidden(c) // heads(c)
+    return lambda c: number(c, "head_dim") if c.get("head_dim") else hidden(c) // heads(c)
 
 
 HEAD_WIDTH = head_width(HIDDEN, HEADS)
@@ -104,8 +105,11 @@ class Stack:
     norms: Names = ()
     experts: tuple[str, Callable[[Config, int], int]] | None = None
 
-    def resolve(self, config: Config) -> list[Layer]:
-        """Return the layers at the sizes of one config.json."""
+    def resolve(self, config: Config, bounds: Bounds) -> list[Layer]:
+        """Return the layers at the sizes of one config.json. Raises UnsupportedModel for sizes out of bounds."""
+        bounds.check(
+            self.layers(config), heads=self.heads(config), width=self.width(config), neurons=self.neurons(config)
+        )
         return [self._layer(config, layer) for layer in range(self.layers(config))]
 
     def _layer(self, config: Config, layer: int) -> Layer:
@@ -147,10 +151,14 @@ class Family:
     mixture: bool = False
 
 
-def anatomy_in(family: Family, config: Config) -> Anatomy:
-    """Return a family's anatomy at the sizes of one config.json. Raises UnsupportedModel."""
-    layers = [layer for stack in family.stacks(config) for layer in stack.resolve(config)]
-    return Anatomy(family.model_type, class_of(config, family.classes), family.modality, tuple(layers))
+def anatomy_in(family: Family, config: Config, tensors: Shapes) -> Anatomy:
+    """Return a family's anatomy at the sizes of one config.json, compared with its tensors. Raises UnsupportedModel."""
+    bounds = Bounds.of(tensors)
+    layers = [layer for stack in family.stacks(config) for layer in stack.resolve(config, bounds)]
+    anatomy = Anatomy(family.model_type, class_of(config, family.classes), family.modality, tuple(layers))
+    if tensors:
+        check_anatomy(anatomy, tensors)
+    return anatomy
 
 
 def class_of(config: Config, allowed: Names) -> str:

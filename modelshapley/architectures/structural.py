@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
 
 from modelshapley.architectures.anatomy import Anatomy, Attention, Config, Layer, Mlp
+from modelshapley.architectures.fit import Shapes
 from modelshapley.architectures.stacks import CAUSAL, IMAGES, MASKED, class_of, number
 from modelshapley.contracts import Modality
 from modelshapley.errors import UnsupportedModel
 
-Shapes = Mapping[str, tuple[int, ...]]
-INSIDE_A_BLOCK = re.compile(r"^(.+?)\.(\d+)\.(.+)\.weight$")
+INSIDE_A_BLOCK = re.compile(r"^(.+?)\.(\d{1,6})\.(.+)\.weight$")
 ATTENTION_OUTPUTS = {"o_proj", "out_proj", "out_lin", "c_proj", "dense", "wo", "o", "proj", "Wo"}
 MLP_OUTPUTS = {"down_proj", "fc2", "c_proj", "dense_4h_to_h", "w2", "wo", "lin2", "fc_out", "linear2", "dense", "Wo"}
 

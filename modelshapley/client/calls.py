@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Literal
+from urllib.parse import quote
 
 from modelshapley.client.base import Call, json_reader
 from modelshapley.contracts import (
@@ -227,6 +228,11 @@ def add_piece(upload_id: str, name: str, offset: int, piece: bytes) -> Call[Uplo
 
 def finish_upload(upload_id: str) -> Call[ModelInfo]:
     return Call("POST", f"/uploads/{upload_id}/finish", json_reader(ModelInfo))
+
+
+def delete_model(model_id: str) -> Call[None]:
+    """Delete an uploaded model, local:NAME, that no run uses."""
+    return Call("DELETE", f"/models/{quote(model_id, safe=':')}", lambda _: None)
 
 
 def drop_upload(upload_id: str) -> Call[None]:

@@ -260,6 +260,10 @@ class Client:
         """List the uploads in progress."""
         return self.send(calls.uploads())
 
+    def delete_model(self, model_id: str) -> None:
+        """Delete an uploaded model, local:NAME, that no run uses."""
+        self.send(calls.delete_model(model_id))
+
     def drop_upload(self, upload_id: str) -> None:
         self.send(calls.drop_upload(upload_id))
 

@@ -12,8 +12,8 @@ from modelshapley.units import UnitKind
 
 
 class Health(Contract):
-    """Health of the server: `status` is 'ok' if Redis and the database respond and a worker listens, else
-    'degraded'.
+    """Health of the server: `status` is 'ok' if Redis and the database respond, a worker listens and the disk has
+    space, else 'degraded'; `problem` is then the cause.
     """
 
     status: Literal["ok", "degraded"]
@@ -21,6 +21,7 @@ class Health(Contract):
     database: bool
     workers: int
     version: str
+    problem: str | None = None
 
 
 class Limits(Contract):

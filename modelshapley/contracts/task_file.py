@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 import re
 import string
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import regex
-import yaml
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -22,11 +19,13 @@ from pydantic import (
     model_validator,
 )
 
-from modelshapley.contracts import Contract
+from modelshapley.contracts import Contract, yaml_text
+from modelshapley.contracts.patterns import check_pattern
 from modelshapley.errors import BadTask
 
 SLUG = r"^[a-z0-9][a-z0-9-]{0,62}$"
 MAX_FILE_BYTES = 1_000_000  # the data are in other files
+MAX_LABELS, MAX_GROUPS = 100_000, 1000
 WHOLE = "all"  # split name of a source without splits
 Rule = Literal["gsm8k", "mmlu", "number", "exact", "regex"]
 Column = Annotated[str, Field(min_length=1, max_length=200)]
@@ -123,7 +122,9 @@ class TaskFile(Contract):
         default=None, ge=0, le=2**31 - 1, description="seed that samples the parts; default: the run's seed"
     )
     classes: Column | None = Field(default=None, description="the column of classes, for a map of each (`per_class`)")
-    groups: dict[str, list[str]] = Field(default={}, description="named groups of classes")
+    groups: dict[str, Annotated[list[str], Field(fail_fast=True)]] = Field(
+        default={}, max_length=MAX_GROUPS, description="named groups of classes"
+    )
     on_bad: Literal["stop", "skip"] = Field(
         default="stop", description="what an unusable row does: stop the run, or be skipped and counted"
     )
@@ -150,7 +151,11 @@ class LabelledTask(TaskFile):
 
     label: Column = Field(default="label", description="the column of the right class: its name or its number")
     labels: list[str] | None = Field(
-        default=None, min_length=2, description="names of the classes, in order; default: as the data name them"
+        default=None,
+        min_length=2,
+        max_length=MAX_LABELS,
+        fail_fast=True,
+        description="names of the classes, in order; default: as the data name them",
     )
     match: Literal["names", "index"] = Field(
         default="names", description="how classes of the data are matched with the model's: by name, or by number"
@@ -159,9 +164,11 @@ class LabelledTask(TaskFile):
     @field_validator("labels")
     @classmethod
     def _no_repeats(cls, labels: list[str] | None) -> list[str] | None:
+        seen: set[str] = set()
         for name in labels or ():
-            if labels and labels.count(name) > 1:
+            if name in seen:
                 raise ValueError(f"{name!r} is listed twice")
+            seen.add(name)
         return labels
 
 
@@ -257,12 +264,7 @@ class GenerationTask(PromptedTask):
         if (self.rule == "regex") != (self.pattern is not None):
             raise ValueError("'pattern' belongs to rule 'regex', which needs one")
         if self.pattern is not None:
-            try:
-                groups = regex.compile(self.pattern).groups
-            except regex.error as error:
-                raise ValueError(f"pattern {self.pattern!r} is not a regular expression: {error}") from None
-            if groups < 1:
-                raise ValueError(f"pattern {self.pattern!r} has no group; put brackets around the answer")
+            check_pattern(self.pattern)
         return self
 
 
@@ -295,13 +297,12 @@ def parse(data: Any, where: str) -> Any:
 
 def parse_text(text: str, where: str) -> Any:
     """Parse a task from YAML or JSON. Raises BadTask."""
+    if len(text) > MAX_FILE_BYTES:
+        raise BadTask(where, [("", f"is longer than {MAX_FILE_BYTES:,} characters; is it the data?")])
     try:
-        data = json.loads(text)  # YAML reads most JSON, but not its tabs and surrogate pairs
-    except (ValueError, RecursionError):
-        try:
-            data = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise BadTask(where, [("", f"cannot be read as YAML or JSON: {error}")]) from None
+        data = yaml_text.load(text)
+    except ValueError as error:
+        raise BadTask(where, [("", str(error))]) from None
     if not isinstance(data, dict):
         raise BadTask(where, [("", "must be a mapping of fields, such as 'kind: generation'")])
     return parse(data, where)
@@ -321,10 +322,10 @@ def read_file(path: Path) -> Any:
 def to_yaml(spec: TaskFile) -> str:
     """Format the task as YAML, without fields at their default."""
     data = json.loads(spec.model_dump_json(exclude_defaults=True))
-    dump = partial(yaml.safe_dump, {"kind": data["kind"]} | data, sort_keys=False, width=100)
-    text: str = dump(allow_unicode=True)
+    data = {"kind": data["kind"]} | data
+    text = yaml_text.dump(data, allow_unicode=True)
     # A few rare characters change in a YAML round trip unless they are escaped.
-    return text if yaml.safe_load(text) == data else str(dump(allow_unicode=False))
+    return text if yaml_text.load_yaml(text) == data else yaml_text.dump(data, allow_unicode=False)
 
 
 def _field_path(location: tuple[int | str, ...]) -> str:

@@ -16,11 +16,11 @@ Pair = tuple[NonNegativeInt, NonNegativeInt]
 class Off(Contract):
     """Units to switch off or treat otherwise, by index from 0: a layer by its number, others by [layer, index]."""
 
-    neuron: list[Pair] = Field(default=[], max_length=MAX_UNITS_OFF)
-    head: list[Pair] = Field(default=[], max_length=MAX_UNITS_OFF)
-    layer: list[NonNegativeInt] = Field(default=[], max_length=MAX_UNITS_OFF)
-    expert: list[Pair] = Field(default=[], max_length=MAX_UNITS_OFF)
-    row: list[Pair] = Field(default=[], max_length=MAX_UNITS_OFF)
+    neuron: list[Pair] = Field(default=[], max_length=MAX_UNITS_OFF, fail_fast=True)
+    head: list[Pair] = Field(default=[], max_length=MAX_UNITS_OFF, fail_fast=True)
+    layer: list[NonNegativeInt] = Field(default=[], max_length=MAX_UNITS_OFF, fail_fast=True)
+    expert: list[Pair] = Field(default=[], max_length=MAX_UNITS_OFF, fail_fast=True)
+    row: list[Pair] = Field(default=[], max_length=MAX_UNITS_OFF, fail_fast=True)
 
     def deactivation(self, treatment: Treatment = OFF) -> Deactivation:
         return Deactivation.of({kind: getattr(self, kind.value) for kind in UnitKind}, treatment)

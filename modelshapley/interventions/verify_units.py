@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -108,9 +108,11 @@ def check_halves(model: nn.Module, anatomy: Anatomy, inputs: Inputs) -> None:
     for number, layer in _ends(anatomy):
         for part in range(len(layer.attentions) + 1):
             whole, half = (_added(model, anatomy, number, part, factor, inputs) for factor in (1.0, 0.5))
-            size = float(whole.abs().max())
-            tolerance = TOLERANCE.get(whole.dtype, COARSE)
-            if not float((half - whole / 2).abs().max()) <= tolerance * max(size, 1e-6):
+            size, stream = float(whole.added.abs().max()), float(whole.stream.abs().max())
+            # What is added is known only as exactly as the stream that it was added to is stored.
+            rounding = 4 * torch.finfo(whole.dtype).eps * stream
+            tolerance = TOLERANCE.get(whole.dtype, COARSE) * max(size, 1e-6) + rounding
+            if not float((half.added - whole.added / 2).abs().max()) <= tolerance:
                 path = anatomy.sites(UnitKind.LAYER, number)[part].path
                 raise UnsupportedModel(
                     f"A factor of one half on what {path} adds does not halve it in layer {number}: something "
@@ -118,7 +120,16 @@ def check_halves(model: nn.Module, anatomy: Anatomy, inputs: Inputs) -> None:
                 )
 
 
-def _added(model: nn.Module, anatomy: Anatomy, number: int, part: int, factor: float, inputs: Inputs) -> Tensor:
+@dataclass(frozen=True)
+class _Sum:
+    """added: to the stream. stream: its magnitude, before or after. dtype: in which the model adds."""
+
+    added: Tensor
+    stream: Tensor
+    dtype: torch.dtype
+
+
+def _added(model: nn.Module, anatomy: Anatomy, number: int, part: int, factor: float, inputs: Inputs) -> _Sum:
     """What one part of a layer adds to the stream under a factor, while the layer's other parts add nothing."""
     layer, sites = anatomy.layers[number], anatomy.sites(UnitKind.LAYER, number)
     seen: list[tuple[Tensor, Tensor]] = []
@@ -144,7 +155,9 @@ def _added(model: nn.Module, anatomy: Anatomy, number: int, part: int, factor: f
     stream, output = seen[0]
     for name in layer.norms[:part]:
         stream = model.get_submodule(name)(stream)
-    return (norm_inputs[0] if layer.norms else output).double().cpu() - stream.double().cpu()
+    after, before = (norm_inputs[0] if layer.norms else output).double().cpu(), stream.double().cpu()
+    after = after.reshape(before.shape)
+    return _Sum(after - before, torch.maximum(before.abs(), after.abs()), output.dtype)
 
 
 def check_heads(model: nn.Module, anatomy: Anatomy, inputs: Inputs) -> None:

@@ -9,7 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import shutil
+import uuid
+from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -18,17 +23,23 @@ from typing import Any
 from modelshapley.architectures.anatomy import Anatomy
 from modelshapley.architectures.families import anatomy_of
 from modelshapley.contracts import ModelInfo
-from modelshapley.errors import ModelShapleyError, UnknownName, UnsafeModel, UnsupportedModel
+from modelshapley.errors import Conflict, ModelShapleyError, NotFound, UnknownName, UnsafeModel, UnsupportedModel
 from modelshapley.models import hub
+from modelshapley.models.headers import read_config, tensor_shapes
+
+log = logging.getLogger(__name__)
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.ckpt", "*.h5", "*.msgpack")
 DIGITS_VIT = "demo:digits-vit"
 SMOLLM2 = "demo:smollm2-135m"
-HUB = "hub:"
+HUB, LOCAL = "hub:", "local:"
 MAX_ID_LENGTH = 200
 TITLES = {DIGITS_VIT: "Digits ViT (4 layers)", SMOLLM2: "SmolLM2-135M-Instruct"}
-MAX_HEADER_BYTES = 100_000_000  # limit of safetensors itself
+MAX_CACHED_FOLDERS = 256
 ASSETS = Path(__file__).parents[1] / "assets"
+UPLOADS = ".uploads"
+FINISHED = f"{UPLOADS}/finished"  # a file for each uploaded model, with the inode of its folder
+Stamp = tuple[tuple[str, int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -41,10 +52,9 @@ class ModelFolder:
     anatomy: Anatomy
     parameters: int  # count of numbers in its weights; tied ones count as often as they are saved
 
-    def stamp(self) -> tuple[tuple[str, int, int], ...]:
+    def stamp(self) -> Stamp:
         """Return names, sizes and times of the files: equal stamps mean unchanged files, without reading them."""
-        files = [(file, file.stat()) for file in sorted(self.path.iterdir())]
-        return tuple((file.name, stat.st_size, stat.st_mtime_ns) for file, stat in files)
+        return _stamp_of(self.path)
 
     def revision(self) -> str:
         """Return the sha256 over the names and bytes of config and weights, which identifies what is scored."""
@@ -65,12 +75,7 @@ def inspect_folder(model_id: str, path: Path) -> ModelFolder:
     config_file = path / "config.json"
     if not config_file.is_file():
         raise UnsupportedModel(f"{model_id!r} has no config.json; save it with transformers' save_pretrained.")
-    try:
-        config = json.loads(config_file.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise UnsupportedModel(f"config.json of {model_id!r} cannot be read as JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise UnsupportedModel(f"config.json of {model_id!r} must hold a JSON object.")
+    config = read_config(model_id, config_file)
     _refuse_code(model_id, config)
     _refuse_quantised(model_id, config)
     if not any(path.glob("*.safetensors")):
@@ -81,11 +86,8 @@ def inspect_folder(model_id: str, path: Path) -> ModelFolder:
                 "Save it again with save_pretrained(..., safe_serialization=True)."
             )
         raise UnsupportedModel(f"{model_id!r} has no *.safetensors file.")
-    try:
-        tensors = _tensors(path)
-        return ModelFolder(model_id, path, config, anatomy_of(config, tensors), sum(map(prod, tensors.values())))
-    except (ValueError, OSError) as error:
-        raise UnsupportedModel(f"The weights of {model_id!r} cannot be read as safetensors: {error}") from error
+    tensors = tensor_shapes(model_id, path)
+    return ModelFolder(model_id, path, config, anatomy_of(config, tensors), sum(map(prod, tensors.values())))
 
 
 def _refuse_code(model_id: str, config: dict[str, Any]) -> None:
@@ -106,19 +108,6 @@ def _refuse_quantised(model_id: str, config: dict[str, Any]) -> None:
         )
 
 
-def _tensors(path: Path) -> dict[str, tuple[int, ...]]:
-    """Return names and shapes of a folder's tensors, from the header of each file: its length in 8 bytes, then JSON."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    for file in sorted(path.glob("*.safetensors")):
-        with file.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            if not 0 < length <= min(MAX_HEADER_BYTES, file.stat().st_size):
-                raise ValueError(f"{file.name} has no header")
-            header = json.loads(stream.read(length))
-        shapes |= {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
-    return shapes
-
-
 class Catalog:
     """Models by id.
 
@@ -129,6 +118,7 @@ class Catalog:
         self.hub = hub
         self.data = data
         self._fetched: set[str] = set()
+        self._inspected: OrderedDict[tuple[str, Path], tuple[Stamp, ModelFolder | ModelShapleyError]] = OrderedDict()
         self.roots = [root.resolve() for root in (roots or [data / "models"])]
 
     @property
@@ -137,8 +127,21 @@ class Catalog:
         return self.data / "demo" / "smollm2-135m"
 
     def folder(self, model_id: str) -> ModelFolder:
-        """Return the validated folder of a model. Raises UnknownName, UnsafeModel or UnsupportedModel."""
-        return inspect_folder(model_id, self._path(model_id))
+        """Return the validated folder of a model. Raises UnknownName, UnsafeModel or UnsupportedModel.
+
+        A folder is inspected again only after a change of its files, whether it was usable or not.
+        """
+        path = self._path(model_id)
+        key, stamp = (model_id, path), _readable_stamp(model_id, path)
+        cached = self._inspected.get(key)
+        if cached is None or cached[0] != stamp:
+            cached = stamp, _inspection(model_id, path)
+            self._inspected[key] = cached
+            while len(self._inspected) > MAX_CACHED_FOLDERS:
+                self._inspected.popitem(last=False)
+        if isinstance(cached[1], ModelShapleyError):
+            raise type(cached[1])(str(cached[1]))
+        return cached[1]
 
     def anatomy(self, model_id: str) -> Anatomy:
         """Return ``folder(...).anatomy``, also for a demo model that is not prepared and a hub model that is not
@@ -208,8 +211,29 @@ class Catalog:
 
     def ids(self) -> list[str]:
         """Return the ids of the demo and local models."""
-        local = {f"local:{p.name}" for root in self.roots if root.is_dir() for p in root.iterdir() if _is_model(p)}
+        local: set[str] = set()
+        for root in self.roots:
+            with suppress(OSError):  # it is not there, or cannot be read
+                local |= {LOCAL + path.name for path in root.iterdir() if _is_model(path)}
         return [DIGITS_VIT, SMOLLM2, *sorted(local)]
+
+    def known(self, model_id: str) -> None:
+        """Raise NotFound unless this is a demo or local model, usable or not."""
+        if model_id not in self.ids():
+            raise NotFound(f"There is no model {model_id[:MAX_ID_LENGTH]!r}.")
+
+    def delete(self, model_id: str) -> None:
+        """Delete the folder of an uploaded model. Raises NotFound, and Conflict for a model of another origin."""
+        self.known(model_id)
+        root = self.roots[0]
+        path = root / model_id.removeprefix(LOCAL)
+        if not model_id.startswith(LOCAL) or path.is_symlink() or not _was_uploaded(path):
+            raise Conflict(f"{model_id!r} was not uploaded; only uploaded models can be deleted here.")
+        # Renamed first: from then on nobody sees half a model. `.uploads` is on the same disk.
+        trash = root / UPLOADS / f"deleted-{uuid.uuid4().hex[:12]}"
+        path.rename(trash)
+        (root / FINISHED / path.name).unlink(missing_ok=True)
+        shutil.rmtree(trash, ignore_errors=True)
 
     def describe(self, model_id: str) -> ModelInfo:
         """Describe a model for the API; a folder that cannot be used is described with the reason."""
@@ -218,6 +242,10 @@ class Catalog:
             anatomy = self.anatomy(model_id)
         except ModelShapleyError as error:
             return ModelInfo(id=model_id, title=title, usable=False, problem=str(error))
+        except Exception as error:  # whatever is wrong with one folder must not hide the others
+            log.exception("cannot describe %r", model_id)
+            problem = f"The files of {model_id!r} cannot be read ({type(error).__name__}); see the server's log."
+            return ModelInfo(id=model_id, title=title, usable=False, problem=problem)
         return ModelInfo(
             id=model_id,
             title=title,
@@ -239,7 +267,7 @@ class Catalog:
                 raise UnsupportedModel(f"{model_id!r} is not on this machine (yet); a worker fetches it.")
             return path
         scheme, _, name = model_id.partition(":")
-        if scheme == "local" and name and Path(name).name == name and not name.startswith("."):
+        if f"{scheme}:" == LOCAL and name and Path(name).name == name and not name.startswith("."):
             for root in self.roots:
                 path = (root / name).resolve()
                 if path.is_dir() and path.is_relative_to(root):
@@ -248,8 +276,45 @@ class Catalog:
 
 
 def _is_model(path: Path) -> bool:
-    """Return whether a path is a model; uploads in progress lie in hidden folders (backend.store.uploads)."""
-    return path.is_dir() and not path.name.startswith(".")
+    """Return whether a path is a model; uploads in progress lie in hidden folders (backend.store.uploads).
+
+    A name that is no text (bytes that are not UTF-8) cannot be named in a request, and is left out.
+    """
+    return path.is_dir() and not path.name.startswith(".") and path.name.isprintable()
+
+
+def mark_uploaded(path: Path) -> None:
+    """Mark a folder as uploaded, and so as one that may be deleted."""
+    mark = path.parent / FINISHED / path.name
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.write_text(str(path.stat().st_ino))
+
+
+def _was_uploaded(path: Path) -> bool:
+    """Return whether this very folder was uploaded, not another of its name that was put there later."""
+    with suppress(OSError):
+        return (path.parent / FINISHED / path.name).read_text() == str(path.stat().st_ino)
+    return False
+
+
+def _stamp_of(path: Path) -> Stamp:
+    files = [(file, file.stat()) for file in sorted(path.iterdir())]
+    return tuple((file.name, stat.st_size, stat.st_mtime_ns) for file, stat in files)
+
+
+def _readable_stamp(model_id: str, path: Path) -> Stamp:
+    """Return the stamp of a folder. Raises UnsupportedModel if its files cannot be listed (a link to nowhere, say)."""
+    try:
+        return _stamp_of(path)
+    except OSError as error:
+        raise UnsupportedModel(f"The files of {model_id!r} cannot be read: {error.strerror}.") from error
+
+
+def _inspection(model_id: str, path: Path) -> ModelFolder | ModelShapleyError:
+    try:
+        return inspect_folder(model_id, path)
+    except ModelShapleyError as error:
+        return error
 
 
 def _smollm2_config() -> dict[str, Any]:

@@ -24,7 +24,7 @@ COMMIT = re.compile(r"[0-9a-f]{40}", re.ASCII)
 # Weights as safetensors only, and the files that configure model, tokenizer and image processor.
 FILE_PATTERNS = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 MAX_CONFIG_BYTES = 4 * 2**20
-HUB_ERRORS = (OSError, ValueError, httpx.HTTPError)
+HUB_ERRORS = (OSError, ValueError, RecursionError, httpx.HTTPError)
 OnBytes = Callable[[int, int], None]
 
 
@@ -109,8 +109,11 @@ def cached_folder(name: str) -> Path | None:
         return None
     index = folder / constants.SAFETENSORS_INDEX_FILE
     if index.is_file():
-        weight_files = set(json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values())
-        complete = bool(weight_files) and all((folder / Path(name).name).is_file() for name in weight_files)
+        try:
+            weight_files = set(json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values())
+            complete = bool(weight_files) and all((folder / Path(name).name).is_file() for name in weight_files)
+        except (ValueError, RecursionError, AttributeError, TypeError):  # not an index
+            return None
     else:
         complete = any(folder.glob("*.safetensors"))
     return folder if complete else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -43,13 +44,13 @@ def files_of(folder: Path) -> list[Path]:
 def problems_of(files: Iterable[tuple[str, int]], max_bytes: int) -> list[str]:
     """Describe what is wrong with files (name, bytes) to upload. max_bytes: limit for all together."""
     listed = list(files)
-    names = [name for name, _ in listed]
+    names = Counter(name for name, _ in listed)
     problems = [
         f"{name!r} is not a file of a model; a model may have {', '.join(ALLOWED_NAMES)}"
         for name in names
         if not is_allowed(name)
     ]
-    problems += [f"{name!r} is named twice" for name in sorted(set(names)) if names.count(name) > 1]
+    problems += [f"{name!r} is named twice" for name, count in sorted(names.items()) if count > 1]
     if "config.json" not in names:
         problems.append("there is no config.json")
     if not any(name.endswith(".safetensors") for name in names):

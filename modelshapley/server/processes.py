@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import subprocess
 import sys
@@ -10,6 +11,15 @@ from collections.abc import Sequence
 from typing import Any
 
 PR_SET_PDEATHSIG = 1  # from linux/prctl.h
+
+
+OWNER_ONLY = 0o077
+"""Mask of the permissions of new files: records, maps and uploads are for the user who runs the server alone."""
+
+
+def keep_files_private() -> None:
+    """Let only the owner read and write the files that this process and its children create."""
+    os.umask(OWNER_ONLY)
 
 
 def start(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:

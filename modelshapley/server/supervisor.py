@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -20,14 +21,15 @@ from modelshapley.contracts import RunRequest
 from modelshapley.errors import ModelShapleyError
 from modelshapley.models.catalog import DIGITS_VIT, SMOLLM2
 from modelshapley.server.addresses import free_port, refuse_open_host
-from modelshapley.server.processes import start
+from modelshapley.server.processes import keep_files_private, start
 from modelshapley.server.redis_server import RedisServer
 
 log = logging.getLogger(__name__)
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 5.0
 POLL_S = 0.2
-MAX_RESTARTS = 20
+DEATHS_WINDOW_S = 300.0
+FIRST_PAUSE_S, MAX_PAUSE_S = 0.5, 30.0
 DEMO_RUNS = (
     RunRequest(model=DIGITS_VIT, task="digits", methods=["two-sided", "mean-abs", "model-shapley", "random"]),
     RunRequest(model=SMOLLM2, task="world-capitals", methods=["two-sided", "mean-abs", "model-shapley", "random"]),
@@ -36,27 +38,45 @@ DEMO_RUNS = (
 
 @dataclass
 class Child:
-    """A supervised process that can be restarted."""
+    """A supervised process that is started again whenever it dies, after pauses that grow while it keeps dying."""
 
     name: str
     start: Callable[[], subprocess.Popen[bytes]]
     process: subprocess.Popen[bytes] = field(init=False)
-    restarts: int = 0
+    clock: Callable[[], float] = time.monotonic
+    _deaths: deque[float] = field(default_factory=deque)
+    _start_at: float | None = None
 
     def __post_init__(self) -> None:
         self.process = self.start()
 
     def revive(self) -> None:
-        """Start it again if it has died. Raises ModelShapleyError when it keeps dying."""
+        """Start it again if it has died and its pause is over. It never gives up: others' work may go on meanwhile."""
         if self.process.poll() is None:
             return
-        self.restarts += 1
-        if self.restarts > MAX_RESTARTS:
-            raise ModelShapleyError(
-                f"{self.name} has died {self.restarts} times; its last exit code: {self.process.returncode}."
+        now = self.clock()
+        if self._start_at is None:
+            self._start_at = now + self._pause(now)
+            log.warning(
+                "%s ended with exit code %s, starting it again in %.1f s",
+                self.name,
+                self.process.returncode,
+                self._start_at - now,
             )
-        log.warning("%s ended with exit code %s, starting it again", self.name, self.process.returncode)
-        self.process = self.start()
+        if now >= self._start_at:
+            self._start_at = None
+            try:
+                self.process = self.start()
+            except OSError as error:  # no memory or no processes left, which may pass
+                log.error("%s cannot be started: %s", self.name, error)
+
+    def _pause(self, now: float) -> float:
+        """Return the seconds to wait: none after the first death within DEATHS_WINDOW_S, then twice as long each."""
+        self._deaths.append(now)
+        while self._deaths[0] < now - DEATHS_WINDOW_S:
+            self._deaths.popleft()
+        earlier = len(self._deaths) - 1
+        return min(FIRST_PAUSE_S * 2.0 ** (earlier - 1), MAX_PAUSE_S) if earlier else 0.0
 
     def stop(self) -> None:
         """Terminate the process, and kill it if it does not end in time."""
@@ -91,6 +111,7 @@ class Supervisor:
         logging.basicConfig(level=logging.INFO, format="%(message)s")
         logging.getLogger("httpx").setLevel(logging.WARNING)
         refuse_open_host(self.host, self.environment.get("MODELSHAPLEY_API_KEY"))
+        keep_files_private()
         self.data.mkdir(parents=True, exist_ok=True)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)

@@ -37,7 +37,8 @@ def tap(site: Site, gates: Tensor | None, sink: Sink) -> Any:
     def change(z: Tensor, index: Tensor | None) -> Tensor:
         factor = None if gates is None else factors_of(site, gates, z, index)
         tapped: Tensor = Tap.apply(z, factor, lambda z, dz: sink(z, dz, index))  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        return tapped
+        # Falcon adds in place to what a layer's part adds, which autograd forbids on the view that a tap returns.
+        return tapped.clone() if site.width == 0 and site.side == "output" else tapped
 
     return change
 

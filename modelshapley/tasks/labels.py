@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -34,10 +34,15 @@ def class_names(spec: LabelledTask, tables: Sequence[Table]) -> list[str]:
     return sorted(values)
 
 
-def class_index(row: Row, column: str, names: Sequence[str], own: Sequence[str] = ()) -> int:
-    """Return the number of a row's class, given its name or number. own: other names of the same classes.
+def number_by_name(names: Sequence[str]) -> dict[str, int]:
+    """Return the number of each class; of a name that is listed twice, the first."""
+    return {name: number for number, name in reversed(list(enumerate(names)))}
 
-    Raises BadRow.
+
+def class_index(row: Row, column: str, numbers: Mapping[str, int], count: int, own: Mapping[str, int]) -> int:
+    """Return the number of a row's class, given its name or number.
+
+    numbers: of the `count` classes by name; own: by other names of the same classes. Raises BadRow.
     """
     value = row.get(column)
     if value is None or value == "":
@@ -45,14 +50,14 @@ def class_index(row: Row, column: str, names: Sequence[str], own: Sequence[str] 
     if not _can_be_class(value):
         raise BadRow(f"{shorten(value)} in column {column!r} is neither the name nor the number of a class")
     text = str(int(value) if isinstance(value, bool) else value)
-    for known in (names, own):
-        if text in known and known.index(text) < len(names):
-            return known.index(text)
+    for known in (numbers, own):
+        if known.get(text, count) < count:
+            return known[text]
     if NUMBER.fullmatch(text):
-        if 0 <= int(text) < len(names):
+        if 0 <= int(text) < count:
             return int(text)
-        raise BadRow(f"class number {text} is not among the {len(names)} classes, which count from 0")
-    raise BadRow(f"class {shorten(value)} is not among the {len(names)} classes of the task")
+        raise BadRow(f"class number {text} is not among the {count} classes, which count from 0")
+    raise BadRow(f"class {shorten(value)} is not among the {count} classes of the task")
 
 
 def match_labels(
@@ -67,9 +72,9 @@ def match_labels(
     """
     config: Any = loaded.model.config
     model_names = [str(config.id2label[i]) for i in sorted(config.id2label)]
-    number_by_name = {_normalise(name): i for i, name in enumerate(model_names)}
-    if spec.match == "names" and len(number_by_name) == len(model_names):
-        numbers = [number_by_name.get(_normalise(name), -1) for name in names]
+    model_numbers = {_normalise(name): i for i, name in enumerate(model_names)}
+    if spec.match == "names" and len(model_numbers) == len(model_names):
+        numbers = [model_numbers.get(_normalise(name), -1) for name in names]
         if -1 not in numbers:
             return numbers, Labels(data=list(names), model=model_names)
     if spec.match == "index" or _are_numbers(model_names) or _are_numbers(names):
@@ -78,9 +83,9 @@ def match_labels(
         if numbers and not (spec.match == "index" or spec.labels or ordered or _are_numbers(names)):
             numbers, problem = [], "the model only numbers its classes, and the data do not say which number is which"
         return numbers, Labels(data=list(names), model=model_names, problem=problem)
-    missing = [name for name in names if _normalise(name) not in number_by_name]
+    missing = [name for name in names if _normalise(name) not in model_numbers]
     problem = f"the model has no class {', '.join(map(repr, missing[:3]))}" if missing else None
-    numbers = [] if missing else [number_by_name[_normalise(name)] for name in names]
+    numbers = [] if missing else [model_numbers[_normalise(name)] for name in names]
     return numbers, Labels(data=list(names), model=model_names, problem=problem)
 
 

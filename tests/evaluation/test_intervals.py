@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
-from modelshapley.evaluation.intervals import accuracy_interval, mean_interval, paired_difference
+from modelshapley.evaluation.intervals import accuracy_interval, mean_interval, paired_difference, proportion_interval
 
 
 def test_wilson_against_a_published_value() -> None:
@@ -97,3 +98,16 @@ def test_right_and_wrong_before_and_shares_now_are_compared_as_shares() -> None:
     now, before = np.array([0.5, 1.0, 0.0, 0.5]), np.array([True, True, False, False])
     assert paired_difference(now, before)[0] == 0.0
     assert paired_difference(before, now)[0] == 0.0
+
+
+@pytest.mark.parametrize(("right", "n"), [(0, 5), (3, 7), (81, 263), (20, 20)])
+def test_a_proportion_has_wilsons_interval_as_scipy_has_it(right: int, n: int) -> None:
+    reference = binomtest(right, n).proportion_ci(method="wilson")
+    assert proportion_interval(right / n, n) == pytest.approx((reference.low, reference.high))
+    assert accuracy_interval(right, n) == proportion_interval(right / n, n)
+
+
+def test_a_mean_of_shares_is_not_cut_to_whole_examples() -> None:
+    low, high = proportion_interval(0.0145, 24)
+    assert low > 0
+    assert (low + high) / 2 > proportion_interval(0.0, 24)[1] / 2

@@ -96,6 +96,9 @@ CONFIGS: dict[str, transformers.PretrainedConfig] = {
     "t5 with gates": transformers.T5Config(
         **SIDES, d_ff=20, num_layers=1, num_decoder_layers=1, num_heads=4, d_kv=5, feed_forward_proj="gated-gelu"
     ),
+    "mt5": transformers.MT5Config(
+        **SIDES, d_ff=20, num_layers=1, num_decoder_layers=1, num_heads=4, d_kv=5, feed_forward_proj="gated-gelu"
+    ),
     "bart": transformers.BartConfig(
         **SIDES,
         encoder_layers=2,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from backend.web.bodies import BodyRoute
 from backend.web.dependencies import Services, ServicesDep
 from modelshapley import __version__
 from modelshapley.architectures.families import describe_families
@@ -19,25 +21,45 @@ from modelshapley.contracts import (
     QueueInfo,
     WorkerInfo,
 )
+from modelshapley.formatting import bytes_as_text, duration
 from modelshapley.methods import METHODS
 from modelshapley.models.catalog import HUB
 from modelshapley.models.upload_files import ALLOWED_NAMES
 
-router = APIRouter(tags=["about"])
+MIN_FREE_BYTES = 64 * 2**20  # with less, checkpoints and records fail soon
+router = APIRouter(tags=["about"], route_class=BodyRoute)
 
 
 @router.get("/health")
 def get_health(services: ServicesDep) -> Health:
-    """Return 200 if Redis and the database respond ('degraded' while no worker listens), else 503."""
+    """Return 200 if Redis and the database respond, else 503. `problem` says why work waits ('degraded')."""
     services.queues.ping()
     services.records.ping()
     workers = len(services.queues.workers())
+    problem = _problem(services, workers)
     return Health(
-        status="ok" if workers else "degraded",
+        status="degraded" if problem else "ok",
+        problem=problem,
         redis=True,
         database=True,
         workers=workers,
         version=__version__,
+    )
+
+
+def _problem(services: Services, workers: int) -> str | None:
+    """Return the reason for which work waits or will fail soon."""
+    free = shutil.disk_usage(services.settings.data).free
+    if free < MIN_FREE_BYTES:
+        return f"The disk of the server is full ({bytes_as_text(free)} are free). Free some space."
+    if workers:
+        return None
+    last = services.queues.last_heard()
+    if last is None:
+        return "No worker is running, so submitted work waits. Start one with `modelshapley worker`."
+    return (
+        f"No worker is running: {last[0]} was last heard {duration(last[1])} ago, so it was stopped or killed, or its "
+        "machine is overloaded. Submitted work waits. Start one with `modelshapley worker`."
     )
 
 
@@ -70,6 +92,14 @@ def get_hub_model(
     model_id = services.catalog.pin(HUB + name)
     services.catalog.anatomy(model_id)  # raises where describe would only note it
     return services.catalog.describe(model_id)
+
+
+@router.delete("/models/{model_id}", status_code=204)
+def delete_model(model_id: str, services: ServicesDep) -> None:
+    """Delete an uploaded model, `local:<name>`, that no run uses."""
+    services.catalog.known(model_id)
+    services.records.check_unused_model(model_id)
+    services.catalog.delete(model_id)
 
 
 @router.get("/architectures")

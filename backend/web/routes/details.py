@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
+from backend.web.bodies import BodyRoute
 from backend.web.dependencies import ServicesDep
 from backend.web.routes.runs import get_run
 from backend.web.routes.trials import get_trial
@@ -14,7 +15,7 @@ from modelshapley.contracts.examples import TrialDetails, UnitExamples, UnitExam
 from modelshapley.errors import Conflict, NotFound
 from modelshapley.units import Deactivation, UnitKind, UnitShapes
 
-router = APIRouter()
+router = APIRouter(route_class=BodyRoute)
 
 
 @router.post("/trials/{trial_id}/details", status_code=202, tags=["trials"])

@@ -6,11 +6,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
+from backend.web.bodies import BodyRoute
 from backend.web.dependencies import ServicesDep
 from modelshapley.contracts import Group, GroupRequest
 from modelshapley.errors import ModelShapleyError
 
-router = APIRouter(prefix="/groups", tags=["groups"])
+router = APIRouter(prefix="/groups", tags=["groups"], route_class=BodyRoute)
 
 
 @router.get("")

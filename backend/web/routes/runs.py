@@ -16,9 +16,10 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from backend.queue.later_checks import enqueue_later_check
 from backend.queue.queues import undo_if_redis_is_down
 from backend.web import estimates
+from backend.web.bodies import BodyRoute
 from backend.web.dependencies import Services, ServicesDep
 from backend.web.maps import load_map
-from backend.web.routes.stream import follow
+from backend.web.routes.stream import follow, reserve_stream
 from backend.web.validation import check_run
 from modelshapley.contracts import (
     CheckRequest,
@@ -39,7 +40,7 @@ from modelshapley.maps.parquet import to_parquet
 from modelshapley.methods import with_harm
 from modelshapley.units import Deactivation, UnitKind
 
-router = APIRouter(prefix="/runs", tags=["runs"])
+router = APIRouter(prefix="/runs", tags=["runs"], route_class=BodyRoute)
 SINGLE_UNIT = r"^(layer:\d{1,7}|(neuron|head|expert|row):\d{1,7}\.\d{1,7})$"
 
 
@@ -110,7 +111,7 @@ def restore_run(run_id: str, services: ServicesDep) -> Run:
     )
 
 
-@router.get("/{run_id}/events", response_class=EventSourceResponse)
+@router.get("/{run_id}/events", response_class=EventSourceResponse, dependencies=[Depends(reserve_stream)])
 async def stream_run_events(
     run: Annotated[Run, Depends(get_run)],
     services: ServicesDep,

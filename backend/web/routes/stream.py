@@ -4,13 +4,31 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 
+from fastapi import HTTPException
 from fastapi.sse import ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
-from backend.queue.queues import REDIS_DOWN, Events, Kind
+from backend.queue.queues import MAX_STREAMS, REDIS_DOWN, Events, Kind
+from backend.web.dependencies import ServicesDep
+from backend.web.problems import RETRY_AFTER_S
 from modelshapley.contracts import Run, Trial
 
 POLL_RECORD_S = 5.0
+
+
+async def reserve_stream(services: ServicesDep) -> AsyncIterator[None]:
+    """Reserve one of the event streams of this server until the response has ended. Raises HTTPException 503."""
+    if services.events.streams >= MAX_STREAMS:
+        raise HTTPException(
+            503,
+            f"This server already sends {MAX_STREAMS} event streams; close some pages, or poll the record instead.",
+            headers={"Retry-After": RETRY_AFTER_S},
+        )
+    services.events.streams += 1
+    try:
+        yield
+    finally:
+        services.events.streams -= 1
 
 
 async def follow(

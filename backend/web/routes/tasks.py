@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from backend.store.database import new_id
+from backend.web.bodies import YAML_TYPES, BodyRoute, load_json, media_type
 from backend.web.dependencies import ServicesDep
 from backend.web.validation import check_file, check_fit
 from modelshapley.contracts.task_file import MAX_FILE_BYTES, TaskFile, parse, parse_text, to_yaml
@@ -16,7 +16,7 @@ from modelshapley.contracts.tasks import TaskCheck, TaskCheckRequest, TaskInfo
 from modelshapley.errors import BadTask, Conflict, NotFound, UnknownName
 from modelshapley.tasks.infos import KINDS, TASKS, info_of
 
-router = APIRouter(prefix="/tasks", tags=["tasks"])
+router = APIRouter(prefix="/tasks", tags=["tasks"], route_class=BodyRoute)
 YAML = "application/yaml"
 TASK_SCHEMAS = [f"#/components/schemas/{''.join(word.title() for word in kind.split('-'))}Task" for kind in KINDS]
 TASK_FILE_CONTENT = {
@@ -31,7 +31,7 @@ TASK_FILE_CONTENT = {
 
 
 async def _body(request: Request) -> tuple[str, bytes]:
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower(), await request.body()
+    return media_type(request), await request.body()
 
 
 def _task_file(body: Annotated[tuple[str, bytes], Depends(_body)]) -> TaskFile:
@@ -42,11 +42,9 @@ def _task_file(body: Annotated[tuple[str, bytes], Depends(_body)]) -> TaskFile:
     try:
         text = data.decode()
         file: TaskFile = (
-            parse_text(text, "in the request")
-            if kind in (YAML, "application/x-yaml", "text/yaml")
-            else parse(json.loads(text), "in the request")
+            parse_text(text, "in the request") if kind in YAML_TYPES else parse(load_json(data), "in the request")
         )
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except ValueError as error:
         words = f"cannot be read as JSON ({error}); send YAML with content-type {YAML}"
         raise BadTask("in the request", [("", words)]) from None
     return file

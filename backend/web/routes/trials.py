@@ -11,14 +11,15 @@ from fastapi import APIRouter, Depends, Header, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from backend.queue.queues import undo_if_redis_is_down
+from backend.web.bodies import BodyRoute
 from backend.web.dependencies import Services, ServicesDep
 from backend.web.maps import load_map
-from backend.web.routes.stream import follow
+from backend.web.routes.stream import follow, reserve_stream
 from modelshapley.contracts import Run, Status, Trial, TrialRequest
 from modelshapley.errors import Conflict, NotFound
 from modelshapley.units import Deactivation, UnitShapes, extreme_units
 
-router = APIRouter(prefix="/trials", tags=["trials"])
+router = APIRouter(prefix="/trials", tags=["trials"], route_class=BodyRoute)
 
 
 @router.post("", status_code=202)
@@ -48,7 +49,7 @@ def get_trial(trial_id: str, services: ServicesDep) -> Trial:
     return services.records.trial(trial_id)
 
 
-@router.get("/{trial_id}/events", response_class=EventSourceResponse)
+@router.get("/{trial_id}/events", response_class=EventSourceResponse, dependencies=[Depends(reserve_stream)])
 async def stream_trial_events(
     trial: Annotated[Trial, Depends(get_trial)],
     services: ServicesDep,

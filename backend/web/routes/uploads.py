@@ -6,10 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from backend.web.bodies import BodyRoute
 from backend.web.dependencies import ServicesDep
 from modelshapley.contracts import ModelInfo, Upload, UploadedFile, UploadRequest
 
-router = APIRouter(prefix="/uploads", tags=["uploads"])
+router = APIRouter(prefix="/uploads", tags=["uploads"], route_class=BodyRoute)
 BINARY_CONTENT = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 
 

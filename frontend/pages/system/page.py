@@ -54,12 +54,13 @@ async def refresh_system(_: int, *, api: AsyncClient) -> Any:
     workers, workers_error = await _ask(api, client.workers())
     queues, queues_error = await _ask(api, client.queues())
     failures, failures_error = await _ask(api, client.failures(FAILURES))
+    health, _health_error = await _ask(api, client.health())
     problem = queues_error or workers_error or failures_error
     return (
         system_view.health(queues, failures is not None, workers),
         UNKNOWN if workers is None else system_view.workers(workers, await _runs_of_trials(api, workers)),
         UNKNOWN if failures is None else system_view.failures(failures),
-        empty_states.trying_again(problem) if problem is not None else None,
+        empty_states.trying_again(problem) if problem is not None else health and health.problem,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import json
@@ -158,10 +159,11 @@ async def validate_task(inputs: list[Any], text: str, tab: str, attempt: Any, re
     visible = visible_fields(values)
     styles = [{} if entry["field"] in visible else HIDDEN for entry in ids]
     if tab == "file":
-        lines = validate_text(text)[1] if attempt else []
+        lines = (await asyncio.to_thread(validate_text, text))[1] if attempt else []
         lines += [f"{field}: {message}" if field else message for field, message in refused]
         return styles, [None] * len(ids), None, _lines(lines)
-    problems = (validate(values)[1] if attempt else {}) or by_field([tuple(entry) for entry in refused], values)
+    own = (await asyncio.to_thread(validate, values))[1] if attempt else {}
+    problems = own or by_field([tuple(entry) for entry in refused], values)
     return styles, [problems.get(entry["field"]) for entry in ids], _summary(problems), None
 
 
@@ -177,7 +179,7 @@ async def validate_task(inputs: list[Any], text: str, tab: str, attempt: Any, re
 )
 async def preview_file(clicks: int, tab: str, inputs: list[Any], text: str, ids: list[Any]) -> Any:
     """Open the preview of the task in the editor, or show its problems."""
-    spec = _spec(tab, _values(inputs, ids), text)
+    spec = await _spec(tab, _values(inputs, ids), text)
     if spec is None:
         return no_update, clicks
     return {"file": json.loads(spec.model_dump_json(exclude_defaults=True)), "click": clicks}, no_update
@@ -203,7 +205,7 @@ async def add_task(
 ) -> Any:
     """Add the task in the editor, or show its problems."""
     clicks = f"{one} {other}"
-    spec = _spec(tab, _values(inputs, ids), text)
+    spec = await _spec(tab, _values(inputs, ids), text)
     if spec is None:
         return no_update, None, clicks, None, False
     try:
@@ -287,8 +289,11 @@ def _values(inputs: Sequence[Any], ids: Sequence[dict[str, str]]) -> dict[str, A
     return {entry["field"]: value for entry, value in zip(ids, inputs, strict=True)}
 
 
-def _spec(tab: str, values: dict[str, Any], text: str) -> TaskFile | None:
-    return validate_text(text)[0] if tab == "file" else validate(values)[0]
+async def _spec(tab: str, values: dict[str, Any], text: str) -> TaskFile | None:
+    """Parse the task in a thread, because a pasted text can be long."""
+    if tab == "file":
+        return (await asyncio.to_thread(validate_text, text))[0]
+    return (await asyncio.to_thread(validate, values))[0]
 
 
 def _lines(lines: Sequence[str]) -> Any:

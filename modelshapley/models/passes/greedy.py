@@ -13,7 +13,7 @@ from modelshapley.interventions.gates import examples_differ
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.passes.decoding import quick_attention
 from modelshapley.models.passes.finite import require_finite
-from modelshapley.models.passes.head import accepts
+from modelshapley.models.passes.head import accepts, forget_lengths
 
 COMPACT_BELOW = 0.75  # share of unfinished texts below which dropping the others is worth copying the cache
 
@@ -57,6 +57,7 @@ def _recomputed(
     end_tokens = _end_tokens(loaded)
     while len(generated) < limit and not (generated and is_complete(generated)):
         ids = torch.tensor([[*prompt, *generated]], device=loaded.device)
+        forget_lengths(loaded.model)
         inputs = {"use_cache": False} if accepts(loaded.model, "use_cache") else {}
         token = _likeliest(loaded, loaded.model(input_ids=ids, **inputs).logits)[0]
         if token in end_tokens:

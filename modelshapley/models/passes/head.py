@@ -49,6 +49,19 @@ def accepts(model: nn.Module, name: str) -> bool:
     return name in signature(model.forward).parameters
 
 
+def forget_lengths(model: nn.Module) -> None:
+    """Bring dynamic rotary frequencies back to those of a model that has seen no text yet.
+
+    transformers 5.17 keeps the frequencies of the longest text until one comes that is shorter than the model's own
+    length, so that what a text gives would depend on those before it.
+    """
+    for module in model.modules():
+        original = getattr(module, "original_inv_freq", None)
+        if isinstance(original, Tensor) and getattr(module, "rope_type", None) == "dynamic":
+            module.inv_freq = original.to(module.inv_freq)  # type: ignore[arg-type]
+            module.max_seq_len_cached = module.original_max_seq_len
+
+
 def _head(model: nn.Module) -> nn.Module | None:
     """Return the module that computes logits from hidden states, if the model names it."""
     getter = getattr(model, "get_output_embeddings", None)

@@ -12,7 +12,7 @@ from torch import Tensor
 from modelshapley.interventions.gates import examples_differ
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.passes.finite import require_finite
-from modelshapley.models.passes.head import accepts, logits_at
+from modelshapley.models.passes.head import accepts, forget_lengths, logits_at
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,12 @@ def _joined(scores: Sequence[ContinuationScores]) -> ContinuationScores:
 
 def _one_pass(loaded: LoadedModel, rows: Sequence[Sequence[Continuation]], guess: bool) -> ContinuationScores:
     trees = [_Tree() for _ in rows]
-    paths = [[tree.path(s.tokens[:-1]) for s in row] for tree, row in zip(trees, rows, strict=True)]
+    # Nothing is predicted from a last token. Where a pass depends on its length, it belongs to the text all the same.
+    whole = not loaded.shortcuts.batching.covers(max(len(s.tokens) for row in rows for s in row))
+    if whole:
+        forget_lengths(loaded.model)
+    ends = [[s.tokens if whole and len(row) == 1 else s.tokens[:-1] for s in row] for row in rows]
+    paths = [[tree.path(tokens) for tokens in row] for tree, row in zip(trees, ends, strict=True)]
     # For each row, an entry for each token that counts: the node that predicts it, the token, its continuation.
     entries: list[list[tuple[int, int, int]]] = [[] for _ in rows]
     number_of_continuations = 0

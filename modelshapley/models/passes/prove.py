@@ -17,6 +17,7 @@ import torch
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.memory import first_line, ran_out_of_memory
 from modelshapley.models.passes.greedy import greedy
+from modelshapley.models.passes.head import forget_lengths
 from modelshapley.models.passes.prefix_tree import Continuation, score_continuations
 from modelshapley.models.shortcuts import Proof, Shortcuts
 
@@ -25,7 +26,7 @@ LENGTH, ENDING, WRITTEN = 24, 4, 3  # tokens of the example, of its endings, and
 BEHIND = 2 * ENDING + WRITTEN  # tokens of the example behind a window or switch
 AFFORDABLE_S = 0.25  # for one pass over the longest example; about ten are made
 AFFORDABLE_TOKENS = 2048
-TOLERANCE = {torch.float32: 2e-4, torch.float64: 1e-6, torch.float16: 2e-2, torch.bfloat16: 1e-1}  # nats a token
+TOLERANCE = {torch.float32: 5e-5, torch.float64: 1e-6, torch.float16: 2e-2, torch.bfloat16: 1e-1}  # nats a token
 TRUSTED = Shortcuts(Proof(), Proof(), Proof(), Proof(), Proof())
 WINDOWS = ("sliding_window", "window_size", "attention_window", "attention_chunk_size", "local_attention")
 
@@ -126,11 +127,11 @@ class _CausalProofs:
             self._check_text(start, text)
 
     def _check_text(self, prompt: list[int], text: list[int]) -> None:
-        """One plain pass over prompt and text: each token was the likeliest, or as likely as makes no difference."""
+        """Each token was the likeliest by plain passes, or as likely as makes no difference."""
         if not text:
             return
-        logits = self.loaded.model(input_ids=torch.tensor([[*prompt, *text]], device=self.loaded.device)).logits[0]
-        predicted = logits[len(prompt) - 1 : -1].float()
+        ids = torch.tensor([[*prompt, *text]], device=self.loaded.device)
+        predicted = self.loaded.model(input_ids=ids).logits[0, len(prompt) - 1 : -1].float()
         chosen = predicted[range(len(text)), text]
         _require_equal(chosen, predicted.max(-1).values, self.loaded)
 
@@ -138,6 +139,7 @@ class _CausalProofs:
 def _plain(loaded: LoadedModel, tokens: Sequence[int], start: int) -> torch.Tensor:
     """Mean log-likelihood of tokens[start:], by one pass of these tokens and nothing else."""
     ids = torch.tensor([list(tokens)], device=loaded.device)
+    forget_lengths(loaded.model)
     by_token = loaded.model(input_ids=ids).logits[0].float().log_softmax(-1).cpu()
     places = range(start, len(tokens))
     mean: torch.Tensor = by_token[[place - 1 for place in places], [tokens[place] for place in places]].mean()
@@ -145,46 +147,46 @@ def _plain(loaded: LoadedModel, tokens: Sequence[int], start: int) -> torch.Tens
 
 
 def _reach(loaded: LoadedModel, tokens: Sequence[int]) -> tuple[int, int | None]:
-    """Return the length of the long example, and the first length that it does not reach; None where there is none."""
+    """Return the length of the long example, and the length up to which shortcuts may be taken; None: any.
+
+    Behind a switch of rotary frequencies what a pass gives depends on its length, so there is nothing to prove.
+    """
     model: Any = loaded.model
     config = model.config.get_text_config()
-    horizons = sorted(_horizons(config))
+    limits = set(_switches(config))
     most = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
-    room = AFFORDABLE_TOKENS if not isinstance(most, int) or _switches(config) else min(most, AFFORDABLE_TOKENS)
-    length, limit = min(LENGTH, room), None
-    seconds = _seconds_a_token(loaded, tokens) if horizons else 0.0
-    for horizon in horizons:
-        wanted = horizon + BEHIND
+    room = min([AFFORDABLE_TOKENS, *limits, *([most] if isinstance(most, int) else [])])
+    length, windows = min(LENGTH, room), _windows(config)
+    seconds = _seconds_a_token(loaded, tokens) if windows else 0.0
+    for window in windows:
+        wanted = window + BEHIND
         if wanted <= room and wanted * seconds <= AFFORDABLE_S:
             length = max(length, wanted)
-        elif horizon < room or not isinstance(most, int) or horizon < most or _switches(config):
-            limit = horizon if limit is None else min(limit, horizon)
-    return length, limit
+        elif not isinstance(most, int) or window < most:
+            limits.add(window)
+    return length, min(limits, default=None)
 
 
-def _horizons(config: Any) -> set[int]:
-    """Lengths at which the model starts to treat tokens otherwise: its windows, and where frequencies switch."""
+def _windows(config: Any) -> list[int]:
+    """Lengths behind which a token no longer attends to all tokens before it."""
     lengths = {getattr(config, name, None) for name in WINDOWS}
     if getattr(config, "use_sliding_window", True) is False:
         lengths.discard(getattr(config, "sliding_window", None))
-    if _switches(config):
-        rope = _rope(config)
-        lengths |= {
-            rope.get("original_max_position_embeddings"),
-            getattr(config, "original_max_position_embeddings", None),
-            getattr(config, "max_position_embeddings", None) if rope.get("rope_type") == "dynamic" else None,
-        }
-    return {length for length in lengths if isinstance(length, int) and not isinstance(length, bool) and length > 0}
+    return sorted(length for length in lengths if isinstance(length, int) and length > 0)
 
 
-def _rope(config: Any) -> dict[str, Any]:
+def _switches(config: Any) -> list[int]:
+    """Lengths behind which rotary frequencies depend on the length of the text (dynamic and long rope)."""
     rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
-    nested = [value for value in rope.values() if isinstance(value, dict)]  # by kind of layer
-    return next((value for value in nested if value.get("rope_type") in ("dynamic", "longrope")), rope)
-
-
-def _switches(config: Any) -> bool:
-    return _rope(config).get("rope_type") in ("dynamic", "longrope")
+    by_layer = [value for value in rope.values() if isinstance(value, dict)]
+    lengths: set[Any] = set()
+    for one in by_layer or [rope]:
+        if one.get("rope_type") in ("dynamic", "longrope"):
+            own = one.get("original_max_position_embeddings") or getattr(
+                config, "original_max_position_embeddings", None
+            )
+            lengths.add(own or getattr(config, "max_position_embeddings", None))
+    return sorted(length for length in lengths if isinstance(length, int) and length > 0)
 
 
 def _seconds_a_token(loaded: LoadedModel, tokens: Sequence[int]) -> float:
@@ -200,8 +202,10 @@ def _some_tokens(loaded: LoadedModel, count: int) -> list[int]:
     model: Any = loaded.model
     size = model.get_input_embeddings().weight.shape[0]
     config = model.config.get_text_config()
-    special = {getattr(config, f"{name}_token_id", None) for name in ("pad", "bos", "eos", "decoder_start")}
-    special |= set(getattr(loaded.tokenizer, "all_special_ids", ()))
+    special = set(getattr(loaded.tokenizer, "all_special_ids", ()))
+    for name in ("pad", "bos", "eos", "decoder_start"):
+        ids = getattr(config, f"{name}_token_id", None)
+        special |= set(ids) if isinstance(ids, list) else {ids}
     usual = [token for token in range(min(size, 50_000)) if token not in special] or [0]
     generator = torch.Generator().manual_seed(0)
     return [usual[i] for i in torch.randint(len(usual), (count,), generator=generator).tolist()]

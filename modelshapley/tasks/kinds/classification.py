@@ -17,7 +17,7 @@ from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.passes.finite import require_finite
 from modelshapley.tasks.data import Row
 from modelshapley.tasks.kinds.data_task import DataExample, DataTask
-from modelshapley.tasks.labels import class_index, class_names, match_labels, mismatch_error
+from modelshapley.tasks.labels import class_index, class_names, match_labels, mismatch_error, number_by_name
 
 
 class LabelledExample(DataExample, Protocol):
@@ -58,6 +58,11 @@ class Classification(DataTask[E, Spec]):
         has_names = any(self.spec.label in table.names for table in self._tables.values())
         return self._data_names if has_names and not set(self.classes) & set(self._data_names) else []
 
+    @cached_property
+    def _numbers(self) -> tuple[dict[str, int], dict[str, int]]:
+        """Numbers of the classes by the task's name, and by the data's own."""
+        return number_by_name(self.classes), number_by_name(self._original_names)
+
     def losses(self, loaded: LoadedModel, examples: Sequence[E]) -> Tensor:
         logits = self._finite_logits(loaded, examples).float()
         return functional.cross_entropy(logits, self._true_classes(loaded, examples, logits), reduction="none")
@@ -85,7 +90,8 @@ class Classification(DataTask[E, Spec]):
         Where the data name their class numbers and the task uses other names throughout, the task's names stand for
         the same numbers.
         """
-        return class_index(row, self.spec.label, self.classes, self._original_names)
+        numbers, own = self._numbers
+        return class_index(row, self.spec.label, numbers, len(self.classes), own)
 
     def label_of(self, row: Row) -> str | None:
         """Return the class column's value; the name of the right class where there is no other class column."""

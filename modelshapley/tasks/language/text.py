@@ -5,14 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from jinja2.exceptions import TemplateError
-
 from modelshapley.contracts.task_file import Chat
 from modelshapley.contracts.tasks import Token
 from modelshapley.errors import TaskMismatch
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.passes.prefix_tree import Continuation
 from modelshapley.tasks.data import BadRow
+from modelshapley.tasks.language.templates import RENDERER, TemplateRefusal
 
 UNBOUNDED = 10**9  # tokenizers without a limit report a number above this
 
@@ -24,12 +23,16 @@ def render_prompt(loaded: LoadedModel, system: str, prompt: str, chat: Chat) -> 
         raise TaskMismatch(f"The tokenizer of {loaded.id!r} has no chat template; set `chat: auto` or `no`.")
     if chat == "no" or not template:
         return f"{system}\n\n{prompt}" if system else prompt, False
+    tokenizer = _tokenizer(loaded)
+    render = partial(RENDERER.render, tokenizer.get_chat_template(), special_tokens=tokenizer.special_tokens_map)
     system_messages = [{"role": "system", "content": system}] if system else []
-    apply_template = partial(_tokenizer(loaded).apply_chat_template, tokenize=False, add_generation_prompt=True)
     try:
-        text: str = apply_template([*system_messages, {"role": "user", "content": prompt}])
-    except TemplateError:  # the template knows no system role: the text goes before the question
-        text = apply_template([{"role": "user", "content": f"{system}\n\n{prompt}" if system else prompt}])
+        text = render([*system_messages, {"role": "user", "content": prompt}])
+    except TemplateRefusal:  # the template knows no system role: the text goes before the question
+        try:
+            text = render([{"role": "user", "content": f"{system}\n\n{prompt}" if system else prompt}])
+        except TemplateRefusal as error:
+            raise TaskMismatch(f"The chat template of {loaded.id!r} refuses the question: {error}.") from None
     return text, True
 
 

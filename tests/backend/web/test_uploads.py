@@ -24,6 +24,8 @@ from modelshapley.contracts import RunRequest, Status, Upload, UploadFile, Uploa
 from modelshapley.errors import Conflict, ModelShapleyError, NotFound
 from modelshapley.models.catalog import ASSETS, Catalog
 from tests.conftest import Server, StartServer
+from tests.hostile.model_folders import HEADERS
+from tests.support.model_files import CONFIG, safetensors
 
 DIGITS = ASSETS / "digits-vit"
 PIECE = 100_000
@@ -218,7 +220,7 @@ def changed(folder: Path, how: str) -> Path:
     [
         ("auto_map", "needs its own code to run"),
         ("json", "cannot be read as JSON"),
-        ("pickle", "cannot be read as safetensors"),
+        ("pickle", "not a complete safetensors file"),
         ("short", "not a complete safetensors file"),
         ("family", "nonesuch"),
         ("index-out", "names '../../other/model.safetensors', which was not uploaded"),
@@ -334,3 +336,56 @@ def test_a_stale_upload_is_dropped_by_the_server(start_server: StartServer) -> N
             assert time.monotonic() < deadline
             time.sleep(0.3)
         assert not (server.data / "models" / ".uploads" / begun.id).exists()
+
+
+@pytest.mark.parametrize("what", HEADERS)
+def test_a_malformed_header_is_refused_with_the_reason(house: Server, api: Client, what: str) -> None:
+    files = {"config.json": json.dumps(CONFIG).encode(), "model.safetensors": safetensors(HEADERS[what])[:PIECE]}
+    listed = [UploadFile(name=name, size=len(content)) for name, content in files.items()]
+    begun = api.send(begin_upload(UploadRequest(name="malformed", files=listed)))
+    try:
+        for name, content in files.items():
+            api.send(add_piece(begun.id, name, 0, content))
+        with pytest.raises(ApiError) as refused:
+            api.send(finish_upload(begun.id))
+        assert refused.value.problem.status == 422
+        assert refused.value.problem.detail
+    finally:
+        api.drop_upload(begun.id)
+
+
+def test_an_uploaded_model_can_be_deleted_unless_a_run_uses_it(house: Server, api: Client) -> None:
+    begun = api.send(begin_upload(listed("short-lived")))
+    sent(api, begun)
+    model = api.send(finish_upload(begun.id)).id
+    run = api.submit_run(RunRequest(model=model, task="digits", methods=["random"], limit=8, faithfulness="none"))
+    with pytest.raises(ApiError, match=run.id) as used:
+        api.delete_model(model)
+    assert used.value.problem.status == 409
+    api.wait(run.id)
+    api.delete_run(run.id)
+    api.delete_model(model)
+    assert model not in [one.id for one in api.models()]
+    assert not (house.data / "models" / "short-lived").exists()
+    with pytest.raises(ApiError) as gone:
+        api.delete_model(model)
+    assert gone.value.problem.status == 404
+
+
+def test_nothing_else_is_deleted(house: Server, api: Client, tmp_path: Path) -> None:
+    models = house.data / "models"
+    models.mkdir(exist_ok=True)
+    copied(models / "put-there")
+    (models / "link").symlink_to(copied(tmp_path / "elsewhere"))
+    for name in ("local:put-there", "local:link", "demo:digits-vit"):
+        with pytest.raises(ApiError) as refused:
+            api.delete_model(name)
+        assert refused.value.problem.status == 409, name
+    for name in ("local:..", "local:.uploads", "local:", "local:put-there/config.json", "local:../models/put-there"):
+        with pytest.raises(ApiError) as unknown:
+            api.delete_model(name)
+        assert unknown.value.problem.status in (404, 405), name
+    assert (models / "put-there" / "config.json").exists()
+    assert (tmp_path / "elsewhere" / "config.json").exists()
+    (models / "link").unlink()
+    shutil.rmtree(models / "put-there")

@@ -1,0 +1,68 @@
+"""The supervisor starts a process again whenever it dies, later and later while it keeps dying, and never gives up."""
+
+from __future__ import annotations
+
+import itertools
+from types import SimpleNamespace
+from typing import Any
+
+from modelshapley.server.supervisor import MAX_PAUSE_S, Child
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def deadly(clock: Clock) -> tuple[Child, list[float]]:
+    """A child that is dead whenever it is looked at, and the times at which it was started."""
+    started: list[float] = []
+
+    def start() -> Any:
+        started.append(clock.now)
+        return SimpleNamespace(poll=lambda: -9, returncode=-9)
+
+    return Child("worker", start, clock=clock), started
+
+
+def test_a_process_that_keeps_dying_is_started_less_and_less_often_but_for_ever() -> None:
+    clock = Clock()
+    child, started = deadly(clock)
+    while clock.now < 3600:
+        child.revive()
+        clock.now += 0.2
+    pauses = [later - earlier for earlier, later in itertools.pairwise(started)]
+    assert pauses[0] < 1
+    assert max(pauses) <= MAX_PAUSE_S + 1
+    assert 60 < len(started) < 300
+    assert started[-1] > 3500
+
+
+def test_deaths_long_ago_do_not_count() -> None:
+    clock = Clock()
+    child, started = deadly(clock)
+    for _ in range(30):
+        clock.now += 1000
+        child.revive()
+        assert started[-1] == clock.now, "started again at once"
+
+
+def test_a_process_that_cannot_be_started_is_tried_again() -> None:
+    clock = Clock()
+    child, started = deadly(clock)
+    begin = child.start
+
+    def no_memory() -> Any:
+        raise OSError("no memory")
+
+    child.start = no_memory
+    child.revive()
+    child.start = begin
+    clock.now += 60
+    child.revive()
+    clock.now += 60
+    child.revive()
+    assert len(started) > 1

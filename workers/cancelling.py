@@ -1,0 +1,64 @@
+"""Ends a job whose record is cancelled although the job does not stop by itself."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+
+from backend.store.records import Records
+from modelshapley.contracts import Status
+from modelshapley.errors import NotFound
+
+log = logging.getLogger(__name__)
+CANCEL_POLL_S = 1.0
+RUN_GRACE_S = 3.0
+"""Time in which a cancelled run stops between two batches; then its process is killed, which loses the warm models."""
+TRIAL_GRACE_S = 30.0
+"""The same for a trial, which no user cancels: a newer one of its session supersedes it many times a minute."""
+
+
+def grace_of(records: Records, job_id: str) -> float | None:
+    """Return how long a job may go on; None while it is wanted. Only runs, their shards and trials can be cancelled."""
+    kind, _, rest = job_id.partition("-")
+    identifier = rest.partition("-")[0]
+    try:
+        if kind == "run" and records.run(identifier).status is Status.CANCELLED:
+            return RUN_GRACE_S
+        if kind == "trial" and records.trial(identifier).status is Status.CANCELLED:
+            return TRIAL_GRACE_S
+        if kind == "check" and records.run(identifier).deleted is not None:
+            return TRIAL_GRACE_S
+    except NotFound:
+        return RUN_GRACE_S
+    return None
+
+
+class CancelWatch:
+    """Watches the innermost job of a worker from another thread. end: ends this process at once."""
+
+    def __init__(self, records: Records, end: Callable[[], None] | None = None) -> None:
+        self._records, self._end = records, end or _kill_this_process
+        self._since: dict[str, float] = {}
+
+    def look(self, job_id: str) -> None:
+        """End the process if the job was cancelled longer ago than it may take to stop."""
+        grace = grace_of(self._records, job_id)
+        if grace is None:
+            return
+        now = time.monotonic()
+        since = self._since.setdefault(job_id, now)
+        if now - since >= grace:
+            log.error("job %s was cancelled %.0f s ago and does not stop; ending this worker", job_id, now - since)
+            self._end()
+
+    def forget(self, job_id: str) -> None:
+        """Forget a job that has ended."""
+        self._since.pop(job_id, None)
+
+
+def _kill_this_process() -> None:
+    """End without clean-up, which a job that hangs would block. The supervisor starts another worker."""
+    os.kill(os.getpid(), signal.SIGKILL)
