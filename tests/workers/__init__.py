@@ -1,0 +1,1 @@
+"""Tests of what workers do: runs, shards, trials and checks, whatever happens to them."""

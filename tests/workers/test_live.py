@@ -19,8 +19,8 @@ from modelshapley.evaluation.activations import activations_of
 from modelshapley.evaluation.trials import all_answers
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.units import Treatment
-from tests.backend.web.test_recovery import SLOW_RUN, until_scoring, worker_pids
 from tests.conftest import CAPITALS_RUN, DIGITS_RUN, Server, StartServer
+from tests.workers.test_recovery import SLOW_RUN, until_scoring, worker_pids
 
 QUICK = DIGITS_RUN.model_copy(update={"faithfulness": "none", "methods": ["two-sided", "mean-abs"]})
 
