@@ -144,6 +144,7 @@ class Subject:
                 self.note(kind, method, seconds=round(time.perf_counter() - started, 2))
         for reading in READINGS:
             harm = harm_of(reading)
+            assert harm is not None
             base = next(m for m in maps if m.partition(",")[0] == reading.partition(",")[0])
             assert with_harm(base, harm) == reading
             maps[reading] = maps[base].with_harm(float(harm))

@@ -27,6 +27,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,7 @@ def speedups(
     """
     ours, theirs = [], []
     for off in offs:
-        full, cached = (seconds(lambda s=s, o=off: all_answers(loaded, task, o, states=s)) for s in (None, states))
+        full, cached = (seconds(partial(all_answers, loaded, task, off, states=s)) for s in (None, states))
         ours.append(full / cached)
         theirs.append(plain / cached if plain else 0.0)
     return round(statistics.median(ours), 2), round(statistics.median(theirs), 2) if plain else None

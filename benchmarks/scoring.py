@@ -105,7 +105,7 @@ class Bench:
     def floor(self) -> None:
         block = self.loaded.model.get_submodule(self.loaded.anatomy.layers[0].block)
         handle = block.register_forward_pre_hook(lambda _, args: (args[0].detach().requires_grad_(True), *args[1:]))
-        self.losses().sum().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        self.losses().sum().backward()
         handle.remove()
 
     def scoring(self, methods: Sequence[str] = (DEFAULT,)) -> None:
@@ -120,7 +120,7 @@ class Bench:
 
     def full_backward(self) -> None:
         self.loaded.model.requires_grad_(True)
-        self.losses().mean().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        self.losses().mean().backward()
         self.loaded.model.zero_grad(set_to_none=True)
         self.loaded.model.requires_grad_(False)
 
@@ -134,7 +134,7 @@ class Bench:
         ]
         for theta in matrices:
             theta.requires_grad_(True)
-        self.losses().mean().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        self.losses().mean().backward()
         with torch.no_grad():
             for theta in matrices:
                 gradient = theta.grad
@@ -173,7 +173,8 @@ class Bench:
             work()
         events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
         live = itertools.accumulate(event.nbytes() for event in sorted(events, key=lambda event: event.start_ns()))
-        return max(live) / 2**20
+        peak: int = max(live)
+        return peak / 2**20
 
 
 MEASURED: dict[str, Callable[[Bench], Callable[[], None]]] = {

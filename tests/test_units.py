@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,11 +14,12 @@ from modelshapley.errors import UnitOutOfRange
 from modelshapley.units import Deactivation, UnitKind, UnitShapes, extreme_units
 
 SHAPES = UnitShapes.even(layers=3, heads=4, neurons=5)
+Pairs = list[tuple[int, int]]
 PAIRS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)))
 
 
 @given(PAIRS, PAIRS, st.randoms())
-def test_order_and_repeats_do_not_matter(heads: list, neurons: list, random) -> None:
+def test_order_and_repeats_do_not_matter(heads: Pairs, neurons: Pairs, random: Random) -> None:
     shuffled = random.sample(heads + heads, len(heads) * 2)
     one = Deactivation.of({UnitKind.HEAD: heads, UnitKind.NEURON: neurons})
     other = Deactivation.of({UnitKind.NEURON: neurons, UnitKind.HEAD: shuffled})
@@ -26,7 +29,7 @@ def test_order_and_repeats_do_not_matter(heads: list, neurons: list, random) -> 
 
 
 @given(PAIRS)
-def test_masks_and_back(heads: list) -> None:
+def test_masks_and_back(heads: Pairs) -> None:
     deactivation = Deactivation.of({UnitKind.HEAD: heads})
     mask = deactivation.mask(UnitKind.HEAD, SHAPES)
     assert mask.sum() == len(set(heads)) == len(deactivation)
@@ -42,7 +45,7 @@ def test_masks_and_back(heads: list) -> None:
         (UnitKind.HEAD, (0, -1), "heads go from 0 to 3"),
     ],
 )
-def test_out_of_range_is_named_with_the_range(kind: UnitKind, unit: tuple, words: str) -> None:
+def test_out_of_range_is_named_with_the_range(kind: UnitKind, unit: tuple[int, ...], words: str) -> None:
     with pytest.raises(UnitOutOfRange, match=words):
         Deactivation.of({kind: [unit]}).check(SHAPES)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ def game(kind: UnitKind, task: WorldCapitals, utility: Utility = "loss") -> Game
     """
     catalog = Catalog(DATA)
     prepare_smollm2(catalog.smollm2_folder)
-    examples: list[Question] = task.examples(Split.PROBE)[:EXAMPLES]
+    examples: Sequence[Question] = task.examples(Split.PROBE)[:EXAMPLES]
     return Game(load_model(catalog.folder(SMOLLM2)), task, kind, examples, utility)
 
 

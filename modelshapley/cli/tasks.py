@@ -16,6 +16,7 @@ from modelshapley.contracts.tasks import TaskCheck
 from modelshapley.errors import ModelShapleyError
 from modelshapley.tasks.catalog import TaskCatalog
 from modelshapley.tasks.fields import describe_fields
+from modelshapley.tasks.lm_eval import import_task
 
 app = typer.Typer(help="Tasks: the questions to a model and what counts as right.", no_args_is_help=True)
 
@@ -64,6 +65,17 @@ def check(
     )
     _print(preview)
     raise typer.Exit(1 if preview.problems else 0)
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="task of lm-evaluation-harness, in YAML", exists=True, dir_okay=False)],
+) -> None:
+    """Print the task file of a task of lm-evaluation-harness, with notes on what differs."""
+    imported = import_task(file.read_text(encoding="utf-8"), str(file))
+    for note in imported.notes:
+        typer.echo(f"# {note}")
+    typer.echo(to_yaml(imported.spec), nl=False)
 
 
 def _print(preview: TaskCheck) -> None:

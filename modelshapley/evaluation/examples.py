@@ -182,7 +182,7 @@ def position_effects(loaded: LoadedModel, task: Task[Any], example: Any, kind: U
         block = loaded.model.get_submodule(loaded.anatomy.layers[number].block)
         handles.append(block.register_forward_pre_hook(_begin_graph, with_kwargs=True))
         losses = task.losses(loaded, [example])
-        losses.sum().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        losses.sum().backward()
     finally:
         for handle in handles:
             handle.remove()

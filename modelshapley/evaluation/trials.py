@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from typing import Any
 
@@ -35,7 +35,7 @@ def answers(
     states: HiddenStateCache | None = None,
     activations: Activations | None = None,
     known_answers: Outcomes | None = None,
-) -> Iterator[tuple[Outcomes, int]]:
+) -> Generator[tuple[Outcomes, int]]:
     """Yield (outcomes of all examples so far, total number of examples) after each chunk.
 
     An outcome is right or wrong, or how far right, as in :data:`Outcomes`. The hooks are in place only while a chunk

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import ClassVar, Literal, Protocol, Self
 
 import numpy as np
@@ -21,11 +22,42 @@ Shape = tuple[int, int]
 Utility = Literal["loss", "accuracy"]
 
 
+BLOCKS = 16  # their spread has 15 degrees of freedom, so a standard error from it is itself known to about 18 %
+
+
+@cache
+def blocks_of(total: int) -> npt.NDArray[np.int64]:
+    """Return the block, 0 to BLOCKS - 1, of each of `total` examples: at random, and of equal sizes."""
+    return np.random.default_rng(total).permutation(total) % BLOCKS
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """Per-example values, (examples, layers, units a layer), that are summed by block; blocks: that of each example.
+
+    For scores of which a standard error cannot be read from sums of squares, because it depends on the covariance of
+    many units: the spread of the blocks' sums gives it (the method of random groups).
+    """
+
+    values: Tensor
+    blocks: Tensor
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, rows: Sequence[int]) -> Blocked:
+        return Blocked(self.values[rows], self.blocks[rows])
+
+
+Statistic = Tensor | Blocked
+
+
 @dataclass
 class Moments:
     """Sums over examples of one statistic and of its square, (layers, units a layer) in float64.
 
-    Sums commute, so batches and shards can come in any split and order.
+    Of blocked values, the sums of each block, (BLOCKS, layers, units a layer), and no squares. Sums commute, so batches
+    and shards can come in any split and order.
     """
 
     n: int
@@ -33,8 +65,13 @@ class Moments:
     squares: Array
 
     @classmethod
-    def of(cls, values: Tensor) -> Self:
+    def of(cls, values: Statistic) -> Self:
         """Sum per-example values (examples, layers, units a layer)."""
+        if isinstance(values, Blocked):
+            doubles = values.values.detach().double()
+            sums = doubles.new_zeros((BLOCKS, *doubles.shape[1:]))
+            sums.index_add_(0, values.blocks.to(doubles.device), doubles)
+            return cls(len(values), sums.cpu().numpy(), np.zeros(0))
         doubles = values.detach().double()
         return cls(len(values), doubles.sum(0).cpu().numpy(), doubles.square().sum(0).cpu().numpy())
 
@@ -98,16 +135,16 @@ class Reading:
     weights: Callable[[], Array]
     row_groups: Callable[[int], list[list[int]]]
 
-    def pool_rows(self, rows: Scores) -> Scores:
-        """Average scores and standard errors of rows, (layers, rows), over the rows of each unit, to `shape`.
+    def pool_rows(self, rows: Array) -> Array:
+        """Average values of rows, (..., layers, rows), over the rows of each unit, to (..., *shape).
 
-        The mean of the rows' standard errors bounds that of their mean from above. Paper, section 5, Figure 1.
+        Paper, section 5, Figure 1.
         """
-        scores, errors = np.zeros((2, *self.shape))
+        pooled = np.zeros((*rows.shape[:-2], *self.shape))
         for layer in range(self.shape[0]):
             for unit, group in enumerate(self.row_groups(layer)):
-                scores[layer, unit], errors[layer, unit] = (values[layer, group].mean() for values in rows)
-        return scores, errors
+                pooled[..., layer, unit] = rows[..., layer, group].mean(-1)
+        return pooled
 
 
 class Batch(Protocol):
@@ -155,7 +192,7 @@ class Method(ABC):
         return kind
 
     @abstractmethod
-    def statistics(self, batch: Batch) -> Mapping[str, Tensor]:
+    def statistics(self, batch: Batch) -> Mapping[str, Statistic]:
         """Compute the per-example statistics whose sums the method needs, each (examples, layers, units a layer).
 
         An example's statistics must not depend on the others of its batch, so that any split gives the same map.

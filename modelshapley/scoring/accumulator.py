@@ -11,15 +11,14 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 from safetensors import SafetensorError
-from torch import Tensor
 
 from modelshapley.errors import ModelShapleyError, UnknownName
 from modelshapley.maps.importance import pack, unpack
-from modelshapley.methods.base import Moments
+from modelshapley.methods.base import Moments, Statistic
 from modelshapley.units import UnitKind
 
 log = logging.getLogger(__name__)
-FORMAT = "modelshapley.sums.v1"
+FORMAT = "modelshapley.sums.v2"
 K = TypeVar("K")
 Key = tuple[str, UnitKind, str]
 """A method's spec, a kind of unit, and the name of a statistic."""
@@ -88,7 +87,7 @@ class ScoreAccumulator:
         edges = [(part.start, part.start), *(s for s in inside if s[0] < s[1]), (part.stop, part.stop)]
         return [range(before[1], after[0]) for before, after in pairwise(edges) if before[1] < after[0]]
 
-    def update(self, start: int, labels: Sequence[str | None], statistics: Iterable[tuple[Key, Tensor]]) -> None:
+    def update(self, start: int, labels: Sequence[str | None], statistics: Iterable[tuple[Key, Statistic]]) -> None:
         """Add a batch: the examples at places start, start + 1, ... of the probe order, of these classes.
 
         statistics: per-example values, each (examples, layers, units a layer), computed one after the other. Either the

@@ -23,7 +23,7 @@ from modelshapley.interventions.gates import gated_each
 from modelshapley.interventions.weights import magnitudes
 from modelshapley.maps.importance import ImportanceMap
 from modelshapley.methods import check_size
-from modelshapley.methods.base import BatchPosition, Method, Reading, Utility
+from modelshapley.methods.base import BatchPosition, Method, Reading, Statistic, Utility
 from modelshapley.methods.sided import SidedMethod
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.memory import AdaptiveBatcher
@@ -155,7 +155,7 @@ class Scoring:
         labels = [self.task.class_of(example) if self.per_class else None for example in batch]
         sums.update(start, labels, self._statistics(batch, start))
 
-    def _statistics(self, batch: Sequence[Any], start: int) -> Iterator[tuple[Key, Tensor]]:
+    def _statistics(self, batch: Sequence[Any], start: int) -> Iterator[tuple[Key, Statistic]]:
         shared = _IntactSignals(self, batch)
         for method, kind in product(self.methods, self.kinds):
             position = BatchPosition(start, len(batch), len(self.examples), self.seed, list(UnitKind).index(kind))

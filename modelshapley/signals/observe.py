@@ -78,7 +78,7 @@ class Observer:
         small gradients do not vanish in half precision.
         """
         self._scale = scale
-        (losses.sum() * scale).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        (losses.sum() * scale).backward()
 
     def take(self) -> Mapping[UnitKind, Signals]:
         """Return the signals of the backward pass since the last call, by kind. Raises RuntimeError without one."""

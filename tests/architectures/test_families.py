@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.loading import load
 from modelshapley.scoring.job import Scoring, score
 from modelshapley.signals.observe import observed
+from modelshapley.tasks.base import Split
 from modelshapley.units import Deactivation, UnitKind
 from tests.support.toys import CONFIGS, ToyTask, tiny
 
@@ -76,7 +78,7 @@ def test_shapes_are_those_of_the_model(loaded: LoadedModel) -> None:
 
 def test_gate_derivatives_equal_finite_differences(loaded: LoadedModel) -> None:
     task, anatomy = task_of(loaded), loaded.anatomy
-    examples = task.examples("probe")
+    examples = task.examples(Split.PROBE)
     with observed(loaded.model, anatomy, anatomy.shapes.kinds) as observer:
         task.losses(loaded, examples).sum().backward()
         signals = observer.take()
@@ -107,7 +109,7 @@ def test_gate_derivatives_equal_finite_differences(loaded: LoadedModel) -> None:
 
 def test_layers_told_by_their_heads_and_neurons_are_those_told_by_what_they_add(loaded: LoadedModel) -> None:
     task, anatomy = task_of(loaded), loaded.anatomy
-    examples = task.examples("probe")
+    examples = task.examples(Split.PROBE)
     kinds = [kind for kind in (UnitKind.NEURON, UnitKind.HEAD, UnitKind.LAYER) if anatomy.shapes.count(kind)]
     found = []
     for seen, parts in ((kinds, ["offset"]), ([UnitKind.LAYER], ["offset"])):
@@ -143,9 +145,9 @@ def test_scores_of_a_batch_are_those_of_its_examples(name: str) -> None:
     loaded = tiny(CONFIGS[name])
     loaded.model.double()
     task = task_of(loaded)
-    examples = task.examples("probe")
+    examples = task.examples(Split.PROBE)
 
-    def gate(batch: list) -> dict[UnitKind, torch.Tensor]:
+    def gate(batch: Sequence[Any]) -> dict[UnitKind, torch.Tensor]:
         with observed(loaded.model, loaded.anatomy, loaded.anatomy.shapes.kinds) as observer:
             task.losses(loaded, batch).sum().backward()
             return {kind: signals.gate for kind, signals in observer.take().items()}
@@ -162,7 +164,7 @@ def test_gates_of_each_example_are_its_own() -> None:
         loaded = tiny(CONFIGS[name])
         loaded.model.double()
         task, table = task_of(loaded), loaded.anatomy.shapes.table(kind)
-        examples = task.examples("probe")
+        examples = task.examples(Split.PROBE)
         gates = torch.rand((len(examples), *table), generator=torch.Generator().manual_seed(5)).double()
         with observed(loaded.model, loaded.anatomy, [kind], (), {kind: gates}), torch.no_grad():
             together = task.losses(loaded, examples)
@@ -179,10 +181,10 @@ def test_an_expert_that_is_off_adds_nothing() -> None:
     module = loaded.model.get_submodule(experts.path)
     task = ToyTask(loaded)
     with torch.no_grad(), treated(loaded.model, loaded.anatomy, Deactivation.of({UnitKind.EXPERT: [(1, 2)]})):
-        off = task.losses(loaded, task.examples("probe"))
+        off = task.losses(loaded, task.examples(Split.PROBE))
     module.down_proj.data[2] = 0
     with torch.no_grad():
-        torch.testing.assert_close(task.losses(loaded, task.examples("probe")), off)
+        torch.testing.assert_close(task.losses(loaded, task.examples(Split.PROBE)), off)
 
 
 @pytest.mark.parametrize("name", ["bert", "gpt2", "swin", "t5", "mixtral"])
@@ -256,7 +258,7 @@ def test_a_structure_that_fails_verification_is_refused(tmp_path: Path) -> None:
     task = ToyTask(loaded)
     off = Deactivation.of({UnitKind.LAYER: [(0,), (1,)]})
     with torch.no_grad(), treated(model, folder.anatomy, off):
-        assert torch.isfinite(task.losses(loaded, task.examples("probe"))).all()
+        assert torch.isfinite(task.losses(loaded, task.examples(Split.PROBE))).all()
 
 
 @pytest.mark.parametrize(
@@ -269,7 +271,7 @@ def test_a_structure_that_fails_verification_is_refused(tmp_path: Path) -> None:
         ({"h.0.attn.o.weight": (4, 5), "h.0.mlp.fc2.weight": (4, 8)}, "are not a multiple of 2 heads"),
     ],
 )
-def test_what_the_structural_rule_cannot_find_is_said(tensors: dict, reason: str) -> None:
+def test_what_the_structural_rule_cannot_find_is_said(tensors: dict[str, Any], reason: str) -> None:
     config = {"model_type": "novel", "hidden_size": 4, "num_attention_heads": 2}
     with pytest.raises(UnsupportedModel, match=rf"'novel' are outside the table.*{reason}"):
         anatomy_of(config, tensors)

@@ -114,7 +114,8 @@ def causal(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     name = transformers.AutoModelForCausalLM._model_mapping[type(config)].__name__
     if request.param in CONFIGS:
         loaded = tiny(config)  # of the table: no tokenizer is needed
-        loaded.model.generation_config = None
+        model: Any = loaded.model
+        model.generation_config = None
         return loaded
     return load_without_tokenizer(saved(tmp_path_factory.mktemp("model"), name, config))
 
@@ -218,8 +219,8 @@ def check_units(loaded: LoadedModel, inputs: torch.Tensor) -> None:
                 continue
             count = loaded.anatomy.shapes.counts[kind][-1]
             layers = loaded.anatomy.shapes.layers
-            for unit in ((0, 0), (layers - 1, count - 1)) if count else ():
-                unit = unit[:1] if kind is UnitKind.LAYER else unit
+            for place in ((0, 0), (layers - 1, count - 1)) if count else ():
+                unit: tuple[int, ...] = place[:1] if kind is UnitKind.LAYER else place
                 if unit[0] == 0 and not loaded.anatomy.shapes.counts[kind][0]:
                     continue
                 for factor, treatment in ((0.0, OFF), (0.5, Treatment("scale", 0.5))):
@@ -246,7 +247,8 @@ def check_layer_derivatives(loaded: LoadedModel, inputs: torch.Tensor) -> None:
     try:
 
         def losses() -> torch.Tensor:
-            return -loaded.model(input_ids=inputs).logits.reshape(len(inputs), -1).log_softmax(-1)[:, 1]
+            logits: torch.Tensor = loaded.model(input_ids=inputs).logits
+            return -logits.reshape(len(inputs), -1).log_softmax(-1)[:, 1]
 
         signals = signals_of(loaded.model, loaded.anatomy, losses, [UnitKind.LAYER], parts=("gate",))
         for layer in range(loaded.anatomy.shapes.layers):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal, cast
 
 import pytest
 from playwright.sync_api import Page
@@ -24,16 +24,26 @@ def browser_context_args(browser_context_args: dict[str, Any]) -> dict[str, Any]
     return {**browser_context_args, "viewport": {"width": 1440, "height": 900}}
 
 
+Scheme = Literal["light", "dark"]
+
+
+class WatchedPage(Page):
+    """The type of the fixture `page`. allowed: words of errors that a test provokes."""
+
+    allowed: list[str]
+
+
 @pytest.fixture
-def page(page: Page) -> Iterator[Page]:
+def page(page: Page) -> Iterator[WatchedPage]:
     """A page that remembers what went wrong in it; `page.allowed` takes words of errors that a test provokes."""
     wrong: list[str] = []
-    page.allowed = []
+    watched = cast(WatchedPage, page)
+    watched.allowed = []
     page.on("console", lambda m: wrong.append(f"console: {m.text}") if m.type == "error" else None)
     page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
     page.on("request", lambda r: wrong.append(f"outside: {r.url}") if not _local(r.url) else None)
-    yield page
-    unexpected = [text for text in wrong if not any(words in text for words in page.allowed)]
+    yield watched
+    unexpected = [text for text in wrong if not any(words in text for words in watched.allowed)]
     assert not unexpected, unexpected
 
 

@@ -12,6 +12,7 @@ from scipy.stats import spearmanr
 from modelshapley.client import Client
 from modelshapley.contracts import Run, RunRequest
 from tests.conftest import Server, StartServer
+from tests.e2e.conftest import Scheme
 from tests.e2e.test_dashboard import assert_accessible, measured
 
 OTHER = RunRequest(
@@ -109,7 +110,7 @@ def test_nothing_to_compare_yet(page: Page, start_server: StartServer) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_is_accessible_and_fits(page: Page, server: Server, digits_run: Run, other_run: Run, scheme: str) -> None:
+def test_it_is_accessible_and_fits(page: Page, server: Server, digits_run: Run, other_run: Run, scheme: Scheme) -> None:
     page.emulate_media(color_scheme=scheme)
     for width in (1440, 1024):
         page.set_viewport_size({"width": width, "height": 700})

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from modelshapley.client import Client
 from modelshapley.contracts import Run, RunRequest
 from modelshapley.models.catalog import ASSETS
 from modelshapley.server.redis_server import RedisServer
 from tests.conftest import Server, StartServer
+from tests.e2e.conftest import Scheme, WatchedPage
 from tests.e2e.test_dashboard import assert_accessible, expect_map
 from tests.support.fake_hub import COMMIT, fake_hub
 
@@ -52,7 +53,7 @@ def scored(api: Client) -> dict[str, Run]:
     return done | {"cancelled": api.cancel_run(api.submit_run(slow).id)}
 
 
-def card(page: Page, run: Run) -> object:
+def card(page: Page, run: Run) -> Locator:
     return page.locator(f"#run-{run.id}")
 
 
@@ -134,7 +135,7 @@ def test_without_a_worker_a_run_says_how_to_start_one(page: Page, start_server: 
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_accessibility_violations(page: Page, house: Server, scored: dict[str, Run], scheme: str) -> None:
+def test_no_accessibility_violations(page: Page, house: Server, scored: dict[str, Run], scheme: Scheme) -> None:
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": 1024, "height": 700})
     for path, ready in (
@@ -181,7 +182,9 @@ def test_the_system_page_says_that_no_worker_listens(page: Page, start_server: S
     expect(page.locator("#new-estimate")).to_contain_text("No worker is listening, so it will wait.")
 
 
-def test_without_redis_the_pages_say_so_and_recover(page: Page, start_server: StartServer, tmp_path: Path) -> None:
+def test_without_redis_the_pages_say_so_and_recover(
+    page: WatchedPage, start_server: StartServer, tmp_path: Path
+) -> None:
     page.allowed += ["status of 503"]
     redis = RedisServer.plan(tmp_path)
     process = redis.start()
@@ -226,7 +229,9 @@ def test_what_a_run_takes_is_told_beside_the_form(page: Page, house: Server, sco
 
 
 @pytest.mark.timeout(120)
-def test_a_model_is_uploaded_after_a_cut_and_scored(page: Page, start_server: StartServer, tmp_path: Path) -> None:
+def test_a_model_is_uploaded_after_a_cut_and_scored(
+    page: WatchedPage, start_server: StartServer, tmp_path: Path
+) -> None:
     page.allowed += ["ERR_FAILED", "Failed to load resource"]
     server = start_server(MODELSHAPLEY_MAX_BODY_BYTES="200000")
     folder = tmp_path / "my vit"
@@ -267,7 +272,7 @@ def test_a_model_is_uploaded_after_a_cut_and_scored(page: Page, start_server: St
 
 
 def test_an_upload_that_is_no_model_says_why_and_is_dropped(
-    page: Page, house: Server, api: Client, tmp_path: Path
+    page: WatchedPage, house: Server, api: Client, tmp_path: Path
 ) -> None:
     page.allowed += ["status of 422"]
     folder = tmp_path / "bad"

@@ -19,6 +19,7 @@ from modelshapley.evaluation.trials import all_answers
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.units import Treatment
 from tests.conftest import CAPITALS_RUN, DIGITS_RUN, Server, StartServer
+from tests.e2e.conftest import Scheme, WatchedPage
 from tests.e2e.test_dashboard import (
     HEADS,
     assert_accessible,
@@ -201,7 +202,7 @@ def test_groups_of_one_tab_are_combined_in_another(page: Page, server: Server, d
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_unfolded_is_inaccessible(page: Page, server: Server, digits_run: Run, scheme: str) -> None:
+def test_nothing_unfolded_is_inaccessible(page: Page, server: Server, digits_run: Run, scheme: Scheme) -> None:
     page.emulate_media(color_scheme=scheme)
     open_map(page, server, digits_run, "?off=head:0.1,1.1&do=scale:0.5")
     for section in ("groups", "past-trials"):
@@ -224,6 +225,7 @@ def test_a_lost_worker_is_told_and_the_figure_is_right(
         (worker,) = api.workers()
         open_map(page, server, run, "?unit=head&off=head:0.0-2")
         expect(page.locator("#trial-n")).to_have_text(re.compile(r"^\d+ of \d+ test"), timeout=60_000)
+        assert worker.pid is not None
         os.kill(worker.pid, signal.SIGKILL)
         expect(page.locator("#tray-figures")).to_contain_text("A worker was lost", timeout=60_000)
         accuracy = measured(page)
@@ -232,7 +234,9 @@ def test_a_lost_worker_is_told_and_the_figure_is_right(
 
 
 @pytest.mark.timeout(240)
-def test_a_click_while_the_server_is_away_is_measured_once_it_is_back(page: Page, start_server: StartServer) -> None:
+def test_a_click_while_the_server_is_away_is_measured_once_it_is_back(
+    page: WatchedPage, start_server: StartServer
+) -> None:
     page.allowed += [*AWAY, "ERR_INCOMPLETE_CHUNKED_ENCODING", "WebSocket", "Callback error"]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

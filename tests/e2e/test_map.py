@@ -12,7 +12,9 @@ from playwright.sync_api import Page, expect
 
 from modelshapley.client import Client
 from modelshapley.contracts import Off, Run, TrialRequest
+from modelshapley.units import UnitKind
 from tests.conftest import DIGITS_RUN, Server
+from tests.e2e.conftest import Scheme, WatchedPage
 from tests.e2e.test_dashboard import HEADS, NEURONS, assert_accessible, click_cell, expect_map, measured, open_map
 
 OF_CLASSES = DIGITS_RUN.model_copy(
@@ -122,7 +124,7 @@ def test_one_unit_tells_what_it_does(page: Page, server: Server, api: Client, cl
     expect(panel).to_contain_text(f"{abs(100 * trial.difference):.1f} pts", timeout=15_000)
     expect(panel).to_contain_text("n 360")
     page.locator("#find-examples").click()
-    told = api.unit_examples(classes_run.id, "head", (2, 1))
+    told = api.unit_examples(classes_run.id, UnitKind.HEAD, (2, 1))
     expect(page.locator("#unit-examples .flip")).to_have_count(len(told.examples), timeout=15_000)
     expect(page.locator("#unit-examples .patches > div > div")).to_have_count(16 * len(told.examples))
     expect(page.locator("#unit-examples .flip").first).to_contain_text(
@@ -197,7 +199,7 @@ def test_the_map_is_saved_as_a_picture(page: Page, server: Server, digits_run: R
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_everything_unfolded_is_accessible(page: Page, server: Server, classes_run: Run, scheme: str) -> None:
+def test_everything_unfolded_is_accessible(page: Page, server: Server, classes_run: Run, scheme: Scheme) -> None:
     page.emulate_media(color_scheme=scheme)
     open_map(page, server, classes_run, "?off=head:0.0,0.1")
     measured(page)
@@ -239,7 +241,9 @@ def test_figures_are_kept_by_the_browser_and_refused_in_words(server: Server, di
         assert browser.get(nothing, params={"early": 1}).status_code == 204
 
 
-def test_a_map_that_does_not_come_is_said_and_asked_for_again(page: Page, server: Server, digits_run: Run) -> None:
+def test_a_map_that_does_not_come_is_said_and_asked_for_again(
+    page: WatchedPage, server: Server, digits_run: Run
+) -> None:
     page.allowed += ["status of 503"]
     page.route("**/figure?*", lambda route: route.fulfill(status=503, json={"detail": "The queue is away."}))
     page.goto(f"{server.url}/runs/{digits_run.id}")

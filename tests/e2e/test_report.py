@@ -12,13 +12,14 @@ from playwright.sync_api import Browser, Page, expect
 from modelshapley.client import ApiError, Client
 from modelshapley.contracts import Off, Run, RunRequest, TrialRequest
 from tests.conftest import Server, StartServer
+from tests.e2e.conftest import Scheme
 from tests.e2e.test_dashboard import assert_accessible, open_map
 from tests.support.command_line import run
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_file_opens_with_the_network_refused(
-    browser: Browser, server: Server, api: Client, digits_run: Run, tmp_path: Path, scheme: str
+    browser: Browser, server: Server, api: Client, digits_run: Run, tmp_path: Path, scheme: Scheme
 ) -> None:
     api.checked(digits_run.id)
     trial = api.measure(TrialRequest(run=digits_run.id, off=Off(head=[(0, 0), (1, 1)])))

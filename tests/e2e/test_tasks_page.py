@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from modelshapley.client import Client
 from modelshapley.models.catalog import ASSETS
 from tests.conftest import Server, StartServer
+from tests.e2e.conftest import Scheme, WatchedPage
 from tests.e2e.test_dashboard import assert_accessible
 
 REFUSED = "the server responded with a status of"  # Chromium's words, for what the page shows in its own
@@ -42,7 +43,7 @@ def write(file: Path) -> None:
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def field(page: Page, label: str) -> object:
+def field(page: Page, label: str) -> Locator:
     return page.locator("aside").get_by_label(label, exact=True)
 
 
@@ -89,7 +90,7 @@ def test_a_task_from_form_to_map(page: Page, house: Server) -> None:
         assert api.task("small-sums").own
 
 
-def test_mistakes_are_told_beside_their_fields(page: Page, house: Server) -> None:
+def test_mistakes_are_told_beside_their_fields(page: WatchedPage, house: Server) -> None:
     page.allowed.append(REFUSED)
     page.goto(f"{house.url}/tasks")
     page.locator("#task-add").click()
@@ -243,7 +244,7 @@ def test_without_a_worker_the_preview_says_so(page: Page, start_server: StartSer
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1440, 1024])
-def test_the_page_is_accessible_and_fits(page: Page, house: Server, scheme: str, width: int) -> None:
+def test_the_page_is_accessible_and_fits(page: Page, house: Server, scheme: Scheme, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 800})
     page.emulate_media(color_scheme=scheme)
     page.goto(f"{house.url}/tasks?preview=world-capitals&model=demo:smollm2-135m")

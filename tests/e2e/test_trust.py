@@ -12,6 +12,7 @@ from modelshapley.contracts import Run, RunRequest
 from modelshapley.evaluation.verdict import verdict
 from modelshapley.units import UnitKind
 from tests.conftest import Server, StartServer
+from tests.e2e.conftest import Scheme
 from tests.e2e.test_dashboard import assert_accessible, open_map
 
 
@@ -81,7 +82,7 @@ def test_a_run_that_is_not_done_or_not_there_is_said(page: Page, start_server: S
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_is_accessible_and_fits(page: Page, server: Server, api: Client, digits_run: Run, scheme: str) -> None:
+def test_it_is_accessible_and_fits(page: Page, server: Server, api: Client, digits_run: Run, scheme: Scheme) -> None:
     api.checked(digits_run.id)
     page.emulate_media(color_scheme=scheme)
     for width in (1440, 1024):

@@ -22,7 +22,7 @@ from tests.evaluation.test_activations import ATTENTION, MLP, QUERY, seen
 from tests.support.toys import CONFIGS, ToyTask, tiny
 from tests.support.trialling import Told, measured, some_off, states_of, untouched
 
-UNITS = {
+UNITS: dict[str, dict[UnitKind, list[tuple[int, ...]]]] = {
     "neurons": {UnitKind.NEURON: [(0, 3), (1, 11), (1, 0)]},
     "heads": {UnitKind.HEAD: [(0, 1), (1, 3)]},
     "layer": {UnitKind.LAYER: [(1,)]},
@@ -46,7 +46,8 @@ def logits(loaded: LoadedModel, model: nn.Module | None = None) -> Tensor:
     torch.manual_seed(3)
     inputs = torch.randn(4, 1, 8, 8) if loaded.anatomy.modality == "image" else torch.randint(0, 50, (4, 9))
     with torch.no_grad():
-        return (model or loaded.model)(inputs).logits
+        found: Tensor = (model or loaded.model)(inputs).logits
+    return found
 
 
 # -- against changed weights ---------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,7 +34,7 @@ def of_all(units: Deactivation) -> set[tuple[UnitKind, tuple[int, ...]]]:
         ("only in A", {UnitKind.HEAD: [(0, 0)], UnitKind.LAYER: [2]}),
     ],
 )
-def test_set_operations_work_on_every_kind(operation: str, units: dict) -> None:
+def test_set_operations_work_on_every_kind(operation: str, units: dict[UnitKind, list[Any]]) -> None:
     assert combine(operation, A, B) == Deactivation.of(units)
 
 

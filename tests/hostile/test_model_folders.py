@@ -95,7 +95,7 @@ def test_a_folder_is_read_again_only_after_a_change(tmp_path: Path, monkeypatch:
 @pytest.mark.parametrize("value", [-1, 0, 10**12, "4", [4], None, 1.5, {"a": 1}, True, "\ud800"], ids=str)
 def test_every_number_of_every_family(family: str, value: object, tmp_path: Path) -> None:
     """Whatever key a family reads: any value but its own leaves a reason, not an error."""
-    keys = (
+    keys: tuple[str, ...] = (
         "hidden_size",
         "num_hidden_layers",
         "num_attention_heads",

@@ -14,6 +14,7 @@ from modelshapley.interventions.gates import gated, treated
 from modelshapley.interventions.verify import verify
 from modelshapley.interventions.weights import zeroed_weights
 from modelshapley.models.loaded import LoadedModel
+from modelshapley.tasks.base import Split
 from modelshapley.units import Deactivation, UnitKind
 from tests.support.toys import LLAMA, VIT, ToyTask, tiny
 
@@ -30,7 +31,8 @@ def logits(loaded: LoadedModel, model: nn.Module | None = None) -> torch.Tensor:
     torch.manual_seed(3)
     inputs = torch.randn(4, 1, 8, 8) if loaded.anatomy.modality == "image" else torch.randint(0, 50, (4, 9))
     with torch.no_grad():
-        return (model or loaded.model)(inputs).logits
+        found: torch.Tensor = (model or loaded.model)(inputs).logits
+    return found
 
 
 def by_hand(loaded: LoadedModel, off: dict[str, list[tuple[int, ...]]]) -> nn.Module:
@@ -58,7 +60,9 @@ def by_hand(loaded: LoadedModel, off: dict[str, list[tuple[int, ...]]]) -> nn.Mo
     ],
     ids=["neurons", "heads", "layer", "mixed"],
 )
-def test_switching_off_equals_zeroing_the_weights_by_hand(loaded: LoadedModel, off: dict) -> None:
+def test_switching_off_equals_zeroing_the_weights_by_hand(
+    loaded: LoadedModel, off: dict[str, list[tuple[int, ...]]]
+) -> None:
     intact = logits(loaded)
     with treated(loaded.model, loaded.anatomy, Deactivation.of({UnitKind(k): v for k, v in off.items()})):
         gated_logits = logits(loaded)
@@ -137,5 +141,5 @@ def test_toy_units_matter() -> None:
     loaded = tiny(VIT)
     task = ToyTask(loaded)
     with treated(loaded.model, loaded.anatomy, Deactivation.of({UnitKind.LAYER: [(0,), (1,)]})):
-        off = task.losses(loaded, task.examples("probe"))
-    assert (off - task.losses(loaded, task.examples("probe"))).abs().max() > 0.1
+        off = task.losses(loaded, task.examples(Split.PROBE))
+    assert (off - task.losses(loaded, task.examples(Split.PROBE))).abs().max() > 0.1

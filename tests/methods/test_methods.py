@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb
@@ -13,7 +13,7 @@ import torch
 
 from modelshapley.errors import BadParameter, UnknownName
 from modelshapley.methods import METHODS, canonical, load_method
-from modelshapley.methods.base import BatchPosition, Moments, Reading
+from modelshapley.methods.base import BatchPosition, Moments, Reading, Utility
 from modelshapley.signals.observe import Signals
 from modelshapley.units import UnitKind
 
@@ -59,7 +59,8 @@ class Same:
 
     def __post_init__(self) -> None:
         self.position = BatchPosition(0, EXAMPLES, EXAMPLES, 0, 0)
-        self.shape = tuple(self.signals.gate.shape[1:])
+        layers, units = self.signals.gate.shape[1:]
+        self.shape = (layers, units)
         self.is_unit = np.ones(self.shape, bool)
 
     def intact_signals(self) -> Signals:
@@ -68,13 +69,14 @@ class Same:
     def signals_at(self, gates: torch.Tensor) -> Signals:
         return self.signals
 
-    def utility(self, gates: torch.Tensor, rows: list[int], what: str) -> torch.Tensor:
+    def utility(self, gates: torch.Tensor, rows: Sequence[int], what: Utility) -> torch.Tensor:
         """Of a game without interactions, in which a unit is worth minus its derivative."""
         return -(gates * self.signals.gate[rows]).sum((1, 2))
 
 
 def scores(method_id: str, signals: Signals) -> np.ndarray:
-    return read(method_id, signals)[0][0]
+    found: np.ndarray = read(method_id, signals)[0][0]
+    return found
 
 
 def read(spec: str, signals: Signals) -> tuple[np.ndarray, np.ndarray]:

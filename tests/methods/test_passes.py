@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from shapiq import ExactComputer
+from torch import Tensor
 
 from modelshapley import load_task
 from modelshapley.errors import BadParameter
@@ -91,7 +93,7 @@ def test_a_truncated_walk_still_shares_out_the_whole_game() -> None:
     utilities = [1.0, 0.4, 0.05, 0.2, 0.0]
     asked = []
 
-    def walk(order: list[int]):
+    def walk(order: Sequence[int]) -> Iterator[float]:
         for utility in utilities:
             asked.append(utility)
             yield utility
@@ -272,6 +274,35 @@ def test_the_paper_pools_heads_and_layers_from_their_rows(config: Any) -> None:
                 of_head += mine[part][begin : begin + first.width]
             assert heads[number, head] == pytest.approx(rows[number, of_head].mean(), rel=1e-6)
     assert not np.allclose(heads, found[gate].scores[UnitKind.HEAD], equal_nan=True)
+
+
+@pytest.mark.parametrize("alpha", [0, 0.1])
+@pytest.mark.parametrize("kind", [UnitKind.HEAD, UnitKind.LAYER])
+def test_standard_errors_of_pooled_rows_are_those_of_a_bootstrap(kind: UnitKind, alpha: float) -> None:
+    """Of each unit within what 16 blocks can tell, and of all units together within a quarter."""
+    loaded, n = tiny(LLAMA), 240
+    method = load_method(f"model-shapley-paper,alpha={alpha}")
+    job = Scoring(loaded, ToyTask(loaded, probe=n), [method], [UnitKind.ROW], n)
+    values = {
+        name: values.double().numpy()
+        for (_, _, name), values in job._statistics(job.examples, 0)
+        if isinstance(values, Tensor)
+    }
+    rows, weights = values["weighted"], values["weight"]
+    groups = [(layer, g) for layer in range(rows.shape[1]) for g in loaded.anatomy.row_groups(kind, layer)]
+
+    def scores_of(chosen: np.ndarray) -> np.ndarray:
+        mean = rows[chosen].sum(0) / weights[chosen].sum(0)
+        return np.array([np.abs(mean[layer, group]).mean() for layer, group in groups])
+
+    (found,) = score(Scoring(loaded, ToyTask(loaded, probe=n), [method], [kind], n)).values()
+    np.testing.assert_allclose(found.scores[kind].reshape(-1), scores_of(np.arange(n)), rtol=1e-5)
+    rng = np.random.default_rng(0)
+    bootstrap = np.std([scores_of(rng.integers(n, size=n)) for _ in range(400)], axis=0, ddof=1)
+    ratios = found.standard_errors[kind].reshape(-1) / bootstrap
+    assert 0.8 < np.exp(np.log(ratios).mean()) < 1.25
+    assert ratios.min() > 0.5
+    assert ratios.max() < 1.8
 
 
 def test_padding_is_no_part_of_an_activation() -> None:

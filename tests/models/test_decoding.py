@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -21,7 +23,7 @@ MOST = [2, 3, 4, 30, 30]
 @pytest.mark.parametrize("masked", [True, False])
 def test_it_is_the_attention_it_takes_the_place_of(heads: int, shared: int, new: int, masked: bool) -> None:
     torch.manual_seed(heads * shared * new)
-    module = torch.nn.Module()
+    module: Any = torch.nn.Module()
     module.num_key_value_groups = shared
     query = torch.randn(3, heads, new, 8)
     key, value = torch.randn(2, 3, heads // shared, 11, 8)

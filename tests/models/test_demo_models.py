@@ -30,7 +30,8 @@ def loss_slopes(
         factors[unit] += steps * STEP
         with torch.no_grad(), gated(loaded.model, loaded.anatomy, {kind: factors}):
             losses[steps] = task.losses(loaded, examples).double().numpy()
-    return (losses[-2] - 8 * losses[-1] + 8 * losses[1] - losses[2]) / (12 * STEP)
+    slopes: np.ndarray = (losses[-2] - 8 * losses[-1] + 8 * losses[1] - losses[2]) / (12 * STEP)
+    return slopes
 
 
 @pytest.mark.parametrize("name", ["digits", "world-capitals"])

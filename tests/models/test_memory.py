@@ -15,7 +15,8 @@ from modelshapley.evaluation.trials import all_answers, answers
 from modelshapley.methods import load_method
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.memory import AdaptiveBatcher, ran_out_of_memory, recompute_activations
-from modelshapley.scoring.job import ScoreAccumulator, Scoring, score
+from modelshapley.scoring.accumulator import ScoreAccumulator
+from modelshapley.scoring.job import Scoring, score
 from modelshapley.signals.observe import PARTS, observed
 from modelshapley.tasks.base import Split
 from modelshapley.units import Deactivation, UnitKind

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from torch import nn
 from backend.settings import Settings
 from modelshapley import load_task
 from modelshapley.architectures.anatomy import Site
+from modelshapley.contracts import Dtype
 from modelshapley.errors import NotFinite, UnknownName, UnsupportedModel
 from modelshapley.interventions.gates import gated, gated_each
 from modelshapley.interventions.verify import verify
@@ -21,7 +24,8 @@ from modelshapley.methods import load_method
 from modelshapley.models.catalog import ASSETS, DIGITS_VIT, Catalog, inspect_folder
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.loading import load
-from modelshapley.scoring.job import ScoreAccumulator, Scoring, score
+from modelshapley.scoring.accumulator import ScoreAccumulator
+from modelshapley.scoring.job import Scoring, score
 from modelshapley.signals.observe import PARTS, Observer, Signals, observed, signals_of
 from modelshapley.tasks.base import Split
 from modelshapley.units import UnitKind
@@ -42,7 +46,7 @@ def task_of(loaded: LoadedModel, probe: int = 13) -> ToyTask:
     """In the dtype of the model, as a real task gives its images; losses in float32, as a real task's."""
 
     class Halved(ToyTask):
-        def _logits(self, loaded: LoadedModel, examples: list) -> tuple[torch.Tensor, torch.Tensor]:
+        def _logits(self, loaded: LoadedModel, examples: Sequence[Any]) -> tuple[torch.Tensor, torch.Tensor]:
             if loaded.anatomy.modality == "image":
                 examples = [(pixels.to(getattr(torch, loaded.dtype)), label) for pixels, label in examples]
             logits, labels = super()._logits(loaded, examples)
@@ -190,10 +194,11 @@ def test_a_model_that_never_repeats_itself_is_given_its_own_noise_but_no_more() 
 
 
 @pytest.mark.parametrize("dtype", HALF)
-def test_a_map_in_half_precision_ranks_like_one_in_full_and_says_so(dtype: str) -> None:
+def test_a_map_in_half_precision_ranks_like_one_in_full_and_says_so(dtype: Dtype) -> None:
     folder, task = inspect_folder("demo:digits-vit", ASSETS / "digits-vit"), load_task("digits")
     kinds = [UnitKind.NEURON, UnitKind.HEAD]
-    jobs = [Scoring(load(folder, "cpu", d), task, [load_method("two-sided")], kinds, 32) for d in (dtype, "float32")]
+    dtypes: tuple[Dtype, Dtype] = (dtype, "float32")
+    jobs = [Scoring(load(folder, "cpu", d), task, [load_method("two-sided")], kinds, 32) for d in dtypes]
     half, full = (score(job)["two-sided"] for job in jobs)
     assert half.provenance["dtype"] == dtype
     assert half.provenance["device"] == "cpu"

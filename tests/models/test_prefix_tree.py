@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,10 @@ ROWS = [
 
 def alone(loaded: LoadedModel, sequel: Continuation) -> float:
     return float(plain(loaded, sequel))
+
+
+def plain_loss(loaded: LoadedModel, sequel: Continuation) -> torch.Tensor:
+    return -plain(loaded, sequel)[None]
 
 
 def plain(loaded: LoadedModel, sequel: Continuation) -> torch.Tensor:
@@ -76,9 +81,8 @@ def test_derivatives_are_those_of_all_logits(name: str) -> None:
     kinds = [kind for kind in loaded.anatomy.shapes.kinds if kind is not UnitKind.ROW]
     found = signals_of(loaded.model, loaded.anatomy, lambda: -log_likelihoods(loaded, SINGLE), kinds)
     for number, (sequel,) in enumerate(SINGLE):
-        wanted = signals_of(
-            loaded.model, loaded.anatomy, lambda one=sequel: -plain(loaded, one)[None], kinds, parts=("gate",)
-        )
+        losses = partial(plain_loss, loaded, sequel)
+        wanted = signals_of(loaded.model, loaded.anatomy, losses, kinds, parts=("gate",))
         for kind in kinds:
             assert wanted[kind].gate.abs().max() > 0
             torch.testing.assert_close(found[kind].gate[number], wanted[kind].gate[0], atol=2e-5, rtol=1e-4)

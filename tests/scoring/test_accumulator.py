@@ -68,7 +68,9 @@ def test_any_split_into_batches_and_shards_in_any_order_adds_up_to_the_same(
     assert_is_sum_over(whole.finish(), list(everything))
     for half in (0, 1):
         assert_is_sum_over(whole.finish(half=half), [i for i in everything if half_of(i) == half])
-    assert whole.classes == {label: LABELS.count(label) for label in sorted(set(LABELS) - {None})}
+    assert whole.classes == {
+        label: LABELS.count(label) for label in sorted({label for label in LABELS if label is not None})
+    }
     for label in whole.classes:
         assert_is_sum_over(whole.finish(labels=[label]), [i for i in everything if LABELS[i] == label])
 

@@ -256,7 +256,8 @@ def test_a_map_of_a_class_is_that_of_a_run_over_its_examples_alone() -> None:
 
 def test_maps_of_classes_weighted_by_n_add_up_to_the_whole() -> None:
     job = scoring(per_class=True, methods=["mean-abs", "two-sided", "wanda"])
-    job.task._data[Split.PROBE] = job.examples[1:]  # the first has no class
+    assert isinstance(job.task, ToyTask)
+    job.task._data[Split.PROBE] = list(job.examples[1:])  # the first has no class
     del job.__dict__["examples"]
     sums = accumulate(job)
     assert sum(sums.classes.values()) == sums.done == 12

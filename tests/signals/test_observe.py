@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ import torch
 
 from modelshapley.interventions.gates import gated
 from modelshapley.models.loaded import LoadedModel
-from modelshapley.signals.observe import observed
+from modelshapley.signals.observe import Signals, observed
+from modelshapley.tasks.base import Split
 from modelshapley.units import UnitKind
 from tests.support.toys import KINDS, LLAMA, VIT, ToyTask, tiny
 
@@ -35,7 +37,7 @@ def derivative(loss_at: Callable[[float], torch.Tensor], step: float = 0.02) -> 
     return (loss_at(-2 * step) - 8 * loss_at(-step) + 8 * loss_at(step) - loss_at(2 * step)) / (12 * step)
 
 
-def signals_of(loaded: LoadedModel, task: ToyTask, examples: list) -> dict:
+def signals_of(loaded: LoadedModel, task: ToyTask, examples: Sequence[Any]) -> Mapping[UnitKind, Signals]:
     with observed(loaded.model, loaded.anatomy, KINDS) as observer:
         task.losses(loaded, examples).sum().backward()
         return dict(observer.take())
@@ -44,7 +46,7 @@ def signals_of(loaded: LoadedModel, task: ToyTask, examples: list) -> dict:
 @pytest.mark.parametrize("kind", KINDS)
 def test_gate_derivative_equals_a_finite_difference_for_every_unit(loaded: LoadedModel, kind: UnitKind) -> None:
     task = task_of(loaded)
-    examples = task.examples("probe")[:4]
+    examples = task.examples(Split.PROBE)[:4]
     shape = loaded.anatomy.shapes.of(kind)
     c = signals_of(loaded, task, examples)[kind].gate.reshape(4, *shape)
     for unit in np.ndindex(shape):
@@ -61,7 +63,7 @@ def test_gate_derivative_equals_a_finite_difference_for_every_unit(loaded: Loade
 def test_gate_derivative_equals_weight_times_gradient(loaded: LoadedModel) -> None:
     """c is g . theta over the weights that consume the neuron: the identity that spares weight gradients."""
     task = task_of(loaded)
-    examples = task.examples("probe")[:1]
+    examples = task.examples(Split.PROBE)[:1]
     c = signals_of(loaded, task, examples)[UnitKind.NEURON].gate[0]
     for layer in range(loaded.anatomy.shapes.layers):
         weight = loaded.model.get_submodule(loaded.anatomy.layers[layer].mlp.output).weight
@@ -74,7 +76,7 @@ def test_gate_derivative_equals_weight_times_gradient(loaded: LoadedModel) -> No
 
 def test_offset_derivative_equals_a_finite_difference(loaded: LoadedModel) -> None:
     task = task_of(loaded)
-    examples = task.examples("probe")[:3]
+    examples = task.examples(Split.PROBE)[:3]
     offset = signals_of(loaded, task, examples)[UnitKind.NEURON].offset
     module = loaded.model.get_submodule(loaded.anatomy.layers[1].mlp.output)
     for neuron in range(loaded.anatomy.shapes.of(UnitKind.NEURON)[1]):
@@ -93,7 +95,7 @@ def test_offset_derivative_equals_a_finite_difference(loaded: LoadedModel) -> No
 
 def test_signals_of_a_batch_are_those_of_its_examples(loaded: LoadedModel) -> None:
     task = task_of(loaded)
-    examples = task.examples("probe")[:5]
+    examples = task.examples(Split.PROBE)[:5]
     together = signals_of(loaded, task, examples)
     for i, example in enumerate(examples):
         alone = signals_of(loaded, task, [example])
@@ -103,7 +105,7 @@ def test_signals_of_a_batch_are_those_of_its_examples(loaded: LoadedModel) -> No
 
 def test_weights_get_no_gradient_and_hooks_vanish(loaded: LoadedModel) -> None:
     task = task_of(loaded)
-    signals_of(loaded, task, task.examples("probe")[:2])
+    signals_of(loaded, task, task.examples(Split.PROBE)[:2])
     assert all(parameter.grad is None for parameter in loaded.model.parameters())
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in loaded.model.modules())
 

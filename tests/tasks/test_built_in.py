@@ -220,6 +220,7 @@ def test_the_demo_model_writes_the_same_in_a_batch_and_alone(gsm8k: Any, smollm2
     with torch.no_grad():
         texts = short.generate(smollm2, examples)
         assert texts == [short.generate(smollm2, [example])[0] for example in examples]
+        assert smollm2.tokenizer is not None
         ids = smollm2.tokenizer(examples[0].prompt, return_tensors="pt")
         if smollm2.tokenizer.chat_template is None:
             own = smollm2.model.generate(**ids, do_sample=False, max_new_tokens=12)[0, ids["input_ids"].shape[1] :]

@@ -20,6 +20,7 @@ from modelshapley.errors import BadData
 from modelshapley.tasks.base import Split
 from modelshapley.tasks.catalog import TaskCatalog
 from modelshapley.tasks.data import BadRow, Table, read_split
+from modelshapley.tasks.kinds.data_task import DataTask
 from modelshapley.tasks.kinds.image_classification import Picture
 from tests.support.task_data import ASK, asked, jsonl, model, picture, task, tokenizer
 from tests.support.toys import LLAMA, VIT, tiny
@@ -289,7 +290,7 @@ def test_an_empty_parquet_file_and_a_broken_one(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("write", WRITERS)
 def test_a_missing_column_is_told_with_those_that_are_there(
-    tmp_path: Path, write: Callable[[Path], None], fields: dict[str, str], column: str
+    tmp_path: Path, write: Callable[[Path], None], fields: dict[str, Any], column: str
 ) -> None:
     write(tmp_path / "a")
     (file,) = tmp_path.iterdir()
@@ -441,6 +442,7 @@ def test_a_dataset_in_the_cache_is_read_without_the_hub(tmp_path: Path, monkeypa
     info = json.loads(made.read_text()) | {"dataset_name": "gsm8k", "config_name": "main"}
     (there / "dataset_info.json").write_text(json.dumps(info))
     gsm8k = TaskCatalog([tmp_path / "nothing"]).load("gsm8k")
+    assert isinstance(gsm8k, DataTask)
     assert len(gsm8k.table("train").rows) == 10
     assert gsm8k.examples(Split.PROBE)[0].expected.isdigit()
     with pytest.raises(BadData, match=r"test\.jsonl or test\.csv into .*gsm8k, with columns question, answer"):

@@ -82,6 +82,7 @@ def before(loaded: LoadedModel, prompt: str, system: str = "") -> str:
 
 
 def ids_of(loaded: LoadedModel, text: str) -> list[int]:
+    assert loaded.tokenizer is not None
     chat = loaded.tokenizer.chat_template is not None
     ids: list[int] = loaded.tokenizer(text, add_special_tokens=not chat)["input_ids"]
     return ids[:-1] if ids[-1] == 2 else ids  # without the end of the text
@@ -100,7 +101,8 @@ def log_likelihoods(loaded: LoadedModel, prompt: str, ending: str, system: str =
 @torch.no_grad()
 def written(loaded: LoadedModel, prompt: str, most: int, rule: AnswerRule) -> str:
     """Greedy, one token after another, everything computed anew."""
-    ids, new = ids_of(loaded, before(loaded, prompt)), []
+    ids = ids_of(loaded, before(loaded, prompt))
+    new: list[int] = []
     ends = {loaded.tokenizer.eos_token_id, loaded.model.generation_config.eos_token_id}
     while len(new) < most and len(ids) < 64:
         token = int(loaded.model(input_ids=torch.tensor([ids])).logits[0, -1].argmax())
@@ -219,6 +221,7 @@ def test_language_modelling(tmp_path: Path, config: str, words: str) -> None:
         jsonl(tmp_path / f"{split}.jsonl", [{"text": text * (1 + i)} for i, text in enumerate(TEXTS)])
     modelling = made(tmp_path, "language-modelling", window=16)
     examples = modelling.select(loaded, Split.PROBE)
+    assert loaded.tokenizer is not None
     tokens = [loaded.tokenizer(row["text"])["input_ids"] for row in modelling.table("train").rows]
     windows = [tuple(one[i : i + 16]) for one in tokens for i in range(0, len(one), 16)]
     assert sorted(e.tokens for e in examples) == sorted(window for window in windows if len(window) > 1)
@@ -273,7 +276,11 @@ def test_text_classification(tmp_path: Path, config: str, pairs: bool) -> None:
 @pytest.mark.parametrize("pad", [0, 1])
 def test_a_text_may_be_as_long_as_the_model_can_read_and_no_longer(tmp_path: Path, config: str, pad: int) -> None:
     words = tokenizer("words", model_max_length=10**30)
-    changes = {"architectures": [CLASSIFIERS[config]], "max_position_embeddings": 20, "pad_token_id": pad}
+    changes: dict[str, Any] = {
+        "architectures": [CLASSIFIERS[config]],
+        "max_position_embeddings": 20,
+        "pad_token_id": pad,
+    }
     loaded = model(CONFIGS[config], words, **changes)
     for split in ("train", "test"):
         jsonl(tmp_path / f"{split}.jsonl", [{"text": "cat " * n, "label": n % 2} for n in range(15, 25)])
@@ -312,6 +319,7 @@ def test_image_classification(tmp_path: Path) -> None:
     examples = classifying.select(loaded, Split.PROBE)
     assert sorted(e.label for e in examples) == sorted(LETTERS[:4] * 2)
     losses, correct = assert_batch_is_one_by_one(classifying, loaded, examples)
+    assert loaded.processor is not None
     for example, loss, right in zip(examples, losses, correct, strict=True):
         image = PIL.Image.open(example.source).convert("RGB")
         with torch.no_grad():
@@ -428,7 +436,7 @@ def modelling(root: Path) -> tuple[Any, LoadedModel]:
 
 def classifying(root: Path) -> tuple[Any, LoadedModel]:
     fields = {"text": "question", "label": "right"}
-    config = {"architectures": ["RobertaForSequenceClassification"], "num_labels": 2}
+    config: dict[str, Any] = {"architectures": ["RobertaForSequenceClassification"], "num_labels": 2}
     return made(root, "text-classification", **fields), model(CONFIGS["roberta"], tokenizer(), **config)
 
 

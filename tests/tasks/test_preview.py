@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from modelshapley import load_task
 from modelshapley.models.loaded import LoadedModel
@@ -20,7 +21,7 @@ def test_tokens_are_those_that_the_model_is_given_and_the_answers_are_marked(tmp
     made = task(tmp_path, source={"path": "rows.jsonl"}, **HALVES)
     loaded = model(LLAMA, tokenizer())
     found = check_task(made, loaded, seed=3)
-    assert (found.info.probe_examples, found.info.test_examples, found.problems) == (6, 6, [])  # type: ignore[union-attr]
+    assert (found.info.probe_examples, found.info.test_examples, found.problems) == (6, 6, [])
     first = made.examples(Split.PROBE, 3)[:3]
     for shown, example in zip(found.examples, first, strict=True):
         assert "".join(token.text for token in shown.tokens) == f"{example.prompt} {example.answer}"
@@ -47,7 +48,7 @@ def test_rows_that_stop_a_run_are_a_problem_and_rows_that_are_left_out_are_not(t
 def test_an_example_that_the_model_cannot_read_whole_is_found_before_the_run(tmp_path: Path) -> None:
     jsonl(tmp_path / "rows.jsonl", [{"question": "word " * 200, "answer": "1"}, *asked(9)])
     loaded = model(LLAMA, tokenizer())
-    parts = {"probe": {"split": "all", "share": 0.9}, "test": {"split": "all", "share": 0.1}, "seed": 1}
+    parts: dict[str, Any] = {"probe": {"split": "all", "share": 0.9}, "test": {"split": "all", "share": 0.1}, "seed": 1}
     made = task(tmp_path, source={"path": "rows.jsonl"}, **parts)
     assert any(len(example.prompt) > 500 for example in made.examples(Split.PROBE))
     found = check_task(made, loaded)
@@ -69,7 +70,7 @@ def test_classes_that_do_not_match_are_shown_as_both_lists(tmp_path: Path) -> No
 
 def test_a_task_made_by_code_is_shown_too(digits_vit: LoadedModel) -> None:
     found = check_task(load_task("digits"), digits_vit)
-    assert (found.info.probe_examples, found.longest, found.bad, found.problems) == (288, None, [], [])  # type: ignore[union-attr]
+    assert (found.info.probe_examples, found.longest, found.bad, found.problems) == (288, None, [], [])
     assert sum(found.classes.values()) == 288
     wrong = check_task(load_task("world-capitals"), digits_vit)
     assert "needs a causal language model" in wrong.problems[0]

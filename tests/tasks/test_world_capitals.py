@@ -53,10 +53,11 @@ def test_probe_and_test_are_disjoint_complete_and_stratified(seed: int) -> None:
 
 def one_by_one(loaded: LoadedModel, prompt: str, ending: str) -> float:
     """Mean token log-likelihood, the slow and plain way: one sequence, all logits."""
+    assert loaded.tokenizer is not None
     start = len(loaded.tokenizer(prompt)["input_ids"])
     ids = torch.tensor(loaded.tokenizer(f"{prompt} {ending}")["input_ids"])
     with torch.no_grad():
-        log_probabilities = loaded.model(ids[None]).logits[0].log_softmax(-1)
+        log_probabilities: torch.Tensor = loaded.model(ids[None]).logits[0].log_softmax(-1)
     tokens = range(start, len(ids))
     return sum(log_probabilities[t - 1, ids[t]].item() for t in tokens) / len(tokens)
 

@@ -48,7 +48,7 @@ def test_a_trial_comes_in_while_a_run_is_scored_and_neither_harms_the_other(api:
     assert run.status is Status.DONE, run.error
     for unit in ("head", "neuron"):
         disturbed, undisturbed = (api.importance_map(r.id, "two-sided", unit) for r in (run, calm))
-        assert np.allclose(disturbed.scores, undisturbed.scores, rtol=1e-4, atol=1e-9)
+        assert np.allclose(np.array(disturbed.scores, float), np.array(undisturbed.scores, float), rtol=1e-4, atol=1e-9)
     assert run.intact == calm.intact
     again = api.measure(asked.model_copy(update={"treatment": Treatment("scale", 1e-9)}))
     assert again.accuracy == before.accuracy, "measured anew after all this, off is still off"
@@ -145,7 +145,7 @@ def test_the_prediction_is_the_sum_of_the_scores(api: Client, digits_run: Run) -
     assert set(trial.predicted) == set(digits_run.methods)
     for method, predicted in trial.predicted.items():
         kinds = ("head", "neuron", "layer")
-        maps = {unit: api.importance_map(digits_run.id, method, unit).scores for unit in kinds}
+        maps = {unit: np.array(api.importance_map(digits_run.id, method, unit).scores, float) for unit in kinds}
         total = sum(maps["head"][layer][i] for layer, i in off.head) + sum(
             maps["neuron"][layer][i] for layer, i in off.neuron
         )
@@ -234,6 +234,7 @@ def test_trials_go_to_the_worker_that_holds_the_model(start_server: StartServer)
             api.measure(TrialRequest(run=run.id, off=off_heads((number % 4, number // 4))))
         holders = [w for w in api.workers() if any(kept.model == run.model for kept in w.warm.models)]
         assert len(holders) == 1, "the other worker loaded the model too"
+        assert holders[0].pid is not None
         os.kill(holders[0].pid, signal.SIGKILL)
         began = datetime.now()
         assert api.measure(TrialRequest(run=run.id, off=Off(layer=[0]))).status is Status.DONE

@@ -231,17 +231,19 @@ def test_a_map_of_a_class_is_that_of_its_examples_in_every_format(
     by_hand = score(Scoring(digits_vit, Sevens(), [load_method("two-sided")], [UnitKind.HEAD], 256))["two-sided"]
     with Client(pair.url) as api:
         data = api.importance_map(classed.id, "two-sided", "head", label="7")
-        np.testing.assert_allclose(data.scores, by_hand.scores[UnitKind.HEAD], rtol=1e-4, atol=1e-8)
-        np.testing.assert_allclose(data.standard_errors, by_hand.standard_errors[UnitKind.HEAD], rtol=1e-3)
+        np.testing.assert_allclose(np.array(data.scores, float), by_hand.scores[UnitKind.HEAD], rtol=1e-4, atol=1e-8)
+        np.testing.assert_allclose(
+            np.array(data.standard_errors, float), by_hand.standard_errors[UnitKind.HEAD], rtol=1e-3
+        )
         api.save_map(classed.id, "two-sided", "head", tmp_path / "m.safetensors", label="7")
         api.save_map(classed.id, "two-sided", "head", tmp_path / "m.csv", label="7")
         harsh = api.importance_map(classed.id, "two-sided", "head", harm=0, label="7")
     kept = ImportanceMap.load(tmp_path / "m.safetensors")
-    assert np.array_equal(kept.scores[UnitKind.HEAD], data.scores)
+    assert np.array_equal(kept.scores[UnitKind.HEAD], np.array(data.scores, float))
     assert kept.provenance["class"] == "7"
     rows = [float(row["score"]) for row in csv.DictReader(io.StringIO((tmp_path / "m.csv").read_text()))]
-    assert np.array_equal(np.array(rows).reshape(4, 4), data.scores)
-    assert np.array_equal(kept.with_harm(0).scores[UnitKind.HEAD], harsh.scores)
+    assert np.array_equal(np.array(rows).reshape(4, 4), np.array(data.scores, float))
+    assert np.array_equal(kept.with_harm(0).scores[UnitKind.HEAD], np.array(harsh.scores, float))
     url = f"{pair.url}/api/v1/runs/{classed.id}/maps/two-sided/head?format=csv&class=7"
     assert f"{classed.id}-two-sided-head-7.csv" in httpx.get(url).headers["content-disposition"]
 

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from modelshapley.methods.base import Array, Batch, Method, Moments, Reading, Scores
+from modelshapley.methods.base import Array, Batch, Blocked, Method, Moments, Reading, Scores, Statistic, blocks_of
 from modelshapley.methods.gradients.model_shapley import block_sum
 from modelshapley.methods.infos import MODEL_SHAPLEY_PAPER
 from modelshapley.units import UnitKind
@@ -21,7 +20,8 @@ class ModelShapleyPaper(Method):
     examples whose weights are known in advance, so it can be summed in any order. alpha 0
     is the plain mean. Kept for comparison: the minus before the second term contradicts the paper's own eq. 3.
     Heads and layers are means over their rows' scores, as in the paper; with pool=gate they are scored as units of
-    their own. Nats, never negative. The standard error is that of the mean inside the bars. One pass.
+    their own. Nats, never negative. The standard error is that of the mean inside the bars; of a mean over rows, that
+    of the rows' mean with their signs, so that it has the covariance of the rows. One pass.
     """
 
     info = MODEL_SHAPLEY_PAPER
@@ -30,18 +30,21 @@ class ModelShapleyPaper(Method):
         pools = self.parameters["pool"] == "rows" and kind in (UnitKind.HEAD, UnitKind.LAYER)
         return UnitKind.ROW if pools else kind
 
-    def statistics(self, batch: Batch) -> Mapping[str, Tensor]:
+    def statistics(self, batch: Batch) -> Mapping[str, Statistic]:
         c, position = batch.intact_signals().gate, batch.position
         phi = -c - 0.5 * c * block_sum(c, str(self.parameters["block"]))
         weights = torch.from_numpy(self._weights(position.total)[position.start : position.start + position.count])
         w = weights.to(c)[:, None, None]
+        kind = list(UnitKind)[position.kind]
+        if self.source(kind) is not kind:
+            places = blocks_of(position.total)[position.start : position.start + position.count]
+            blocks = torch.from_numpy(places).to(c.device)
+            return {"weighted by block": Blocked(w * phi, blocks), "weight by block": Blocked(w, blocks)}
         return {"weighted": w * phi, "twice": w.square() * phi, "weight": w}
 
     def read(self, moments: Mapping[str, Moments], reading: Reading) -> Scores:
-        scores = self._read(moments)
-        return scores if self.source(reading.kind) is reading.kind else reading.pool_rows(scores)
-
-    def _read(self, moments: Mapping[str, Moments]) -> Scores:
+        if self.source(reading.kind) is not reading.kind:
+            return self._read_pooled(moments, reading)
         weighted, weight = moments["weighted"], moments["weight"]
         n = weighted.n
         with np.errstate(invalid="ignore"):  # 0 / 0 where the smoothing gives all examples weight 0: no score
@@ -52,6 +55,22 @@ class ModelShapleyPaper(Method):
         spread = weighted.squares - 2 * mean * moments["twice"].total + mean**2 * weight.squares
         with np.errstate(invalid="ignore"):
             return np.abs(mean), np.sqrt(np.maximum(spread, 0) * n / (n - 1)) / weight.total
+
+    def _read_pooled(self, moments: Mapping[str, Moments], reading: Reading) -> Scores:
+        """Read the means over the rows of each unit of |mean over examples|, and their standard errors.
+
+        The bars make the score a sum of the rows' means with their signs. The signs are known only now, so squares of
+        an example's sum could not be added up before: the spread of the blocks' sums stands for them.
+        """
+        weighted, weight = moments["weighted by block"].total, moments["weight by block"].total
+        with np.errstate(invalid="ignore"):  # as in `read`
+            mean = weighted.sum(0) / weight.sum(0)
+        scores = reading.pool_rows(np.abs(mean))
+        filled = np.count_nonzero(weight)
+        if filled < 2:
+            return scores, np.full_like(scores, np.inf)
+        residuals = reading.pool_rows(np.sign(mean) * (weighted - mean * weight))
+        return scores, np.sqrt(np.square(residuals).sum(0) * filled / (filled - 1)) / weight.sum()
 
     def _weights(self, total: int) -> Array:
         """Return the weight of each of `total` examples in the smoothed mean; their mean is 1."""

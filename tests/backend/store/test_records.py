@@ -50,7 +50,12 @@ def test_runs_from_before_there_were_shards_are_kept_as_undivided_ones(tmp_path:
     config.attributes["url"] = url
     command.upgrade(config, "0002")
     with create_engine(url).begin() as connection:
-        columns = {"id": "old", "model": "demo:digits-vit", "task": "digits", "methods": '["mean-abs"]'}
+        columns: dict[str, str | int] = {
+            "id": "old",
+            "model": "demo:digits-vit",
+            "task": "digits",
+            "methods": '["mean-abs"]',
+        }
         columns |= {"units": '["head"]', "limit": 8, "seed": 0, "status": "running", "done": 4, "total": 8}
         columns |= {"shapes": '{"head": [4, 4]}', "created": "2026-01-01"}
         names = ", ".join(f'"{name}"' for name in columns)

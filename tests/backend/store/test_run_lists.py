@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,7 @@ def add(records: Records, model: str = "demo:vit", task: str = "digits", *method
     return records.add_run(request, SHAPES, Layout())
 
 
-def found(records: Records, search: str = "", **more: object) -> list[str]:
+def found(records: Records, search: str = "", **more: Any) -> list[str]:
     page = records.runs(50, 0, search, **more)
     assert page.total == len(page.items)
     return [run.id for run in reversed(page.items)]
@@ -137,7 +138,7 @@ def test_tidying_removes_rows_and_files_of_what_is_overdue_and_of_nothing_else(
     records.update_checks(runs["in use"].id, Status.RUNNING)
     uploads = Uploads(Catalog(tmp_path), 1, 1)
     settings = Settings(deleted_kept_hours=1)
-    services = SimpleNamespace(records=records, storage=storage, settings=settings, uploads=uploads)
+    services: Any = SimpleNamespace(records=records, storage=storage, settings=settings, uploads=uploads)
     clean_up(services, now() + timedelta(minutes=59))
     assert storage.load_intact(runs["deleted"].id) == b"answers"
     for _ in range(2):

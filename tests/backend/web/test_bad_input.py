@@ -57,7 +57,9 @@ def problem_of(answer: httpx.Response, status: int) -> Problem:
         ({"task": "world-capitals"}, ["'world-capitals'", "causal language model", "classifies images"]),
     ],
 )
-def test_a_run_that_cannot_be_done_says_why(server: Server, api: Client, change: dict, named: list[str]) -> None:
+def test_a_run_that_cannot_be_done_says_why(
+    server: Server, api: Client, change: dict[str, Any], named: list[str]
+) -> None:
     before = api.runs(limit=1).total
     problem = problem_of(post(server, "/runs", GOOD | change), 422)
     text = problem.detail + " ".join(f"{e.field} {e.message}" for e in problem.errors)
@@ -116,7 +118,9 @@ def test_unknown_things_are_404(server: Server, digits_run: Run) -> None:
         ({"method": "two-sided", "unit": "head", "which": "worst", "fraction": 0.5}, ["which", "'worst'"]),
     ],
 )
-def test_a_trial_that_cannot_be_done_says_why(server: Server, digits_run: Run, body: dict, named: list[str]) -> None:
+def test_a_trial_that_cannot_be_done_says_why(
+    server: Server, digits_run: Run, body: dict[str, Any], named: list[str]
+) -> None:
     problem = problem_of(post(server, "/trials", {"run": digits_run.id} | body), 422)
     text = problem.detail + " ".join(f"{e.field} {e.message}" for e in problem.errors)
     for word in named:

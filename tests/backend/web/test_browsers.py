@@ -142,6 +142,6 @@ def test_headers_of_refusals(server: Server) -> None:
 
 
 def test_embedders_are_named() -> None:
-    headers: Any = dict(SecurityHeaders(lambda *_: None, [], "'self' https://lab.example")._headers)  # type: ignore[arg-type,return-value]
+    headers: Any = dict(SecurityHeaders(lambda *_: None, [], "'self' https://lab.example")._headers)  # type: ignore[arg-type]
     assert headers["Content-Security-Policy"].endswith("frame-ancestors 'self' https://lab.example")
     assert "X-Frame-Options" not in headers

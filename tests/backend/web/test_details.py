@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from modelshapley import client, load_task
-from modelshapley.client import ApiError, Client
+from modelshapley.client import ApiError, Call, Client
 from modelshapley.contracts import Off, Run, Status, TrialRequest
 from modelshapley.evaluation.examples import trial_details, unit_examples
 from modelshapley.evaluation.trials import all_answers
@@ -20,8 +22,8 @@ def test_behind_a_trial_are_its_classes_and_flips(api: Client, digits_run: Run, 
     told = api.details(trial.id)
     assert told.status is Status.DONE, told.error
     task = load_task("digits")
-    answers = [all_answers(digits_vit, task, off) for off in (OFF.deactivation(), Deactivation())]
-    wanted = trial_details(digits_vit, task, OFF.deactivation(), *answers, trial=trial.id)
+    after, before = (all_answers(digits_vit, task, off) for off in (OFF.deactivation(), Deactivation()))
+    wanted = trial_details(digits_vit, task, OFF.deactivation(), after, before, trial=trial.id)
     assert told == wanted
     assert sum(change.n * change.accuracy for change in told.classes) / told.n == pytest.approx(trial.accuracy)
     assert (told.gained - told.lost) / told.n == pytest.approx(trial.difference)
@@ -75,7 +77,8 @@ def test_units_that_are_not_there(
 
 def test_what_nobody_asked_for_is_not_there(api: Client, digits_run: Run) -> None:
     trial = api.measure(TrialRequest(run=digits_run.id, off=Off(neuron=[(1, 17)])))
-    for call in (client.trial_details(trial.id), client.unit_examples(digits_run.id, "nothing")):
+    calls: tuple[Call[Any], ...] = (client.trial_details(trial.id), client.unit_examples(digits_run.id, "nothing"))
+    for call in calls:
         with pytest.raises(ApiError, match="kept for an hour"):
             api.send(call)
     with pytest.raises(ApiError, match="There is no trial"):

@@ -163,7 +163,7 @@ def test_help_and_harm_are_weighed_anew_after_the_run(api: Client, digits_run: R
     assert signed.signed
     # At harm h a score is help + harm + h (help - harm).
     expected = np.array(harsh.scores) + 0.5 * np.array(signed.scores)
-    np.testing.assert_allclose(computed.scores, expected, atol=1e-12)
+    np.testing.assert_allclose(np.array(computed.scores, float), expected, atol=1e-12)
     ranked = TrialRequest(
         run=digits_run.id, method="two-sided,harm=signed", unit=UnitKind.HEAD, which="least", fraction=0.25
     )

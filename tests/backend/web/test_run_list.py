@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import httpx
 import pytest
@@ -25,7 +26,7 @@ QUICK = RunRequest(model="demo:digits-vit", task="digits", methods=["mean-abs"],
         ({"deleted": "perhaps"}, "'perhaps'"),
     ],
 )
-def test_a_search_that_cannot_be_done_says_why(server: Server, query: dict, named: str) -> None:
+def test_a_search_that_cannot_be_done_says_why(server: Server, query: dict[str, Any], named: str) -> None:
     answer = httpx.get(f"{server.url}/api/v1/runs", params=query)
     assert answer.status_code == 422
     assert named in answer.json()["detail"]

@@ -19,7 +19,7 @@ import pytest
 
 from backend.store import uploads as module
 from backend.store.uploads import Uploads
-from modelshapley.client import ApiError, Client, add_piece, begin_upload, finish_upload, upload
+from modelshapley.client import ApiError, Call, Client, add_piece, begin_upload, finish_upload, upload
 from modelshapley.contracts import RunRequest, Status, Upload, UploadFile, UploadRequest
 from modelshapley.errors import Conflict, ModelShapleyError, NotFound
 from modelshapley.models.catalog import ASSETS, Catalog
@@ -139,7 +139,12 @@ def test_pieces_follow_each_other(api: Client, house: Server) -> None:
         api.send(begin_upload(UploadRequest(name="pieces", files=[*begun_files(begun, stamp="changed")])))
     api.drop_upload(begun.id)
     assert not (house.data / "models" / ".uploads" / begun.id).exists()
-    for call in (upload(begun.id), finish_upload(begun.id), add_piece(begun.id, "config.json", 0, b"x")):
+    calls: tuple[Call[Any], ...] = (
+        upload(begun.id),
+        finish_upload(begun.id),
+        add_piece(begun.id, "config.json", 0, b"x"),
+    )
+    for call in calls:
         with pytest.raises(ApiError, match="There is no upload") as error:
             api.send(call)
         assert error.value.problem.status == 404
@@ -251,7 +256,7 @@ def test_a_full_disk_is_said_and_what_others_were_promised_counts(
     uploads: Uploads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = module.MIN_FREE_BYTES + 50
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
     first = uploads.begin(SMALL)
     with pytest.raises(Conflict, match="needs 30 B, but the server's disk has space for 20 B"):
         uploads.begin(SMALL.model_copy(update={"name": "other"}))

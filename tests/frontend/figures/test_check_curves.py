@@ -14,6 +14,7 @@ def test_the_figure_is_one_that_plotly_takes_and_starts_at_the_intact_model() ->
     report = real("full")
     entry = next(e for e in report.maps if (e.method, e.unit) == ("two-sided", "head"))
     random = next(r for r in report.random if r.unit is UnitKind.HEAD)
+    assert entry.least is not None
     figure = check_curves.figure(entry.least, random, UnitKind.HEAD)
     go.Figure(figure)
     lines = {trace["name"]: trace for trace in figure["data"] if "name" in trace}

@@ -148,7 +148,7 @@ def test_a_thumbnail_is_darkest_where_the_map_is_highest() -> None:
     picture = unquote(thumbnail(data).removeprefix("data:image/svg+xml,"))
     opacities = [float(text) for text in re.findall(r'fill-opacity="([\d.]+)"', picture)]
     assert len(opacities) == 16
-    assert int(np.argmax(opacities)) == int(np.argmax(data.scores))
+    assert int(np.argmax(opacities)) == int(np.argmax(np.array(data.scores, float)))
 
 
 def test_rows_are_drawn_as_the_mean_of_each_map_also_where_layers_differ() -> None:
@@ -193,7 +193,7 @@ def test_a_percentile_is_the_share_of_units_that_rank_no_higher() -> None:
 def test_shares_are_of_the_sum_of_all_magnitudes() -> None:
     data = a_map(UnitKind.NEURON, signed=True)
     panel = panels.pooled_panel(data, display=Display("share"))
-    assert panel.values == pytest.approx(100 * panel.scores / np.abs(data.scores).sum())
+    assert panel.values == pytest.approx(100 * panel.scores / np.abs(np.array(data.scores, float)).sum())
 
 
 def test_log_colours_tell_decades_apart_and_stop_four_below_the_top() -> None:

@@ -42,7 +42,7 @@ def text(components: Any) -> str:
     return text(getattr(components, "children", None))
 
 
-WAITING = {"n": 0, "status": Status.QUEUED}
+WAITING: dict[str, Any] = {"n": 0, "status": Status.QUEUED}
 
 
 @pytest.mark.parametrize(

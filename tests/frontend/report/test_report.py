@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from frontend.figures import heatmaps, svg
+from frontend.figures import heatmaps, panels, svg
 from frontend.figures.markup import Markup, joined, table, tag
 from frontend.report.contents import Contents
 from frontend.report.document import render
@@ -153,7 +153,7 @@ def test_a_map_has_a_cell_for_every_unit_that_is_there(signed: bool) -> None:
     scores = np.random.default_rng(1).normal(size=(4, 7))
     scores[1, 5:] = np.nan
     values: Any = {"unit": UnitKind.HEAD, "scores": scores, "standard_errors": scores * 0, "signed": signed}
-    markup = svg.heatmap(heatmaps.pooled_panel(MapData.model_construct(**values)), signed, "a map")
+    markup = svg.heatmap(panels.pooled_panel(MapData.model_construct(**values)), signed, "a map")
     cells = sum(path.count("M") for path in re.findall(r'<path d="([^"]+)" class="[sd]', markup))
     assert cells == 4 * 7 - 2
 
