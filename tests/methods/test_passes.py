@@ -119,7 +119,7 @@ def test_points_of_the_path_go_where_the_loss_changes(config: str, kind: UnitKin
     """A norm behind the gates undoes all factors but the smallest, so that all change happens near 0."""
     loaded = tiny(CONFIGS[config])
     task = ToyTask(loaded, probe=6)
-    for points, most in ((8, 0.6), (32, 0.02)):
+    for points, most in ((8, 0.6), (64, 0.1)):
         spec = f"path-shapley,points={points}"
         (found,) = score(Scoring(loaded, task, [load_method(spec)], [kind], 100)).values()
         examples = task.examples(Split.PROBE)
