@@ -26,7 +26,7 @@ from tests.support.trialling import DEEP, NOTHING, Calls, Told, equal, measured,
 from workers.warm import Warm
 from workers.warm_states import WarmStates
 
-NO_CHAIN = {"t5", "t5 with gates", "bart", "swin"}
+NO_CHAIN = {"t5", "t5 with gates", "mt5", "bart", "swin"}
 
 
 # -- the same figures ---------------------------------------------------------------------------
