@@ -273,6 +273,7 @@ def test_nothing_is_wider_than_the_window(page: Page, server: Server, digits_run
     expect(page.locator("#accuracy")).to_be_in_viewport()
 
 
+@pytest.mark.slow
 def test_pictures_for_the_readme(
     page: Page, server: Server, digits_run: Run, capitals_run: Run, tmp_path: Path
 ) -> None:

@@ -213,6 +213,7 @@ def test_nothing_unfolded_is_inaccessible(page: Page, server: Server, digits_run
     assert_accessible(page)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_lost_worker_is_told_and_the_figure_is_right(
     page: Page, start_server: StartServer, smollm2: LoadedModel

@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from modelshapley.client import Client
@@ -16,6 +17,7 @@ from tests.e2e.test_dashboard import measured, open_map, taken
 ROOT = Path(__file__).parent.parent.parent
 
 
+@pytest.mark.slow
 def test_pictures_for_the_tour(
     page: Page, server: Server, api: Client, capitals_run: Run, digits_run: Run, tmp_path: Path
 ) -> None:

@@ -97,6 +97,7 @@ def test_only_halves_without_a_check(api: Client) -> None:
     assert api.faithfulness(one.id).maps[0].halves is None
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_a_check_gives_way_to_a_trial_and_goes_on_afterwards(api: Client) -> None:
     """On the language model a check takes a minute: the trial does not wait for it."""

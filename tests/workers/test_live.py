@@ -33,6 +33,7 @@ def states_of(api: Client, trial: Trial) -> list[Trial]:
     return [event.data for event in api.trial_events(trial.id)]
 
 
+@pytest.mark.slow
 def test_a_trial_comes_in_while_a_run_is_scored_and_neither_harms_the_other(api: Client, digits_run: Run) -> None:
     calm = api.wait(api.submit_run(SLOW_RUN).id)
     asked = TrialRequest(run=calm.id, off=off_heads((3, 1), (20, 4)))
@@ -54,6 +55,7 @@ def test_a_trial_comes_in_while_a_run_is_scored_and_neither_harms_the_other(api:
     assert again.accuracy == before.accuracy, "measured anew after all this, off is still off"
 
 
+@pytest.mark.slow
 def test_two_people_take_turns(api: Client, capitals_run: Run) -> None:
     """A long trial does not keep another person waiting to its end."""
     api.measure(TrialRequest(run=capitals_run.id, off=off_heads((0, 0))))
@@ -202,6 +204,7 @@ def test_workers_tell_what_they_keep(api: Client, digits_run: Run, capitals_run:
     assert all(probes.refused is None for probes in kept.values())
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_killed_workers_trial_is_measured_again_and_says_so(start_server: StartServer) -> None:
     """Two workers, one of which holds the model; a small budget drops what was used least recently."""

@@ -62,6 +62,7 @@ def test_a_run_whose_worker_is_killed_goes_on_from_its_checkpoint(start_server: 
         assert killed.scores == [[pytest.approx(s, rel=1e-4) for s in row] for row in undisturbed.scores]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_redis_gone_for_ten_seconds(start_server: StartServer, tmp_path: Path) -> None:
     plan = RedisServer.plan(tmp_path)

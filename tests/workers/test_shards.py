@@ -94,6 +94,7 @@ def test_more_shards_than_batches_are_no_harm(pair: Server) -> None:
         assert_same_maps(api, run, api.wait(api.submit_run(request).id), rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_shard_whose_worker_is_killed_goes_on_and_counts_once(pair: Server) -> None:
     with Client(pair.url) as api:

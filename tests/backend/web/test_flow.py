@@ -123,6 +123,7 @@ def test_a_digits_trial_equals_zeroed_weights(api: Client, digits_run: Run, digi
         assert trial.accuracy < trial.intact
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OFFS)
 def test_a_capitals_trial_equals_zeroed_weights(
     api: Client, capitals_run: Run, smollm2: LoadedModel, name: str
