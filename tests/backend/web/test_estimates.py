@@ -60,7 +60,7 @@ def test_time_is_told_by_finished_runs_and_grows_with_the_work(api: Client) -> N
     step = seconds(api, limit=128) - same
     assert 0 < step < first, "the model is loaded once, however much is scored"
     assert seconds(api, limit=192) - seconds(api, limit=128) == pytest.approx(step, abs=0.03)
-    assert seconds(api, limit=64, methods=["path-shapley,points=3"]) == pytest.approx(same + 2 * step, abs=0.05)
+    assert seconds(api, limit=64, methods=["path-shapley,points=3"]) == pytest.approx(same + 7 * step, abs=0.12)
     others = [first, took(api, 2), took(api, 3)]
     pace = api.estimate_run(DIGITS.model_copy(update={"limit": 64})).pace
     assert pace is not None
