@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from inspect import iscoroutinefunction
 from typing import Any
 
@@ -13,6 +10,7 @@ from dash import ClientsideFunction, Input, Output
 
 from frontend.app import callbacks as all_callbacks
 from frontend.pages.shared.wiring import Callbacks
+from tests.support.coroutines import run
 
 
 class FakeApp:
@@ -27,12 +25,6 @@ class FakeApp:
 
     def clientside_callback(self, function: ClientsideFunction, *dependencies: Any, **options: Any) -> None:
         self.browser.append((function.namespace, function.function_name, *dependencies))
-
-
-def run(coroutine: Coroutine[Any, Any, str]) -> str:
-    """Run a coroutine in a thread of its own: where browser tests ran before, this one has a loop already."""
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, coroutine).result()
 
 
 def test_a_callback_gets_the_services_it_names_and_no_others() -> None:

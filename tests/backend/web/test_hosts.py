@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 import subprocess
@@ -18,6 +17,7 @@ from backend.settings import Settings
 from backend.web.security import RequireLoopback
 from modelshapley.errors import ModelShapleyError
 from modelshapley.server.addresses import free_port, is_loopback, open_listeners
+from tests.support.coroutines import run
 
 EVERYWHERE = "0.0.0.0"
 UVICORN = ["uvicorn", "frontend.asgi:create", "--factory", "--port", "{port}", "--host"]
@@ -75,7 +75,7 @@ def status_of(scope: dict[str, Any]) -> int:
     async def receive() -> Any:
         return {"type": "http.request", "body": b""}
 
-    asyncio.run(RequireLoopback(application)({"type": "http", "headers": [], "path": "/", **scope}, receive, send))
+    run(RequireLoopback(application)({"type": "http", "headers": [], "path": "/", **scope}, receive, send))
     return int(sent[0]["status"])
 
 
