@@ -1,7 +1,7 @@
 """Compare each shortcut with plain passes of one example, on the very model that was loaded.
 
-Costs some twenty short passes. Sequences reach past the model's attention window and the length at which its rotary
-frequencies switch where that is affordable; where it is not, shortcuts are taken up to that length only.
+Costs some twenty short passes. Sequences reach past the model's attention window where that is affordable; where it is
+not, and at the length at which rotary frequencies switch, shortcuts are taken up to that length only.
 """
 
 from __future__ import annotations
