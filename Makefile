@@ -17,7 +17,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --dur
 test: .venv/installed-test tools
 	$(PYTEST) -m "not slow"
 
-test-all: .venv/installed-test tools
+test-all: .venv/installed-test-all tools
 	$(PYTEST)
 
 check: .venv/installed-test
@@ -51,6 +51,10 @@ bench: .venv/installed-test
 
 .venv/installed-test: .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+.venv/installed-test-all: .venv/installed-test
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,lm-eval]'
 	touch $@
 
 # The tests want a browser, and curl for the lines of the README: those on the machine, else Debian's.

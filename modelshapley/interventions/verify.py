@@ -155,7 +155,7 @@ def _probe_inputs(model: nn.Module, anatomy: Anatomy) -> dict[str, Tensor]:
         height, width = size if isinstance(size, (list, tuple)) else (size, size)
         pixels = torch.randn((1, vision.num_channels, height, width), generator=generator)
         return {"pixel_values": pixels.to(weight)}
-    tokens = torch.randint(0, config.vocab_size, (1, 8), generator=generator).to(weight.device)
+    tokens = torch.randint(0, config.get_text_config().vocab_size, (1, 8), generator=generator).to(weight.device)
     if anatomy.auto_class == "AutoModelForSeq2SeqLM":
         return {"input_ids": tokens, "decoder_input_ids": tokens.flip(1)}
     return {"input_ids": tokens}

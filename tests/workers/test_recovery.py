@@ -24,7 +24,13 @@ from modelshapley.server.redis_server import RedisServer
 from tests.conftest import CAPITALS_RUN, DIGITS_RUN, StartServer
 
 LONG_RUN = DIGITS_RUN.model_copy(
-    update={"methods": ["mean-abs", "path-shapley,points=32"], "limit": 512, "seed": 3, "faithfulness": "none"}
+    update={
+        "methods": ["mean-abs", "path-shapley,points=16"],
+        "units": ["head"],
+        "limit": 256,
+        "seed": 3,
+        "faithfulness": "none",
+    }
 )
 SLOW_RUN = CAPITALS_RUN.model_copy(update={"seed": 3})
 
