@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from modelshapley.contracts import Dtype
+from modelshapley.contracts.keys import MAX_PER_MINUTE, MAX_QUEUED
 from modelshapley.errors import ModelShapleyError
 from modelshapley.server.addresses import refuse_open_host
 
@@ -28,6 +29,18 @@ class Settings(BaseSettings):
     )
     api_key: SecretStr | None = Field(
         default=None, description="asked of every request when set; needed on any address but loopback"
+    )
+    requests_per_minute: int = Field(
+        default=1200, ge=1, le=MAX_PER_MINUTE, description="of each named key that has no limit of its own"
+    )
+    max_queued: int = Field(
+        default=100,
+        ge=1,
+        le=MAX_QUEUED,
+        description="open runs, checks and trials of each named key that has no limit of its own",
+    )
+    audit_kept_days: float = Field(
+        default=365.0, gt=0, le=36500, description="how long the log of who changed what is kept"
     )
     frame_ancestors: str = Field(
         default="'none'",

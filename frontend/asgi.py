@@ -14,8 +14,11 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Mount
 
 from backend.settings import Settings
+from backend.web import login
 from backend.web.app import close_services, create_api, open_services, requeue_unfinished
+from backend.web.authentication import Authenticator
 from backend.web.browsers import RequireSameOrigin, SecurityHeaders
+from backend.web.dependencies import Services
 from backend.web.housekeeping import clean_up_periodically
 from backend.web.problems import install_http
 from backend.web.security import LimitBody, RequireKey, RequireLoopback, stop_if_open
@@ -52,21 +55,35 @@ def create() -> FastAPI:
     install_http(root)
     root.mount("/api", api)
     # The dashboard is a client like any other, but its calls do not leave the process: they go to the API
-    # inside the server's own guards and carry no key.
+    # inside the server's own guards, for whoever the browser's request is (backend.web.callers).
     inside = Starlette(routes=[Mount("/api", api)])
     client = AsyncClient("http://localhost", transport=httpx.ASGITransport(inside, raise_app_exceptions=False))
+    authenticator = _authenticator(services)
+    if authenticator is not None:
+        login.install(root, authenticator)
     dashboard = attach(root, client, settings.root_path)
     root.add_middleware(GZipMiddleware, minimum_size=2048, compresslevel=4)  # event streams are left alone
     root.add_middleware(LimitBody, limit=settings.max_body_bytes)
     root.add_middleware(RequireSameOrigin)
-    if settings.api_key is not None:
-        root.add_middleware(RequireKey, key=settings.api_key.get_secret_value())
+    if authenticator is not None:
+        root.add_middleware(
+            RequireKey,
+            authenticator=authenticator,
+            redis=services.queues.redis,
+            requests_per_minute=settings.requests_per_minute,
+        )
     else:
         root.add_middleware(RequireLoopback)
     if settings.root_path:
         root.add_middleware(UnderPath, path=settings.root_path)
     _add_security_headers(root, dashboard.csp_hashes(), settings.frame_ancestors)
     return root
+
+
+def _authenticator(services: Services) -> Authenticator | None:
+    """Return what looks up keys; None where no key is needed."""
+    key = services.settings.api_key
+    return None if key is None else Authenticator(services.records, services.queues.redis, key.get_secret_value())
 
 
 def _add_security_headers(root: FastAPI, scripts: Sequence[str], ancestors: str) -> None:

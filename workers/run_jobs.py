@@ -120,7 +120,7 @@ def _finish(context: WorkerContext, run: Run, scoring: Scoring, sums: ScoreAccum
         "checks": report.status,
     }
     if context.updates.update_run(run.id, "status", status=Status.DONE, **values) and report.status is Status.QUEUED:
-        context.queues.enqueue_check(run.id)
+        context.queues.enqueue_check(run.id, run.owner)
     context.storage.drop_sums(run.id)
 
 

@@ -23,6 +23,7 @@ from rq.serializers import JSONSerializer
 from rq.utils import as_text
 from rq.worker import BaseWorker
 
+from backend.queue.fair_turns import OWNER, take_turn
 from modelshapley.contracts import Warm, WorkerInfo
 
 RUNS, TRIALS, CHECKS = "runs", "trials", "checks"
@@ -94,27 +95,27 @@ class Queues:
     def ping(self) -> None:
         self.redis.ping()
 
-    def enqueue_run(self, run_id: str, shards: Sequence[int] = ()) -> None:
+    def enqueue_run(self, run_id: str, shards: Sequence[int] = (), owner: str | None = None) -> None:
         """Queue a run by its id alone; this changes nothing if it is queued already.
 
         shards: numbers of the unfinished shards of a run with several. Each is a separate job, and the run's job, which
-        merges them, waits until all have ended, successfully or not.
+        merges them, waits until all have ended, successfully or not. owner: the key whose turn this takes (fair_turns).
         """
         parts = [job_named("run", f"{run_id}-{number}") for number in shards]
         for job_id, number in zip(parts, shards, strict=True):
-            self._enqueue(RUNS, "workers.run_jobs.score_shard", job_id, (run_id, number))
+            self._enqueue(RUNS, "workers.run_jobs.score_shard", job_id, (run_id, number), owner)
         # At the front, so that no other run starts before this one is finished.
         after = Dependency(jobs=list(parts), allow_failure=True, enqueue_at_front=True) if parts else None
-        self._enqueue(RUNS, "workers.run_jobs.score_run", job_named("run", run_id), (run_id,), after)
+        self._enqueue(RUNS, "workers.run_jobs.score_run", job_named("run", run_id), (run_id,), owner, after)
 
-    def enqueue_trial(self, trial_id: str, model: str, turn: int = 0) -> None:
+    def enqueue_trial(self, trial_id: str, model: str, turn: int = 0, owner: str | None = None) -> None:
         """Queue a turn of a trial by its id alone, for workers that hold the model if there are any.
 
         This changes nothing if it is queued already.
         """
         name = trials_of(model) if self.redis.exists(_holder_key(model)) else TRIALS
         job_id = job_named("trial", f"{trial_id}-{turn}")
-        self._enqueue(name, "workers.trial_jobs.measure_trial", job_id, (trial_id, turn))
+        self._enqueue(name, "workers.trial_jobs.measure_trial", job_id, (trial_id, turn), owner)
 
     def enqueue_task_check(self, check_id: str) -> None:
         """Queue the preview of a task, with the trials, because a user is waiting for it."""
@@ -128,9 +129,9 @@ class Queues:
         """Queue the examples of a unit, with the trials, because a user is waiting for them."""
         self._enqueue(TRIALS, "workers.example_jobs.find_unit_examples", job_named("unit", request_id), (request_id,))
 
-    def enqueue_check(self, run_id: str) -> None:
+    def enqueue_check(self, run_id: str, owner: str | None = None) -> None:
         """Queue the check of a run's maps, after all other work; this changes nothing while it waits or runs."""
-        self._enqueue(CHECKS, "workers.check_jobs.check_run", job_named("check", run_id), (run_id,))
+        self._enqueue(CHECKS, "workers.check_jobs.check_run", job_named("check", run_id), (run_id,), owner)
 
     def waiting(self, names: Iterable[str]) -> bool:
         """Return whether a job waits in one of these queues."""
@@ -201,7 +202,13 @@ class Queues:
         return Queue(name, connection=self.redis, serializer=SERIALIZER)
 
     def _enqueue(
-        self, name: str, function: str, job_id: str, arguments: tuple[Any, ...], after: Dependency | None = None
+        self,
+        name: str,
+        function: str,
+        job_id: str,
+        arguments: tuple[Any, ...],
+        owner: str | None = None,
+        after: Dependency | None = None,
     ) -> None:
         queue = self._queue(name)
         job = queue.fetch_job(job_id)
@@ -217,7 +224,10 @@ class Queues:
             failure_ttl=3600,
             retry=ABANDONED_RETRY,
             depends_on=after,
+            meta={} if owner is None else {OWNER: owner},
         )
+        if owner is not None and after is None:
+            take_turn(queue, job_id, owner)
 
     def publish(
         self, kind: Kind, identifier: str, event: Literal["progress", "status"], data: BaseModel, sequence: int = 0

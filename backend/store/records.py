@@ -16,6 +16,7 @@ from backend.store.database import new_id, now, require
 from backend.store.deleted_runs import DeletedRuns
 from backend.store.failures import Failures
 from backend.store.group_records import GroupRecords
+from backend.store.key_records import KeyRecords
 from backend.store.progress import pace, seconds_left
 from backend.store.tables import OPEN, RunRow, ShardRow
 from backend.store.task_records import TaskRecords
@@ -35,15 +36,18 @@ from modelshapley.errors import Conflict
 from modelshapley.units import UnitKind
 
 
-class Records(TaskRecords, TrialRecords, GroupRecords, DeletedRuns, Failures):
-    """Records of runs, trials, groups and added tasks.
+class Records(TaskRecords, TrialRecords, GroupRecords, KeyRecords, DeletedRuns, Failures):
+    """Records of runs, trials, groups, keys and added tasks.
 
     Every method is one transaction; safe in threads and processes.
     """
 
     # -- runs -----------------------------------------------------------------------------------
 
-    def add_run(self, request: RunRequest, shapes: dict[UnitKind, list[int]], layout: Layout) -> Run:
+    def add_run(
+        self, request: RunRequest, shapes: dict[UnitKind, list[int]], layout: Layout, owner: str | None = None
+    ) -> Run:
+        """Add a queued run. owner: name of the key that submits it."""
         row = RunRow(
             id=new_id(),
             model=request.model,
@@ -58,6 +62,7 @@ class Records(TaskRecords, TrialRecords, GroupRecords, DeletedRuns, Failures):
             status=Status.QUEUED,
             shapes={kind.value: shape for kind, shape in shapes.items()},
             layout=layout.model_dump(mode="json"),
+            owner=owner,
             created=now(),
         )
         with self._session() as session:
@@ -249,6 +254,7 @@ def _run(row: RunRow) -> Run:
         task_fingerprint=row.task_fingerprint,
         notes=row.notes or [],
         worker=row.worker,
+        owner=row.owner,
         created=row.created,
         started=row.started,
         finished=row.finished,

@@ -15,7 +15,8 @@ MIN_PAUSE_S, MAX_PAUSE_S = 1.0, 600.0
 
 
 def clean_up(services: Services, now: datetime) -> None:
-    """Permanently remove runs whose time to be restored is over, and uploads that stopped.
+    """Permanently remove runs whose time to be restored is over, and uploads that stopped; forget old entries of
+    the audit log.
 
     Files of a run are removed first: if this is interrupted, the row still exists, and the next round finds it again.
     """
@@ -24,6 +25,7 @@ def clean_up(services: Services, now: datetime) -> None:
         services.storage.drop_run(run_id)
         services.records.purge_run(run_id, before)
         log.info("removed run %s, which was deleted long enough ago", run_id)
+    services.records.forget_audit(now - timedelta(days=services.settings.audit_kept_days))
     for name in services.uploads.drop_stale(now - timedelta(hours=services.settings.upload_kept_hours)):
         log.info("discarded the upload of %s, which stopped long ago", name)
 

@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DatabaseError
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
 from backend.queue.queues import REDIS_DOWN
 from modelshapley.contracts import FieldError, Problem
@@ -31,6 +32,16 @@ def problem(
     fields = [FieldError(field=_printable(e.field), message=_printable(e.message)) for e in errors[:MAX_ERRORS]]
     body = Problem(title=HTTPStatus(status).phrase, status=status, detail=_printable(detail), errors=fields)
     return JSONResponse(body.model_dump(), status, headers, media_type="application/problem+json")
+
+
+async def refuse(
+    scope: Scope, receive: Receive, send: Send, status: int, detail: str, headers: dict[str, str] | None = None
+) -> None:
+    """Answer with a problem; a websocket is closed with it as the reason."""
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008, "reason": detail[:120]})
+        return
+    await problem(status, detail, headers=headers)(scope, receive, send)
 
 
 def _printable(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from modelshapley.cli import measuring, reproduce, server, tasks
+from modelshapley.cli import keys, measuring, reproduce, server, tasks
 from modelshapley.cli.options import notes
 from modelshapley.errors import ModelShapleyError
 
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 app.add_typer(tasks.app, name="task")
 app.add_typer(reproduce.app, name="reproduce")
+app.add_typer(keys.app, name="keys")
 for command in COMMANDS:
     app.command()(command)
 

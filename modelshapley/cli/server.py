@@ -38,15 +38,15 @@ def web(
 
     refuse_open_host(host, os.environ.get("MODELSHAPLEY_API_KEY"))
     arguments = ("--factory", "--host", host, "--port", str(port))
-    _replace_process(data, "uvicorn", "frontend.asgi:create", *arguments, MODELSHAPLEY_HOST=host)
+    replace_process(data, "uvicorn", "frontend.asgi:create", *arguments, MODELSHAPLEY_HOST=host)
 
 
 def worker(data: Data = Path(".data")) -> None:
     """Start only one worker, for the Redis in MODELSHAPLEY_REDIS_URL."""
-    _replace_process(data, "workers.main")
+    replace_process(data, "workers.main")
 
 
-def _replace_process(data: Path, module: str, *arguments: str, **variables: str) -> None:
+def replace_process(data: Path, module: str, *arguments: str, **variables: str) -> None:
     """Replace this process by another one, so that signals reach it directly."""
     environment = os.environ | {"MODELSHAPLEY_DATA": str(data.resolve())} | variables
     os.execve(sys.executable, [sys.executable, "-m", module, *arguments], environment)  # noqa: S606

@@ -34,6 +34,7 @@ from modelshapley.contracts.faithfulness import (
     Verdict,
     Which,
 )
+from modelshapley.contracts.keys import AuditEntry, Caller, Key, KeyRequest, NewKey, Scope
 from modelshapley.contracts.problems import FieldError, Problem
 from modelshapley.contracts.runs import (
     Effort,
@@ -53,6 +54,8 @@ __all__ = [
     "MAX_UNITS_OFF",
     "Agreement",
     "ArchitectureInfo",
+    "AuditEntry",
+    "Caller",
     "CheckRequest",
     "Comparison",
     "Contract",
@@ -73,6 +76,8 @@ __all__ = [
     "HarmChoice",
     "Health",
     "Interval",
+    "Key",
+    "KeyRequest",
     "KindFaithfulness",
     "Layout",
     "Limits",
@@ -84,6 +89,7 @@ __all__ = [
     "MethodInfo",
     "Modality",
     "ModelInfo",
+    "NewKey",
     "Off",
     "Outcome",
     "Pace",
@@ -97,6 +103,7 @@ __all__ = [
     "RunEvent",
     "RunPage",
     "RunRequest",
+    "Scope",
     "Status",
     "Trial",
     "TrialEvent",

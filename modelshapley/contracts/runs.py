@@ -130,6 +130,7 @@ class Run(Contract):
     faithfulness: Effort = "none"
     checks: Status | None = Field(default=None, description="state of the check of its maps; null before they exist")
     worker: str | None = Field(default=None, description="the last worker that took it, or a shard of it")
+    owner: str | None = Field(default=None, description="name of the key that submitted it; null without named keys")
     created: datetime
     started: datetime | None = None
     finished: datetime | None = None

@@ -133,6 +133,7 @@ class Trial(Contract):
     )
     restarts: int = Field(default=0, description="how often its worker was lost and another one continued")
     error: str | None = None
+    owner: str | None = Field(default=None, description="name of the key that submitted it; null without named keys")
     created: datetime
     finished: datetime | None = None
 

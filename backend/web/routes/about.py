@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from backend.web.bodies import BodyRoute
+from backend.web.callers import IdentityDep
 from backend.web.dependencies import Services, ServicesDep
 from modelshapley import __version__
 from modelshapley.architectures.families import describe_families
@@ -95,11 +96,12 @@ def get_hub_model(
 
 
 @router.delete("/models/{model_id}", status_code=204)
-def delete_model(model_id: str, services: ServicesDep) -> None:
-    """Delete an uploaded model, `local:<name>`, that no run uses."""
+def delete_model(model_id: str, services: ServicesDep, identity: IdentityDep) -> None:
+    """Delete an uploaded model, `local:<name>`, that no run uses. Needs the scope `admin`."""
     services.catalog.known(model_id)
     services.records.check_unused_model(model_id)
     services.catalog.delete(model_id)
+    services.records.audit(identity.name, "delete_model", model_id)
 
 
 @router.get("/architectures")

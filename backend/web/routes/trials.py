@@ -12,8 +12,10 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from backend.queue.queues import undo_if_redis_is_down
 from backend.web.bodies import BodyRoute
+from backend.web.callers import IdentityDep
 from backend.web.dependencies import Services, ServicesDep
 from backend.web.maps import load_map
+from backend.web.rates import refuse_too_much_work
 from backend.web.routes.stream import follow, reserve_stream
 from modelshapley.contracts import Run, Status, Trial, TrialRequest
 from modelshapley.errors import Conflict, NotFound
@@ -23,7 +25,7 @@ router = APIRouter(prefix="/trials", tags=["trials"], route_class=BodyRoute)
 
 
 @router.post("", status_code=202)
-def submit_trial(request: TrialRequest, services: ServicesDep, response: Response) -> Trial:
+def submit_trial(request: TrialRequest, services: ServicesDep, identity: IdentityDep, response: Response) -> Trial:
     """Queue a trial; the result of an equal one, for any run or user, is returned at once."""
     run = services.records.run(request.run)
     if run.status is not Status.DONE:
@@ -35,11 +37,14 @@ def submit_trial(request: TrialRequest, services: ServicesDep, response: Respons
     services.queues.ping()
     if request.session is not None:
         _supersede(request.session, services)
+    refuse_too_much_work(services, identity)
     predicted = predict(services, run, deactivation)
-    trial = services.records.request_trial(run.id, deactivation, request.session, request.half_width, predicted)
+    trial = services.records.request_trial(
+        run.id, deactivation, request.session, request.half_width, predicted, identity.name
+    )
     if not trial.status.ended:
         with undo_if_redis_is_down(lambda: services.records.drop_trial(trial.id)):
-            services.queues.enqueue_trial(trial.id, run.model)
+            services.queues.enqueue_trial(trial.id, run.model, owner=trial.owner)
     response.headers["Location"] = f"/api/v1/trials/{trial.id}"
     return trial
 
