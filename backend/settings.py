@@ -12,6 +12,7 @@ from modelshapley.contracts import Dtype
 from modelshapley.contracts.keys import MAX_PER_MINUTE, MAX_QUEUED
 from modelshapley.errors import ModelShapleyError
 from modelshapley.server.addresses import refuse_open_host
+from modelshapley.server.logs import LogFormat
 
 
 class Settings(BaseSettings):
@@ -69,6 +70,7 @@ class Settings(BaseSettings):
         description="folders that the data of added tasks are read from; default: datasets in the data directory",
     )
     max_body_bytes: int = Field(default=8 * 2**20, ge=1024, description="largest request body")
+    log: LogFormat = Field(default="text", description="form of the logs: lines of text, or a JSON object a line")
     device: str = Field(
         default="auto",
         description="torch device of a worker; auto takes the first CUDA device, else the CPU; spread lays each "

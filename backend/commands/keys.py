@@ -23,9 +23,9 @@ WITHOUT_SERVER_KEY = (
 
 def main(arguments: Sequence[str]) -> int:
     """Run `add NAME SCOPE`, `list` or `revoke NAME`, with arguments that the command line has validated."""
-    keep_files_private()
     try:
         settings = Settings.from_environment()
+        keep_files_private(settings.data)
         migrate(settings.records_url)
         records = Records(settings.records_url)
         _run(records, arguments)

@@ -24,17 +24,21 @@ from rq.utils import as_text
 from rq.worker import BaseWorker
 
 from backend.queue.fair_turns import OWNER, take_turn
-from modelshapley.contracts import Warm, WorkerInfo
+from backend.queue.metrics import WORKERS_LOST, Metrics
+from modelshapley.contracts import Status, Warm, WorkerInfo
+from modelshapley.server.logs import FIELDS, REQUEST
 
 RUNS, TRIALS, CHECKS = "runs", "trials", "checks"
 MODEL_QUEUE_PREFIX = f"{TRIALS}-"  # queues that only workers with the model loaded listen to
 WARM = "modelshapley:warm"
 HEARD = "modelshapley:heard"  # when each worker was heard last, also after RQ has forgotten it
+COUNTED_LOST = "modelshapley:heard:lost"  # workers of HEARD that the metrics count as lost
 REMEMBERED_S = 3600
 SERIALIZER = JSONSerializer
 REDIS_DOWN = (RedisConnectionError, RedisTimeoutError)
 MAX_EVENTS = 1000
 EVENTS_TTL_S = 24 * 3600
+ENDED_TTL_S = 3600  # of the events of what has ended: whoever reconnects later reads the record
 MAX_STREAMS = 400  # event streams of one web server
 # Only workers retry this long: behind the API, a user is waiting.
 PATIENT_RETRY = RedisRetry(ExponentialBackoff(cap=2.0, base=0.1), retries=60)
@@ -91,6 +95,7 @@ class Queues:
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
+        self.metrics = Metrics(redis)
 
     def ping(self) -> None:
         self.redis.ping()
@@ -141,10 +146,32 @@ class Queues:
         """Return the number of waiting jobs by kind of work; queues of single models count as trials."""
         counts = dict.fromkeys((TRIALS, RUNS, CHECKS), 0)
         for queue in Queue.all(connection=self.redis, serializer=SERIALIZER):
-            name = TRIALS if queue.name.startswith(MODEL_QUEUE_PREFIX) else queue.name
+            name = kind_of_queue(queue.name)
             if name in counts:
                 counts[name] += queue.count
         return counts
+
+    def oldest(self) -> dict[str, float]:
+        """Return for how many seconds the first job of each kind of queue has waited, without empty queues."""
+        ages: dict[str, float] = {}
+        for queue in Queue.all(connection=self.redis, serializer=SERIALIZER):
+            job = next(iter(queue.get_jobs(0, 1)), None)
+            if job is not None:
+                name = kind_of_queue(queue.name)
+                ages[name] = max(ages.get(name, 0.0), seconds_waited(job))
+        return ages
+
+    def note_lost_workers(self) -> None:
+        """Count the workers that were not heard for LOST_AFTER_S and said no goodbye, each once."""
+        heard: Any = self.redis.hgetall(HEARD)
+        now = datetime.now(UTC).timestamp()
+        for name, moment in heard.items():
+            age = now - float(moment)
+            if age > REMEMBERED_S:
+                self.redis.hdel(HEARD, name)
+                self.redis.srem(COUNTED_LOST, name)
+            elif age > LOST_AFTER_S and self.redis.sadd(COUNTED_LOST, name):
+                self.metrics.count(WORKERS_LOST)
 
     def publish_warm(self, worker: str, warm: Warm, dropped: Iterable[str] = ()) -> None:
         """Publish what a worker keeps in memory; without an update within LOST_AFTER_S it counts as lost.
@@ -155,6 +182,7 @@ class Queues:
             pipeline.set(f"{WARM}:{worker}", warm.model_dump_json(), ex=LOST_AFTER_S)
             pipeline.hset(HEARD, worker, str(datetime.now(UTC).timestamp()))
             pipeline.expire(HEARD, REMEMBERED_S)
+            pipeline.srem(COUNTED_LOST, worker)
             for model in {held.model for held in warm.models}:
                 pipeline.set(_holder_key(model), worker, ex=LOST_AFTER_S)
             for model in dropped:
@@ -224,7 +252,7 @@ class Queues:
             failure_ttl=3600,
             retry=ABANDONED_RETRY,
             depends_on=after,
-            meta={} if owner is None else {OWNER: owner},
+            meta=_meta(owner),
         )
         if owner is not None and after is None:
             take_turn(queue, job_id, owner)
@@ -232,11 +260,12 @@ class Queues:
     def publish(
         self, kind: Kind, identifier: str, event: Literal["progress", "status"], data: BaseModel, sequence: int = 0
     ) -> None:
-        """Append an event to the stream of a run or trial; the newest MAX_EVENTS stay for a day.
+        """Append an event to the stream of a run or trial; the newest MAX_EVENTS stay for a day, or an
+        hour once it has ended.
 
         sequence: number of a numbered event; one that arrives after its successor is outdated and skipped.
         """
-        key = _stream(kind, identifier)
+        key, ended = _stream(kind, identifier), getattr(data, "status", Status.QUEUED).ended
         with self.redis.pipeline() as pipeline:
             pipeline.xadd(
                 key,
@@ -245,7 +274,7 @@ class Queues:
                 maxlen=MAX_EVENTS,
                 approximate=True,
             )
-            pipeline.expire(key, EVENTS_TTL_S)
+            pipeline.expire(key, ENDED_TTL_S if ended else EVENTS_TTL_S)
             added, _ = pipeline.execute(raise_on_error=False)
         if isinstance(added, ResponseError) and sequence and "equal or smaller" in str(added):
             return
@@ -319,6 +348,26 @@ def job_named(kind: Kind | Literal["check", "task", "details", "unit"], identifi
     ...
     """
     return f"{kind}-{identifier}"
+
+
+def kind_of_queue(name: str) -> str:
+    """Return the kind of work in a queue; queues of single models hold trials."""
+    return TRIALS if name.startswith(MODEL_QUEUE_PREFIX) else name
+
+
+def seconds_waited(job: Job) -> float:
+    """Return how long ago a job was queued."""
+    queued = job.enqueued_at
+    if queued is None:
+        return 0.0
+    queued = queued.replace(tzinfo=UTC) if queued.tzinfo is None else queued
+    return max(0.0, (datetime.now(UTC) - queued).total_seconds())
+
+
+def _meta(owner: str | None) -> dict[str, str]:
+    """Return what a job carries besides its arguments: whose turn it takes, and the request that the logs name."""
+    fields = {OWNER: owner, REQUEST: FIELDS.get().get(REQUEST)}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _stream(kind: Kind, identifier: str) -> str:

@@ -203,6 +203,14 @@ class Records(TaskRecords, TrialRecords, GroupRecords, KeyRecords, DeletedRuns, 
                 return None
             return _run(require(session.get(RunRow, run_id), "run", run_id))
 
+    def cancel_check(self, run_id: str) -> Run | None:
+        """Cancel the check of a run's maps; None if none waits or runs. Raises NotFound."""
+        query = update(RunRow).where(RunRow.id == run_id, RunRow.status == Status.DONE, RunRow.checks.in_(OPEN))
+        with self._session() as session:
+            changed = session.execute(query.values(checks=Status.CANCELLED))
+            row = require(session.get(RunRow, run_id), "run", run_id)
+            return _run(row) if changed.rowcount else None  # type: ignore[attr-defined]  # as above
+
     def undo_check_request(self, before: Run) -> None:
         """Undo :meth:`request_check`: restore the run as it was `before`."""
         self.update_run(before.id, of=(Status.DONE,), faithfulness=before.faithfulness, checks=before.checks)

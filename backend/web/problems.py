@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from backend.queue.queues import REDIS_DOWN
 from modelshapley.contracts import FieldError, Problem
-from modelshapley.errors import BadTask, Conflict, ModelShapleyError, NotFound
+from modelshapley.errors import BadTask, Conflict, Damaged, ModelShapleyError, NotFound
 from modelshapley.tasks.infos import KINDS
 
 log = logging.getLogger(__name__)
@@ -78,6 +78,11 @@ def install(app: FastAPI) -> None:
     async def _bad_task(_: Request, error: BadTask) -> JSONResponse:
         fields = [FieldError(field=field or "body", message=words) for field, words in error.problems]
         return problem(422, str(error), fields)
+
+    @app.exception_handler(Damaged)
+    async def _damaged(_: Request, error: Damaged) -> JSONResponse:
+        log.error("%s", error)
+        return problem(500, str(error))
 
     @app.exception_handler(ModelShapleyError)
     async def _refused(_: Request, error: ModelShapleyError) -> JSONResponse:

@@ -17,6 +17,7 @@ COMMANDS = (
     server.up,
     server.web,
     server.worker,
+    server.doctor,
 )
 app = typer.Typer(
     help="Which neurons, heads and layers of a transformer carry a task?",

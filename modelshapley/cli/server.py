@@ -46,6 +46,11 @@ def worker(data: Data = Path(".data")) -> None:
     replace_process(data, "workers.main")
 
 
+def doctor(data: Data = Path(".data")) -> None:
+    """Look at an installation, and say what is wrong with it; exits with 1 if something is."""
+    replace_process(data, "backend.commands.doctor")
+
+
 def replace_process(data: Path, module: str, *arguments: str, **variables: str) -> None:
     """Replace this process by another one, so that signals reach it directly."""
     environment = os.environ | {"MODELSHAPLEY_DATA": str(data.resolve())} | variables

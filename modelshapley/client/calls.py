@@ -195,6 +195,10 @@ def faithfulness(run_id: str) -> Call[Faithfulness]:
     return Call("GET", f"/runs/{run_id}/faithfulness", json_reader(Faithfulness))
 
 
+def cancel_check(run_id: str) -> Call[Run]:
+    return Call("DELETE", f"/runs/{run_id}/faithfulness", json_reader(Run))
+
+
 def check_maps(run_id: str, effort: Literal["quick", "full"] = "quick") -> Call[Faithfulness]:
     body = CheckRequest(effort=effort).model_dump(mode="json")
     return Call("POST", f"/runs/{run_id}/faithfulness", json_reader(Faithfulness), body=body)

@@ -251,6 +251,10 @@ class Client:
         """Queue a check of the maps of a finished run, or a more thorough one; see :meth:`checked`."""
         return self.send(calls.check_maps(run_id, effort))
 
+    def cancel_check(self, run_id: str) -> Run:
+        """Cancel the check of a run's maps, waiting or running."""
+        return self.send(calls.cancel_check(run_id))
+
     def checked(self, run_id: str) -> Faithfulness:
         """Block until the maps of a finished run have been checked, and return the report."""
         return until_ended(lambda: self.faithfulness(run_id))

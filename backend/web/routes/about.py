@@ -22,6 +22,7 @@ from modelshapley.contracts import (
     QueueInfo,
     WorkerInfo,
 )
+from modelshapley.errors import Damaged
 from modelshapley.formatting import bytes_as_text, duration
 from modelshapley.methods import METHODS
 from modelshapley.models.catalog import HUB
@@ -131,7 +132,10 @@ def _with_reason(services: Services, failure: Failure) -> Failure:
     """Add the reason of a failed check from its run's report."""
     if failure.kind != "check":
         return failure
-    report = services.storage.load_report(failure.run)
+    try:
+        report = services.storage.load_report(failure.run)
+    except Damaged as error:
+        return failure.model_copy(update={"error": str(error)})
     return failure.model_copy(update={"error": (report and report.error) or failure.error})
 
 

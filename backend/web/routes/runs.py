@@ -35,7 +35,7 @@ from modelshapley.contracts import (
     Status,
     Trial,
 )
-from modelshapley.errors import Conflict, ModelShapleyError, NotFound
+from modelshapley.errors import Conflict, Damaged, ModelShapleyError, NotFound
 from modelshapley.evaluation.verdict import with_verdicts
 from modelshapley.maps.importance import ImportanceMap, by_projection, spans_of
 from modelshapley.maps.parquet import to_parquet
@@ -187,7 +187,7 @@ def check_maps(run_id: str, request: CheckRequest, services: ServicesDep, identi
     """Check the maps of a finished run, unless an equally thorough check has succeeded."""
     run = _finished(services, run_id)
     refuse_too_much_work(services, identity)
-    is_checked = run.checks is Status.DONE
+    is_checked = run.checks is Status.DONE and not _forget_damaged_report(services, run_id)
     if is_checked and (run.faithfulness == "full" or run.faithfulness == request.effort):
         hint = "" if run.faithfulness == "full" else "; request 'full' for a more thorough one"
         raise Conflict(f"The maps of run {run_id} already have a {run.faithfulness} check{hint}.")
@@ -199,6 +199,28 @@ def check_maps(run_id: str, request: CheckRequest, services: ServicesDep, identi
         enqueue_later_check(services.queues, run_id, run.owner)
     services.records.audit(identity.name, "check_maps", run_id)
     return _report(services, requested)
+
+
+@router.delete("/{run_id}/faithfulness")
+def cancel_check(run_id: str, services: ServicesDep, identity: IdentityDep) -> Run:
+    """Cancel the check of a run's maps, waiting or running; what it has measured stays in the report."""
+    run = services.records.run(run_id)
+    refuse_others(identity, run)
+    cancelled = services.records.cancel_check(run_id)
+    if cancelled is None:
+        raise Conflict(f"No check of run {run_id} waits or runs.")
+    services.records.audit(identity.name, "cancel_check", run_id)
+    return cancelled
+
+
+def _forget_damaged_report(services: Services, run_id: str) -> bool:
+    """Remove the report if it cannot be read, so that another check can replace it; return whether it was so."""
+    try:
+        services.storage.load_report(run_id)
+    except Damaged:
+        services.storage.drop_report(run_id)
+        return True
+    return False
 
 
 def _finished(services: Services, run_id: str) -> Run:

@@ -18,7 +18,7 @@ from backend.web.maps import load_map
 from backend.web.rates import refuse_too_much_work
 from backend.web.routes.stream import follow, reserve_stream
 from modelshapley.contracts import Run, Status, Trial, TrialRequest
-from modelshapley.errors import Conflict, NotFound
+from modelshapley.errors import Conflict, Damaged, NotFound
 from modelshapley.units import Deactivation, UnitShapes, extreme_units
 
 router = APIRouter(prefix="/trials", tags=["trials"], route_class=BodyRoute)
@@ -81,7 +81,10 @@ def predict(services: Services, run: Run, deactivation: Deactivation) -> dict[st
     for method in run.methods:
         try:
             scores = load_map(services, run, method, run.units[0]).scores
-        except NotFound:  # its file is gone, which the map's page reports; trials do not depend on it
+        except (
+            NotFound,
+            Damaged,
+        ):  # which the map's page reports; trials do not depend on it
             continue
         total = sum(float(scores[kind][tuple(np.array(units).T)].sum()) for kind, units in deactivation.units)
         predictions[method] = (1 - treatment.value) * total
