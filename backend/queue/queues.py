@@ -24,6 +24,7 @@ from rq.utils import as_text
 from rq.worker import BaseWorker
 
 from backend.queue.fair_turns import OWNER, take_turn
+from backend.queue.leases import LEASE_S, lease_key
 from backend.queue.metrics import WORKERS_LOST, Metrics
 from modelshapley.contracts import Status, Warm, WorkerInfo
 from modelshapley.server.logs import FIELDS, REQUEST
@@ -299,6 +300,7 @@ class Queues:
                     state=str(getattr(worker.get_state(), "value", worker.get_state())),
                     queues=[name for name in worker.queue_names() if not name.startswith(MODEL_QUEUE_PREFIX)],
                     current=_job_label(job) if job else None,
+                    since=self._began(job) if job else None,
                     pid=worker.pid,
                     host=worker.hostname,
                     last_heartbeat=heartbeat,
@@ -306,6 +308,14 @@ class Queues:
                 )
             )
         return sorted(infos, key=lambda info: info.name)
+
+    def job_ids(self, name: str) -> list[str]:
+        """Return the waiting jobs of a queue, the next one first."""
+        return list(self._queue(name).get_job_ids())
+
+    def _began(self, job_id: str) -> datetime | None:
+        began: Any = self.redis.hget(Job.key_for(job_id), "started_at")
+        return parse_moment(as_text(began)) if began else None
 
     def last_heard(self) -> tuple[str, float] | None:
         """Return the worker that was heard last without having said goodbye, and how many seconds ago; None if none."""
@@ -326,6 +336,10 @@ class Events:
     def __init__(self, redis: AsyncRedis) -> None:
         self.redis = redis
         self.streams = 0  # being sent now
+
+    async def renew_lease(self, trial_id: str) -> None:
+        """Note that somebody follows a trial."""
+        await self.redis.set(lease_key(trial_id), 1, ex=LEASE_S)
 
     async def last_id(self, kind: Kind, identifier: str) -> str:
         """Return the id of the newest event, '0-0' before the first."""
@@ -353,6 +367,15 @@ def job_named(kind: Kind | Literal["check", "task", "details", "unit"], identifi
 def kind_of_queue(name: str) -> str:
     """Return the kind of work in a queue; queues of single models hold trials."""
     return TRIALS if name.startswith(MODEL_QUEUE_PREFIX) else name
+
+
+def parse_moment(text: str) -> datetime | None:
+    """Read a moment as RQ writes it, in UTC."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def seconds_waited(job: Job) -> float:

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -110,6 +111,7 @@ class TrialRow(Base):
     off: Mapped[dict[str, Any]] = mapped_column(JSON)
     treatment: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     half_width: Mapped[float | None] = mapped_column(Float)
+    leased: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
     status: Mapped[str] = mapped_column(String(16), index=True)
     n: Mapped[int] = mapped_column(Integer, default=0)
     total: Mapped[int] = mapped_column(Integer, default=0)

@@ -43,6 +43,7 @@ class TrialRecords(Database):
         half_width: float | None = None,
         predicted: Mapping[str, float] | None = None,
         owner: str | None = None,
+        leased: bool = False,
     ) -> Trial:
         """Create a trial of a finished run; it is done at once if an equal one was measured precisely enough before.
 
@@ -66,6 +67,7 @@ class TrialRecords(Database):
                 half_width=half_width,
                 predicted=dict(predicted or {}) or None,
                 owner=owner,
+                leased=leased,
                 status=Status.DONE if enough else Status.QUEUED,
                 created=now(),
                 finished=now() if enough else None,
@@ -211,6 +213,7 @@ def _trial(row: TrialRow) -> Trial:
         restarts=row.restarts,
         error=row.error,
         owner=row.owner,
+        leased=row.leased,
         created=row.created,
         finished=row.finished,
         **result,

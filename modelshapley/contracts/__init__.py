@@ -47,7 +47,7 @@ from modelshapley.contracts.runs import (
     RunPage,
     RunRequest,
 )
-from modelshapley.contracts.trials import Comparison, Group, GroupRequest, Off, Pair, Trial, TrialRequest
+from modelshapley.contracts.trials import Comparison, Group, GroupRequest, Off, Pair, Trial, TrialRequest, Waiting
 from modelshapley.contracts.uploads import Upload, UploadedFile, UploadFile, UploadRequest
 
 __all__ = [
@@ -113,6 +113,7 @@ __all__ = [
     "UploadRequest",
     "UploadedFile",
     "Verdict",
+    "Waiting",
     "Warm",
     "WarmModel",
     "WarmProbes",

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from backend.queue.waiting import with_time_left
 from backend.web.bodies import BodyRoute
 from backend.web.callers import IdentityDep
 from backend.web.dependencies import Services, ServicesDep
@@ -141,5 +142,5 @@ def _with_reason(services: Services, failure: Failure) -> Failure:
 
 @router.get("/workers")
 def list_workers(services: ServicesDep) -> list[WorkerInfo]:
-    """List the live workers with their current jobs."""
-    return services.queues.workers()
+    """List the live workers with their current jobs, since when, and the time left of runs."""
+    return with_time_left(services.records, services.queues.workers())
