@@ -98,6 +98,12 @@ class Settings(BaseSettings):
     upload_kept_hours: float = Field(
         default=24.0, gt=0, le=24 * 365, description="how long an upload is kept that nothing is added to"
     )
+    runs_kept_days: float | None = Field(
+        default=None, gt=0, le=36500, description="age at which runs that have ended are deleted; default: never"
+    )
+    trials_kept_days: float | None = Field(
+        default=None, gt=0, le=36500, description="age at which trials that have ended are removed; default: never"
+    )
     deleted_kept_hours: float = Field(
         default=24.0, gt=0, le=24 * 365, description="how long a deleted run can be brought back before it is gone"
     )

@@ -35,6 +35,7 @@ from modelshapley.server.logs import REQUEST, log_fields
 from workers.attempts import Attempts
 from workers.cancelling import CANCEL_POLL_S, CancelWatch
 from workers.failures import DEATHS
+from workers.stopping import exit_if_redis_stays_away
 
 log = logging.getLogger(__name__)
 
@@ -135,6 +136,7 @@ class WarmWorker(SimpleWorker):
 
     def request_stop(self, signum: Any, frame: Any) -> None:
         """Stop after the current job; if the process is killed before, the job is not to blame."""
+        exit_if_redis_stays_away(self.connection)
         with suppress(*REDIS_DOWN):
             self._attempts.forgive()
         super().request_stop(signum, frame)  # type: ignore[no-untyped-call]

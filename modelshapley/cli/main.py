@@ -18,6 +18,8 @@ COMMANDS = (
     server.web,
     server.worker,
     server.doctor,
+    server.backup,
+    server.restore,
 )
 app = typer.Typer(
     help="Which neurons, heads and layers of a transformer carry a task?",

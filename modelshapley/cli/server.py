@@ -51,6 +51,19 @@ def doctor(data: Data = Path(".data")) -> None:
     replace_process(data, "backend.commands.doctor")
 
 
+BackupFile = Annotated[Path, typer.Argument(help="tar file")]
+
+
+def backup(file: BackupFile, data: Data = Path(".data")) -> None:
+    """Write records, maps, models and datasets of a data directory to one file, while servers work or not."""
+    replace_process(data, "backend.commands.backup", "backup", str(file.resolve()))
+
+
+def restore(file: BackupFile, data: Data = Path(".data")) -> None:
+    """Write a backup to a new data directory."""
+    replace_process(data, "backend.commands.backup", "restore", str(file.resolve()))
+
+
 def replace_process(data: Path, module: str, *arguments: str, **variables: str) -> None:
     """Replace this process by another one, so that signals reach it directly."""
     environment = os.environ | {"MODELSHAPLEY_DATA": str(data.resolve())} | variables
