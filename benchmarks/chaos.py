@@ -35,11 +35,12 @@ PAUSE_S = 2.0
 
 
 def measure(kills: int, seconds: float, seed: int) -> dict[str, Any]:
-    rng, deadline = random.Random(seed), time.monotonic() + seconds
+    rng = random.Random(seed)
     back: dict[str, list[float]] = {role: [] for role in ROLES}
     with tempfile.TemporaryDirectory() as folder, Service(Path(folder) / "data") as service:
         work = Work(service.url, Path(folder), rng)
         work.learn()
+        deadline = time.monotonic() + seconds
         while sum(map(len, back.values())) < kills and time.monotonic() < deadline:
             work.submit()
             time.sleep(rng.random() * PAUSE_S)

@@ -23,7 +23,7 @@ REPEAT_S, ANSWER_TIMEOUT_S, END_TIMEOUT_S = 0.3, 240.0, 300.0
 SEEDS = 3
 TRIALS = 4
 BASE = RunRequest(
-    model=DIGITS_VIT, task="digits", methods=["two-sided", "path-shapley,points=16"], limit=1024, faithfulness="none"
+    model=DIGITS_VIT, task="digits", methods=["two-sided", "path-shapley,points=8"], limit=256, faithfulness="none"
 )
 KINDS = ("run", "shards", "trials", "upload")
 

@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DatabaseError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
 from backend.queue.queues import REDIS_DOWN
@@ -23,6 +24,7 @@ from modelshapley.tasks.infos import KINDS
 log = logging.getLogger(__name__)
 RETRY_AFTER_S = "2"
 DISK_FULL = "The disk of the server is full; free some space, then try again. What was accepted is kept."
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
 MAX_ERRORS, MAX_DETAIL = 50, 20_000
 
 
@@ -60,7 +62,19 @@ def install_http(app: FastAPI) -> None:
         detail = str(error.detail)
         if error.status_code in (404, 405) and detail == HTTPStatus(error.status_code).phrase:
             detail = f"This server has no {request.method} {request.url.path}; see /api/docs."
-        return problem(error.status_code, detail, headers=dict(error.headers or {}))
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(_methods_of(app, request.scope)) or headers.get("Allow", "")
+        return problem(error.status_code, detail, headers=headers)
+
+
+def _methods_of(app: FastAPI, scope: Scope) -> list[str]:
+    """Return all methods that the path of a request has; the router itself names those of one of its routes."""
+
+    def exists(method: str) -> bool:
+        return any(route.matches({**scope, "method": method})[0] is Match.FULL for route in app.routes)
+
+    return [method for method in METHODS if exists("GET" if method == "HEAD" else method)]
 
 
 def install(app: FastAPI) -> None:

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from pydantic import ConfigDict, Field
 
-from modelshapley.contracts.base import Contract
+from modelshapley.contracts.base import Contract, Whole
 
 MAX_PER_MINUTE, MAX_QUEUED = 1_000_000, 100_000
 
@@ -41,10 +41,10 @@ class KeyRequest(Contract):
         description="whose key it is; shown on runs and in the audit log",
     )
     scope: Scope = Field(default=Scope.SUBMIT, description="read, measure, submit or admin; each includes those before")
-    requests_per_minute: int | None = Field(
+    requests_per_minute: Whole | None = Field(
         default=None, ge=1, le=MAX_PER_MINUTE, description="default: MODELSHAPLEY_REQUESTS_PER_MINUTE"
     )
-    max_queued: int | None = Field(
+    max_queued: Whole | None = Field(
         default=None,
         ge=1,
         le=MAX_QUEUED,

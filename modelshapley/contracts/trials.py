@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, NonNegativeInt, model_validator
+from pydantic import ConfigDict, Field, NonNegativeInt, StrictBool, model_validator
 
 from modelshapley.contracts.base import MAX_UNITS_OFF, Contract, Interval, Status
 from modelshapley.units import OFF, Deactivation, Treatment, UnitKind
@@ -70,7 +70,7 @@ class TrialRequest(Contract):
         examples=[0.02],
     )
     session: str | None = Field(default=None, max_length=64)
-    lease: bool = Field(
+    lease: StrictBool = Field(
         default=False,
         description="end the trial once nobody has followed its events for 15 seconds, as pages of the dashboard ask",
     )

@@ -99,7 +99,11 @@ def get_task(name: str, services: ServicesDep) -> TaskInfo:
         raise NotFound(str(error)) from None
 
 
-@router.get("/{name}/file", response_model=None, responses={200: {"content": TASK_FILE_CONTENT}})
+@router.get(
+    "/{name}/file",
+    response_model=None,
+    responses={200: {"content": dict.fromkeys(TASK_FILE_CONTENT, TASK_FILE_CONTENT["application/json"])}},
+)
 def get_task_file(
     info: Annotated[TaskInfo, Depends(get_task)], services: ServicesDep, format: Literal["json", "yaml"] = "json"
 ) -> Response:
