@@ -13,15 +13,18 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DatabaseError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
+from starlette.types import Receive, Scope, Send
 
 from backend.queue.queues import REDIS_DOWN
 from modelshapley.contracts import FieldError, Problem
-from modelshapley.errors import BadTask, Conflict, ModelShapleyError, NotFound
+from modelshapley.errors import BadTask, Conflict, Damaged, ModelShapleyError, NotFound
 from modelshapley.tasks.infos import KINDS
 
 log = logging.getLogger(__name__)
 RETRY_AFTER_S = "2"
 DISK_FULL = "The disk of the server is full; free some space, then try again. What was accepted is kept."
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
 MAX_ERRORS, MAX_DETAIL = 50, 20_000
 
 
@@ -31,6 +34,16 @@ def problem(
     fields = [FieldError(field=_printable(e.field), message=_printable(e.message)) for e in errors[:MAX_ERRORS]]
     body = Problem(title=HTTPStatus(status).phrase, status=status, detail=_printable(detail), errors=fields)
     return JSONResponse(body.model_dump(), status, headers, media_type="application/problem+json")
+
+
+async def refuse(
+    scope: Scope, receive: Receive, send: Send, status: int, detail: str, headers: dict[str, str] | None = None
+) -> None:
+    """Answer with a problem; a websocket is closed with it as the reason."""
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008, "reason": detail[:120]})
+        return
+    await problem(status, detail, headers=headers)(scope, receive, send)
 
 
 def _printable(text: str) -> str:
@@ -49,7 +62,19 @@ def install_http(app: FastAPI) -> None:
         detail = str(error.detail)
         if error.status_code in (404, 405) and detail == HTTPStatus(error.status_code).phrase:
             detail = f"This server has no {request.method} {request.url.path}; see /api/docs."
-        return problem(error.status_code, detail, headers=dict(error.headers or {}))
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(_methods_of(app, request.scope)) or headers.get("Allow", "")
+        return problem(error.status_code, detail, headers=headers)
+
+
+def _methods_of(app: FastAPI, scope: Scope) -> list[str]:
+    """Return all methods that the path of a request has; the router itself names those of one of its routes."""
+
+    def exists(method: str) -> bool:
+        return any(route.matches({**scope, "method": method})[0] is Match.FULL for route in app.routes)
+
+    return [method for method in METHODS if exists("GET" if method == "HEAD" else method)]
 
 
 def install(app: FastAPI) -> None:
@@ -67,6 +92,11 @@ def install(app: FastAPI) -> None:
     async def _bad_task(_: Request, error: BadTask) -> JSONResponse:
         fields = [FieldError(field=field or "body", message=words) for field, words in error.problems]
         return problem(422, str(error), fields)
+
+    @app.exception_handler(Damaged)
+    async def _damaged(_: Request, error: Damaged) -> JSONResponse:
+        log.error("%s", error)
+        return problem(500, str(error))
 
     @app.exception_handler(ModelShapleyError)
     async def _refused(_: Request, error: ModelShapleyError) -> JSONResponse:

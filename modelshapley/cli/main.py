@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from modelshapley.cli import measuring, reproduce, server, tasks
+from modelshapley.cli import keys, measuring, reproduce, server, tasks
 from modelshapley.cli.options import notes
 from modelshapley.errors import ModelShapleyError
 
@@ -17,6 +17,9 @@ COMMANDS = (
     server.up,
     server.web,
     server.worker,
+    server.doctor,
+    server.backup,
+    server.restore,
 )
 app = typer.Typer(
     help="Which neurons, heads and layers of a transformer carry a task?",
@@ -25,6 +28,7 @@ app = typer.Typer(
 )
 app.add_typer(tasks.app, name="task")
 app.add_typer(reproduce.app, name="reproduce")
+app.add_typer(keys.app, name="keys")
 for command in COMMANDS:
     app.command()(command)
 

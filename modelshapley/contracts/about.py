@@ -162,6 +162,8 @@ class WorkerInfo(Contract):
         description="its current job: 'run:<id>', 'run:<id>:<shard>', 'trial:<id>', "
         "'check:<run id>', 'task:<id>' for the check of a task, 'details:<trial id>' or 'unit:<id>' for examples",
     )
+    since: datetime | None = Field(default=None, description="when its current job began")
+    eta_s: float | None = Field(default=None, description="seconds left, if it scores a run that has told")
     pid: int | None = None
     host: str | None = None
     last_heartbeat: datetime | None = None
