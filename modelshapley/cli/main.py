@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from modelshapley.cli import measuring, reproduce, server, tasks
+from modelshapley.cli import applying, measuring, reproduce, server, tasks
 from modelshapley.cli.options import notes
 from modelshapley.errors import ModelShapleyError
 
@@ -14,6 +14,7 @@ COMMANDS = (
     measuring.verify,
     measuring.compare,
     measuring.report,
+    applying.prune,
     server.up,
     server.web,
     server.worker,

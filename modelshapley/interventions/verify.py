@@ -33,7 +33,7 @@ def verify(model: nn.Module, anatomy: Anatomy) -> Anatomy:
     """
     for layer in anatomy.layers:
         _check_modules(model, layer)
-    inputs = _probe_inputs(model, anatomy)
+    inputs = probe_inputs(model, anatomy)
     with torch.no_grad():
         anatomy = with_norms(model, anatomy, inputs)
         intact = _logits(model, inputs)
@@ -144,7 +144,8 @@ def _check_layer_is_complete(
     raise UnsupportedModel(f"Layer {number} adds something to the residual stream besides attention and MLP.")
 
 
-def _probe_inputs(model: nn.Module, anatomy: Anatomy) -> dict[str, Tensor]:
+def probe_inputs(model: nn.Module, anatomy: Anatomy, length: int = 8) -> dict[str, Tensor]:
+    """Return random inputs for one example, always the same. length: number of tokens, for models of text."""
     config: Any = model.config
     weight = next(model.parameters())
     generator = torch.Generator().manual_seed(0)
@@ -154,7 +155,7 @@ def _probe_inputs(model: nn.Module, anatomy: Anatomy) -> dict[str, Tensor]:
         height, width = size if isinstance(size, (list, tuple)) else (size, size)
         pixels = torch.randn((1, vision.num_channels, height, width), generator=generator)
         return {"pixel_values": pixels.to(weight)}
-    tokens = torch.randint(0, config.vocab_size, (1, 8), generator=generator).to(weight.device)
+    tokens = torch.randint(0, config.vocab_size, (1, length), generator=generator).to(weight.device)
     if anatomy.auto_class == "AutoModelForSeq2SeqLM":
         return {"input_ids": tokens, "decoder_input_ids": tokens.flip(1)}
     return {"input_ids": tokens}
