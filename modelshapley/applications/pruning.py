@@ -44,11 +44,15 @@ class Prediction:
     parent_size: WeightsSize
 
 
-def predict(loaded: LoadedModel, deactivation: Deactivation) -> Prediction:
-    """Predict the size of the model without these units. Raises UnitOutOfRange, BadTreatment."""
+def predict(loaded: LoadedModel, deactivation: Deactivation, parent_size: WeightsSize | None = None) -> Prediction:
+    """Predict the size of the model without these units. parent_size: computed if not given.
+
+    Raises UnitOutOfRange, BadTreatment.
+    """
     plan, dtype = plan_pruning(loaded, deactivation), export_dtype(loaded)
-    whole = plan_pruning(loaded, Deactivation())
-    return Prediction(plan, weights_size(plan.skeleton(dtype)), weights_size(whole.skeleton(dtype)))
+    if parent_size is None:
+        parent_size = weights_size(plan_pruning(loaded, Deactivation()).skeleton(dtype))
+    return Prediction(plan, weights_size(plan.skeleton(dtype)), parent_size)
 
 
 def export_dtype(loaded: LoadedModel) -> torch.dtype:

@@ -1,4 +1,4 @@
-"""Commands that use a map: prune, which saves a smaller model."""
+"""Commands that use maps: prune, which saves a smaller model, and recommend, which finds what to remove."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from modelshapley.units import Deactivation, UnitKind
 if TYPE_CHECKING:
     from modelshapley.applications.pruning import Prediction
     from modelshapley.contracts import Comparison
+    from modelshapley.contracts.derived import DerivedInfo
+    from modelshapley.contracts.recommendations import Recommendation
     from modelshapley.maps.importance import ImportanceMap
     from modelshapley.models.loaded import LoadedModel
     from modelshapley.tasks.base import Task
@@ -78,17 +80,65 @@ def prune(
         loaded, loaded_task, units, out, importance_map=chosen_map, settings=settings, repaired=repair,
         probe_limit=limit, seed=seed, notify=lambda message: notes.print(f"{message} ..."),
     )  # fmt: skip
-    for reason in info.reasons:
-        typer.echo(reason)
-    if info.repair is not None:
-        kept = "kept" if info.repair.kept else "left out, since it does not help"
-        typer.echo(f"repair: loss {info.repair.loss_before:.3f} -> {info.repair.loss_after:.3f} nats, {kept}")
+    _echo_info(out, info)
+
+
+def recommend(
+    model: Model,
+    task: TaskName,
+    share: Annotated[float | None, typer.Option(help="share of the parameters to remove, such as 0.3")] = None,
+    size: Annotated[int | None, typer.Option(help="instead: largest size of the weights file in bytes")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="methods to compare; repeat for several")] = None,
+    out: Annotated[Path | None, typer.Option(help="save the best as a smaller model in this new folder")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="at most this many probe examples, half to score")] = 256,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    datasets: Datasets = None,
+    device: Device = "cpu",
+    data: Data = Path(".data"),
+) -> None:
+    """Find what to remove for a wanted size: which importance, which kinds of unit. Needs no server."""
+    from modelshapley.applications.pruning import prune as run
+    from modelshapley.applications.recommend import METHODS
+    from modelshapley.applications.recommend import recommend as find
+
+    if out is not None and out.exists():
+        raise ModelShapleyError(f"{str(out)!r} exists already; choose another folder, or delete it first.")
+    loaded_task = load_task(task, datasets, data)
+    loaded = load_model(model, device, "float32", data, notes.print)
+    with progress("Measuring candidates") as tell:
+        recommended = find(
+            loaded, loaded_task, share=share, size=size, methods=method or METHODS, limit=limit, seed=seed,
+            on_progress=tell,
+        )  # fmt: skip
+    _echo_candidates(recommended.report)
+    if out is not None:
+        settings = {
+            "share": share,
+            "size": size,
+            "candidate": recommended.report.candidates[recommended.report.best].name,
+        }
+        info = run(
+            loaded, loaded_task, recommended.best, out, importance_map=recommended.best_map, settings=settings,
+            seed=seed, notify=lambda message: notes.print(f"{message} ..."),
+        )  # fmt: skip
+        _echo_info(out, info)
+
+
+def _echo_candidates(report: Recommendation) -> None:
+    """Print the candidates, the most accurate first; a star marks the best, a plus those on the frontier."""
+    order = sorted(range(len(report.candidates)), key=lambda p: -report.candidates[p].measured.accuracy)
+    for place in order:
+        candidate = report.candidates[place]
+        mark = "*" if place == report.best else "+" if place in report.frontier else " "
+        typer.echo(
+            f"{mark} {percent(candidate.measured.accuracy):>7}  loss {candidate.loss:.3f}  "
+            f"{percent(candidate.parameters / report.parent_parameters):>7} of the parameters  {candidate.name}"
+        )
     typer.echo(
-        f"{out}: {bytes_as_text(info.bytes)} of {bytes_as_text(info.parent_bytes)} "
-        f"({percent(info.parameters / info.parent_parameters)} of the parameters)"
+        f"intact {percent(report.candidates[report.best].measured.intact)}; scored on {report.scored} probe examples, "
+        f"measured on {report.measured} others"
     )
-    typer.echo(f"logits differ from those of the parent by at most {info.reload_max_logit_difference:.2g}")
-    _echo_trial(info.trial)
+    typer.echo(report.verdict)
 
 
 def _share(text: str) -> tuple[UnitKind, float]:
@@ -132,6 +182,20 @@ def _predict(loaded: LoadedModel, task: Task[Any], units: Deactivation, seed: in
         f"({percent(size.parameters / parent.parameters)} of the parameters)"
     )
     _echo_trial(measure(loaded, task, units, seed=seed))
+
+
+def _echo_info(out: Path, info: DerivedInfo) -> None:
+    for reason in info.reasons:
+        typer.echo(reason)
+    if info.repair is not None:
+        kept = "kept" if info.repair.kept else "left out, since it does not help"
+        typer.echo(f"repair: loss {info.repair.loss_before:.3f} -> {info.repair.loss_after:.3f} nats, {kept}")
+    typer.echo(
+        f"{out}: {bytes_as_text(info.bytes)} of {bytes_as_text(info.parent_bytes)} "
+        f"({percent(info.parameters / info.parent_parameters)} of the parameters)"
+    )
+    typer.echo(f"logits differ from those of the parent by at most {info.reload_max_logit_difference:.2g}")
+    _echo_trial(info.trial)
 
 
 def _echo_trial(trial: Comparison) -> None:

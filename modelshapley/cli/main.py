@@ -15,6 +15,7 @@ COMMANDS = (
     measuring.compare,
     measuring.report,
     applying.prune,
+    applying.recommend,
     server.up,
     server.web,
     server.worker,
