@@ -27,7 +27,6 @@ SPENDS: Sequence[Shares] = (
 )
 """Divisions of the parameters to remove among kinds of unit; those of kinds that a model has none of are skipped."""
 SLICES = 16  # of the neurons or experts of a layer, when value a parameter decides
-BISECTIONS = 12  # halves a share to a four-thousandth, finer than one neuron of most models
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,12 @@ class Proposal:
 
 
 class Budget:
-    """The wanted number of parameters of one model, and what each kind of unit costs."""
+    """The wanted number of parameters of one model, and how many go with the shares of its kinds of unit.
+
+    Every layer loses alike, so that how many parameters go depends on the shares alone: it is computed once for the
+    choices of all methods, from a map that scores nothing. Where layers differ (some with experts, say) that is an
+    estimate, and the exact size decides in the end.
+    """
 
     def __init__(self, loaded: LoadedModel, target: int) -> None:
         self.loaded, self.target = loaded, target
@@ -68,22 +72,20 @@ class Budget:
             raise ModelShapleyError(
                 f"The wanted {target:,} parameters are not fewer than the {self.whole.parameters:,} of {loaded.id!r}."
             )
-        self._removed: dict[object, int] = {}
+        shapes = loaded.anatomy.shapes
+        zeros = {kind: np.zeros(shapes.of(kind)) for kind in KINDS if kind in shapes.kinds}
+        self._neutral = Chooser(ImportanceMap("none", "", False, zeros, zeros))
+        self._removed: dict[tuple[tuple[UnitKind, float], ...], int] = {}
+        self._shares: dict[str, Shares | None] = {}
 
     def predict(self, units: Deactivation) -> Prediction:
         return predict(self.loaded, units, self.whole)
 
-    def removed(self, units: Deactivation) -> int:
-        """Return how many parameters go with these units, which every layer must lose alike.
-
-        Then this depends on their numbers alone, so that the choices of all methods are computed once.
-        """
-        shapes = self.loaded.anatomy.shapes
-        gone = sorted(
-            tuple(shapes.counts[kind][layer] for kind in UnitKind) for (layer,) in units.of_kind(UnitKind.LAYER)
-        )
-        key = (tuple(gone), tuple(units.counts().items()))
+    def removed(self, shares: Shares) -> int:
+        """Return how many parameters go with these shares."""
+        key = tuple((kind, share) for kind, share in shares.items() if share)
         if key not in self._removed:
+            units = self._neutral.choose(self.loaded, shares)
             self._removed[key] = self.whole.parameters - self.predict(units).size.parameters
         return self._removed[key]
 
@@ -92,52 +94,86 @@ class Budget:
         """Number of parameters to remove."""
         return self.whole.parameters - self.target
 
-    def share_for(self, chooser: Chooser, kind: UnitKind, parameters: float, others: Shares) -> float | None:
-        """Return the smallest share of a kind that removes so many parameters in addition to `others`; None if none."""
+    def possible(self, kind: UnitKind) -> bool:
+        """Return whether the model has units of a kind, and its family's config allows fewer of them."""
+        if kind not in self.loaded.anatomy.shapes.kinds:
+            return False
+        size = self.size(kind)
+        return size > 1 and self.removed({kind: max(1, size // 2) / size}) > 0
 
-        def enough(share: float) -> bool:
-            units = chooser.choose(self.loaded, {**others, kind: share})
-            return self.removed(units) >= parameters
+    def size(self, kind: UnitKind) -> int:
+        """Return the number of layers, or of units in the widest layer."""
+        shapes = self.loaded.anatomy.shapes
+        return shapes.layers if kind is UnitKind.LAYER else max(shapes.counts[kind])
 
-        low, high = 0.0, 1 - 1e-9
-        if enough(0.0):
+    def divided(self, spend: Shares) -> Shares | None:
+        """Return the shares of a division of the parameters to remove; None where it cannot reach the wanted size.
+
+        Coarse kinds come first, in whole steps that do not exceed their part; the finest fills up.
+        """
+        key = _text(spend)
+        if key not in self._shares:
+            self._shares[key] = self._divided(spend)
+        return self._shares[key]
+
+    def _divided(self, spend: Shares) -> Shares | None:
+        shares: dict[UnitKind, float] = {}
+        *coarse, finest = sorted(spend, key=lambda kind: self.loaded.anatomy.shapes.count(kind))
+        for kind in coarse:
+            steps = [step / self.size(kind) for step in range(1, self.size(kind))]
+            shares[kind] = max((s for s in steps if self.removed({kind: s}) <= spend[kind] * self.wanted), default=0.0)
+            if not self.removed({kind: shares[kind]}):
+                return None  # one unit is more than its part: another division says the same
+        share = self._filling(finest, shares)
+        return None if share is None else {**shares, finest: share}
+
+    def _filling(self, kind: UnitKind, others: Shares) -> float | None:
+        """Return the smallest share of a kind that reaches the wanted size with the others; None if there is none."""
+        if self.removed(others) >= self.wanted:
             return 0.0
-        counts = self.loaded.anatomy.shapes.counts[kind]
-        high = (max(counts) - 1) / max(counts) if kind is not UnitKind.LAYER else 1 - 1 / len(counts)
-        if not enough(high):
+        low, high = 0, self.size(kind) - 1
+        if self.removed({**others, kind: high / self.size(kind)}) < self.wanted:
             return None
-        for _ in range(BISECTIONS):
-            middle = (low + high) / 2
-            low, high = (low, middle) if enough(middle) else (middle, high)
-        return high
+        while high - low > 1:
+            middle = (low + high) // 2
+            enough = self.removed({**others, kind: middle / self.size(kind)}) >= self.wanted
+            low, high = (low, middle) if enough else (middle, high)
+        return high / self.size(kind)
 
 
 def proposals(budget: Budget, choosers: Sequence[Chooser]) -> Iterator[Proposal]:
     """Yield different ways to reach the wanted size: none has more parameters than that.
 
     Each division of :data:`SPENDS` by each chooser, as far as the family can leave out these units, and the one by
-    value a parameter. Within a division the coarse kinds come first, in whole steps that do not exceed their part, and
-    the kind with the finest steps fills up.
+    value a parameter.
     """
     seen: set[str] = set()
     for chooser in choosers:
-        for text, units in _ways(budget, chooser):
-            if units.key() not in seen:
-                seen.add(units.key())
+        for text, shares in _ways(budget, chooser):
+            units = chooser.choose(budget.loaded, shares)
+            if units.key() in seen:
+                continue
+            seen.add(units.key())
+            prediction = budget.predict(units)
+            if prediction.size.parameters <= budget.target:
                 layers = chooser.layers if units.of_kind(UnitKind.LAYER) else None
-                yield Proposal(replace(chooser, layers=layers), text, units, budget.predict(units))
+                yield Proposal(replace(chooser, layers=layers), text, units, prediction)
 
 
-def _ways(budget: Budget, chooser: Chooser) -> Iterator[tuple[str, Deactivation]]:
-    """Yield the divisions of one chooser as text, each with its units."""
+def _ways(budget: Budget, chooser: Chooser) -> Iterator[tuple[str, Shares]]:
+    """Yield the divisions of one chooser as text, each with the shares of its kinds."""
     for spend in SPENDS:
-        if _possible(budget, chooser, spend):
-            units = _divided(budget, chooser, spend)
-            if units is not None:
-                yield _text(spend), units
-    units = _by_value(budget, chooser)
-    if units is not None:
-        yield "by value", units
+        if all(_usable(budget, chooser, kind) for kind in spend):
+            shares = budget.divided(spend)
+            if shares is not None:
+                yield _text(spend), shares
+    by_value = _by_value(budget, chooser)
+    if by_value is not None:
+        yield "by value", by_value
+
+
+def _usable(budget: Budget, chooser: Chooser, kind: UnitKind) -> bool:
+    return budget.possible(kind) and kind in chooser.map_of(kind).scores
 
 
 def _text(spend: Shares) -> str:
@@ -146,73 +182,32 @@ def _text(spend: Shares) -> str:
     return ", ".join(f"{kind.value} {share:.0%}".replace("%", " %") for kind, share in spend.items())
 
 
-def _possible(budget: Budget, chooser: Chooser, spend: Shares) -> bool:
-    """Return whether the model can lose units of all these kinds, and the map has scores for them."""
-    shapes = budget.loaded.anatomy.shapes
-    return all(kind in shapes.kinds and kind in chooser.map_of(kind).scores and _cheap(budget, kind) for kind in spend)
+def _by_value(budget: Budget, chooser: Chooser) -> Shares | None:
+    """Return the shares that result if slices go in the order of score a parameter until the wanted size is reached.
 
-
-def _cheap(budget: Budget, kind: UnitKind) -> bool:
-    """Return whether the family's config allows fewer units of a kind, tried with about half of them."""
-    counts = budget.loaded.anatomy.shapes.counts[kind]
-    if kind is UnitKind.LAYER:
-        return len(counts) > 1 and budget.removed(Deactivation.of({kind: [len(counts) // 2]})) > 0
-    half = Deactivation.of({kind: [(layer, i) for layer, count in enumerate(counts) for i in range(count // 2)]})
-    return budget.removed(half) > 0
-
-
-def _divided(budget: Budget, chooser: Chooser, spend: Shares) -> Deactivation | None:
-    """Return units in this division, coarse kinds first; None where they cannot reach the wanted size."""
-    shares: dict[UnitKind, float] = {}
-    coarse_first = sorted(spend, key=lambda kind: budget.loaded.anatomy.shapes.count(kind))
-    for kind in coarse_first[:-1]:
-        steps = _steps(budget, kind)
-        part = spend[kind] * budget.wanted
-        fitting = [s for s in steps if budget.removed(chooser.choose(budget.loaded, {kind: s})) <= part]
-        shares[kind] = max(fitting, default=0.0)
-        if not shares[kind]:
-            return None  # one unit is more than its part: another division says the same
-    share = budget.share_for(chooser, coarse_first[-1], budget.wanted, shares)
-    return None if share is None else chooser.choose(budget.loaded, {**shares, coarse_first[-1]: share})
-
-
-def _steps(budget: Budget, kind: UnitKind) -> list[float]:
-    """Return the shares at which the number of units of a coarse kind changes."""
-    counts = budget.loaded.anatomy.shapes.counts[kind]
-    size = len(counts) if kind is UnitKind.LAYER else max(counts)
-    return [step / size for step in range(1, size)]
-
-
-def _by_value(budget: Budget, chooser: Chooser) -> Deactivation | None:
-    """Return units in the order of score a parameter, slice by slice, until the wanted size is reached.
-
-    A slice is a layer, or the next least important sixteenth of the neurons of every layer (or one head of every layer
-    or group), so that layers stay alike. Only kinds whose scores share a quantity are compared: those of one map.
+    A slice is a layer, or the next least important sixteenth of the neurons or experts of every layer, or a head of
+    every layer or group, so that layers stay alike. Only kinds whose scores share a quantity are compared: those of one
+    map.
     """
-    kinds = [
-        kind
-        for kind in KINDS
-        if _possible(budget, chooser, {kind: 1.0}) and chooser.map_of(kind) is chooser.importance_map
-    ]
+    own = [kind for kind in KINDS if chooser.map_of(kind) is chooser.importance_map]
+    kinds = [kind for kind in own if _usable(budget, chooser, kind)]
     slices = sorted((one for kind in kinds for one in _slices(budget, chooser, kind)), key=lambda one: one[0])
-    units: list[Deactivation] = []
-    # Add slices by their own parameters first, then check the exact size, which a dropped layer's neurons do not share.
-    for _, part in slices:
-        units.append(part)
-        if sum(map(budget.removed, units)) >= budget.wanted and budget.removed(merged(units)) >= budget.wanted:
-            return merged(units)
+    shares: dict[UnitKind, float] = {}
+    for _, kind, share in slices:
+        shares[kind] = max(share, shares.get(kind, 0.0))
+        if budget.removed(shares) >= budget.wanted:
+            return shares
     return None
 
 
-def _slices(budget: Budget, chooser: Chooser, kind: UnitKind) -> Iterator[tuple[float, Deactivation]]:
-    """Yield (score a parameter, units) of consecutive slices of a kind, the least important first."""
-    scores = chooser.map_of(kind).scores[kind]
-    size = len(scores) if kind is UnitKind.LAYER else max(budget.loaded.anatomy.shapes.counts[kind])
+def _slices(budget: Budget, chooser: Chooser, kind: UnitKind) -> Iterator[tuple[float, UnitKind, float]]:
+    """Yield (score a parameter, kind, its share once the slice is gone) of consecutive slices, the least first."""
+    scores, size = chooser.map_of(kind).scores[kind], budget.size(kind)
     steps = min(size, SLICES) if kind in (UnitKind.NEURON, UnitKind.EXPERT) else size
-    edges = [chooser.choose(budget.loaded, {kind: step / steps}) for step in range(steps)]
-    for before, after in pairwise(edges):
-        gone = set(before.of_kind(kind))
-        part = Deactivation.of({kind: [unit for unit in after.of_kind(kind) if unit not in gone]})
-        parameters = budget.removed(after) - budget.removed(before)
+    shares = [step / steps for step in range(steps)]
+    units = [chooser.choose(budget.loaded, {kind: share}).of_kind(kind) for share in shares]
+    for (before, gone), (after, going) in pairwise(zip(shares, units, strict=True)):
+        parameters = budget.removed({kind: after}) - budget.removed({kind: before})
         if parameters > 0:
-            yield float(np.sum([scores[unit] for unit in part.of_kind(kind)])) / parameters, part
+            worth = sum(float(scores[unit]) for unit in set(going) - set(gone))
+            yield worth / parameters, kind, after
