@@ -16,17 +16,24 @@ log = logging.getLogger(__name__)
 CANCEL_POLL_S = 1.0
 RUN_GRACE_S = 3.0
 """Time in which a cancelled run stops between two batches; then its process is killed, which loses the warm models."""
+DERIVE_GRACE_S = 120.0
+"""The same for a derived model, whose steps are longer: saving, and loading in another process."""
 TRIAL_GRACE_S = 30.0
 """The same for a trial, which no user cancels: a newer one of its session supersedes it many times a minute."""
 
 
 def grace_of(records: Records, job_id: str) -> float | None:
-    """Return how long a job may go on; None while it is wanted. Only runs, their shards and trials can be cancelled."""
+    """Return how long a job may go on; None while it is wanted.
+
+    Only runs, their shards, derived models and trials can be cancelled.
+    """
     kind, _, rest = job_id.partition("-")
     identifier = rest.partition("-")[0]
     try:
         if kind == "run" and records.run(identifier).status is Status.CANCELLED:
             return RUN_GRACE_S
+        if kind == "derive" and records.derived(identifier).status is Status.CANCELLED:
+            return DERIVE_GRACE_S
         if kind == "trial" and records.trial(identifier).status is Status.CANCELLED:
             return TRIAL_GRACE_S
         if kind == "check" and records.run(identifier).deleted is not None:

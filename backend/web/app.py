@@ -19,7 +19,7 @@ from backend.store.uploads import Uploads
 from backend.web import problems, reference
 from backend.web.dependencies import Services
 from backend.web.openapi import HeadAsGet, describe_errors
-from backend.web.routes import about, details, groups, runs, tasks, trials, uploads
+from backend.web.routes import about, derived, details, groups, runs, tasks, trials, uploads
 from modelshapley import __version__
 from modelshapley.models.catalog import Catalog
 from modelshapley.tasks.catalog import TaskCatalog
@@ -60,7 +60,7 @@ def create_api(services: Services) -> FastAPI:
     problems.install(api)
     reference.install(api)
     api_v1 = APIRouter(prefix="/v1")
-    routers = (about, tasks, runs, trials, groups, details, uploads)
+    routers = (about, tasks, runs, trials, groups, details, derived, uploads)
     for router in (module.router for module in routers):
         api_v1.include_router(router)
     api.include_router(api_v1)

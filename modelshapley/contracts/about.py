@@ -160,7 +160,8 @@ class WorkerInfo(Contract):
     current: str | None = Field(
         default=None,
         description="its current job: 'run:<id>', 'run:<id>:<shard>', 'trial:<id>', "
-        "'check:<run id>', 'task:<id>' for the check of a task, 'details:<trial id>' or 'unit:<id>' for examples",
+        "'check:<run id>', 'derive:<id>' for a derived model, 'task:<id>' for the check of a task, "
+        "'details:<trial id>', 'unit:<id>' for examples or 'size:<id>'",
     )
     pid: int | None = None
     host: str | None = None
