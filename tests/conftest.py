@@ -123,4 +123,4 @@ def digits_run(api: Client) -> Run:
 
 @pytest.fixture(scope="session")
 def capitals_run(api: Client) -> Run:
-    return api.wait(api.submit_run(CAPITALS_RUN).id)
+    return api.wait(api.submit_run(CAPITALS_RUN.model_copy(update={"limit": 24})).id)

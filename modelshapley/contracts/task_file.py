@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import re
 import string
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    Discriminator,
     Field,
     PositiveInt,
+    Tag,
     TypeAdapter,
     ValidationError,
     field_validator,
@@ -27,7 +30,7 @@ SLUG = r"^[a-z0-9][a-z0-9-]{0,62}$"
 MAX_FILE_BYTES = 1_000_000  # the data are in other files
 MAX_LABELS, MAX_GROUPS = 100_000, 1000
 WHOLE = "all"  # split name of a source without splits
-Rule = Literal["gsm8k", "mmlu", "number", "exact", "regex"]
+Rule = Literal["gsm8k", "mmlu", "number", "exact", "regex", "tokens"]
 Column = Annotated[str, Field(min_length=1, max_length=200)]
 SPLIT = r"^\w[\w.-]*$"  # a name, never a path
 SPLIT_ALIASES = {"validation": ("val", "valid", "dev"), "train": ("training",), "test": ("testing",)}
@@ -37,6 +40,11 @@ SPLIT_ALIASES = {"validation": ("val", "valid", "dev"), "train": ("training",), 
 def _quote_boolean(value: Any) -> Any:
     """Turn booleans back into words: YAML reads a plain no as false."""
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
+
+
+def _class_name(value: Any) -> Any:
+    """Turn what YAML reads of a plain 1, yes or no back into text."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else _quote_boolean(value)
 
 
 Chat = Annotated[Literal["auto", "yes", "no"], BeforeValidator(_quote_boolean)]
@@ -150,12 +158,17 @@ class LabelledTask(TaskFile):
     """Fields of the classification tasks."""
 
     label: Column = Field(default="label", description="the column of the right class: its name or its number")
-    labels: list[str] | None = Field(
+    labels: (
+        Annotated[
+            Annotated[list[str], Field(min_length=2, max_length=MAX_LABELS, fail_fast=True), Tag("list")]
+            | Annotated[dict[str, str], Field(min_length=2, max_length=MAX_LABELS), Tag("mapping")],
+            Discriminator(lambda value: "mapping" if isinstance(value, dict) else "list"),
+        ]
+        | None
+    ) = Field(
         default=None,
-        min_length=2,
-        max_length=MAX_LABELS,
-        fail_fast=True,
-        description="names of the classes, in order; default: as the data name them",
+        description="names of the classes, in order, or a mapping from each class of the data to the model's, by name "
+        "or number, such as {spam: LABEL_1, ham: LABEL_0}; default: as the data name them",
     )
     match: Literal["names", "index"] = Field(
         default="names", description="how classes of the data are matched with the model's: by name, or by number"
@@ -163,13 +176,21 @@ class LabelledTask(TaskFile):
 
     @field_validator("labels")
     @classmethod
-    def _no_repeats(cls, labels: list[str] | None) -> list[str] | None:
+    def _no_repeats(cls, labels: list[str] | dict[str, str] | None) -> list[str] | dict[str, str] | None:
         seen: set[str] = set()
         for name in labels or ():
             if name in seen:
                 raise ValueError(f"{name!r} is listed twice")
             seen.add(name)
         return labels
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _numbers_as_text(cls, labels: Any) -> Any:
+        """Classes of a mapping may be written as numbers."""
+        if not isinstance(labels, dict):
+            return labels
+        return {_class_name(name): _class_name(target) for name, target in islice(labels.items(), MAX_LABELS + 1)}
 
 
 class ImageClassificationTask(LabelledTask):
@@ -330,4 +351,7 @@ def to_yaml(spec: TaskFile) -> str:
 
 def _field_path(location: tuple[int | str, ...]) -> str:
     """Format the path of a field, without the name of the kind, which pydantic puts first."""
-    return ".".join(str(part) for part in location[1:] or location)
+    parts = location[1:] or location
+    if parts[0] == "labels" and parts[1:2] in (("list",), ("mapping",)):  # pydantic's name for the form it took
+        parts = (parts[0], *parts[2:])
+    return ".".join(map(str, parts))

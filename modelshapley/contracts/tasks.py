@@ -84,10 +84,15 @@ class BadRows(Contract):
 
 
 class Labels(Contract):
-    """Classes of the data and of the model, in order. problem: null if they match."""
+    """Classes of the data and of the model, in order.
+
+    numbers: the model's class of each class of the data, counted from 0; empty unless they match. problem: null if they
+    match, or if there is no model.
+    """
 
     data: list[str]
     model: list[str]
+    numbers: list[int] = []
     problem: str | None = None
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import torch
@@ -59,8 +61,7 @@ def verify(model: nn.Module, anatomy: Anatomy) -> Anatomy:
                 raise UnsupportedModel(
                     f"Switching off {deactivation.describe()} changes nothing; wrong modules are gated."
                 )
-        for number, layer in enumerate(anatomy.layers):
-            _check_layer_is_complete(model, anatomy, number, layer, inputs)
+        _check_layers_are_complete(model, anatomy, inputs)
         check_halves(model, anatomy, inputs)
         check_heads(model, anatomy, inputs)
     return anatomy
@@ -123,29 +124,29 @@ def _ends_of_maps(anatomy: Anatomy, layer: int) -> list[Unit]:
     return [(layer, index) for site in sites for index in (site.first, site.first + site.count - 1)]
 
 
-def _check_layer_is_complete(
-    model: nn.Module, anatomy: Anatomy, number: int, layer: Layer, inputs: dict[str, Tensor]
-) -> None:
-    """Check that with layer l off, its block returns the residual stream unchanged, up to its normalisation."""
-    passes: list[tuple[Tensor, Tensor]] = []
+def _check_layers_are_complete(model: nn.Module, anatomy: Anatomy, inputs: dict[str, Tensor]) -> None:
+    """Check that with all layers off, each block returns the residual stream unchanged, up to its normalisation."""
+    streams: dict[int, tuple[Tensor, Tensor]] = {}
 
-    def record(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+    def record(number: int, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         hidden = output[0] if isinstance(output, tuple) else output
-        passes.append((args[0] if args else kwargs["hidden_states"], hidden))
+        streams.setdefault(number, (args[0] if args else kwargs["hidden_states"], hidden))
 
-    handle = model.get_submodule(layer.block).register_forward_hook(record, with_kwargs=True)
-    try:
-        with treated(model, anatomy, Deactivation.of({UnitKind.LAYER: [(number,)]})):
-            _logits(model, inputs)
-    finally:
-        handle.remove()
-    if passes:
-        expected, actual = passes[0]
-        for norm in layer.norms:
-            expected = model.get_submodule(norm)(expected)
-        if torch.equal(expected.to(actual.device), actual):
-            return
-    raise UnsupportedModel(f"Layer {number} adds something to the residual stream besides attention and MLP.")
+    with ExitStack() as stack:
+        for number, layer in enumerate(anatomy.layers):
+            block = model.get_submodule(layer.block)
+            stack.callback(block.register_forward_hook(partial(record, number), with_kwargs=True).remove)
+        every_layer = [(number,) for number in range(anatomy.shapes.layers)]
+        stack.enter_context(treated(model, anatomy, Deactivation.of({UnitKind.LAYER: every_layer})))
+        _logits(model, inputs)
+    for number, layer in enumerate(anatomy.layers):
+        if number in streams:
+            expected, actual = streams[number]
+            for norm in layer.norms:
+                expected = model.get_submodule(norm)(expected)
+            if torch.equal(expected.to(actual.device), actual):
+                continue
+        raise UnsupportedModel(f"Layer {number} adds something to the residual stream besides attention and MLP.")
 
 
 def probe_inputs(model: nn.Module, anatomy: Anatomy, length: int = 8) -> dict[str, Tensor]:

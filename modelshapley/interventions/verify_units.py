@@ -28,65 +28,77 @@ def with_norms(model: nn.Module, anatomy: Anatomy, inputs: Inputs) -> Anatomy:
     of the norm. A norm of the stream itself (XLM-R, ELECTRA, DeBERTa, OPT-350m) is not part of what is added. Both are
     found by comparing tensors in one pass; a family that names its norms is left as it is.
     """
-    return replace(anatomy, layers=tuple(_with_norms(model, layer, inputs) for layer in anatomy.layers))
-
-
-def _with_norms(model: nn.Module, layer: Layer, inputs: Inputs) -> Layer:
-    trace = _Trace(model, layer, inputs)
-    behind = {
-        part.added: next((name for name, (given, _) in trace.norms.items() if _same(given, output)), part.added)
-        for part, output in zip(trace.parts, trace.added, strict=True)
-    }
-    attentions = tuple(replace(one, added=behind[one.added]) for one in layer.attentions)
-    mlp = replace(layer.mlp, added=behind[layer.mlp.added])
-    return replace(layer, attentions=attentions, mlp=mlp, norms=layer.norms or trace.norms_of_the_stream())
+    traces = [_Trace(model, layer) for layer in anatomy.layers]
+    with ExitStack() as stack:
+        for trace in traces:
+            stack.enter_context(trace)
+        model(**inputs)
+    return replace(anatomy, layers=tuple(trace.with_norms() for trace in traces))
 
 
 class _Trace:
-    """One pass through one layer: stream, what parts add, and every norm's input and output by its path."""
+    """One layer during a pass: its stream, what its parts add, and every norm's input and output by its path."""
 
-    def __init__(self, model: nn.Module, layer: Layer, inputs: Inputs) -> None:
-        self.parts = [*layer.attentions, layer.mlp]
-        self.norms: dict[str, tuple[Tensor, Tensor]] = {}
-        outputs: dict[str, Tensor] = {}
+    def __init__(self, model: nn.Module, layer: Layer) -> None:
+        self._model, self._layer = model, layer
+        self._parts = [*layer.attentions, layer.mlp]
+        self._norms: dict[str, tuple[Tensor, Tensor]] = {}
+        self._outputs: dict[str, Tensor] = {}
         self._stream: list[Tensor] = []
+        self._hooks = ExitStack()
 
+    def __enter__(self) -> None:
         def record_part(path: str, _: nn.Module, __: Any, output: Any) -> None:
-            outputs[path] = output[0] if isinstance(output, tuple) else output
+            self._outputs[path] = output[0] if isinstance(output, tuple) else output
 
         def record_norm(path: str, _: nn.Module, args: tuple[Any, ...], output: Any) -> None:
             if args and isinstance(args[0], Tensor) and isinstance(output, Tensor):
-                self.norms[path] = args[0], output
+                self._norms[path] = args[0], output
 
         def record_block(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
             self._stream = [_first_tensor(args, kwargs), output[0] if isinstance(output, tuple) else output]
 
-        block = model.get_submodule(layer.block)
-        with ExitStack() as stack:
-            for part in self.parts:
-                handle = model.get_submodule(part.added).register_forward_hook(partial(record_part, part.added))
-                stack.callback(handle.remove)
-            for name, module in block.named_modules():
-                if "norm" in type(module).__name__.lower():
-                    record = partial(record_norm, f"{layer.block}.{name}")
-                    stack.callback(module.register_forward_hook(record).remove)
-            stack.callback(block.register_forward_hook(record_block, with_kwargs=True).remove)
-            model(**inputs)
-        self.added = [outputs[part.added] for part in self.parts]
+        block = self._model.get_submodule(self._layer.block)
+        handles = [block.register_forward_hook(record_block, with_kwargs=True)]
+        for part in self._parts:
+            module = self._model.get_submodule(part.added)
+            handles.append(module.register_forward_hook(partial(record_part, part.added)))
+        for name, module in block.named_modules():
+            if "norm" in type(module).__name__.lower():
+                path = f"{self._layer.block}.{name}"
+                handles.append(module.register_forward_hook(partial(record_norm, path)))
+        for handle in handles:
+            self._hooks.callback(handle.remove)
 
-    def norms_of_the_stream(self) -> tuple[str, ...]:
+    def __exit__(self, *_: object) -> None:
+        self._hooks.close()
+
+    def with_norms(self) -> Layer:
+        """Return the layer with the norms that were found."""
+        layer = self._layer
+        attentions = tuple(replace(one, added=self._norm_behind(one.added)) for one in layer.attentions)
+        mlp = replace(layer.mlp, added=self._norm_behind(layer.mlp.added))
+        return replace(layer, attentions=attentions, mlp=mlp, norms=layer.norms or self._norms_of_the_stream())
+
+    def _norm_behind(self, path: str) -> str:
+        """Return the norm that takes what this part gives, or the part itself."""
+        output = self._outputs[path]
+        return next((name for name, (given, _) in self._norms.items() if _same(given, output)), path)
+
+    def _norms_of_the_stream(self) -> tuple[str, ...]:
         """Return the norms that the stream passes after each part, if it leaves the layer through the last of them."""
         stream, final = self._stream
         chosen: list[str] = []
-        for added in self.added:
+        for part in self._parts:
+            added = self._outputs[part.added]
             if added.numel() != stream.numel():
                 return ()
             after = stream + added.reshape(stream.shape)  # OPT flattens texts and positions in front of its MLP
-            name = next((n for n, (given, _) in self.norms.items() if _close(given, after)), None)
+            name = next((n for n, (given, _) in self._norms.items() if _close(given, after)), None)
             if name is None:
                 return ()
             chosen.append(name)
-            stream = self.norms[name][1]
+            stream = self._norms[name][1]
         return tuple(chosen) if _close(final, stream) else ()
 
 

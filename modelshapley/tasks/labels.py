@@ -60,41 +60,66 @@ def class_index(row: Row, column: str, numbers: Mapping[str, int], count: int, o
     raise BadRow(f"class {shorten(value)} is not among the {count} classes of the task")
 
 
-def match_labels(
-    spec: LabelledTask, names: Sequence[str], loaded: LoadedModel, ordered: bool = False
-) -> tuple[list[int], Labels]:
-    """Return (the model's class number of each class of the data, the names on both sides).
+def match_labels(spec: LabelledTask, names: Sequence[str], loaded: LoadedModel, ordered: bool = False) -> Labels:
+    """Return the classes of the data and of the model, and the model's class of each class of the data.
 
-    Classes match by name where the names are equal up to case, spaces, hyphens and underscores. They match by number
-    where the task says so (`match: index`, or `labels` in the model's order), where the data number their classes, or
-    where they name them in an order of their own (`ordered`). Where none of this holds, as with texts in the data and
-    LABEL_0, LABEL_1, ... in the model, `problem` says so and the list is empty: an order would be a guess.
+    Classes match as the task maps them (`labels: {data: model}`), or by name where the names are equal up to case,
+    spaces, hyphens and underscores. They match by number where the task says so (`match: index`, or `labels` in the
+    model's order), where the data number their classes, or where they name them in an order of their own (`ordered`).
+    Where none of this holds, as with texts in the data and LABEL_0, LABEL_1, ... in the model, `problem` says so: an
+    order would be a guess.
     """
     config: Any = loaded.model.config
     model_names = [str(config.id2label[i]) for i in sorted(config.id2label)]
+    sides = Labels(data=list(names), model=model_names)
+    if isinstance(spec.labels, dict):
+        return _match_mapping(spec.labels, sides)
     model_numbers = {_normalise(name): i for i, name in enumerate(model_names)}
     if spec.match == "names" and len(model_numbers) == len(model_names):
         numbers = [model_numbers.get(_normalise(name), -1) for name in names]
         if -1 not in numbers:
-            return numbers, Labels(data=list(names), model=model_names)
+            return sides.model_copy(update={"numbers": numbers})
     if spec.match == "index" or _are_numbers(model_names) or _are_numbers(names):
-        numbers = list(range(len(names))) if len(names) == len(model_names) else []
-        problem = None if numbers else f"the data have {len(names)} classes, the model {len(model_names)}"
-        if numbers and not (spec.match == "index" or spec.labels or ordered or _are_numbers(names)):
-            numbers, problem = [], "the model only numbers its classes, and the data do not say which number is which"
-        return numbers, Labels(data=list(names), model=model_names, problem=problem)
+        numbered = spec.match == "index" or spec.labels is not None or ordered or _are_numbers(names)
+        return _match_in_order(sides, numbered)
     missing = [name for name in names if _normalise(name) not in model_numbers]
-    problem = f"the model has no class {', '.join(map(repr, missing[:3]))}" if missing else None
-    numbers = [] if missing else [model_numbers[_normalise(name)] for name in names]
-    return numbers, Labels(data=list(names), model=model_names, problem=problem)
+    if missing:
+        return _problem(sides, f"the model has no class {', '.join(map(repr, missing[:3]))}")
+    return sides.model_copy(update={"numbers": [model_numbers[_normalise(name)] for name in names]})
+
+
+def _match_mapping(mapping: Mapping[str, str], sides: Labels) -> Labels:
+    """Match classes by a mapping from each class of the data to a name or number of the model's."""
+    known = {str(number): number for number in range(len(sides.model))}
+    known |= {_normalise(name): number for number, name in enumerate(sides.model)}
+    numbers = [known.get(_normalise(mapping[name]), -1) for name in sides.data]
+    missing = [name for name, number in zip(sides.data, numbers, strict=True) if number < 0]
+    if missing:
+        targets = ", ".join(repr(mapping[name]) for name in missing[:3])
+        return _problem(sides, f"`labels` maps {', '.join(map(repr, missing[:3]))} to {targets}, unknown to the model")
+    return sides.model_copy(update={"numbers": numbers})
+
+
+def _match_in_order(sides: Labels, numbered: bool) -> Labels:
+    """Match the first class with the first, and so on. numbered: the data or the task say that this is so."""
+    if len(sides.data) != len(sides.model):
+        return _problem(sides, f"the data have {len(sides.data)} classes, the model {len(sides.model)}")
+    if not numbered:
+        return _problem(sides, "the model only numbers its classes, and the data do not say which number is which")
+    return sides.model_copy(update={"numbers": list(range(len(sides.data)))})
+
+
+def _problem(sides: Labels, problem: str) -> Labels:
+    return sides.model_copy(update={"problem": problem})
 
 
 def mismatch_error(task: str, loaded: LoadedModel, labels: Labels) -> TaskMismatch:
     """Return the error for classes that do not match, with both lists."""
     return TaskMismatch(
         f"The classes of task {task!r} and of {loaded.id!r} do not match: {labels.problem}. Data: "
-        f"{_abbreviate(labels.data)}. Model: {_abbreviate(labels.model)}. Name the task's `labels` as the model does, "
-        "or, where the model only numbers them, in its order; or set `match: index` where both number them alike."
+        f"{_abbreviate(labels.data)}. Model: {_abbreviate(labels.model)}. Map each class of the data to one of the "
+        "model's with `labels: {class in the data: class of the model}`, or set `match: index` where both number them "
+        "alike."
     )
 
 

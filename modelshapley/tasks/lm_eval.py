@@ -105,15 +105,13 @@ class _Import:
     def run(self) -> Imported:
         self._refuse_unknown()
         output = self._task.get("output_type", "generate_until")
-        kinds = {"multiple_choice": self._multiple_choice, "generate_until": self._generation}
+        kinds = {
+            "multiple_choice": self._multiple_choice,
+            "generate_until": self._generation,
+            "loglikelihood": self._likeliest_tokens,
+        }
         if output not in kinds:
-            reason = f"{output!r} has no counterpart; only multiple_choice and generate_until have one"
-            if output == "loglikelihood":
-                reason = (
-                    "'loglikelihood' counts an answer as right if each of its tokens is the likeliest, which no kind "
-                    "of task here does; use generate_until with an exact_match"
-                )
-            raise self._bad("output_type", reason)
+            raise self._bad("output_type", f"{output!r} has no counterpart; {', '.join(kinds)} have one")
         name = str(self._task.get("task", ""))
         fields = {
             "name": re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:63],
@@ -264,6 +262,13 @@ class _Import:
             "max_new_tokens": options.get("max_gen_toks", 256),  # the harness's default
         }
 
+    def _likeliest_tokens(self) -> dict[str, Any]:
+        if "perplexity" in self._metrics({"acc", "perplexity"}):
+            self._notes.append("The harness's perplexity is of whole answers; the loss here is a mean over tokens.")
+        self._no_filters()
+        prompt, answer = self._prompt(), self._template("doc_to_target")
+        return {"kind": "generation", "prompt": prompt, "answer": answer, "rule": "tokens"}
+
     def _rule(self, stops: Sequence[str]) -> dict[str, Any]:
         """Return the rule that finds an answer as the filters and stop texts do."""
         step = self._regex_filter()
@@ -305,7 +310,7 @@ class _Import:
 
     def _no_filters(self) -> None:
         if self._task.get("filter_list"):
-            raise self._bad("filter_list", "of a multiple_choice has no counterpart")
+            raise self._bad("filter_list", "has no counterpart for this output type")
 
     def _metrics(self, known: set[str]) -> list[str]:
         """Return the names of the metrics. Raises BadTask for any that is not known."""

@@ -15,7 +15,6 @@ from modelshapley.tasks.base import Split, Task
 from modelshapley.tasks.data import BadRow, RejectedRow
 from modelshapley.tasks.kinds.classification import Classification
 from modelshapley.tasks.kinds.data_task import DataTask, group_by_reason
-from modelshapley.tasks.labels import match_labels
 from modelshapley.tasks.language import text
 
 MAX_SHOWN_EXAMPLES = 3
@@ -103,4 +102,4 @@ def _labels(task: Task[Any], loaded: LoadedModel | None) -> Labels | None:
         return None
     if loaded is None or loaded.anatomy.auto_class != task.info.auto_class:
         return Labels(data=task.classes, model=[])
-    return match_labels(task.spec, task.classes, loaded)[1]
+    return task.match(loaded)

@@ -290,6 +290,7 @@ def test_an_upload_that_is_no_model_says_why_and_is_dropped(
     assert api.uploads() == []
 
 
+@pytest.mark.slow
 def test_a_model_of_the_hub_is_looked_up_and_scored(page: Page, start_server: StartServer, tmp_path: Path) -> None:
     with fake_hub("some-one/digits", ASSETS / "digits-vit") as (address, _):
         server = start_server(HF_ENDPOINT=address, HF_HOME=str(tmp_path), HF_HUB_OFFLINE="0")

@@ -71,11 +71,11 @@ def test_ten_heads_off_an_estimate_the_whole_figure_and_back(page: Page, server:
     drag(page, HEADS, (0, 0), (1, 3))
     expect(page.locator("#tray-off")).to_have_text("10 heads")
     measured(page)
-    seen = page.evaluate("window.seen")
-    first, last = seen[0], seen[-1]
-    assert re.fullmatch(r"\d+ of 360 test examples", first[0]), seen
+    # A trial as short as this may end before the first part of it is drawn: then the whole figure is the first.
+    *partial, last = page.evaluate("window.seen")
+    assert all(re.fullmatch(r"\d+ of 360 test examples", words) for words, _, _ in partial), partial
     assert last[0] == "measured on all 360 test examples"
-    assert last[2] - last[1] <= first[2] - first[1]
+    assert all(last[2] - last[1] <= high - low for _, low, high in partial)
     expect(page.locator("#predicted")).to_contain_text(re.compile("predicted loss increase about .* nats"))
     for words in ("2 heads", "Nothing is switched off"):
         page.locator("#undo").click()
@@ -234,6 +234,7 @@ def test_a_lost_worker_is_told_and_the_figure_is_right(
     assert accuracy == pytest.approx(100 * truth, abs=0.051)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_click_while_the_server_is_away_is_measured_once_it_is_back(
     page: WatchedPage, start_server: StartServer

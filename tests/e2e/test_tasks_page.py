@@ -193,6 +193,39 @@ def test_classes_that_do_not_match_are_shown_side_by_side(page: Page, house: Ser
     expect(body.locator("img")).to_have_count(3)
 
 
+def test_classes_are_mapped_in_a_table(page: Page, house: Server) -> None:
+    for name in ("nought", "uno"):
+        folder = house.data / "datasets" / "figures" / name
+        folder.mkdir(parents=True)
+        for number in range(4):
+            Image.new("L", (8, 8), 60 * number).save(folder / f"{number}.png")
+    page.goto(f"{house.url}/tasks")
+    page.locator("aside").get_by_role("textbox", name="Kind").click()
+    page.get_by_role("option", name="Image classification").click()
+    field(page, "Name").fill("figures")
+    field(page, "File or folder").fill("figures")
+    for split in ("Split for scoring", "Split for accuracy"):
+        field(page, split).fill("all")
+    for share in page.locator("aside").get_by_label("Share of it").all():
+        share.fill("50")
+    page.locator("#task-preview").click()
+    body = page.locator("#preview-body")
+    expect(body.get_by_role("button", name="Use this mapping")).to_be_visible(timeout=60_000)
+    body.get_by_label("The model's class for nought").click()
+    page.get_by_role("option", name="0", exact=True).click()
+    page.locator("#use-mapping").click()
+    expect(page.locator("#mapping-problem")).to_have_text("Choose the model's class for uno.")
+    body.get_by_label("The model's class for uno").click()
+    page.get_by_role("option", name="1", exact=True).click()
+    assert_accessible(page)
+    page.locator("#use-mapping").click()
+    expect(body.get_by_text("All 2 classes match the model's")).to_be_visible(timeout=60_000)
+    body.get_by_text("All 2 classes match the model's").click()
+    expect(body.get_by_label("Classes of the data and the model")).to_contain_text("uno")
+    page.get_by_role("button", name="Close the preview").click()
+    expect(field(page, "Names of the classes (optional)")).to_have_value("nought = 0\nuno = 1")
+
+
 PROCESSOR = {
     "image_processor_type": "ViTImageProcessor",
     "size": {"height": 8, "width": 8},

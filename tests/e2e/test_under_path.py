@@ -21,6 +21,7 @@ def placed(start_server: StartServer) -> Server:
     return Server(server.process, server.url + PATH, server.data)
 
 
+@pytest.mark.slow
 def test_the_main_job_under_a_path(page: Page, placed: Server) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))

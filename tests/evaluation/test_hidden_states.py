@@ -63,6 +63,7 @@ def test_the_digits_vit(digits_vit: LoadedModel) -> None:
     real(digits_vit, task, [some_off(digits_vit, rng, number % 4) for number in range(20)])
 
 
+@pytest.mark.slow
 def test_smollm2(smollm2: LoadedModel) -> None:
     task = load_task("world-capitals")
     chosen = task.select(smollm2, Split.TEST)[:8]

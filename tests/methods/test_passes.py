@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from shapiq import ExactComputer
 from torch import Tensor
 
-from modelshapley import load_task
 from modelshapley.errors import BadParameter
 from modelshapley.evaluation.game import Game
 from modelshapley.evaluation.sampling import Estimate, antithetic_pair, spread_order
@@ -22,7 +22,6 @@ from modelshapley.methods.base import BatchPosition
 from modelshapley.methods.coalitions.path_shapley import PathShapley
 from modelshapley.methods.coalitions.permutation_shapley import _order
 from modelshapley.methods.infos import PATH_GRID
-from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.passes.prefix_tree import Continuation, log_likelihoods
 from modelshapley.scoring.job import Scoring, score
 from modelshapley.signals.observe import PARTS, Signals, signals_of
@@ -225,9 +224,10 @@ def test_a_truncated_permutation_still_shares_out_every_example() -> None:
     assert not np.allclose(cut, whole)
 
 
-def test_permutation_shapley_refuses_what_would_take_for_ever(smollm2: LoadedModel) -> None:
-    scoring = Scoring(smollm2, load_task("world-capitals"), [load_method("permutation-shapley")], [UnitKind.NEURON], 2)
-    with pytest.raises(BadParameter, match=r"at most 4,096 units.*46,080 neurons"):
+def test_permutation_shapley_refuses_what_would_take_for_ever() -> None:
+    loaded = tiny(transformers.LlamaConfig(**{**LLAMA.to_diff_dict(), "intermediate_size": 2500}))
+    scoring = Scoring(loaded, ToyTask(loaded), [load_method("permutation-shapley")], [UnitKind.NEURON], 2)
+    with pytest.raises(BadParameter, match=r"at most 4,096 units.*7,500 neurons"):
         score(scoring)
 
 

@@ -90,6 +90,32 @@ def test_texts_and_a_model_that_only_numbers_its_classes_are_not_matched_by_the_
     task(tmp_path, {**fields, "match": "index"}).check(loaded)
 
 
+@pytest.mark.parametrize(
+    "mapping", [{"ant": "LABEL_1", "bee": "label 2", "cat": "LABEL_0"}, {"cat": 0, "ant": 1, "bee": 2}]
+)
+def test_classes_are_mapped_as_the_task_says(tmp_path: Path, mapping: dict[str, str | int]) -> None:
+    loaded = image_model(id2label={i: f"LABEL_{i}" for i in range(3)}, num_labels=3)
+    made = task(tmp_path, {**pictures(tmp_path, ["cat", "ant", "bee"]), "labels": mapping})
+    made.check(loaded)
+    by_name = {example.label: example for example in made.examples(Split.PROBE)}
+    numbers = {
+        name: made._true_classes(loaded, [example], made.logits(loaded, [example])).item()
+        for name, example in by_name.items()
+    }
+    assert numbers.items() <= {"cat": 0, "ant": 1, "bee": 2}.items()
+    assert numbers
+
+
+def test_a_mapping_to_a_class_that_the_model_lacks_or_without_a_class_of_the_data_is_refused(tmp_path: Path) -> None:
+    loaded = image_model(id2label={i: f"LABEL_{i}" for i in range(3)}, num_labels=3)
+    fields = pictures(tmp_path, ["cat", "ant", "bee"])
+    with pytest.raises(TaskMismatch, match=r"`labels` maps 'bee' to 'wasp', unknown to the model"):
+        task(tmp_path, {**fields, "labels": {"ant": 0, "bee": "wasp", "cat": 1}}).check(loaded)
+    made = task(tmp_path, {**fields, "labels": {"ant": 0, "cat": 1}})
+    with pytest.raises(BadData, match=r"class 'bee' is not among the 2 classes"):
+        _ = [made.examples(split) for split in Split]
+
+
 def test_names_decide_over_numbers_where_both_sides_have_them(tmp_path: Path) -> None:
     loaded = image_model(id2label={0: "2", 1: "0", 2: "1"}, num_labels=3)
     made = task(tmp_path, pictures(tmp_path, ["0", "1", "2"]))

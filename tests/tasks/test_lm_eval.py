@@ -88,7 +88,6 @@ def test_a_text_ends_where_the_harness_stops() -> None:
         ({"process_docs": "clean"}, "Python code"),
         ({"metric_list": [{"metric": "f1"}]}, "'f1' has no counterpart"),
         ({"num_fewshot": 5}, "solved examples"),
-        ({"output_type": "loglikelihood"}, "each of its tokens is the likeliest"),
         ({"output_type": "loglikelihood_rolling"}, "no counterpart"),
         ({"target_delimiter": "\n"}, "only a space can"),
         ({"doc_to_text": "{{question}} "}, "ends with white space"),

@@ -229,6 +229,7 @@ def test_a_killed_workers_trial_is_measured_again_and_says_so(start_server: Star
         assert api.measure(TrialRequest(run=digits.id, off=Off(layer=[0]))).status is Status.DONE
 
 
+@pytest.mark.slow
 def test_trials_go_to_the_worker_that_holds_the_model(start_server: StartServer) -> None:
     server = start_server("--workers", "2")
     with Client(server.url) as api:

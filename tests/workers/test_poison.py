@@ -54,6 +54,7 @@ def slow_model(folder: Path) -> None:
     transformers.PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>").save_pretrained(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_run_that_kills_three_workers_fails_and_others_go_on(house: Server) -> None:
     with Client(house.url) as api:
@@ -74,6 +75,7 @@ def test_a_run_that_kills_three_workers_fails_and_others_go_on(house: Server) ->
         assert api.health().status == "ok"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_cancelled_run_that_does_not_stop_is_ended_by_force(house: Server) -> None:
     slow_model(house.data / "models" / "slow")

@@ -23,6 +23,9 @@ from modelshapley.evaluation.intervals import pack
 from modelshapley.server.redis_server import RedisServer
 from tests.conftest import CAPITALS_RUN, DIGITS_RUN, StartServer
 
+LONG_RUN = DIGITS_RUN.model_copy(
+    update={"methods": ["mean-abs", "path-shapley,points=32"], "limit": 512, "seed": 3, "faithfulness": "none"}
+)
 SLOW_RUN = CAPITALS_RUN.model_copy(update={"seed": 3})
 
 
@@ -41,7 +44,7 @@ def worker_pids(api: Client) -> list[int]:
 def test_a_run_whose_worker_is_killed_goes_on_from_its_checkpoint(start_server: StartServer) -> None:
     server = start_server(MODELSHAPLEY_CHECKPOINT_SECONDS="0.01")
     with Client(server.url) as api:
-        run = api.submit_run(SLOW_RUN)
+        run = api.submit_run(LONG_RUN)
         until_scoring(api, run.id)
         (pid,) = worker_pids(api)
         os.kill(pid, signal.SIGKILL)
@@ -49,16 +52,16 @@ def test_a_run_whose_worker_is_killed_goes_on_from_its_checkpoint(start_server: 
         assert checkpoint.exists()
         finished = api.wait(run.id)
         assert finished.status is Status.DONE, finished.error
-        assert finished.progress.done == 64
+        assert finished.progress.done == LONG_RUN.limit
         assert finished.worker != run.worker
         gone_by = time.monotonic() + 10
         while checkpoint.exists():
             assert time.monotonic() < gone_by
             time.sleep(0.1)
         killed = api.importance_map(run.id, "mean-abs", "head")
-        calm = api.wait(api.submit_run(SLOW_RUN).id)
+        calm = api.wait(api.submit_run(LONG_RUN).id)
         undisturbed = api.importance_map(calm.id, "mean-abs", "head")
-        assert killed.provenance["n"] == undisturbed.provenance["n"] == 64
+        assert killed.provenance["n"] == undisturbed.provenance["n"] == LONG_RUN.limit
         assert killed.scores == [[pytest.approx(s, rel=1e-4) for s in row] for row in undisturbed.scores]
 
 
@@ -110,6 +113,7 @@ def test_a_restart_keeps_runs_maps_and_the_queue(start_server: StartServer) -> N
         assert api.measure(TrialRequest(run=done.id, off=Off(layer=[0]))).status is Status.DONE
 
 
+@pytest.mark.slow
 def test_a_queue_that_was_wiped_is_filled_again_from_the_records(start_server: StartServer) -> None:
     first = start_server("--workers", "0")
     with Client(first.url) as api:
@@ -124,6 +128,7 @@ def test_a_queue_that_was_wiped_is_filled_again_from_the_records(start_server: S
         assert api.wait(waiting.id).status is Status.DONE
 
 
+@pytest.mark.slow
 def test_what_is_recorded_but_was_never_queued_is_found_by_a_worker(start_server: StartServer) -> None:
     """A worker or server killed between its records and the queue leaves work that no job stands for."""
     server = start_server()

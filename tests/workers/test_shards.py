@@ -119,6 +119,7 @@ def test_a_shard_whose_worker_is_killed_goes_on_and_counts_once(pair: Server) ->
         assert api.importance_map(run.id, "mean-abs", "head").provenance["n"] == 64
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_cancelled_run_stops_all_its_shards(pair: Server) -> None:
     with Client(pair.url) as api:

@@ -10,7 +10,7 @@ from dash import ALL, Input, Output, State, ctx, dcc, html, no_update
 
 from frontend.pages.shared import empty_states
 from frontend.pages.shared.wiring import Callbacks
-from frontend.pages.tasks import task_editor, task_preview
+from frontend.pages.tasks import label_mapping, task_editor, task_preview
 from modelshapley import client, formatting
 from modelshapley.client import AsyncClient
 from modelshapley.contracts.tasks import TaskInfo
@@ -87,7 +87,7 @@ async def refresh_tasks(added: str | None, confirmed: int | None, name: str | No
         return no_update, empty_states.failure(error)
 
 
-callbacks.include(task_editor.callbacks, task_preview.callbacks)
+callbacks.include(task_editor.callbacks, task_preview.callbacks, label_mapping.callbacks)
 
 
 def cards(tasks: list[TaskInfo]) -> Any:

@@ -15,6 +15,7 @@ Sort = Literal["text", "area", "lines", "number", "percent", "choice"]
 ALL = tuple(KINDS_OF_TASK)
 IMAGES, TEXTS, CHOICE, WRITTEN, PROSE = ALL
 LABELLED, ASKED = (IMAGES, TEXTS), (CHOICE, WRITTEN)
+MAPS = " = "  # between a class of the data and one of the model
 MISSING = "This field is required."
 # Messages instead of pydantic's, where a field's pattern or range is not met.
 MESSAGES = {
@@ -89,7 +90,13 @@ GROUPS: dict[str, tuple[Field, ...]] = {
     ),
     "Correct answer": (
         Field("label", "Class", COLUMN.format("the correct class"), kinds=LABELLED, value="label"),
-        Field("labels", "Names of the classes (optional)", "One per line, in order.", "lines", LABELLED),
+        Field(
+            "labels",
+            "Names of the classes (optional)",
+            "One per line, in order; or, on each line, class in the data = class of the model.",
+            "lines",
+            LABELLED,
+        ),
         Field(
             "match",
             "Match the model's classes",
@@ -123,6 +130,7 @@ GROUPS: dict[str, tuple[Field, ...]] = {
                 ("gsm8k", "The number after ####"),
                 ("mmlu", "“The answer is (X)”"),
                 ("regex", "A regular expression"),
+                ("tokens", "Every token is the likeliest"),
             ),
         ),
         Field("pattern", "Regular expression", "The answer is group 1 of its last match.", kinds=(WRITTEN,)),
@@ -230,7 +238,19 @@ def _readable(field: str, message: str) -> str:
 
 def _read(field: Field, value: Any) -> Any:
     if field.sort == "lines":
-        return [line.strip() for line in str(value or "").splitlines() if line.strip()]
+        lines = [line.strip() for line in str(value or "").splitlines() if line.strip()]
+        return _mapping_of_lines(lines) or lines if field.name == "labels" else lines
     if field.sort == "percent" and isinstance(value, int | float):
         return round(value / 100, 6)
     return value
+
+
+def lines_of_mapping(mapping: Mapping[str, str]) -> str:
+    """Write a mapping of classes as the lines of the form."""
+    return "\n".join(f"{name}{MAPS}{target}" for name, target in mapping.items())
+
+
+def _mapping_of_lines(lines: list[str]) -> dict[str, str] | None:
+    """Read a mapping of classes, if every line is an entry of one."""
+    pairs = [line.rpartition(MAPS) for line in lines]
+    return {name: target for name, _, target in pairs} if all(name for name, _, _ in pairs) else None

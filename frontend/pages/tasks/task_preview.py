@@ -117,9 +117,10 @@ async def request_preview(subject: Any, model: str | None, _: int | None, *, api
     Input("preview-tick", "n_intervals"),
     State("preview-check", "data"),
     State("preview-seen", "data"),
+    State("preview-subject", "data"),
     prevent_initial_call=True,
 )
-async def poll_preview(_: int, check_id: str | None, seen: str | None, *, api: AsyncClient) -> Any:
+async def poll_preview(_: int, check_id: str | None, seen: str | None, subject: Any, *, api: AsyncClient) -> Any:
     """Show the preview as soon as a worker has read the data."""
     if check_id is None or seen == f"{check_id} ended":
         return no_update, no_update
@@ -129,7 +130,9 @@ async def poll_preview(_: int, check_id: str | None, seen: str | None, *, api: A
     except ModelShapleyError as error:
         return empty_states.failure(error), f"{check_id} ended" if isinstance(error, ApiError) else None
     key = f"{check_id} {'ended' if check.status.ended else f'{check.status} {workers}'}"
-    return (no_update, no_update) if key == seen else (task_view.view(check, workers), key)
+    if key == seen:
+        return no_update, no_update
+    return task_view.view(check, workers, editable=bool(subject and "file" in subject)), key
 
 
 callbacks.browser("tasks", "watch", Output("preview-tick", "disabled"), Input("preview-dialog", "opened"))

@@ -8,15 +8,17 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import html
 
+from frontend.pages.tasks import label_mapping
 from modelshapley.contracts import Status
 from modelshapley.contracts.tasks import BadRows, ExampleShown, Labels, TaskCheck, Token
 
 MOST_TOKENS = 1500  # displayed of an example
+MAP_ELSEWHERE = "To map them, choose “Use as template” for this task and preview your own."
 MOST_CLASSES = 12  # listed before the rest is folded
 
 
-def view(check: TaskCheck, workers: int | None) -> Any:
-    """Lay out a preview. workers: how many are running; None where that is not known."""
+def view(check: TaskCheck, workers: int | None, editable: bool) -> Any:
+    """Lay out a preview. workers: how many are running; None where that is not known. editable: the task is new."""
     if check.status is Status.FAILED:
         return dmc.Alert(
             check.error or "The preview failed.", title="The data could not be read", color="red", variant="light"
@@ -26,7 +28,7 @@ def view(check: TaskCheck, workers: int | None) -> Any:
     parts = [
         _problems(check),
         _facts(check),
-        _labels(check.labels),
+        _labels(check.labels, editable),
         _bad_rows(check.bad),
         _examples(check.examples),
         _classes(check.classes),
@@ -80,17 +82,28 @@ def _count(number: int | None) -> str:
     return "unknown" if number is None else f"{number:,}"
 
 
-def _labels(labels: Labels | None) -> Any:
+def _labels(labels: Labels | None, editable: bool) -> Any:
     if labels is None:
         return None
     if not labels.model:
         return html.Details([html.Summary(f"{len(labels.data)} classes in the data"), _names("In order", labels.data)])
     lists = html.Div([_names("In the data", labels.data), _names("In the model", labels.model)], className="two-lists")
     if labels.problem is None:
-        return html.Details([html.Summary(f"All {len(labels.data)} classes match the model's"), lists])
-    return html.Section(
-        [dmc.Title("The classes do not match the model's", order=3, size="h5"), html.P(labels.problem), lists]
-    )
+        return html.Details([html.Summary(f"All {len(labels.data)} classes match the model's"), _pairs(labels)])
+    title = dmc.Title("The classes do not match the model's", order=3, size="h5")
+    advice = label_mapping.table(labels) if editable else html.P(MAP_ELSEWHERE, className="quiet")
+    return html.Section([title, html.P(labels.problem), lists, advice])
+
+
+def _pairs(labels: Labels) -> Any:
+    """Each class of the data, and the model's class that counts as right for it."""
+    rows = [
+        dmc.TableTr([dmc.TableTd(name), dmc.TableTd(labels.model[number])])
+        for name, number in zip(labels.data, labels.numbers, strict=True)
+    ]
+    head = dmc.TableThead(dmc.TableTr([dmc.TableTh("In the data"), dmc.TableTh("In the model")]))
+    table = dmc.Table([head, dmc.TableTbody(rows)])
+    return html.Div(table, className="class-pairs", tabIndex=0, **{"aria-label": "Classes of the data and the model"})
 
 
 def _names(title: str, names: Sequence[str]) -> Any:

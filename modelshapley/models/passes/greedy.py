@@ -84,8 +84,9 @@ def _cached(
     cache: Any = None
     texts = list(range(len(prompts)))  # the text that each row of the pass belongs to
     optional = {"logits_to_keep": 1} if accepts(loaded.model, "logits_to_keep") else {}
+    takes_positions = accepts(loaded.model, "position_ids")
     while any(unfinished):
-        if accepts(loaded.model, "position_ids"):
+        if takes_positions:
             optional["position_ids"] = positions
         output: Any = loaded.model(
             input_ids=ids.to(loaded.device), attention_mask=mask, past_key_values=cache, use_cache=True, **optional

@@ -45,7 +45,7 @@ class Classification(DataTask[E, Spec]):
     @cached_property
     def classes(self) -> list[str]:
         """Names of the classes, in order: as the task names them, else as the data do."""
-        return self.spec.labels or self._data_names
+        return list(self.spec.labels or self._data_names)
 
     @cached_property
     def _data_names(self) -> list[str]:
@@ -72,15 +72,15 @@ class Classification(DataTask[E, Spec]):
         return (logits.argmax(-1) == self._true_classes(loaded, examples, logits)).cpu()
 
     def predicted_text(self, loaded: LoadedModel, examples: Sequence[E]) -> list[str]:
-        names, (numbers, _) = self.classes, self._match(loaded)
-        name_of = {number: names[place] for place, number in enumerate(numbers)}
+        labels = self.match(loaded)
+        name_of = dict(zip(labels.numbers, labels.data, strict=False))
         config: Any = loaded.model.config
         predicted = self._finite_logits(loaded, examples).argmax(-1).tolist()
         return [name_of.get(number, str(config.id2label[number])) for number in predicted]
 
     def check(self, loaded: LoadedModel) -> None:
         super().check(loaded)
-        _, labels = self._match(loaded)
+        labels = self.match(loaded)
         if labels.problem is not None:
             raise mismatch_error(self.spec.name, loaded, labels)
 
@@ -100,13 +100,13 @@ class Classification(DataTask[E, Spec]):
     def _finite_logits(self, loaded: LoadedModel, examples: Sequence[E]) -> Tensor:
         return require_finite(loaded, self.logits(loaded, examples), "A logit")
 
-    def _match(self, loaded: LoadedModel) -> tuple[list[int], Labels]:
-        """Return the model's class number of each class of the data, and the names on both sides."""
+    def match(self, loaded: LoadedModel) -> Labels:
+        """Return the classes of the data and of the model, and how they match."""
         ordered = any(self.spec.label in table.names for table in self._tables.values())
         return match_labels(self.spec, self.classes, loaded, ordered)
 
     def _true_classes(self, loaded: LoadedModel, examples: Sequence[E], logits: Tensor) -> Tensor:
-        numbers, labels = self._match(loaded)
+        labels = self.match(loaded)
         if labels.problem is not None:
             raise mismatch_error(self.spec.name, loaded, labels)
-        return torch.tensor([numbers[example.number] for example in examples], device=logits.device)
+        return torch.tensor([labels.numbers[example.number] for example in examples], device=logits.device)

@@ -46,7 +46,8 @@ class Question:
 class Generation(DataTask[Question, GenerationTask]):
     """Loss: mean negative log-likelihood of the reference answer's tokens, nats, each given those before it.
 
-    Right: what the rule finds in the greedily generated text equals what it finds in the reference.
+    Right: what the rule finds in the greedily generated text equals what it finds in the reference. By rule 'tokens'
+    nothing is generated: right is that each token of the reference is the likeliest at its place (LAMBADA).
     """
 
     probe_batch = 16
@@ -55,7 +56,8 @@ class Generation(DataTask[Question, GenerationTask]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.rule: AnswerRule = get_rule(self.spec.rule, self.spec.pattern)
+        self._by_tokens = self.spec.rule == "tokens"
+        self.rule: AnswerRule = get_rule("exact" if self._by_tokens else self.spec.rule, self.spec.pattern)
         self._encoded: Encoded[Question, tuple[list[int], Continuation]] = Encoded(self._encode)
 
     def columns(self) -> list[str]:
@@ -105,6 +107,9 @@ class Generation(DataTask[Question, GenerationTask]):
         return score_continuations(loaded, [[self.continuation(loaded, example)] for example in examples], guess=True)
 
     def correct(self, loaded: LoadedModel, examples: Sequence[Question]) -> Tensor:
+        if self._by_tokens:
+            scores = self.teacher_forced(loaded, examples)
+            return (scores.right == scores.count).cpu()
         texts = self.generate(loaded, examples)
         hits = [self.rule.find(text) == e.expected for text, e in zip(texts, examples, strict=True)]
         return torch.tensor(hits)
@@ -122,6 +127,9 @@ class Generation(DataTask[Question, GenerationTask]):
         prompts = [self.prompt(loaded, example) for example in examples]
         context_length = text.context_length(loaded)
         limits = [min(self.spec.max_new_tokens, (context_length or text.UNBOUNDED) - len(prompt)) for prompt in prompts]
+        if self._by_tokens:
+            wholes = [self.continuation(loaded, example) for example in examples]
+            limits = [min(limit, len(whole.tokens) - whole.start) for limit, whole in zip(limits, wholes, strict=True)]
         tokenizer: Any = loaded.tokenizer
 
         def complete(ids: list[int]) -> bool:

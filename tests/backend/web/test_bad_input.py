@@ -134,7 +134,8 @@ def test_ranking_by_a_method_that_was_not_run_is_404(server: Server, digits_run:
 
 def test_a_cancelled_run_keeps_its_status_and_takes_no_trials(server: Server, api: Client, digits_run: Run) -> None:
     # The worker is kept busy so that the run cancelled here is still waiting.
-    busy = api.submit_run(RunRequest(model="demo:smollm2-135m", task="world-capitals", methods=["mean-abs"], seed=9))
+    methods = ["mean-abs", "path-shapley,points=32"]
+    busy = api.submit_run(RunRequest(model="demo:digits-vit", task="digits", methods=methods, limit=1437, seed=9))
     run = api.submit_run(RunRequest(model="demo:digits-vit", task="digits", methods=["mean-abs"], seed=9))
     assert api.cancel_run(run.id).status is Status.CANCELLED
     assert api.cancel_run(run.id).status is Status.CANCELLED

@@ -17,6 +17,7 @@ from modelshapley.client import Client
 from tests.conftest import CAPITALS_RUN, StartServer
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_a_stopped_worker_is_told_and_breaks_nothing(start_server: StartServer) -> None:
     server = start_server()

@@ -75,6 +75,7 @@ def test_a_model_is_looked_at_pinned_fetched_and_scored(
             assert error.value.problem.status == 422
 
 
+@pytest.mark.slow
 def test_how_much_has_come_is_told(start_server: StartServer, repository: Path, tmp_path: Path) -> None:
     large = tmp_path / "large"
     shutil.copytree(repository, large)

@@ -245,6 +245,7 @@ def test_a_look_reads_the_data_anew_and_says_what_cannot_be_read(working: Server
         assert api.wait_check(api.check_task(TaskCheckRequest(file=spec)).id).problems == []
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_run_of_ones_own_task_and_what_becomes_of_it_when_the_data_change(working: Server) -> None:
     request = RunRequest(

@@ -6,7 +6,16 @@ from typing import Any, get_args
 
 import pytest
 
-from frontend.pages.tasks.task_form import FIELDS, MISSING, by_field, file_of, validate, validate_text, visible_fields
+from frontend.pages.tasks.task_form import (
+    FIELDS,
+    MISSING,
+    by_field,
+    file_of,
+    lines_of_mapping,
+    validate,
+    validate_text,
+    visible_fields,
+)
 from modelshapley.contracts.task_file import ADAPTER, parse
 from modelshapley.contracts.tasks import Kind
 from modelshapley.formatting import KINDS_OF_TASK
@@ -123,3 +132,14 @@ def test_a_file_is_read() -> None:
     assert problems == []
     assert spec is not None
     assert spec.name == "x"
+
+
+def test_lines_of_classes_are_names_or_a_mapping() -> None:
+    def labels(lines: str) -> Any:
+        return file_of(filled(kind="text-classification", labels=lines))["labels"]
+
+    assert labels("bad\ngood") == ["bad", "good"]
+    assert labels("bad = LABEL_1\n good = LABEL_0 ") == {"bad": "LABEL_1", "good": "LABEL_0"}
+    assert labels("a = b = c\nd = e") == {"a = b": "c", "d": "e"}
+    assert labels("bad\ngood = LABEL_0") == ["bad", "good = LABEL_0"]
+    assert labels(lines_of_mapping({"bad": "1", "good": "0"})) == {"bad": "1", "good": "0"}

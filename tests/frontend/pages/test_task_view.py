@@ -34,19 +34,20 @@ def drawn(component: Any) -> str:
         ({"bad": [BadRows(reason="no answer", count=1200, rows=["a.jsonl, row 3"])]}, None, "1,200"),
         ({"labels": Labels(data=["cat"], model=["dog"], problem="cat is unknown")}, None, "cat is unknown"),
         ({"labels": Labels(data=["cat", "dog"], model=[])}, None, "2 classes in the data"),
-        ({"labels": Labels(data=["cat"], model=["cat"])}, None, "match"),
+        ({"labels": Labels(data=["cat"], model=["cat"], numbers=[0])}, None, "match"),
         ({"longest": 93, "context": 8192}, None, "of at most 8,192"),
         ({"fingerprint": "abcdef" * 10}, None, "abcdefabcdef"),
         ({"classes": {str(n): 2 for n in range(MOST_CLASSES + 5)}}, None, "and 5 more"),
     ],
 )
 def test_each_thing_found_is_shown(check: dict[str, Any], workers: int | None, words: str) -> None:
-    assert words in drawn(view(TaskCheck(**(DONE | check)), workers))
+    assert words in drawn(view(TaskCheck(**(DONE | check)), workers, editable=False))
 
 
 def test_tokens_that_count_are_marked_by_more_than_colour() -> None:
     tokens = [Token(text="2 + 2 =\n", loss=False), Token(text=" 4", loss=True)]
-    text = drawn(view(TaskCheck(**DONE, examples=[ExampleShown(row="r", tokens=tokens, right="4")]), None))
+    check = TaskCheck(**DONE, examples=[ExampleShown(row="r", tokens=tokens, right="4")])
+    text = drawn(view(check, None, editable=False))
     assert '"children": " 4", "className": "token loss"' in text
     assert "2 + 2 =↵" in text
     assert "Mark" in text
@@ -55,16 +56,17 @@ def test_tokens_that_count_are_marked_by_more_than_colour() -> None:
 def test_a_long_example_says_how_much_is_not_drawn() -> None:
     tokens = [Token(text="a", loss=True)] * (MOST_TOKENS + 7)
     assert "7 more tokens" in drawn(
-        view(TaskCheck(**DONE, examples=[ExampleShown(row="r", tokens=tokens, right="a")]), None)
+        view(TaskCheck(**DONE, examples=[ExampleShown(row="r", tokens=tokens, right="a")]), None, editable=False)
     )
 
 
 def test_the_right_choice_is_said_in_words_and_once() -> None:
     example = ExampleShown(row="r", text="?", choices=["a", "b"], right="b")
-    text = drawn(view(TaskCheck(**DONE, examples=[example]), None))
+    text = drawn(view(TaskCheck(**DONE, examples=[example]), None, editable=False))
     assert text.count("✓ correct") == 1
     assert "Correct: " not in text
-    assert "Correct: " in drawn(view(TaskCheck(**DONE, examples=[ExampleShown(row="r", right="c")]), None))
+    check = TaskCheck(**DONE, examples=[ExampleShown(row="r", right="c")])
+    assert "Correct: " in drawn(view(check, None, editable=False))
 
 
 def test_tasks_for_the_model_come_first() -> None:
