@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from modelshapley.api import evaluate, load_model, load_task, measure, score
+    from modelshapley.api import evaluate, load_model, load_task, measure, prune, score
     from modelshapley.maps.importance import ImportanceMap
     from modelshapley.units import Deactivation, Treatment, UnitKind
 
@@ -23,6 +23,7 @@ __all__ = [
     "load_model",
     "load_task",
     "measure",
+    "prune",
     "score",
 ]
 _HOMES = {
@@ -34,6 +35,7 @@ _HOMES = {
     "load_model": "modelshapley.api",
     "load_task": "modelshapley.api",
     "measure": "modelshapley.api",
+    "prune": "modelshapley.api",
     "score": "modelshapley.api",
 }
 

@@ -1,4 +1,4 @@
-"""The library in five functions: load a model and a task, score, look, switch off, measure.
+"""The library in six functions: load a model and a task, score, switch off and measure, evaluate, prune.
 
 These names stand at the top of the package (`from modelshapley import score`) and stay put. Each is imported when it
 is first used, so that `import modelshapley` loads no torch.
@@ -19,6 +19,7 @@ from modelshapley.tasks.catalog import TaskCatalog
 from modelshapley.units import DEFAULT_KINDS, Deactivation, UnitKind
 
 if TYPE_CHECKING:
+    from modelshapley.contracts.derived import DerivedInfo
     from modelshapley.evaluation.accuracy import Evaluation
     from modelshapley.maps.importance import ImportanceMap
     from modelshapley.models.loaded import LoadedModel
@@ -145,6 +146,27 @@ def measure(
                 break
         outcomes.append(correct[:limit])
     return compare(*outcomes)
+
+
+def prune(
+    model: LoadedModel,
+    task: Task[Any],
+    deactivation: Deactivation,
+    folder: Path,
+    importance_map: ImportanceMap | None = None,
+    repair: bool = False,
+    seed: int = 0,
+) -> DerivedInfo:
+    """Save a smaller model, without the units of the deactivation, to a new folder that `from_pretrained` loads.
+
+    Its logits are compared with the model's own with these units off, and its accuracy is measured on the task's test
+    examples. importance_map: the map that chose the units, for the record. repair: refit the last projections if that
+    helps. Raises ModelShapleyError, TaskMismatch, UnitOutOfRange, BadTreatment, UnsupportedModel; see
+    :func:`modelshapley.applications.pruning.prune`.
+    """
+    from modelshapley.applications.pruning import prune as run
+
+    return run(model, task, deactivation, Path(folder), importance_map=importance_map, repaired=repair, seed=seed)
 
 
 def _kind(name: UnitKind | str) -> UnitKind:

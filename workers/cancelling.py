@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 CANCEL_POLL_S = 1.0
 RUN_GRACE_S = 3.0
 """Time in which a cancelled run or check stops between passes; then its process is killed, which loses warm models."""
+DERIVE_GRACE_S = 120.0
+"""The same for a derived model, whose steps are longer: saving, and loading in another process."""
 TRIAL_GRACE_S = 30.0
 """The same for a trial, which no user cancels: a newer one of its session supersedes it many times a minute."""
 
@@ -27,6 +29,8 @@ def grace_of(records: Records, job_id: str) -> float | None:
     try:
         if kind == "run" and records.run(identifier).status is Status.CANCELLED:
             return RUN_GRACE_S
+        if kind == "derive" and records.derived(identifier).status is Status.CANCELLED:
+            return DERIVE_GRACE_S
         if kind == "trial" and records.trial(identifier).status is Status.CANCELLED:
             return TRIAL_GRACE_S
         if kind == "check":

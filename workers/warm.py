@@ -81,6 +81,14 @@ class Warm:
         self._models.move_to_end(model_id)
         return self._models[model_id]
 
+    def in_float32(self, loaded: LoadedModel) -> LoadedModel:
+        """Return a model in float32: itself, or a copy that is loaded for this use and not kept."""
+        if loaded.dtype == "float32":
+            return loaded
+        folder = self._catalog.folder(loaded.id)
+        self._make_room(loaded.id, 2 * size_on_disk(folder))
+        return load(folder, self._device, "float32")
+
     @contextmanager
     def in_use(self, model_id: str) -> Iterator[None]:
         """Keep a model loaded while the block runs."""

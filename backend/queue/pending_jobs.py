@@ -10,9 +10,9 @@ from backend.store.records import Records
 
 
 def pending_jobs(records: Records, queues: Queues) -> Mapping[str, Callable[[], None]]:
-    """Return the names of the jobs of all open runs, checks and trials, each with a function that queues it.
+    """Return the names of the jobs of all open runs, checks, derived models and trials.
 
-    The functions change nothing for a job that is already waiting or running.
+    Each comes with a function that queues it, which changes nothing for a job that is already waiting or running.
     """
     jobs: dict[str, Callable[[], None]] = {}
     for run in records.unfinished_runs():
@@ -21,6 +21,8 @@ def pending_jobs(records: Records, queues: Queues) -> Mapping[str, Callable[[], 
         jobs |= {job_named("run", name): queue_run for name in (run.id, *(f"{run.id}-{n}" for n in shards))}
     for run in records.unchecked_runs():
         jobs[job_named("check", run.id)] = partial(queues.enqueue_check, run.id, run.owner)
+    for derived in records.unfinished_derived():
+        jobs[job_named("derive", derived)] = partial(queues.enqueue_derive, derived)
     for waiting in records.waiting_trials():
         jobs[job_named("trial", f"{waiting.trial}-{waiting.turn}")] = partial(queues.enqueue_trial, *waiting)
     return jobs

@@ -139,6 +139,14 @@ class Queues:
         """Queue the check of a run's maps, after all other work; this changes nothing while it waits or runs."""
         self._enqueue(CHECKS, "workers.check_jobs.check_run", job_named("check", run_id), (run_id,), owner)
 
+    def enqueue_derive(self, derived_id: str) -> None:
+        """Queue the making of a derived model, with the runs; this changes nothing if it is queued already."""
+        self._enqueue(RUNS, "workers.derive_jobs.derive_model", job_named("derive", derived_id), (derived_id,))
+
+    def enqueue_size(self, request_id: str) -> None:
+        """Queue the prediction of a size, with the trials, because a user is waiting for it."""
+        self._enqueue(TRIALS, "workers.derive_jobs.predict_size", job_named("size", request_id), (request_id,))
+
     def waiting(self, names: Iterable[str]) -> bool:
         """Return whether a job waits in one of these queues."""
         return any(self._queue(name).count for name in names)
@@ -357,7 +365,7 @@ class Events:
                 yield str(event_id), fields["event"], fields["data"]
 
 
-def job_named(kind: Kind | Literal["check", "task", "details", "unit"], identifier: str) -> str:
+def job_named(kind: Kind | Literal["check", "task", "details", "unit", "derive", "size"], identifier: str) -> str:
     """Return the name of a job: of a run or one of its shards ('<id>-<shard>'), a turn of a trial ('<id>-<turn>')
     ...
     """

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from redis import Redis
 
 from modelshapley.contracts import Status
+from modelshapley.contracts.derived import SizePrediction
 from modelshapley.contracts.examples import TrialDetails, UnitExamples
 from modelshapley.contracts.tasks import TaskCheck, TaskCheckRequest
 from modelshapley.errors import NotFound
@@ -62,6 +63,7 @@ class ResultCaches:
     def __init__(self, redis: Redis) -> None:
         self.task_checks = TaskChecks(redis)
         self.details = ResultCache(redis, "details of trial", TrialDetails)
+        self.sizes = ResultCache(redis, "prediction", SizePrediction)
         self.unit_examples = ResultCache(redis, "unit examples", UnitExamples)
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, String, cast, delete, func, or_, select, u
 
 from backend.store.database import new_id, now, require
 from backend.store.deleted_runs import DeletedRuns
+from backend.store.derived_records import DerivedRecords
 from backend.store.failures import Failures
 from backend.store.group_records import GroupRecords
 from backend.store.key_records import KeyRecords
@@ -36,8 +37,8 @@ from modelshapley.errors import Conflict
 from modelshapley.units import UnitKind
 
 
-class Records(TaskRecords, TrialRecords, GroupRecords, KeyRecords, DeletedRuns, Failures):
-    """Records of runs, trials, groups, keys and added tasks.
+class Records(TaskRecords, TrialRecords, GroupRecords, DerivedRecords, KeyRecords, DeletedRuns, Failures):
+    """Records of runs, trials, groups, derived models, keys and added tasks.
 
     Every method is one transaction; safe in threads and processes.
     """

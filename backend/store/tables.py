@@ -129,6 +129,35 @@ class TrialRow(Base):
     finished: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
+class DerivedRow(Base):
+    """A derived model. chosen: units, method and provenance of the map, once they are chosen. run: no foreign key,
+    since a derived model outlives the run that it came from.
+    """
+
+    __tablename__ = "derived"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    name: Mapped[str] = mapped_column(String(80), index=True)
+    run: Mapped[str] = mapped_column(String(32), index=True)
+    parent: Mapped[str] = mapped_column(String(200))
+    task: Mapped[str] = mapped_column(String(200))
+    share: Mapped[float | None] = mapped_column(Float)
+    method: Mapped[str | None] = mapped_column(String(200))
+    repair: Mapped[bool] = mapped_column(Boolean, default=False)
+    chosen: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    status: Mapped[str] = mapped_column(String(16), index=True)
+    step: Mapped[str | None] = mapped_column(String(200))
+    done: Mapped[int] = mapped_column(Integer, default=0)
+    total: Mapped[int] = mapped_column(Integer, default=0)
+    recommendation: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    info: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    error: Mapped[str | None] = mapped_column(Text)
+    worker: Mapped[str | None] = mapped_column(String(64))
+    created: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    started: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    finished: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
 class TaskRow(Base):
     """An added task: the content of its task file."""
 

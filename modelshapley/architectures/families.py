@@ -101,9 +101,9 @@ def _vit(prefix: str) -> Callable[[Config], Sequence[Stack]]:
         ("attention.o_proj",),
         "mlp.fc2",
         _maps(
-            ("q", "attention.q_proj", HIDDEN),
-            ("k", "attention.k_proj", HIDDEN),
-            ("v", "attention.v_proj", HIDDEN),
+            ("q", "attention.q_proj", _query_rows),
+            ("k", "attention.k_proj", _query_rows),
+            ("v", "attention.v_proj", _query_rows),
             ("o", "attention.o_proj", HIDDEN),
             ("up", "mlp.fc1", NEURONS),
             ("down", "mlp.fc2", HIDDEN),

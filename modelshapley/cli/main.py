@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from modelshapley.cli import keys, measuring, reproduce, server, tasks
+from modelshapley.cli import applying, keys, measuring, reproduce, server, tasks
 from modelshapley.cli.options import notes
 from modelshapley.errors import ModelShapleyError
 
@@ -14,6 +14,8 @@ COMMANDS = (
     measuring.verify,
     measuring.compare,
     measuring.report,
+    applying.prune,
+    applying.recommend,
     server.up,
     server.web,
     server.worker,

@@ -37,6 +37,7 @@ from modelshapley.contracts import (
     UploadRequest,
     WorkerInfo,
 )
+from modelshapley.contracts.derived import Derived, DerivedRequest, SizePrediction, SizeRequest
 from modelshapley.contracts.examples import TrialDetails, UnitExamples, UnitExamplesRequest
 from modelshapley.contracts.task_file import TaskFile
 from modelshapley.contracts.tasks import TaskCheck, TaskCheckRequest, TaskInfo
@@ -274,3 +275,29 @@ def submit_trial(request: TrialRequest) -> Call[Trial]:
 
 def trial(trial_id: str) -> Call[Trial]:
     return Call("GET", f"/trials/{trial_id}", json_reader(Trial))
+
+
+def derive(request: DerivedRequest) -> Call[Derived]:
+    return Call("POST", "/derived", json_reader(Derived), body=request.model_dump(mode="json", exclude_defaults=True))
+
+
+def all_derived(run: str | None = None, limit: int = 50) -> Call[list[Derived]]:
+    """List derived models. run: only those made from this run."""
+    return Call("GET", "/derived", json_reader(list[Derived]), params={"run": run, "limit": limit})
+
+
+def derived(derived_id: str) -> Call[Derived]:
+    return Call("GET", f"/derived/{derived_id}", json_reader(Derived))
+
+
+def drop_derived(derived_id: str) -> Call[Derived]:
+    """Cancel a derived model in the making, or delete one that has ended."""
+    return Call("DELETE", f"/derived/{derived_id}", json_reader(Derived))
+
+
+def predict_size(request: SizeRequest) -> Call[SizePrediction]:
+    return Call("POST", "/derived/sizes", json_reader(SizePrediction), body=request.model_dump(mode="json"))
+
+
+def predicted_size(size_id: str) -> Call[SizePrediction]:
+    return Call("GET", f"/derived/sizes/{size_id}", json_reader(SizePrediction))

@@ -44,6 +44,7 @@ from modelshapley.contracts import (
     Upload,
     WorkerInfo,
 )
+from modelshapley.contracts.derived import Derived, DerivedRequest, SizePrediction, SizeRequest
 from modelshapley.contracts.examples import TrialDetails, UnitExamples, UnitExamplesRequest
 from modelshapley.contracts.task_file import TaskFile
 from modelshapley.contracts.tasks import TaskCheck, TaskCheckRequest, TaskInfo
@@ -178,6 +179,30 @@ class Client:
     def failures(self, limit: int = 20) -> list[Failure]:
         """List recent failures, newest first."""
         return self.send(calls.failures(limit))
+
+    def derive(self, request: DerivedRequest) -> Derived:
+        """Queue the making of a smaller model; see :meth:`wait_derived`."""
+        return self.send(calls.derive(request))
+
+    def all_derived(self, run: str | None = None) -> list[Derived]:
+        """List derived models, newest first. run: only those made from this run."""
+        return self.send(calls.all_derived(run))
+
+    def derived(self, derived_id: str) -> Derived:
+        return self.send(calls.derived(derived_id))
+
+    def wait_derived(self, derived_id: str) -> Derived:
+        """Block until a derived model is done, failed or cancelled, and return it."""
+        return until_ended(lambda: self.derived(derived_id))
+
+    def drop_derived(self, derived_id: str) -> Derived:
+        """Cancel a derived model in the making, or delete one that has ended."""
+        return self.send(calls.drop_derived(derived_id))
+
+    def predict_size(self, request: SizeRequest) -> SizePrediction:
+        """Return the size of a model without a share of its parameters; blocks until a worker has computed it."""
+        state = self.send(calls.predict_size(request))
+        return until_ended(lambda: self.send(calls.predicted_size(state.id)), state)
 
     def submit_run(self, request: RunRequest) -> Run:
         return self.send(calls.submit_run(request))

@@ -160,7 +160,8 @@ class WorkerInfo(Contract):
     current: str | None = Field(
         default=None,
         description="its current job: 'run:<id>', 'run:<id>:<shard>', 'trial:<id>', "
-        "'check:<run id>', 'task:<id>' for the check of a task, 'details:<trial id>' or 'unit:<id>' for examples",
+        "'check:<run id>', 'derive:<id>' for a derived model, 'task:<id>' for the check of a task, "
+        "'details:<trial id>', 'unit:<id>' for examples or 'size:<id>'",
     )
     since: datetime | None = Field(default=None, description="when its current job began")
     eta_s: float | None = Field(default=None, description="seconds left, if it scores a run that has told")

@@ -15,7 +15,7 @@ from modelshapley.architectures.anatomy import Anatomy, Layer, Mlp
 from modelshapley.errors import UnsupportedModel
 from modelshapley.interventions.gates import treated
 from modelshapley.interventions.verify_units import check_halves, check_heads, with_norms
-from modelshapley.interventions.weights import oriented, zeroed_weights
+from modelshapley.interventions.weights import are_zero, oriented, zeroed_weights
 from modelshapley.units import Deactivation, Unit, UnitKind
 
 TOLERANCE = 1e-4  # relative to the largest output
@@ -35,7 +35,7 @@ def verify(model: nn.Module, anatomy: Anatomy) -> Anatomy:
     """
     for layer in anatomy.layers:
         _check_modules(model, layer)
-    inputs = _probe_inputs(model, anatomy)
+    inputs = probe_inputs(model, anatomy)
     with torch.no_grad():
         anatomy = with_norms(model, anatomy, inputs)
         intact = _logits(model, inputs)
@@ -53,7 +53,11 @@ def verify(model: nn.Module, anatomy: Anatomy) -> Anatomy:
                     f"Switching off {deactivation.describe()} is not the same as zeroing its weights "
                     f"(outputs differ by {error:.3g}); this model's anatomy is not what its type promises."
                 )
-            if len(deactivation) > 2 and torch.equal(off, intact):
+            if (
+                len(deactivation) > 2
+                and torch.equal(off, intact)
+                and not are_zero(model, anatomy, deactivation)  # those of a pruned model may be
+            ):
                 raise UnsupportedModel(
                     f"Switching off {deactivation.describe()} changes nothing; wrong modules are gated."
                 )
@@ -145,7 +149,8 @@ def _check_layers_are_complete(model: nn.Module, anatomy: Anatomy, inputs: dict[
         raise UnsupportedModel(f"Layer {number} adds something to the residual stream besides attention and MLP.")
 
 
-def _probe_inputs(model: nn.Module, anatomy: Anatomy) -> dict[str, Tensor]:
+def probe_inputs(model: nn.Module, anatomy: Anatomy, length: int = 8) -> dict[str, Tensor]:
+    """Return random inputs for one example, always the same. length: number of tokens, for models of text."""
     config: Any = model.config
     weight = next(model.parameters())
     generator = torch.Generator().manual_seed(0)
@@ -155,7 +160,8 @@ def _probe_inputs(model: nn.Module, anatomy: Anatomy) -> dict[str, Tensor]:
         height, width = size if isinstance(size, (list, tuple)) else (size, size)
         pixels = torch.randn((1, vision.num_channels, height, width), generator=generator)
         return {"pixel_values": pixels.to(weight)}
-    tokens = torch.randint(0, config.get_text_config().vocab_size, (1, 8), generator=generator).to(weight.device)
+    vocabulary = config.get_text_config().vocab_size
+    tokens = torch.randint(0, vocabulary, (1, length), generator=generator).to(weight.device)
     if anatomy.auto_class == "AutoModelForSeq2SeqLM":
         return {"input_ids": tokens, "decoder_input_ids": tokens.flip(1)}
     return {"input_ids": tokens}

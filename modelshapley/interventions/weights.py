@@ -108,6 +108,19 @@ def scaled_weights(model: nn.Module, anatomy: Anatomy, deactivation: Deactivatio
             parameter.data.copy_(original)
 
 
+def are_zero(model: nn.Module, anatomy: Anatomy, deactivation: Deactivation) -> bool:
+    """Return whether all these units have weights of 0 already, or lie in layers that have.
+
+    So it is in models whose units were zeroed in place.
+    """
+
+    def zero(kind: UnitKind, unit: Unit) -> bool:
+        return not any(bool(view.any()) for _, view in _views(model, anatomy, kind, unit))
+
+    units = ((kind, unit) for kind, units in deactivation.units for unit in units)
+    return all(zero(kind, unit) or zero(UnitKind.LAYER, unit[:1]) for kind, unit in units)
+
+
 def _check_linear(anatomy: Anatomy, layer: int) -> None:
     block = anatomy.layers[layer]
     for part in (*block.attentions, block.mlp):

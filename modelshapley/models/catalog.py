@@ -1,8 +1,8 @@
 """Catalogue of models and the contents of their folders; torch-free, so that the API can use it.
 
 A model id is ``demo:NAME`` (part of the project), ``local:NAME`` (a folder NAME under one of the allowed
-roots) or ``hub:OWNER/NAME@REVISION`` (on the Hugging Face hub, or in its cache). Weights are safetensors or
-nothing: a folder that holds only pickles is refused.
+roots), ``derived:NAME`` (made from a map) or ``hub:OWNER/NAME@REVISION`` (on the Hugging Face hub, or in its cache).
+Weights are safetensors or nothing: a folder that holds only pickles is refused.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.ckpt", "*.h5", "*.msgpack")
 DIGITS_VIT = "demo:digits-vit"
 SMOLLM2 = "demo:smollm2-135m"
-HUB, LOCAL = "hub:", "local:"
+HUB, LOCAL, DERIVED = "hub:", "local:", "derived:"
 MAX_ID_LENGTH = 200
 TITLES = {DIGITS_VIT: "Digits ViT (4 layers)", SMOLLM2: "SmolLM2-135M-Instruct"}
 MAX_CACHED_FOLDERS = 256
@@ -120,6 +120,7 @@ class Catalog:
         self._fetched: set[str] = set()
         self._inspected: OrderedDict[tuple[str, Path], tuple[Stamp, ModelFolder | ModelShapleyError]] = OrderedDict()
         self.roots = [root.resolve() for root in (roots or [data / "models"])]
+        self.derived_root = (data / "derived").resolve()
 
     @property
     def smollm2_folder(self) -> Path:
@@ -210,25 +211,31 @@ class Catalog:
         return model_id == SMOLLM2 and not (self.smollm2_folder / "config.json").exists()
 
     def ids(self) -> list[str]:
-        """Return the ids of the demo and local models."""
-        local: set[str] = set()
-        for root in self.roots:
+        """Return the ids of the demo, local and derived models."""
+        found: dict[str, set[str]] = {LOCAL: set(), DERIVED: set()}
+        for scheme, root in (*((LOCAL, root) for root in self.roots), (DERIVED, self.derived_root)):
             with suppress(OSError):  # it is not there, or cannot be read
-                local |= {LOCAL + path.name for path in root.iterdir() if _is_model(path)}
-        return [DIGITS_VIT, SMOLLM2, *sorted(local)]
+                found[scheme] |= {scheme + path.name for path in root.iterdir() if _is_model(path)}
+        return [DIGITS_VIT, SMOLLM2, *sorted(found[LOCAL]), *sorted(found[DERIVED])]
 
     def known(self, model_id: str) -> None:
-        """Raise NotFound unless this is a demo or local model, usable or not."""
+        """Raise NotFound unless this is a demo, local or derived model, usable or not."""
         if model_id not in self.ids():
             raise NotFound(f"There is no model {model_id[:MAX_ID_LENGTH]!r}.")
 
     def delete(self, model_id: str) -> None:
-        """Delete the folder of an uploaded model. Raises NotFound, and Conflict for a model of another origin."""
+        """Delete the folder of an uploaded or derived model. Raises NotFound, and Conflict for another model."""
         self.known(model_id)
+        if model_id.startswith(DERIVED):
+            folder = self.derived_root / model_id.removeprefix(DERIVED)
+            hidden = folder.with_name(f".deleted-{uuid.uuid4().hex[:12]}")  # from then on nobody sees half a model
+            folder.rename(hidden)
+            shutil.rmtree(hidden, ignore_errors=True)
+            return
         root = self.roots[0]
         path = root / model_id.removeprefix(LOCAL)
         if not model_id.startswith(LOCAL) or path.is_symlink() or not _was_uploaded(path):
-            raise Conflict(f"{model_id!r} was not uploaded; only uploaded models can be deleted here.")
+            raise Conflict(f"{model_id!r} was not uploaded; only uploaded and derived models can be deleted here.")
         # Renamed first: from then on nobody sees half a model. `.uploads` is on the same disk.
         trash = root / UPLOADS / f"deleted-{uuid.uuid4().hex[:12]}"
         path.rename(trash)
@@ -267,8 +274,9 @@ class Catalog:
                 raise UnsupportedModel(f"{model_id!r} is not on this machine (yet); a worker fetches it.")
             return path
         scheme, _, name = model_id.partition(":")
-        if f"{scheme}:" == LOCAL and name and Path(name).name == name and not name.startswith("."):
-            for root in self.roots:
+        roots = {LOCAL: self.roots, DERIVED: [self.derived_root]}.get(f"{scheme}:")
+        if roots and name and Path(name).name == name and not name.startswith("."):
+            for root in roots:
                 path = (root / name).resolve()
                 if path.is_dir() and path.is_relative_to(root):
                     return path

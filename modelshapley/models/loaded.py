@@ -21,7 +21,7 @@ class LoadedModel:
     tokenizer: None for image models. processor: prepares pictures; None if the folder has none. device: device of
     inputs and logits; blocks may be on others. unused: tensors of the folder that this use of the model leaves out,
     such as another head. shortcuts: faster ways that were compared with plain passes of this model; others are not
-    taken.
+    taken. stored_dtype: dtype of the weights in the folder; '' where the config does not say.
     """
 
     id: str
@@ -33,6 +33,7 @@ class LoadedModel:
     processor: Any | None = None
     unused: tuple[str, ...] = ()
     shortcuts: Shortcuts = field(default_factory=Shortcuts)
+    stored_dtype: str = ""
 
     @property
     def notes(self) -> list[str]:

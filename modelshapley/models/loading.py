@@ -55,7 +55,10 @@ def load(folder: ModelFolder, device: str | torch.device = "cpu", dtype: Dtype =
         raise OutOfMemory.of(f"Model {folder.id!r}", str(device), dtype, first_line(error)) from error
     processor = _image_processor(folder)
     tokenizer = _tokenizer(folder)
-    loaded = LoadedModel(folder.id, folder.revision(), anatomy, model, tokenizer, target, processor, unused)
+    stored = str(folder.config.get("dtype") or folder.config.get("torch_dtype") or "")
+    loaded = LoadedModel(
+        folder.id, folder.revision(), anatomy, model, tokenizer, target, processor, unused, stored_dtype=stored
+    )
     return replace(loaded, shortcuts=prove_shortcuts(loaded))
 
 

@@ -64,6 +64,16 @@ def test_the_python_lines_of_the_readme_run(tmp_path: Path) -> None:
     assert re.fullmatch(r"0\.983 -> 0\.\d{3}, \(.*\)\n", answer.stdout)
 
 
+def test_the_python_lines_of_the_page_on_applications_run(tmp_path: Path) -> None:
+    (script,) = blocks("python", (ROOT / "docs" / "apply.md").read_text())
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    answer = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert re.fullmatch(r"13\d,\d{3} of 185,162 parameters, accuracy 0\.\d{3}\n", answer.stdout.splitlines(True)[-1])
+
+
 def test_the_serverless_line_of_the_readme_runs(tmp_path: Path) -> None:
     (script,) = [block for block in blocks("bash") if "modelshapley score" in block]
     arguments = script.split()

@@ -1,0 +1,132 @@
+"""Records of derived models."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from sqlalchemy import delete, select, update
+
+from backend.store.database import Database, new_id, now, require
+from backend.store.tables import OPEN, DerivedRow
+from modelshapley.contracts import Off, Progress, Run, Status
+from modelshapley.contracts.derived import Derived, DerivedInfo, DerivedRequest
+from modelshapley.contracts.recommendations import Recommendation
+from modelshapley.errors import Conflict
+from modelshapley.models.catalog import DERIVED
+
+
+class Chosen(NamedTuple):
+    """Units to remove, and the method and provenance of the map that chose them, if a map did."""
+
+    off: Off
+    method: str | None = None
+    provenance: dict[str, Any] | None = None
+
+
+class DerivedRecords(Database):
+    """Records of derived models. A status only moves forward, as that of runs."""
+
+    def add_derived(self, request: DerivedRequest, run: Run) -> Derived:
+        """Add a derived model. Raises Conflict if one that is being made has its name."""
+        chosen = None if request.off is None else Chosen(request.off, request.method)
+        row = DerivedRow(
+            id=new_id(),
+            name=request.name,
+            run=run.id,
+            parent=run.model,
+            task=run.task,
+            share=request.share,
+            method=request.method,
+            repair=request.repair,
+            chosen=None if chosen is None else _packed(chosen),
+            status=Status.QUEUED,
+            created=now(),
+        )
+        with self._session() as session:
+            same = select(DerivedRow.id).where(DerivedRow.name == request.name, DerivedRow.status.in_(OPEN))
+            if session.scalars(same).first() is not None:
+                raise Conflict(f"A derived model {request.name!r} is being made already; choose another name.")
+            session.add(row)
+            session.flush()
+            return _derived(row)
+
+    def derived(self, derived_id: str) -> Derived:
+        """Return a derived model. Raises NotFound."""
+        with self._session() as session:
+            return _derived(require(session.get(DerivedRow, derived_id), "derived model", derived_id))
+
+    def all_derived(self, limit: int, run: str | None = None) -> list[Derived]:
+        """List derived models, newest first. run: only those made from this run."""
+        query = select(DerivedRow).order_by(DerivedRow.created.desc()).limit(limit)
+        with self._session() as session:
+            return [_derived(row) for row in session.scalars(query.where(DerivedRow.run == run) if run else query)]
+
+    def unfinished_derived(self) -> list[str]:
+        """Return the ids of derived models that are queued or being made."""
+        with self._session() as session:
+            return list(session.scalars(select(DerivedRow.id).where(DerivedRow.status.in_(OPEN))))
+
+    def begin_derived(self, derived_id: str, worker: str) -> Derived | None:
+        """Record that a worker makes a derived model; None if it is not open any more."""
+        return self.update_derived(derived_id, status=Status.RUNNING, worker=worker, started=now())
+
+    def chosen(self, derived_id: str) -> Chosen | None:
+        """Return the units of a derived model; None until they are chosen. Raises NotFound."""
+        with self._session() as session:
+            row = require(session.get(DerivedRow, derived_id), "derived model", derived_id)
+            return None if row.chosen is None else _unpacked(row.chosen)
+
+    def choose(self, derived_id: str, chosen: Chosen, recommendation: Recommendation) -> Derived | None:
+        """Record the chosen units; None if the derived model is not open any more."""
+        values = {"chosen": _packed(chosen), "recommendation": recommendation.model_dump(mode="json")}
+        return self.update_derived(derived_id, **values)
+
+    def update_derived(self, derived_id: str, **values: Any) -> Derived | None:
+        """Set columns while the derived model is queued or being made; else return None."""
+        if Status(values.get("status", Status.QUEUED)).ended:
+            values |= {"finished": now(), "step": None}
+        query = update(DerivedRow).where(DerivedRow.id == derived_id, DerivedRow.status.in_(OPEN))
+        with self._session() as session:
+            changed = session.execute(query.values(**values))
+            if changed.rowcount == 0:  # type: ignore[attr-defined]  # a CursorResult for every UPDATE
+                return None
+            return _derived(require(session.get(DerivedRow, derived_id), "derived model", derived_id))
+
+    def drop_derived(self, derived_id: str) -> None:
+        """Remove the record of a derived model."""
+        with self._session() as session:
+            session.execute(delete(DerivedRow).where(DerivedRow.id == derived_id))
+
+
+def _packed(chosen: Chosen) -> dict[str, Any]:
+    return {**chosen._asdict(), "off": chosen.off.model_dump(mode="json", exclude_defaults=True)}
+
+
+def _unpacked(data: dict[str, Any]) -> Chosen:
+    return Chosen(Off.model_validate(data["off"]), data["method"], data["provenance"])
+
+
+def _derived(row: DerivedRow) -> Derived:
+    counts = _unpacked(row.chosen).off.deactivation().counts() if row.chosen else {}
+    return Derived(
+        id=row.id,
+        name=row.name,
+        model=DERIVED + row.name,
+        run=row.run,
+        parent=row.parent,
+        task=row.task,
+        share=row.share,
+        method=row.method,
+        repair=row.repair,
+        off={kind: count for kind, count in counts.items() if count},
+        status=Status(row.status),
+        step=row.step,
+        progress=Progress(done=row.done, total=row.total),
+        recommendation=Recommendation.model_validate(row.recommendation) if row.recommendation else None,
+        info=DerivedInfo.model_validate(row.info) if row.info else None,
+        error=row.error,
+        worker=row.worker,
+        created=row.created,
+        started=row.started,
+        finished=row.finished,
+    )

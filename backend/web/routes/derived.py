@@ -1,0 +1,109 @@
+"""Routes of derived models: make, list, watch, cancel and delete them; and predict their size."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from backend.queue.queues import undo_if_redis_is_down
+from backend.web.bodies import BodyRoute
+from backend.web.dependencies import Services, ServicesDep
+from modelshapley.contracts import Run, Status
+from modelshapley.contracts.derived import Derived, DerivedRequest, SizePrediction, SizeRequest
+from modelshapley.errors import Conflict, NotFound, UnknownName
+from modelshapley.methods import canonical
+from modelshapley.units import UnitShapes
+
+router = APIRouter(prefix="/derived", tags=["derived models"], route_class=BodyRoute)
+
+
+@router.post("", status_code=202)
+def derive_model(request: DerivedRequest, services: ServicesDep, response: Response) -> Derived:
+    """Queue the making of a smaller model from a finished run; it becomes `derived:<name>`, a model as any other."""
+    run = _finished(services, request.run)
+    if request.off is not None:
+        request.off.deactivation().check(UnitShapes.from_dict(run.shapes, run.layout.ragged))
+    if request.method is not None:
+        _check_method(run, request.method)
+    if (services.catalog.derived_root / request.name).exists():
+        raise Conflict(f"There is a derived model {request.name!r} already; choose another name, or delete that one.")
+    services.queues.ping()
+    derived = services.records.add_derived(request, run)
+    with undo_if_redis_is_down(lambda: services.records.drop_derived(derived.id)):
+        services.queues.enqueue_derive(derived.id)
+    response.headers["Location"] = f"/api/v1/derived/{derived.id}"
+    return derived
+
+
+@router.get("")
+def list_derived(
+    services: ServicesDep,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    run: Annotated[str | None, Query(max_length=64, pattern=r"^[^\x00]*$")] = None,
+) -> list[Derived]:
+    """List derived models, newest first, those in the making included. `run`: only those made from this run."""
+    return services.records.all_derived(limit, run)
+
+
+@router.post("/sizes", status_code=202)
+def request_size(request: SizeRequest, services: ServicesDep) -> SizePrediction:
+    """Have a worker predict the size of a model without a share of its parameters, to the byte; kept for an hour."""
+    run = _finished(services, request.run)
+    _check_method(run, request.method)
+    if request.unit not in run.units:
+        raise UnknownName("unit kind in this run", request.unit.value, [kind.value for kind in run.units])
+    identifier = hashlib.sha256(request.model_dump_json().encode()).hexdigest()[:16]
+    try:
+        result = services.result_caches.sizes.get(identifier)
+        if result.status is not Status.FAILED:
+            return result
+    except NotFound:
+        pass  # not requested yet
+    pending = SizePrediction(id=identifier, status=Status.QUEUED, request=request)
+    services.result_caches.sizes.save(identifier, pending)
+    services.queues.enqueue_size(identifier)
+    return pending
+
+
+@router.get("/sizes/{size_id}")
+def get_size(size_id: str, services: ServicesDep) -> SizePrediction:
+    """Return a prediction, complete once `status` is done; it is kept for an hour."""
+    return services.result_caches.sizes.get(size_id)
+
+
+@router.get("/{derived_id}")
+def get_derived(derived_id: str, services: ServicesDep) -> Derived:
+    return services.records.derived(derived_id)
+
+
+@router.delete("/{derived_id}")
+def delete_derived(derived_id: str, services: ServicesDep) -> Derived:
+    """Cancel a derived model that is queued or being made; delete one that has ended, with its folder.
+
+    One that runs use is not deleted. The answer is what was cancelled or deleted.
+    """
+    derived = services.records.derived(derived_id)
+    cancelled = services.records.update_derived(derived_id, status=Status.CANCELLED)
+    if cancelled is not None:
+        return cancelled
+    if derived.status is Status.DONE and derived.model in services.catalog.ids():
+        services.records.check_unused_model(derived.model)
+        services.catalog.delete(derived.model)
+    services.records.drop_derived(derived_id)
+    return derived
+
+
+def _finished(services: Services, run_id: str) -> Run:
+    """Return a finished run. Raises NotFound, Conflict."""
+    run = services.records.run(run_id)
+    if run.status is not Status.DONE:
+        raise Conflict(f"Run {run_id} is {run.status.value}; its maps can be used once it is done.")
+    return run
+
+
+def _check_method(run: Run, method: str) -> None:
+    """Raise UnknownName unless the run has a map by this method."""
+    if canonical(method) not in run.methods:
+        raise UnknownName("method in this run", method, run.methods)

@@ -1,0 +1,168 @@
+"""Derived models: what they were made from, what is left, and what that costs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import ConfigDict, Field, model_validator
+
+from modelshapley.contracts.base import Contract, Status
+from modelshapley.contracts.recommendations import Recommendation
+from modelshapley.contracts.runs import Progress
+from modelshapley.contracts.trials import Comparison, Off
+from modelshapley.contracts.uploads import MODEL_NAME
+from modelshapley.units import UnitKind
+
+Mode = Literal["removed", "padded", "zeroed"]
+"""What became of units: cut out; cut out, with zeros up to the widest layer; set to zero where they are."""
+
+
+class KeptUnits(Contract):
+    """Units of the parent that a derived model still has, by layer of the derived model.
+
+    `layers`: the parent's layers. The others are ranges of the parent's indices, such as '0-5,8'; null for a kind that
+    the model has none of.
+    """
+
+    layers: list[int]
+    neuron: list[str] | None = None
+    head: list[str] | None = None
+    expert: list[str] | None = None
+
+
+class Repair(Contract):
+    """Least-squares repair of the last MLP projections: loss on held-out probe examples before and after, nats.
+
+    kept: whether the repaired weights are in the model, because they lower that loss.
+    """
+
+    kept: bool
+    loss_before: float
+    loss_after: float
+    examples: int
+
+
+class DerivedInfo(Contract):
+    """The file modelshapley.json of a derived model.
+
+    bytes: size of its weights file; parent_bytes: that of the parent written in the same way.
+    reload_max_logit_difference: largest difference of a logit between the saved model, loaded in a process of its own,
+    and the parent with the same units off.
+    """
+
+    format: Literal["modelshapley.derived.v1"] = "modelshapley.derived.v1"
+    kind: Literal["pruned"] = "pruned"
+    parent: str
+    parent_revision: str
+    family: str
+    task: str
+    task_fingerprint: str
+    seed: int
+    method: str | None = Field(default=None, description="method of the map that chose the units")
+    map: dict[str, Any] | None = Field(default=None, description="provenance of that map")
+    settings: dict[str, Any] = {}
+    modes: dict[UnitKind, Mode]
+    reasons: list[str] = Field(default=[], description="why units were not cut out")
+    off: dict[UnitKind, int] = Field(description="number of units of the parent that are gone or zero")
+    kept: KeptUnits
+    bytes: int
+    parent_bytes: int
+    parameters: int
+    parent_parameters: int
+    reload_max_logit_difference: float
+    trial: Comparison
+    repair: Repair | None = None
+    versions: dict[str, str]
+    created: datetime
+
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class DerivedRequest(Contract):
+    """Request for a smaller model, which becomes `derived:<name>`: give either `share` or `off`.
+
+    share: of the parameters to remove; what to remove is recommended, by comparing methods and kinds of unit. off:
+    exactly these units; `method` then says by which of the run's maps they were chosen, for the record.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"run": "3f9c0a51", "name": "digits-small", "share": 0.3},
+                {"run": "3f9c0a51", "name": "digits-3-layers", "off": {"layer": [1]}, "method": "two-sided"},
+            ]
+        }
+    )
+
+    run: str = Field(min_length=1, max_length=64)
+    name: str = Field(pattern=MODEL_NAME, examples=["digits-small"])
+    share: Share | None = None
+    off: Off | None = None
+    method: str | None = Field(default=None, max_length=200)
+    repair: bool = Field(default=False, description="refit the last projections, if that helps")
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        if (self.share is None) == (self.off is None):
+            raise ValueError("give either 'share', the part of the parameters to remove, or 'off', the units")
+        if self.off is not None and not len(self.off.deactivation()):
+            raise ValueError("'off' names no unit, so there is nothing to remove")
+        return self
+
+
+class Derived(Contract):
+    """A derived model and its state, from queued to done.
+
+    model: its id once it is done, `derived:<name>`. step: what its worker does now. progress: candidates measured, for
+    a recommendation. info: the contents of its modelshapley.json, without the kept units.
+    """
+
+    id: str
+    name: str
+    model: str
+    run: str
+    parent: str
+    task: str
+    share: float | None = None
+    method: str | None = None
+    repair: bool = False
+    off: dict[UnitKind, int] = Field(description="number of units to remove; empty until they are chosen")
+    status: Status
+    step: str | None = None
+    progress: Progress
+    recommendation: Recommendation | None = None
+    info: DerivedInfo | None = None
+    error: str | None = None
+    worker: str | None = None
+    created: datetime
+    started: datetime | None = None
+    finished: datetime | None = None
+
+
+class SizeRequest(Contract):
+    """Question how large a model would be without a share of its parameters, taken from one kind of unit."""
+
+    run: str = Field(min_length=1, max_length=64)
+    method: str = Field(max_length=200)
+    unit: UnitKind
+    share: Share
+
+
+class SizePrediction(Contract):
+    """Answer to a SizeRequest. bytes: exactly those of the file. off: the units; null if the size cannot be reached.
+
+    predicted: sum of the scores of these units by the map, in its quantity.
+    """
+
+    id: str
+    status: Status
+    request: SizeRequest
+    parameters: int | None = None
+    parent_parameters: int | None = None
+    bytes: int | None = None
+    parent_bytes: int | None = None
+    predicted: float | None = None
+    off: Off | None = None
+    error: str | None = None

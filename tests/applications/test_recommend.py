@@ -1,0 +1,113 @@
+"""Recommendations: every candidate has the wanted size and the measured accuracy, and the best is the best."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from modelshapley import load_task
+from modelshapley.applications.pruning import predict
+from modelshapley.applications.recommend import choose_best, frontier, recommend
+from modelshapley.applications.surgery import smaller_model
+from modelshapley.contracts import Comparison
+from modelshapley.contracts.recommendations import Candidate
+from modelshapley.errors import ModelShapleyError
+from modelshapley.evaluation.accuracy import Evaluation
+from modelshapley.evaluation.intervals import paired_difference
+from modelshapley.evaluation.trials import all_answers
+from modelshapley.models.loaded import LoadedModel
+from modelshapley.tasks.base import Split
+from modelshapley.units import Deactivation, UnitKind
+from tests.support.toys import CONFIGS, ToyTask, tiny
+
+
+@pytest.mark.parametrize("name", ["llama", "vit", "gpt2", "mixtral", "bert"])
+def test_every_candidate_has_the_wanted_size_and_is_measured_as_it_would_be_saved(name: str) -> None:
+    loaded = tiny(CONFIGS[name])
+    task = ToyTask(loaded, probe=40)
+    share = 0.02 if name in ("gpt2", "bert") else 0.3
+    found = recommend(loaded, task, share=share, methods=["two-sided", "magnitude"], limit=40)
+    report = found.report
+    assert (report.scored, report.measured) == (20, 20)
+    assert len(report.candidates) == len(found.units) == len({units.key() for units in found.units}) > 1
+    for candidate, units in zip(report.candidates, found.units, strict=True):
+        prediction = predict(loaded, units)
+        assert candidate.parameters == prediction.size.parameters <= report.target_parameters
+        assert candidate.bytes == prediction.size.bytes
+        smaller = smaller_model(loaded, prediction.plan, torch.float32)
+        with torch.inference_mode():
+            logits = [smaller(x[None]).logits[0] for x, _ in task.examples(Split.PROBE)[20:]]
+        answers = torch.stack([row if row.dim() == 1 else row[-1] for row in logits]).argmax(-1)
+        labels = torch.stack([y for _, y in task.examples(Split.PROBE)[20:]])
+        assert candidate.measured.accuracy == pytest.approx(float((answers % 3 == labels % 3).float().mean()))
+    kinds = {kind for candidate in report.candidates for kind in candidate.off}
+    assert kinds >= {"llama": {"neuron", "head", "layer"}, "mixtral": {"expert", "layer"}}.get(name, {"neuron"})
+
+
+def evaluation(outcomes: list[int], loss: float) -> Evaluation:
+    right = np.array(outcomes, dtype=bool)
+    return Evaluation(np.full(len(right), loss), np.ones(len(right)), None, right)
+
+
+def test_the_loss_decides_only_where_accuracies_do_not_separate() -> None:
+    clear = evaluation([1] * 100, 0.9)
+    close = evaluation([1] * 97 + [0] * 3, 0.1)
+    far = evaluation([1] * 50 + [0] * 50, 0.05)
+    assert choose_best([clear, close, far]) == 1
+    assert choose_best([clear, far]) == 0
+    assert choose_best([far]) == 0
+
+
+def test_frontier_by_hand() -> None:
+    def candidate(parameters: int, accuracy: float) -> Candidate:
+        measured = Comparison(
+            n=1, accuracy=accuracy, interval=(0, 1), intact=1, intact_interval=(0, 1), difference=0,
+            difference_interval=(0, 0),
+        )  # fmt: skip
+        return Candidate(method="m", spend="s", off={}, parameters=parameters, bytes=0, measured=measured, loss=0)
+
+    assert frontier([candidate(9, 0.8), candidate(5, 0.7), candidate(6, 0.6), candidate(5, 0.5)]) == [1, 0]
+
+
+def test_what_cannot_be_reached_is_said() -> None:
+    loaded = tiny(CONFIGS["bert"])
+    task = ToyTask(loaded, probe=16)
+    with pytest.raises(ModelShapleyError, match="leaves out too few kinds of unit"):
+        recommend(loaded, task, share=0.9, methods=["magnitude"], limit=16)
+    with pytest.raises(ModelShapleyError, match="at least 16 probe examples"):
+        recommend(loaded, ToyTask(loaded, probe=15), share=0.1)
+    with pytest.raises(ModelShapleyError, match=r"between 0 and 1, not at 1\.5"):
+        recommend(loaded, task, share=1.5)
+    with pytest.raises(ModelShapleyError, match="Give either"):
+        recommend(loaded, task)
+
+
+def test_a_size_in_bytes_is_kept() -> None:
+    loaded = tiny(CONFIGS["llama"])
+    wanted = predict(loaded, Deactivation.of({UnitKind.LAYER: [1]})).size.bytes
+    found = recommend(loaded, ToyTask(loaded, probe=16), size=wanted, methods=["magnitude"], limit=16)
+    assert all(candidate.bytes <= wanted for candidate in found.report.candidates)
+
+
+def test_never_worse_than_a_single_method_on_the_digits(digits_vit: LoadedModel) -> None:
+    """The test examples, which the recommendation never saw, bear it out."""
+    task = load_task("digits")
+    found = recommend(digits_vit, task, share=0.2, limit=256)
+    assert any(candidate.layer_method == "block-influence" for candidate in found.report.candidates)
+    outcomes = [all_answers(digits_vit, task, units) for units in found.units]
+    for other in outcomes:
+        assert paired_difference(outcomes[found.report.best], other)[1][1] >= 0
+
+
+def test_recommend_from_the_command_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "modelshapley.cli", "recommend", "demo:digits-vit", "--task", "digits"]
+    options = ["--share", "0.1", "--limit", "64", "--out", str(tmp_path / "best"), "--data", str(tmp_path)]
+    printed = subprocess.run([*command, *options], capture_output=True, text=True, check=True).stdout
+    assert "scored on 32 probe examples, measured on 32 others" in printed
+    assert sum(line.startswith("*") for line in printed.splitlines()) == 1
+    assert (tmp_path / "best" / "model.safetensors").exists()

@@ -1,0 +1,141 @@
+"""Derived models on a server: made by a job, scored like any other model, cancelled, resumed and deleted."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from safetensors import safe_open
+
+from modelshapley.client import ApiError, Client
+from modelshapley.contracts import Off, Run, RunRequest, Status, Trial, TrialRequest
+from modelshapley.contracts.derived import DerivedRequest, SizeRequest
+from modelshapley.units import UnitKind
+from tests.conftest import DIGITS_RUN, Server, StartServer
+
+
+@pytest.fixture(scope="module")
+def run(api: Client) -> Run:
+    return api.wait(api.submit_run(DIGITS_RUN.model_copy(update={"methods": ["two-sided"], "faithfulness": "none"})).id)
+
+
+def test_a_derived_model_is_a_model_like_any_other(api: Client, server: Server, run: Run) -> None:
+    off = Off(layer=[1], neuron=[(0, 3), (2, 5), (3, 1)])
+    derived = api.wait_derived(api.derive(DerivedRequest(run=run.id, name="small", off=off, method="two-sided")).id)
+    assert derived.status is Status.DONE, derived.error
+    assert derived.info is not None
+    assert derived.off == {UnitKind.LAYER: 1, UnitKind.NEURON: 3}
+    file = server.data / "derived" / "small" / "model.safetensors"
+    assert derived.info.bytes == file.stat().st_size
+    with safe_open(file, "pt") as tensors:
+        numbers = {name.split(".")[3] for name in tensors.keys() if ".layer." in name}  # noqa: SIM118  # not a dict
+    assert numbers == {"0", "1", "2"}
+    assert derived.info.map is not None
+    assert derived.info.map["model"] == run.model
+    trial = _trial(api, run, off)
+    assert trial.accuracy == pytest.approx(derived.info.trial.accuracy)
+    assert "derived:small" in {model.id for model in api.models()}
+    own = api.wait(api.submit_run(RunRequest(model="derived:small", task="digits", faithfulness="none")).id)
+    assert own.status is Status.DONE, own.error
+    assert own.intact is not None
+    assert own.intact.accuracy == pytest.approx(derived.info.trial.accuracy)
+    assert own.shapes[UnitKind.LAYER] == [3]
+    with pytest.raises(ApiError, match="is used by run"):
+        api.drop_derived(derived.id)
+    assert api.all_derived(run.id)[0].id == derived.id
+    with pytest.raises(ApiError, match="There is a derived model 'small' already"):
+        api.derive(DerivedRequest(run=run.id, name="small", off=off))
+
+
+def _trial(api: Client, run: Run, off: Off) -> Trial:
+    trial = api.submit_trial(TrialRequest(run=run.id, off=off))
+    while not trial.status.ended:
+        time.sleep(0.1)
+        trial = api.trial(trial.id)
+    return trial
+
+
+def test_a_share_is_recommended_then_removed_and_deleted(api: Client, server: Server, run: Run) -> None:
+    derived = api.wait_derived(api.derive(DerivedRequest(run=run.id, name="less", share=0.2)).id)
+    assert derived.status is Status.DONE, derived.error
+    assert derived.recommendation is not None
+    assert derived.info is not None
+    best = derived.recommendation.candidates[derived.recommendation.best]
+    assert (derived.off, derived.info.bytes) == (best.off, best.bytes)
+    assert derived.info.parameters <= 0.8 * derived.info.parent_parameters
+    assert derived.progress.done == derived.progress.total == len(derived.recommendation.candidates)
+    assert json.loads((server.data / "derived" / "less" / "modelshapley.json").read_text())["parent"] == run.model
+    api.drop_derived(derived.id)
+    assert not (server.data / "derived" / "less").exists()
+    with pytest.raises(ApiError, match="no derived model"):
+        api.derived(derived.id)
+
+
+def test_a_size_is_predicted_to_the_byte(api: Client, run: Run) -> None:
+    size = api.predict_size(SizeRequest(run=run.id, method="two-sided", unit=UnitKind.NEURON, share=0.1))
+    assert size.status is Status.DONE, size.error
+    derived = api.wait_derived(api.derive(DerivedRequest(run=run.id, name="tenth", off=size.off)).id)
+    assert derived.info is not None
+    assert (derived.info.bytes, derived.info.parameters) == (size.bytes, size.parameters)
+    assert size.parameters <= 0.9 * derived.info.parent_parameters
+    impossible = api.predict_size(SizeRequest(run=run.id, method="two-sided", unit=UnitKind.NEURON, share=0.9))
+    assert impossible.status is Status.FAILED
+    assert "cannot be removed as neurons alone" in str(impossible.error)
+
+
+def test_bad_requests_are_refused_with_a_way_out(api: Client, run: Run) -> None:
+    for request, sentence in (
+        ({"run": run.id, "name": "x"}, "give either"),
+        ({"run": run.id, "name": "x", "share": 0.2, "off": {"layer": [0]}}, "give either"),
+        ({"run": run.id, "name": "x", "off": {}}, "names no unit"),
+        ({"run": run.id, "name": "../x", "share": 0.2}, "name"),
+        ({"run": run.id, "name": "x", "share": 1.0}, "share"),
+        ({"run": run.id, "name": "x", "off": {"layer": [99]}}, "layers go from 0 to 3"),
+        ({"run": run.id, "name": "x", "share": 0.2, "method": "mean-abs"}, "method in this run"),
+        ({"run": "nonsense", "name": "x", "share": 0.2}, "There is no run"),
+    ):
+        response = api._http.post("/api/v1/derived", json=request)
+        assert response.status_code in (404, 422), response.text
+        assert sentence in response.text
+
+
+def test_what_cannot_be_cut_out_is_zeroed_and_said(api: Client, run: Run) -> None:
+    """A model of which all layers are off still loads, and is verified, although its units do nothing."""
+    zeroed = api.wait_derived(api.derive(DerivedRequest(run=run.id, name="none", off=Off(layer=[0, 1, 2, 3]))).id)
+    assert zeroed.status is Status.DONE, zeroed.error
+    assert zeroed.info is not None
+    assert zeroed.info.reasons == [
+        "layers are zeroed in place: a model needs at least one layer in each of its stacks."
+    ]
+
+
+@pytest.mark.timeout(240)
+def test_a_killed_worker_does_not_lose_a_derived_model_and_a_cancelled_one_stops(start_server: StartServer) -> None:
+    server = start_server()
+    with Client(server.url) as api:
+        run = api.wait(api.submit_run(DIGITS_RUN.model_copy(update={"faithfulness": "none"})).id)
+        derived = api.derive(DerivedRequest(run=run.id, name="survivor", share=0.2))
+        until = time.monotonic() + 60
+        while api.derived(derived.id).recommendation is None and time.monotonic() < until:
+            time.sleep(0.02)
+        chosen = api.derived(derived.id)
+        (pid,) = [worker.pid for worker in api.workers() if worker.pid is not None]
+        os.kill(pid, signal.SIGKILL)
+        done = api.wait_derived(derived.id)
+        assert done.status is Status.DONE, done.error
+        assert done.recommendation == chosen.recommendation
+        assert done.info is not None
+        leftovers = [path for path in (server.data / "derived").iterdir() if path.name != "survivor"]
+        assert leftovers == []
+        stopped = api.derive(DerivedRequest(run=run.id, name="stopped", share=0.2))
+        while api.derived(stopped.id).status is Status.QUEUED:
+            time.sleep(0.02)
+        assert api.drop_derived(stopped.id).status is Status.CANCELLED
+        # The worker is free again, and leaves nothing behind.
+        after = api.wait_derived(api.derive(DerivedRequest(run=run.id, name="after", off=Off(layer=[2]))).id)
+        assert after.status is Status.DONE, after.error
+        assert sorted(path.name for path in Path(server.data / "derived").iterdir()) == ["after", "survivor"]
