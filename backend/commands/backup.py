@@ -15,7 +15,7 @@ from modelshapley.errors import ModelShapleyError
 from modelshapley.server.processes import keep_files_private
 
 RECORDS = "records.sqlite"
-FOLDERS = ("runs", "models", "datasets")
+FOLDERS = ("runs", "models", "derived", "datasets")
 PARTIAL = ".part"  # end of the names of files that are being written
 
 

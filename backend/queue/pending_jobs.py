@@ -22,7 +22,7 @@ def pending_jobs(records: Records, queues: Queues) -> Mapping[str, Callable[[], 
     for run in records.unchecked_runs():
         jobs[job_named("check", run.id)] = partial(queues.enqueue_check, run.id, run.owner)
     for derived in records.unfinished_derived():
-        jobs[job_named("derive", derived)] = partial(queues.enqueue_derive, derived)
+        jobs[job_named("derive", derived.id)] = partial(queues.enqueue_derive, derived.id, derived.owner)
     for waiting in records.waiting_trials():
         jobs[job_named("trial", f"{waiting.trial}-{waiting.turn}")] = partial(queues.enqueue_trial, *waiting)
     return jobs

@@ -139,9 +139,10 @@ class Queues:
         """Queue the check of a run's maps, after all other work; this changes nothing while it waits or runs."""
         self._enqueue(CHECKS, "workers.check_jobs.check_run", job_named("check", run_id), (run_id,), owner)
 
-    def enqueue_derive(self, derived_id: str) -> None:
+    def enqueue_derive(self, derived_id: str, owner: str | None = None) -> None:
         """Queue the making of a derived model, with the runs; this changes nothing if it is queued already."""
-        self._enqueue(RUNS, "workers.derive_jobs.derive_model", job_named("derive", derived_id), (derived_id,))
+        job_id = job_named("derive", derived_id)
+        self._enqueue(RUNS, "workers.derive_jobs.derive_model", job_id, (derived_id,), owner)
 
     def enqueue_size(self, request_id: str) -> None:
         """Queue the prediction of a size, with the trials, because a user is waiting for it."""

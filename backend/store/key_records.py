@@ -11,7 +11,7 @@ from sqlalchemy import delete, func, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from backend.store.database import Database, new_id, now, require
-from backend.store.tables import OPEN, AuditRow, KeyRow, RunRow, TrialRow
+from backend.store.tables import OPEN, AuditRow, DerivedRow, KeyRow, RunRow, TrialRow
 from modelshapley.contracts import AuditEntry, Key, KeyRequest, NewKey, Scope, Status
 from modelshapley.errors import Conflict
 
@@ -69,14 +69,15 @@ class KeyRecords(Database):
             return _key(require(session.get(KeyRow, key_id), "key", key_id))
 
     def queued_of(self, owner: str) -> int:
-        """Count the open runs, checks and trials of the key with this name."""
+        """Count the open runs, checks, derived models and trials of the key with this name."""
         runs = select(func.count()).where(
             RunRow.owner == owner,
             or_(RunRow.status.in_(OPEN), (RunRow.status == Status.DONE) & RunRow.checks.in_(OPEN)),
         )
+        derived = select(func.count()).where(DerivedRow.owner == owner, DerivedRow.status.in_(OPEN))
         trials = select(func.count()).where(TrialRow.owner == owner, TrialRow.status.in_(OPEN))
         with self._session() as session:
-            return int(session.scalar(runs) or 0) + int(session.scalar(trials) or 0)
+            return sum(int(session.scalar(query) or 0) for query in (runs, derived, trials))
 
     def audit(self, key: str | None, action: str, target: str) -> None:
         """Note that a key changed something."""

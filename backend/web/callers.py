@@ -10,6 +10,7 @@ from fastapi import Depends, HTTPException, Request
 
 from backend.web.browsers import SAFE_METHODS
 from modelshapley.contracts import Key, Run, Scope
+from modelshapley.contracts.derived import Derived
 
 MEASURES = {  # routes that change something and need the scope `measure`, by function
     "submit_trial",
@@ -17,6 +18,7 @@ MEASURES = {  # routes that change something and need the scope `measure`, by fu
     "request_unit_examples",
     "check_task",
     "estimate_run",
+    "request_size",
     "add_group",
     "delete_group",
 }
@@ -81,7 +83,8 @@ def require_scope(request: Request) -> None:
         )
 
 
-def refuse_others(identity: Identity, run: Run) -> None:
-    """Raise HTTPException 403 if the run is another key's, unless the caller is an admin."""
-    if run.owner not in (None, identity.name) and identity.scope is not Scope.ADMIN:
-        raise HTTPException(403, f"Run {run.id} is {run.owner}'s; only its owner or an admin may change it.")
+def refuse_others(identity: Identity, work: Run | Derived) -> None:
+    """Raise HTTPException 403 if a run or derived model is another key's, unless the caller is an admin."""
+    if work.owner not in (None, identity.name) and identity.scope is not Scope.ADMIN:
+        noun = "Run" if isinstance(work, Run) else "Derived model"
+        raise HTTPException(403, f"{noun} {work.id} is {work.owner}'s; only its owner or an admin may change it.")
