@@ -64,8 +64,6 @@ def install_http(app: FastAPI) -> None:
         if error.status_code == 405:
             path = request.url.path.removeprefix(request.scope.get("root_path", ""))
             headers["Allow"] = ", ".join(_methods_of(app, path)) or headers.get("Allow", "")
-                _methods_of(app, request.url.path.removeprefix(request.scope.get("root_path", "")))
-            ) or headers.get("Allow", "")
         return problem(error.status_code, detail, headers=headers)
 
 
