@@ -13,7 +13,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DatabaseError
 from starlette.exceptions import HTTPException
-from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
 from backend.queue.queues import REDIS_DOWN
@@ -24,7 +23,6 @@ from modelshapley.tasks.infos import KINDS
 log = logging.getLogger(__name__)
 RETRY_AFTER_S = "2"
 DISK_FULL = "The disk of the server is full; free some space, then try again. What was accepted is kept."
-METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
 MAX_ERRORS, MAX_DETAIL = 50, 20_000
 
 
@@ -64,17 +62,26 @@ def install_http(app: FastAPI) -> None:
             detail = f"This server has no {request.method} {request.url.path}; see /api/docs."
         headers = dict(error.headers or {})
         if error.status_code == 405:
-            headers["Allow"] = ", ".join(_methods_of(app, request.scope)) or headers.get("Allow", "")
+            path = request.url.path.removeprefix(request.scope.get("root_path", ""))
+            headers["Allow"] = ", ".join(_methods_of(app, path)) or headers.get("Allow", "")
         return problem(error.status_code, detail, headers=headers)
 
 
-def _methods_of(app: FastAPI, scope: Scope) -> list[str]:
-    """Return all methods that the path of a request has; the router itself names those of one of its routes."""
+def _methods_of(app: FastAPI, path: str) -> list[str]:
+    """Return all methods that the description has for a path; the router itself names those of one of its routes."""
+    parts = path.split("/")
+    fitting = [template for template in app.openapi()["paths"] if _fits(template.split("/"), parts)]
+    if not fitting:
+        return []
+    literal = min(fitting, key=lambda template: template.count("{"))  # /models/hub is no model called hub
+    methods = [method.upper() for method in app.openapi()["paths"][literal]]
+    return sorted({*methods, *(["HEAD"] if "GET" in methods else [])})
 
-    def exists(method: str) -> bool:
-        return any(route.matches({**scope, "method": method})[0] is Match.FULL for route in app.routes)
 
-    return [method for method in METHODS if exists("GET" if method == "HEAD" else method)]
+def _fits(template: Sequence[str], parts: Sequence[str]) -> bool:
+    return len(template) == len(parts) and all(
+        own == part or own.startswith("{") for own, part in zip(template, parts, strict=True)
+    )
 
 
 def install(app: FastAPI) -> None:
