@@ -20,6 +20,7 @@ from modelshapley.methods import reading_of
 from modelshapley.units import OFF, Deactivation, Treatment, UnitKind
 
 TRUST_PATH = re.compile(r"^/runs/([0-9A-Za-z_-]{1,64})/trust/?$")
+APPLY_PATH = re.compile(r"^/runs/([0-9A-Za-z_-]{1,64})/apply/?$")
 RUN_PATH = re.compile(r"^/runs/([0-9A-Za-z_-]{1,64})/?$")
 SPAN = {
     **{kind: re.compile(r"(\d{1,7})\.(\d{1,7})(?:-(\d{1,7}))?", re.ASCII) for kind in UnitKind},
@@ -66,6 +67,17 @@ def trust_run_of(path: str) -> str | None:
     """Return the run id in a path of a trust page; None for other paths."""
     match = TRUST_PATH.match(path)
     return match.group(1) if match else None
+
+
+def apply_run_of(path: str) -> str | None:
+    """Return the run id in a path of a page Apply; None for other paths."""
+    match = APPLY_PATH.match(path)
+    return match.group(1) if match else None
+
+
+def apply(run: str) -> str:
+    """Write the address of a page Apply."""
+    return link(f"/runs/{run}/apply")
 
 
 def trust(run: str, method: str, unit: UnitKind) -> str:

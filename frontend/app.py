@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from frontend import address, figure_route
 from frontend.links import inner, link, serve_under
 from frontend.map_cache import MapCache
+from frontend.pages.apply import page as apply_page
 from frontend.pages.compare import page as compare_page
 from frontend.pages.map import page as map_page
 from frontend.pages.runs import deleted as deleted_page
@@ -108,6 +109,7 @@ callbacks.include(
     tasks_page.callbacks,
     compare_page.callbacks,
     trust_page.callbacks,
+    apply_page.callbacks,
     drawing.callbacks,
     submit_page.callbacks,
     system_page.callbacks,
@@ -215,11 +217,14 @@ async def _page(api: AsyncClient, maps: MapCache, path: str, search: str) -> Any
         if path == "/compare":
             return await compare_page.layout(api, search)
         trust_run = address.trust_run_of(path)
-        run_id = trust_run or address.run_of(path)
+        apply_run = address.apply_run_of(path)
+        run_id = trust_run or apply_run or address.run_of(path)
         if run_id is not None:
             run, view = await api.send(client.run(run_id)), address.parse(search)
             if run.deleted is not None:
                 return await deleted_page.layout(api, run)
+            if apply_run:
+                return await apply_page.layout(api, run)
             return await (trust_page.layout(api, run, view) if trust_run else map_page.layout(api, maps, run, view))
     except ApiError as error:
         if error.problem.status == 404:

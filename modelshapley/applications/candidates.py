@@ -167,9 +167,9 @@ def _ways(budget: Budget, chooser: Chooser) -> Iterator[tuple[str, Shares]]:
             shares = budget.divided(spend)
             if shares is not None:
                 yield _text(spend), shares
-    by_value = _by_value(budget, chooser)
-    if by_value is not None:
-        yield "by value", by_value
+    valued = by_value(budget, chooser)
+    if valued is not None:
+        yield "by value", valued
 
 
 def _usable(budget: Budget, chooser: Chooser, kind: UnitKind) -> bool:
@@ -182,7 +182,7 @@ def _text(spend: Shares) -> str:
     return ", ".join(f"{kind.value} {share:.0%}".replace("%", " %") for kind, share in spend.items())
 
 
-def _by_value(budget: Budget, chooser: Chooser) -> Shares | None:
+def by_value(budget: Budget, chooser: Chooser) -> Shares | None:
     """Return the shares that result if slices go in the order of score a parameter until the wanted size is reached.
 
     A slice is a layer, or the next least important sixteenth of the neurons or experts of every layer, or a head of

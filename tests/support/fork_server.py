@@ -48,6 +48,7 @@ IMPORTS = (
     "transformers.models.vit.modeling_vit",
     "uvicorn.main",
     "workers.check_jobs",
+    "workers.derive_jobs",
     "workers.example_jobs",
     "workers.run_jobs",
     "workers.task_jobs",

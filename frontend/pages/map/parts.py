@@ -8,6 +8,7 @@ from urllib.parse import quote
 import dash_mantine_components as dmc
 from dash import dcc, html
 
+from frontend import address
 from frontend.display import Display
 from frontend.figures.planes import Plane
 from frontend.links import link
@@ -27,6 +28,7 @@ def head(run: Run) -> Any:
                 f"intact {formatting.accuracy(run.intact)}, n {run.intact.n}",
                 className="quiet",
             ),
+            dcc.Link("Make a smaller model", href=address.apply(run.id)),
         ],
         align="baseline",
         mb="md",

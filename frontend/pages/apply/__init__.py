@@ -1,0 +1,1 @@
+"""The page Apply of a run: a smaller model, predicted, measured and saved."""

@@ -1,0 +1,190 @@
+"""What the page Apply shows: the prediction of a size, and the derived models of a run. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import dash_mantine_components as dmc
+from dash import dcc, html
+
+from frontend.links import link
+from frontend.pages.shared import tables
+from modelshapley import formatting
+from modelshapley.contracts import Comparison, Run, Status, Trial
+from modelshapley.contracts.derived import Derived, DerivedInfo, SizePrediction
+from modelshapley.contracts.recommendations import Recommendation
+
+COLOURS = {Status.DONE: "teal", Status.FAILED: "red", Status.CANCELLED: "gray"}
+MAX_CANDIDATES = 8
+
+
+def mixture() -> Any:
+    """What happens without a prediction: candidates are compared when the model is made."""
+    return dmc.Text(
+        "Compares several methods and mixtures of neurons, heads and layers on examples that were not scored, and "
+        "removes what costs the least. Sizes and accuracies appear below while it works.",
+        size="sm",
+    )
+
+
+def prediction(size: SizePrediction, quantity: str, trial: Trial | None) -> Any:
+    """The predicted size, what the map predicts, and the accuracy as measured so far."""
+    if size.status is Status.FAILED:
+        return dmc.Alert(size.error or "The size could not be predicted.", color="yellow", variant="light")
+    if size.bytes is None or size.parent_bytes is None:
+        return dmc.Text("Computing the size …", size="sm")
+    assert size.parameters is not None
+    assert size.parent_parameters is not None
+    assert size.off is not None
+    lines = [
+        html.Div(formatting.bytes_as_text(size.bytes), className="figure-now", id="apply-bytes"),
+        html.Div(
+            f"{size.bytes:,} bytes instead of {size.parent_bytes:,}; "
+            f"{formatting.percent(size.parameters / size.parent_parameters)} of the parameters",
+            className="quiet",
+        ),
+        _row("Removed", formatting.units(size.off.deactivation().counts())),
+        _row("Predicted by the map", f"{formatting.score(size.predicted)}, {quantity}"),
+        _row("Measured", _measured(trial)),
+    ]
+    return dmc.Stack(lines, gap=6)
+
+
+def _row(title: str, text: str) -> Any:
+    return html.Div([html.Strong(f"{title}: "), text])
+
+
+def _measured(trial: Trial | None) -> str:
+    if trial is None or trial.accuracy is None:
+        return (trial.error if trial is not None else None) or "measuring …"
+    assert trial.interval is not None
+    assert trial.difference is not None
+    assert trial.difference_interval is not None
+    return (
+        f"accuracy {formatting.percent(trial.accuracy)} ({formatting.percent_interval(trial.interval)}), "
+        f"{formatting.points(trial.difference)} ({formatting.points_interval(trial.difference_interval)}), n {trial.n}"
+        f"{'' if trial.status.ended else ' so far'}"
+    )
+
+
+def cards(derived: list[Derived], runs: Mapping[str, Run]) -> Any:
+    """The derived models of a run, newest first. runs: the newest run of each derived model, by the model's id."""
+    if not derived:
+        return dmc.Text("No smaller model has been made from this run yet.", size="sm", className="quiet")
+    return dmc.Stack([_card(one, runs.get(one.model)) for one in derived], gap="md")
+
+
+def _card(derived: Derived, run: Run | None) -> Any:
+    colour = COLOURS.get(derived.status, "blue")
+    words = "being made" if derived.status is Status.RUNNING else formatting.STATUS_WORDS[derived.status]
+    head = dmc.Group(
+        [dmc.Title(derived.name, order=3, size="h4"), dmc.Badge(words, color=colour, variant="light")], gap="sm"
+    )
+    content = [head, *_state(derived)]
+    if derived.info is not None:
+        content += [_result(derived.info), _uses(derived, run)]
+    if derived.recommendation is not None:
+        content.append(_candidates(derived.recommendation))
+    content.append(_delete(derived))
+    return dmc.Card(dmc.Stack(content, gap="xs"), withBorder=True, padding="md", radius="md")
+
+
+def _state(derived: Derived) -> list[Any]:
+    if derived.status is Status.FAILED:
+        return [dmc.Text(derived.error or "It failed.", c="red", size="sm")]
+    if derived.status.ended:
+        return []
+    done = derived.progress
+    count = f" ({done.done} of {done.total})" if done.total and derived.step == "Measuring candidates" else ""
+    share = 100 * done.done / done.total if done.total else 0
+    bar = dmc.Progress(value=share, animated=True, **{"aria-label": f"progress of {derived.name}"})
+    return [dmc.Text(f"{derived.step or 'Waiting for a worker'}{count} …", size="sm"), bar]
+
+
+def _result(info: DerivedInfo) -> Any:
+    parts = [
+        html.Div([html.Strong("Accuracy: "), _accuracy(info.trial)]),
+        html.Div(
+            [
+                html.Strong("Size: "),
+                f"{formatting.bytes_as_text(info.bytes)} instead of {formatting.bytes_as_text(info.parent_bytes)} "
+                f"({formatting.percent(info.parameters / info.parent_parameters)} of the parameters)",
+            ]
+        ),
+        html.Div([html.Strong("Removed: "), formatting.units(info.off)]),
+        html.Div(_proof(info), className="quiet"),
+    ]
+    if info.repair is not None:
+        outcome = "kept" if info.repair.kept else "left out, since it does not help"
+        loss = f"{formatting.score(info.repair.loss_before)} to {formatting.score(info.repair.loss_after)} nats"
+        parts.append(html.Div([html.Strong("Repair: "), f"loss {loss}, {outcome}"]))
+    parts += [html.Div(f"{reason[0].upper()}{reason[1:]}", className="quiet") for reason in info.reasons]
+    return dmc.Stack(parts, gap=2)
+
+
+def _proof(info: DerivedInfo) -> str:
+    largest = info.reload_max_logit_difference
+    logits = "are those" if largest == 0 else f"differ by at most {largest:.1g} from those"
+    return f"Its logits {logits} of the parent with these units off, loaded again in a process of its own."
+
+
+def _accuracy(trial: Comparison) -> str:
+    return (
+        f"{formatting.percent(trial.accuracy)} ({formatting.percent_interval(trial.interval)}), "
+        f"{formatting.points(trial.difference)} ({formatting.points_interval(trial.difference_interval)}) against the "
+        f"parent, n {trial.n}"
+    )
+
+
+def _uses(derived: Derived, run: Run | None) -> Any:
+    """A link to the derived model's own map, or a button that scores it."""
+    if run is None:
+        own = dmc.Button("Score this model", id={"type": "apply-score", "model": derived.model}, size="xs")
+    else:
+        text = "Its own map" if run.status is Status.DONE else f"Its own map ({formatting.STATUS_WORDS[run.status]})"
+        own = dcc.Link(text, href=link(f"/runs/{run.id}"))
+    return dmc.Group([own, html.Code(derived.model)], gap="md")
+
+
+def _candidates(recommendation: Recommendation) -> Any:
+    """The verdict, and behind a click the candidates, the most accurate first."""
+    order = sorted(range(len(recommendation.candidates)), key=lambda p: -recommendation.candidates[p].measured.accuracy)
+    listed = list(dict.fromkeys([recommendation.best, *order]))[:MAX_CANDIDATES]
+    rows = [
+        (
+            candidate.name,
+            formatting.percent(candidate.measured.accuracy),
+            formatting.score(candidate.loss),
+            formatting.percent(candidate.parameters / recommendation.parent_parameters),
+        )
+        for candidate in (recommendation.candidates[place] for place in listed)
+    ]
+    table = tables.table(["Candidate", "Accuracy", "Loss, nats", "Parameters left"], rows, current=0)
+    detail = html.Div(
+        f"Scored on {recommendation.scored} probe examples, measured on {recommendation.measured} others. The accuracy "
+        "of the best of many is flattered by the choice; the one above, on test examples, is not.",
+        className="quiet",
+    )
+    return html.Div(
+        [
+            dmc.Text(recommendation.verdict, size="sm"),
+            html.Details(
+                [html.Summary("Candidates"), html.Div(table, className="wide-table"), detail], className="section"
+            ),
+        ]
+    )
+
+
+def _delete(derived: Derived) -> Any:
+    text = "Delete" if derived.status.ended else "Cancel"
+    return dmc.Group(
+        dmc.Button(
+            text,
+            id={"type": "apply-drop", "derived": derived.id},
+            variant="subtle",
+            color="gray",
+            size="xs",
+            **{"aria-label": f"{text} {derived.name}"},
+        )
+    )
