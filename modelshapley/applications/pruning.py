@@ -136,7 +136,7 @@ def prune(
             reload_max_logit_difference=largest,
             trial=trial,
             repair=refit,
-            versions=_versions(),
+            versions=versions(),
             created=datetime.now(UTC),
         )
         write_info(temporary, info, plan.zeroed)
@@ -186,7 +186,8 @@ def _paused(measuring: Iterator[tuple[Outcomes, int]], pause: Callable[[], None]
         pause()
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Return the versions that a derived model was made with."""
     return {
         "modelshapley": __version__,
         "torch": torch.__version__,
