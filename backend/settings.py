@@ -9,8 +9,10 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from modelshapley.contracts import Dtype
+from modelshapley.contracts.keys import MAX_PER_MINUTE, MAX_QUEUED
 from modelshapley.errors import ModelShapleyError
 from modelshapley.server.addresses import refuse_open_host
+from modelshapley.server.logs import LogFormat
 
 
 class Settings(BaseSettings):
@@ -28,6 +30,18 @@ class Settings(BaseSettings):
     )
     api_key: SecretStr | None = Field(
         default=None, description="asked of every request when set; needed on any address but loopback"
+    )
+    requests_per_minute: int = Field(
+        default=1200, ge=1, le=MAX_PER_MINUTE, description="of each named key that has no limit of its own"
+    )
+    max_queued: int = Field(
+        default=100,
+        ge=1,
+        le=MAX_QUEUED,
+        description="open runs, checks and trials of each named key that has no limit of its own",
+    )
+    audit_kept_days: float = Field(
+        default=365.0, gt=0, le=36500, description="how long the log of who changed what is kept"
     )
     frame_ancestors: str = Field(
         default="'none'",
@@ -56,6 +70,7 @@ class Settings(BaseSettings):
         description="folders that the data of added tasks are read from; default: datasets in the data directory",
     )
     max_body_bytes: int = Field(default=8 * 2**20, ge=1024, description="largest request body")
+    log: LogFormat = Field(default="text", description="form of the logs: lines of text, or a JSON object a line")
     device: str = Field(
         default="auto",
         description="torch device of a worker; auto takes the first CUDA device, else the CPU; spread lays each "
@@ -82,6 +97,12 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(default=64 * 2**30, ge=1, description="of the files of one uploaded model")
     upload_kept_hours: float = Field(
         default=24.0, gt=0, le=24 * 365, description="how long an upload is kept that nothing is added to"
+    )
+    runs_kept_days: float | None = Field(
+        default=None, gt=0, le=36500, description="age at which runs that have ended are deleted; default: never"
+    )
+    trials_kept_days: float | None = Field(
+        default=None, gt=0, le=36500, description="age at which trials that have ended are removed; default: never"
     )
     deleted_kept_hours: float = Field(
         default=24.0, gt=0, le=24 * 365, description="how long a deleted run can be brought back before it is gone"

@@ -117,6 +117,22 @@ callbacks.include(
 )
 
 
+@callbacks.server(Output("account", "children"), Input("account", "id"))
+async def show_account(_: str, *, api: AsyncClient) -> Any:
+    """Show whose key this browser uses, with a way to log out; nothing where no key is needed."""
+    caller = await api.send(client.me())
+    if not caller.keys_needed:
+        return None
+    name = caller.name or "server key"
+    button = html.Button("Log out", type="submit", className="plain-button")
+    return html.Form(
+        [html.Span(name, title=f"scope: {caller.scope.value}"), button],
+        method="post",
+        action=link("/logout"),
+        className="account",
+    )
+
+
 def _log_error(error: Exception) -> None:
     """Log an error of a callback, which Dash answers with a bare 500."""
     log.error("a callback failed", exc_info=error)
@@ -158,12 +174,18 @@ def _header() -> Any:
                     ],
                     gap="xl",
                 ),
-                dmc.ColorSchemeToggle(
-                    lightIcon=html.Span("☀", **{"aria-hidden": "true"}),
-                    darkIcon=html.Span("☾", **{"aria-hidden": "true"}),
-                    variant="subtle",
-                    size="lg",
-                    **{"aria-label": "Switch between light and dark"},
+                dmc.Group(
+                    [
+                        html.Div(id="account"),
+                        dmc.ColorSchemeToggle(
+                            lightIcon=html.Span("☀", **{"aria-hidden": "true"}),
+                            darkIcon=html.Span("☾", **{"aria-hidden": "true"}),
+                            variant="subtle",
+                            size="lg",
+                            **{"aria-label": "Switch between light and dark"},
+                        ),
+                    ],
+                    gap="sm",
                 ),
             ],
             justify="space-between",

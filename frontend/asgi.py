@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -14,15 +15,21 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Mount
 
 from backend.settings import Settings
+from backend.web import login, metrics
 from backend.web.app import close_services, create_api, open_services, requeue_unfinished
+from backend.web.authentication import Authenticator
 from backend.web.browsers import RequireSameOrigin, SecurityHeaders
+from backend.web.dependencies import Services
 from backend.web.housekeeping import clean_up_periodically
+from backend.web.metrics import CountAnswers
 from backend.web.problems import install_http
+from backend.web.requests_log import LogRequests
 from backend.web.security import LimitBody, RequireKey, RequireLoopback, stop_if_open
 from frontend.app import attach
 from frontend.under_path import UnderPath
 from modelshapley.client import AsyncClient
 from modelshapley.errors import ModelShapleyError
+from modelshapley.server.logs import configure
 from modelshapley.server.processes import keep_files_private
 
 
@@ -32,7 +39,8 @@ def create() -> FastAPI:
         settings = Settings.from_environment()
     except ModelShapleyError as error:
         raise SystemExit(f"error: {error}") from None
-    keep_files_private()
+    configure(settings.log, logging.WARNING if settings.log == "text" else logging.INFO)
+    keep_files_private(settings.data)
     services = open_services(settings)
     api = create_api(services)
 
@@ -52,21 +60,40 @@ def create() -> FastAPI:
     install_http(root)
     root.mount("/api", api)
     # The dashboard is a client like any other, but its calls do not leave the process: they go to the API
-    # inside the server's own guards and carry no key.
+    # inside the server's own guards, for whoever the browser's request is (backend.web.callers).
     inside = Starlette(routes=[Mount("/api", api)])
     client = AsyncClient("http://localhost", transport=httpx.ASGITransport(inside, raise_app_exceptions=False))
+    authenticator = _authenticator(services)
+    if authenticator is not None:
+        login.install(root, authenticator)
+    answers = metrics.install(root, services)
     dashboard = attach(root, client, settings.root_path)
-    root.add_middleware(GZipMiddleware, minimum_size=2048, compresslevel=4)  # event streams are left alone
-    root.add_middleware(LimitBody, limit=settings.max_body_bytes)
-    root.add_middleware(RequireSameOrigin)
-    if settings.api_key is not None:
-        root.add_middleware(RequireKey, key=settings.api_key.get_secret_value())
-    else:
-        root.add_middleware(RequireLoopback)
+    _add_guards(root, services, authenticator)
+    root.add_middleware(CountAnswers, answers=answers)
+    root.add_middleware(LogRequests)
     if settings.root_path:
         root.add_middleware(UnderPath, path=settings.root_path)
     _add_security_headers(root, dashboard.csp_hashes(), settings.frame_ancestors)
     return root
+
+
+def _add_guards(root: FastAPI, services: Services, authenticator: Authenticator | None) -> None:
+    """Add what a request passes before a route reads it, the innermost first."""
+    settings = services.settings
+    root.add_middleware(GZipMiddleware, minimum_size=2048, compresslevel=4)  # event streams are left alone
+    root.add_middleware(LimitBody, limit=settings.max_body_bytes)
+    root.add_middleware(RequireSameOrigin)
+    if authenticator is None:
+        root.add_middleware(RequireLoopback)
+        return
+    redis, limit = services.queues.redis, settings.requests_per_minute
+    root.add_middleware(RequireKey, authenticator=authenticator, redis=redis, requests_per_minute=limit)
+
+
+def _authenticator(services: Services) -> Authenticator | None:
+    """Return what looks up keys; None where no key is needed."""
+    key = services.settings.api_key
+    return None if key is None else Authenticator(services.records, services.queues.redis, key.get_secret_value())
 
 
 def _add_security_headers(root: FastAPI, scripts: Sequence[str], ancestors: str) -> None:

@@ -47,7 +47,10 @@ def load_model(
 
 
 def model_folder(name: str, data: Path = DATA, notify: Callable[[str], None] = lambda message: None) -> ModelFolder:
-    """The checked folder of a model; a demo model is prepared and a hub model fetched first. Raises as `load_model`."""
+    """Return the checked folder of a model, after preparing a demo model or fetching a hub model.
+
+    Raises the errors of `load_model`.
+    """
     path = Path(name)
     if ":" not in name or path.is_dir():
         if not path.is_dir():
@@ -65,7 +68,7 @@ def model_folder(name: str, data: Path = DATA, notify: Callable[[str], None] = l
 
 
 def load_task(name: str | Path, datasets: Path | None = None, data: Path = DATA) -> Task[Any]:
-    """A task by its name, or the task in a task file; its examples are read when they are first needed.
+    """Return a task by its name, or the task in a task file. Its examples are read when they are first needed.
 
     datasets: folder whose subfolders are the data of tasks, by their names; `datasets` in the data directory by
     default. Raises UnknownName, BadTask.
@@ -110,7 +113,7 @@ def evaluate(
     limit: int | None = None,
     seed: int = 0,
 ) -> Evaluation:
-    """Accuracy and loss of the model on the task's test examples, with some units off.
+    """Return accuracy and loss of the model on the task's test examples, with some units off.
 
     limit: the first so many examples. Raises TaskMismatch, UnitOutOfRange, OutOfMemory.
     """
@@ -128,7 +131,7 @@ def measure(
     limit: int | None = None,
     seed: int = 0,
 ) -> Comparison:
-    """Accuracy with some units off, beside the intact model's on the same test examples, with 95 % intervals.
+    """Compare accuracy with some units off to the intact model's on the same test examples, with 95 % intervals.
 
     limit: the first so many examples. Units at their mean or with an offset are held at what the probe set shows.
     Raises TaskMismatch, UnitOutOfRange, BadTreatment, OutOfMemory.

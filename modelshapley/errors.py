@@ -15,6 +15,10 @@ class ModelShapleyError(Exception):
     """Base of every error that a user can cause or act on; its message is shown to the user."""
 
 
+class Damaged(ModelShapleyError):
+    """A file of this installation is not as it was written; the message names it and how to compute it again."""
+
+
 class UnknownName(ModelShapleyError):
     """A model, task, method or kind of unit does not exist."""
 

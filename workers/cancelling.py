@@ -15,7 +15,7 @@ from modelshapley.errors import NotFound
 log = logging.getLogger(__name__)
 CANCEL_POLL_S = 1.0
 RUN_GRACE_S = 3.0
-"""Time in which a cancelled run stops between two batches; then its process is killed, which loses the warm models."""
+"""Time in which a cancelled run or check stops between passes; then its process is killed, which loses warm models."""
 DERIVE_GRACE_S = 120.0
 """The same for a derived model, whose steps are longer: saving, and loading in another process."""
 TRIAL_GRACE_S = 30.0
@@ -23,10 +23,7 @@ TRIAL_GRACE_S = 30.0
 
 
 def grace_of(records: Records, job_id: str) -> float | None:
-    """Return how long a job may go on; None while it is wanted.
-
-    Only runs, their shards, derived models and trials can be cancelled.
-    """
+    """Return how long a job may go on; None while it is wanted, and for work that cannot be cancelled."""
     kind, _, rest = job_id.partition("-")
     identifier = rest.partition("-")[0]
     try:
@@ -36,8 +33,9 @@ def grace_of(records: Records, job_id: str) -> float | None:
             return DERIVE_GRACE_S
         if kind == "trial" and records.trial(identifier).status is Status.CANCELLED:
             return TRIAL_GRACE_S
-        if kind == "check" and records.run(identifier).deleted is not None:
-            return TRIAL_GRACE_S
+        if kind == "check":
+            run = records.run(identifier)
+            return RUN_GRACE_S if run.checks is Status.CANCELLED or run.deleted is not None else None
     except NotFound:
         return RUN_GRACE_S
     return None

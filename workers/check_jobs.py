@@ -6,6 +6,7 @@ The report grows item by item in the storage, so a worker may be killed, or swit
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Generator, Mapping
 from typing import Any
 
@@ -13,17 +14,23 @@ from rq import Retry
 
 from backend.queue.queues import RUNS
 from modelshapley.contracts import Faithfulness, HarmChoice, KindFaithfulness, Progress, Run, Status
+from modelshapley.errors import Damaged
 from modelshapley.evaluation.faithfulness import PLANS, Bench, SubsetTruth, efficiency, finish
 from modelshapley.maps.compare import rank_correlation
 from modelshapley.maps.importance import ImportanceMap
 from modelshapley.methods import harm_of, sums_up
 from modelshapley.units import UnitKind
+from workers.cancelling import CANCEL_POLL_S, grace_of
 from workers.context import WorkerContext, get_context
 from workers.failures import failures_recorded
 
 log = logging.getLogger(__name__)
 MAX_RETRIES = 1_000_000  # a check may be postponed this often; RQ needs a limit
 Halves = Mapping[str, tuple[ImportanceMap, ImportanceMap]]
+
+
+class CheckCancelled(Exception):
+    """The check was cancelled, or its run deleted."""
 
 
 class RunWaiting(Exception):
@@ -53,6 +60,9 @@ def check_run(run_id: str) -> Retry | None:
         except RunWaiting:
             context.records.update_checks(run_id, Status.QUEUED)
             return Retry(max=MAX_RETRIES)
+        except CheckCancelled:
+            log.info("the check of run %s is not wanted any more", run_id)
+            return None
         context.records.update_checks(run_id, Status.DONE)
     return None
 
@@ -64,7 +74,11 @@ def _record_failure(context: WorkerContext, run_id: str, error: str) -> None:
 
 def _load_report(context: WorkerContext, run: Run) -> Faithfulness:
     """Return the report so far of the check that the run requests."""
-    report = context.storage.load_report(run.id) or first_report(run, {})
+    try:
+        report = context.storage.load_report(run.id) or first_report(run, {})
+    except Damaged as error:
+        log.warning("%s", error)
+        report = first_report(run, {})
     return report.answering(run).model_copy(update={"error": None})
 
 
@@ -72,7 +86,7 @@ class _CheckInProgress:
     """The check of one run, whose report is being completed."""
 
     def __init__(self, context: WorkerContext, run: Run) -> None:
-        self._context, self._run = context, run
+        self._context, self._run, self._asked = context, run, time.monotonic()
         self._report = _load_report(context, run)
         loaded, task = context.scored_model(run), context.scored_task(run)
         intact = context.intact(run, loaded, task)
@@ -129,5 +143,13 @@ class _CheckInProgress:
 
     def _yield_to_trials(self) -> None:
         self._context.turns.yield_to_trials()
+        self._stop_if_cancelled()
         if self._context.queues.waiting([RUNS]):
             raise RunWaiting
+
+    def _stop_if_cancelled(self) -> None:
+        """Raise CheckCancelled if so; asks the records once in CANCEL_POLL_S, since passes may be shorter."""
+        if time.monotonic() - self._asked >= CANCEL_POLL_S:
+            self._asked = time.monotonic()
+            if grace_of(self._context.records, f"check-{self._run.id}") is not None:
+                raise CheckCancelled

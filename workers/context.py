@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from backend.queue.fetches import Fetches
+from backend.queue.leases import Leases
 from backend.queue.pending_jobs import pending_jobs
 from backend.queue.queues import Queues, connect_patiently
 from backend.queue.result_cache import ResultCaches
@@ -66,6 +67,11 @@ class WorkerContext:
                 f"The examples of task {run.task!r} have changed since run {run.id}; score it again."
             )
         return task
+
+    @property
+    def leases(self) -> Leases:
+        """Return which trials somebody still waits for."""
+        return Leases(self.queues.redis)
 
     @property
     def updates(self) -> Updates:

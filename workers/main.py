@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 
+from backend.settings import Settings
 from modelshapley.errors import ModelShapleyError
+from modelshapley.server.logs import configure
 from modelshapley.server.processes import keep_files_private
 from workers import check_jobs, derive_jobs, example_jobs, run_jobs, task_jobs, trial_jobs
 from workers.cancelling import CancelWatch
@@ -15,11 +17,10 @@ log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    for noisy in ("rq.worker", "alembic"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    keep_files_private()
     try:
+        settings = Settings.from_environment()
+        configure(settings.log)
+        keep_files_private(settings.data)
         context = get_context()
     except ModelShapleyError as error:
         raise SystemExit(f"error: {error}") from None

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from backend.queue.metrics import PASS
 from modelshapley.contracts import Measured, Run, Status
 from modelshapley.contracts.tasks import BadRows
 from modelshapley.evaluation.intervals import mean_interval, pack
@@ -79,9 +80,12 @@ def _score_shard(context: WorkerContext, run: Run, scoring: Scoring, number: int
     sums = ScoreAccumulator.resume(context.storage.load_sums(run.id, number), scoring.plan())
     resumed_at = sums.done
     open_run = context.updates.update_shard(run.id, number, done=resumed_at, size=len(shard), rate=None, total=total)
-    started = checkpointed = reported = time.monotonic()
+    started = checkpointed = reported = before = time.monotonic()
+    passes: list[float] = []
     for done, size in scoring.steps(sums, shard) if open_run else ():
         now = time.monotonic()
+        passes.append(now - before)
+        before = now
         if now - checkpointed >= context.settings.checkpoint_seconds or done == size:
             context.storage.save_sums(run.id, number, sums.to_bytes())
             context.turns.progressed()
@@ -89,7 +93,8 @@ def _score_shard(context: WorkerContext, run: Run, scoring: Scoring, number: int
         if now - reported >= PROGRESS_EVERY_S or done == size:
             rate = (done - resumed_at) / (now - started)
             open_run = context.updates.update_shard(run.id, number, done=done, size=size, rate=rate, total=total)
-            reported = now
+            context.queues.metrics.observe(PASS, passes)
+            reported, passes = now, []
         if open_run is None:
             break
     if open_run is None:
@@ -120,7 +125,7 @@ def _finish(context: WorkerContext, run: Run, scoring: Scoring, sums: ScoreAccum
         "checks": report.status,
     }
     if context.updates.update_run(run.id, "status", status=Status.DONE, **values) and report.status is Status.QUEUED:
-        context.queues.enqueue_check(run.id)
+        context.queues.enqueue_check(run.id, run.owner)
     context.storage.drop_sums(run.id)
 
 

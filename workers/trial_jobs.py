@@ -30,6 +30,8 @@ def measure_trial(trial_id: str, turn: int = 0) -> None:
     with failures_recorded(
         lambda error: context.updates.update_trial(trial_id, "status", status=Status.FAILED, error=error)
     ):
+        if not _is_wanted(context, started_trial.trial):
+            return
         _measure(context, started_trial.trial, unpack(started_trial.answers) if started_trial.answers else None)
 
 
@@ -69,6 +71,14 @@ def _chunks(context: WorkerContext, trial: Trial, known_answers: Outcomes | None
         if enough:
             values |= {"status": Status.DONE, "answers": pack(correct)}
         updated = context.updates.update_trial(trial.id, "status" if enough else "progress", **values)
-        if enough or updated is None:
+        if enough or updated is None or not _is_wanted(context, updated):
             return
         yield correct
+
+
+def _is_wanted(context: WorkerContext, trial: Trial) -> bool:
+    """Cancel a leased trial that nobody follows any more, and return False for it."""
+    if not trial.leased or context.leases.held(trial.id):
+        return True
+    context.updates.update_trial(trial.id, "status", status=Status.CANCELLED, error="its page was closed")
+    return False

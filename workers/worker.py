@@ -16,6 +16,7 @@ from rq.job import Job
 from rq.worker import WorkerStatus
 from sqlalchemy.exc import SQLAlchemyError
 
+from backend.queue.metrics import WAITED
 from backend.queue.queues import (
     CHECKS,
     HEARTBEAT_S,
@@ -25,12 +26,16 @@ from backend.queue.queues import (
     SERIALIZER,
     TRIALS,
     Queues,
+    kind_of_queue,
+    seconds_waited,
     trials_of,
 )
 from modelshapley.contracts import Warm
+from modelshapley.server.logs import REQUEST, log_fields
 from workers.attempts import Attempts
 from workers.cancelling import CANCEL_POLL_S, CancelWatch
 from workers.failures import DEATHS
+from workers.stopping import exit_if_redis_stays_away
 
 log = logging.getLogger(__name__)
 
@@ -111,11 +116,12 @@ class WarmWorker(SimpleWorker):
         self.set_state(WorkerStatus.IDLE)
 
     def _run_job(self, job: Job, queue: Queue) -> None:
+        self._job_queues.metrics.observe(WAITED, [seconds_waited(job)], kind_of_queue(queue.name))
         execution = self.prepare_execution(job)
         self._attempts.begin(job.id)
         deaths = DEATHS.set(self._attempts.deaths)
         try:
-            with self._pulse(job, execution):
+            with log_fields(**_fields_of(job)), self._pulse(job, execution):
                 self.perform_job(job, queue, execution)
             self._attempts.forget(job.id)
         finally:
@@ -130,6 +136,7 @@ class WarmWorker(SimpleWorker):
 
     def request_stop(self, signum: Any, frame: Any) -> None:
         """Stop after the current job; if the process is killed before, the job is not to blame."""
+        exit_if_redis_stays_away(self.connection)
         with suppress(*REDIS_DOWN):
             self._attempts.forgive()
         super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
@@ -145,6 +152,7 @@ class WarmWorker(SimpleWorker):
         self.queues = Queue.all(connection=self.connection, serializer=self.serializer)
         super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
         self._job_queues.rescue_trials()
+        self._job_queues.note_lost_workers()
         self._requeue_lost()
         self._listen()
 
@@ -206,3 +214,10 @@ class WarmWorker(SimpleWorker):
     def handle_exception(self, job: Job, *exc_info: Any) -> None:
         """Log errors that a job did not record itself."""
         log.error("job %s ended in an error", job.id, exc_info=exc_info)
+
+
+def _fields_of(job: Job) -> dict[str, str]:
+    """Return what the logs of a job name: `run`, `trial` or `check` with its id, and the request that queued it."""
+    kind, identifier = job.id.split("-")[:2]
+    request = job.meta.get(REQUEST)
+    return {kind: identifier} | ({REQUEST: str(request)} if request else {})

@@ -13,7 +13,7 @@ PREVIOUS_CHECK_TIMEOUT_S = 3.0
 QUEUE_POLL_S = 0.02
 
 
-def enqueue_later_check(queues: Queues, run_id: str) -> None:
+def enqueue_later_check(queues: Queues, run_id: str, owner: str | None = None) -> None:
     """Queue the check of a run whose record requests it.
 
     The previous job marks the record as done a moment before the queue knows it; if it were queued in that moment, the
@@ -23,7 +23,7 @@ def enqueue_later_check(queues: Queues, run_id: str) -> None:
     deadline = time.monotonic() + PREVIOUS_CHECK_TIMEOUT_S
     while _running(queues, run_id) and time.monotonic() < deadline:
         time.sleep(QUEUE_POLL_S)
-    queues.enqueue_check(run_id)
+    queues.enqueue_check(run_id, owner)
 
 
 def _running(queues: Queues, run_id: str) -> bool:

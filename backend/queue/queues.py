@@ -23,17 +23,23 @@ from rq.serializers import JSONSerializer
 from rq.utils import as_text
 from rq.worker import BaseWorker
 
-from modelshapley.contracts import Warm, WorkerInfo
+from backend.queue.fair_turns import OWNER, take_turn
+from backend.queue.leases import LEASE_S, lease_key
+from backend.queue.metrics import WORKERS_LOST, Metrics
+from modelshapley.contracts import Status, Warm, WorkerInfo
+from modelshapley.server.logs import FIELDS, REQUEST
 
 RUNS, TRIALS, CHECKS = "runs", "trials", "checks"
 MODEL_QUEUE_PREFIX = f"{TRIALS}-"  # queues that only workers with the model loaded listen to
 WARM = "modelshapley:warm"
 HEARD = "modelshapley:heard"  # when each worker was heard last, also after RQ has forgotten it
+COUNTED_LOST = "modelshapley:heard:lost"  # workers of HEARD that the metrics count as lost
 REMEMBERED_S = 3600
 SERIALIZER = JSONSerializer
 REDIS_DOWN = (RedisConnectionError, RedisTimeoutError)
 MAX_EVENTS = 1000
 EVENTS_TTL_S = 24 * 3600
+ENDED_TTL_S = 3600  # of the events of what has ended: whoever reconnects later reads the record
 MAX_STREAMS = 400  # event streams of one web server
 # Only workers retry this long: behind the API, a user is waiting.
 PATIENT_RETRY = RedisRetry(ExponentialBackoff(cap=2.0, base=0.1), retries=60)
@@ -90,31 +96,32 @@ class Queues:
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
+        self.metrics = Metrics(redis)
 
     def ping(self) -> None:
         self.redis.ping()
 
-    def enqueue_run(self, run_id: str, shards: Sequence[int] = ()) -> None:
+    def enqueue_run(self, run_id: str, shards: Sequence[int] = (), owner: str | None = None) -> None:
         """Queue a run by its id alone; this changes nothing if it is queued already.
 
         shards: numbers of the unfinished shards of a run with several. Each is a separate job, and the run's job, which
-        merges them, waits until all have ended, successfully or not.
+        merges them, waits until all have ended, successfully or not. owner: the key whose turn this takes (fair_turns).
         """
         parts = [job_named("run", f"{run_id}-{number}") for number in shards]
         for job_id, number in zip(parts, shards, strict=True):
-            self._enqueue(RUNS, "workers.run_jobs.score_shard", job_id, (run_id, number))
+            self._enqueue(RUNS, "workers.run_jobs.score_shard", job_id, (run_id, number), owner)
         # At the front, so that no other run starts before this one is finished.
         after = Dependency(jobs=list(parts), allow_failure=True, enqueue_at_front=True) if parts else None
-        self._enqueue(RUNS, "workers.run_jobs.score_run", job_named("run", run_id), (run_id,), after)
+        self._enqueue(RUNS, "workers.run_jobs.score_run", job_named("run", run_id), (run_id,), owner, after)
 
-    def enqueue_trial(self, trial_id: str, model: str, turn: int = 0) -> None:
+    def enqueue_trial(self, trial_id: str, model: str, turn: int = 0, owner: str | None = None) -> None:
         """Queue a turn of a trial by its id alone, for workers that hold the model if there are any.
 
         This changes nothing if it is queued already.
         """
         name = trials_of(model) if self.redis.exists(_holder_key(model)) else TRIALS
         job_id = job_named("trial", f"{trial_id}-{turn}")
-        self._enqueue(name, "workers.trial_jobs.measure_trial", job_id, (trial_id, turn))
+        self._enqueue(name, "workers.trial_jobs.measure_trial", job_id, (trial_id, turn), owner)
 
     def enqueue_task_check(self, check_id: str) -> None:
         """Queue the preview of a task, with the trials, because a user is waiting for it."""
@@ -128,13 +135,14 @@ class Queues:
         """Queue the examples of a unit, with the trials, because a user is waiting for them."""
         self._enqueue(TRIALS, "workers.example_jobs.find_unit_examples", job_named("unit", request_id), (request_id,))
 
-    def enqueue_check(self, run_id: str) -> None:
+    def enqueue_check(self, run_id: str, owner: str | None = None) -> None:
         """Queue the check of a run's maps, after all other work; this changes nothing while it waits or runs."""
-        self._enqueue(CHECKS, "workers.check_jobs.check_run", job_named("check", run_id), (run_id,))
+        self._enqueue(CHECKS, "workers.check_jobs.check_run", job_named("check", run_id), (run_id,), owner)
 
-    def enqueue_derive(self, derived_id: str) -> None:
+    def enqueue_derive(self, derived_id: str, owner: str | None = None) -> None:
         """Queue the making of a derived model, with the runs; this changes nothing if it is queued already."""
-        self._enqueue(RUNS, "workers.derive_jobs.derive_model", job_named("derive", derived_id), (derived_id,))
+        job_id = job_named("derive", derived_id)
+        self._enqueue(RUNS, "workers.derive_jobs.derive_model", job_id, (derived_id,), owner)
 
     def enqueue_size(self, request_id: str) -> None:
         """Queue the prediction of a size, with the trials, because a user is waiting for it."""
@@ -148,10 +156,32 @@ class Queues:
         """Return the number of waiting jobs by kind of work; queues of single models count as trials."""
         counts = dict.fromkeys((TRIALS, RUNS, CHECKS), 0)
         for queue in Queue.all(connection=self.redis, serializer=SERIALIZER):
-            name = TRIALS if queue.name.startswith(MODEL_QUEUE_PREFIX) else queue.name
+            name = kind_of_queue(queue.name)
             if name in counts:
                 counts[name] += queue.count
         return counts
+
+    def oldest(self) -> dict[str, float]:
+        """Return for how many seconds the first job of each kind of queue has waited, without empty queues."""
+        ages: dict[str, float] = {}
+        for queue in Queue.all(connection=self.redis, serializer=SERIALIZER):
+            job = next(iter(queue.get_jobs(0, 1)), None)
+            if job is not None:
+                name = kind_of_queue(queue.name)
+                ages[name] = max(ages.get(name, 0.0), seconds_waited(job))
+        return ages
+
+    def note_lost_workers(self) -> None:
+        """Count the workers that were not heard for LOST_AFTER_S and said no goodbye, each once."""
+        heard: Any = self.redis.hgetall(HEARD)
+        now = datetime.now(UTC).timestamp()
+        for name, moment in heard.items():
+            age = now - float(moment)
+            if age > REMEMBERED_S:
+                self.redis.hdel(HEARD, name)
+                self.redis.srem(COUNTED_LOST, name)
+            elif age > LOST_AFTER_S and self.redis.sadd(COUNTED_LOST, name):
+                self.metrics.count(WORKERS_LOST)
 
     def publish_warm(self, worker: str, warm: Warm, dropped: Iterable[str] = ()) -> None:
         """Publish what a worker keeps in memory; without an update within LOST_AFTER_S it counts as lost.
@@ -162,6 +192,7 @@ class Queues:
             pipeline.set(f"{WARM}:{worker}", warm.model_dump_json(), ex=LOST_AFTER_S)
             pipeline.hset(HEARD, worker, str(datetime.now(UTC).timestamp()))
             pipeline.expire(HEARD, REMEMBERED_S)
+            pipeline.srem(COUNTED_LOST, worker)
             for model in {held.model for held in warm.models}:
                 pipeline.set(_holder_key(model), worker, ex=LOST_AFTER_S)
             for model in dropped:
@@ -209,7 +240,13 @@ class Queues:
         return Queue(name, connection=self.redis, serializer=SERIALIZER)
 
     def _enqueue(
-        self, name: str, function: str, job_id: str, arguments: tuple[Any, ...], after: Dependency | None = None
+        self,
+        name: str,
+        function: str,
+        job_id: str,
+        arguments: tuple[Any, ...],
+        owner: str | None = None,
+        after: Dependency | None = None,
     ) -> None:
         queue = self._queue(name)
         job = queue.fetch_job(job_id)
@@ -225,16 +262,20 @@ class Queues:
             failure_ttl=3600,
             retry=ABANDONED_RETRY,
             depends_on=after,
+            meta=_meta(owner),
         )
+        if owner is not None and after is None:
+            take_turn(queue, job_id, owner)
 
     def publish(
         self, kind: Kind, identifier: str, event: Literal["progress", "status"], data: BaseModel, sequence: int = 0
     ) -> None:
-        """Append an event to the stream of a run or trial; the newest MAX_EVENTS stay for a day.
+        """Append an event to the stream of a run or trial; the newest MAX_EVENTS stay for a day, or an
+        hour once it has ended.
 
         sequence: number of a numbered event; one that arrives after its successor is outdated and skipped.
         """
-        key = _stream(kind, identifier)
+        key, ended = _stream(kind, identifier), getattr(data, "status", Status.QUEUED).ended
         with self.redis.pipeline() as pipeline:
             pipeline.xadd(
                 key,
@@ -243,7 +284,7 @@ class Queues:
                 maxlen=MAX_EVENTS,
                 approximate=True,
             )
-            pipeline.expire(key, EVENTS_TTL_S)
+            pipeline.expire(key, ENDED_TTL_S if ended else EVENTS_TTL_S)
             added, _ = pipeline.execute(raise_on_error=False)
         if isinstance(added, ResponseError) and sequence and "equal or smaller" in str(added):
             return
@@ -268,6 +309,7 @@ class Queues:
                     state=str(getattr(worker.get_state(), "value", worker.get_state())),
                     queues=[name for name in worker.queue_names() if not name.startswith(MODEL_QUEUE_PREFIX)],
                     current=_job_label(job) if job else None,
+                    since=self._began(job) if job else None,
                     pid=worker.pid,
                     host=worker.hostname,
                     last_heartbeat=heartbeat,
@@ -275,6 +317,14 @@ class Queues:
                 )
             )
         return sorted(infos, key=lambda info: info.name)
+
+    def job_ids(self, name: str) -> list[str]:
+        """Return the waiting jobs of a queue, the next one first."""
+        return list(self._queue(name).get_job_ids())
+
+    def _began(self, job_id: str) -> datetime | None:
+        began: Any = self.redis.hget(Job.key_for(job_id), "started_at")
+        return parse_moment(as_text(began)) if began else None
 
     def last_heard(self) -> tuple[str, float] | None:
         """Return the worker that was heard last without having said goodbye, and how many seconds ago; None if none."""
@@ -295,6 +345,10 @@ class Events:
     def __init__(self, redis: AsyncRedis) -> None:
         self.redis = redis
         self.streams = 0  # being sent now
+
+    async def renew_lease(self, trial_id: str) -> None:
+        """Note that somebody follows a trial."""
+        await self.redis.set(lease_key(trial_id), 1, ex=LEASE_S)
 
     async def last_id(self, kind: Kind, identifier: str) -> str:
         """Return the id of the newest event, '0-0' before the first."""
@@ -317,6 +371,35 @@ def job_named(kind: Kind | Literal["check", "task", "details", "unit", "derive",
     ...
     """
     return f"{kind}-{identifier}"
+
+
+def kind_of_queue(name: str) -> str:
+    """Return the kind of work in a queue; queues of single models hold trials."""
+    return TRIALS if name.startswith(MODEL_QUEUE_PREFIX) else name
+
+
+def parse_moment(text: str) -> datetime | None:
+    """Read a moment as RQ writes it, in UTC."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def seconds_waited(job: Job) -> float:
+    """Return how long ago a job was queued."""
+    queued = job.enqueued_at
+    if queued is None:
+        return 0.0
+    queued = queued.replace(tzinfo=UTC) if queued.tzinfo is None else queued
+    return max(0.0, (datetime.now(UTC) - queued).total_seconds())
+
+
+def _meta(owner: str | None) -> dict[str, str]:
+    """Return what a job carries besides its arguments: whose turn it takes, and the request that the logs name."""
+    fields = {OWNER: owner, REQUEST: FIELDS.get().get(REQUEST)}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _stream(kind: Kind, identifier: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from backend.queue.metrics import RUNS_ENDED, TRIALS_ENDED
 from backend.queue.queues import Queues
 from backend.store.records import Records
 from backend.store.trial_records import StartedTrial
@@ -52,7 +53,11 @@ class Updates:
     def _publish_run(self, event: Event, run: Run | None) -> Run | None:
         if run is not None:
             self.queues.publish("run", run.id, event, run)
+            if event == "status" and run.status.ended:
+                self.queues.metrics.count(RUNS_ENDED, run.status)
         return run
 
     def _publish_trial(self, event: Event, trial: Trial) -> None:
         self.queues.publish("trial", trial.id, event, trial, trial.sequence)
+        if event == "status" and trial.status.ended:
+            self.queues.metrics.count(TRIALS_ENDED, trial.status)

@@ -6,8 +6,8 @@ from datetime import datetime
 
 from sqlalchemy import delete, select
 
-from backend.store.database import Database
-from backend.store.tables import RunRow, ShardRow, TrialRow
+from backend.store.database import Database, now
+from backend.store.tables import OPEN, RunRow, ShardRow, TrialRow
 from modelshapley.contracts import Status
 
 
@@ -21,6 +21,22 @@ class DeletedRuns(Database):
         )
         with self._session() as session:
             return list(session.scalars(query))
+
+    def expire_runs(self, before: datetime) -> list[str]:
+        """Mark the runs as deleted that ended before a moment, except those whose check is open; return their ids."""
+        idle = RunRow.checks.is_(None) | RunRow.checks.not_in(OPEN)
+        ended = (RunRow.finished < before) & RunRow.status.not_in(OPEN) & RunRow.deleted.is_(None) & idle
+        with self._session() as session:
+            rows = session.scalars(select(RunRow).where(ended)).all()
+            for row in rows:
+                row.deleted = now()
+            return [row.id for row in rows]
+
+    def expire_trials(self, before: datetime) -> int:
+        """Remove the trials that ended before a moment; return how many."""
+        ended = delete(TrialRow).where(TrialRow.finished < before, TrialRow.status.not_in(OPEN))
+        with self._session() as session:
+            return int(session.execute(ended).rowcount)  # type: ignore[attr-defined]  # a CursorResult for every DELETE
 
     def purge_run(self, run_id: str, before: datetime) -> None:
         """Remove a run's rows permanently; do nothing if it is gone, or was not deleted before the moment."""

@@ -26,7 +26,7 @@ class Chosen(NamedTuple):
 class DerivedRecords(Database):
     """Records of derived models. A status only moves forward, as that of runs."""
 
-    def add_derived(self, request: DerivedRequest, run: Run) -> Derived:
+    def add_derived(self, request: DerivedRequest, run: Run, owner: str | None = None) -> Derived:
         """Add a derived model. Raises Conflict if one that is being made has its name."""
         chosen = None if request.off is None else Chosen(request.off, request.method)
         row = DerivedRow(
@@ -40,6 +40,7 @@ class DerivedRecords(Database):
             repair=request.repair,
             chosen=None if chosen is None else _packed(chosen),
             status=Status.QUEUED,
+            owner=owner,
             created=now(),
         )
         with self._session() as session:
@@ -61,10 +62,10 @@ class DerivedRecords(Database):
         with self._session() as session:
             return [_derived(row) for row in session.scalars(query.where(DerivedRow.run == run) if run else query)]
 
-    def unfinished_derived(self) -> list[str]:
-        """Return the ids of derived models that are queued or being made."""
+    def unfinished_derived(self) -> list[Derived]:
+        """Return the derived models that are queued or being made."""
         with self._session() as session:
-            return list(session.scalars(select(DerivedRow.id).where(DerivedRow.status.in_(OPEN))))
+            return [_derived(row) for row in session.scalars(select(DerivedRow).where(DerivedRow.status.in_(OPEN)))]
 
     def begin_derived(self, derived_id: str, worker: str) -> Derived | None:
         """Record that a worker makes a derived model; None if it is not open any more."""
@@ -126,6 +127,7 @@ def _derived(row: DerivedRow) -> Derived:
         info=DerivedInfo.model_validate(row.info) if row.info else None,
         error=row.error,
         worker=row.worker,
+        owner=row.owner,
         created=row.created,
         started=row.started,
         finished=row.finished,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import uuid
 from contextlib import suppress
 from functools import lru_cache
@@ -10,14 +12,23 @@ from urllib.parse import quote
 import fsspec
 
 from modelshapley.contracts import Faithfulness
-from modelshapley.errors import NotFound
+from modelshapley.errors import Damaged, ModelShapleyError, NotFound
 from modelshapley.maps.importance import ImportanceMap
 
 MAX_CACHED_MAPS = 8
+MARK = b"modelshapley-sha256:"  # the end of a file: MARK, and the digest of its name and content
+DIGEST_BYTES = 32
+SCORE_AGAIN = "Submit the run again; its scores will be the same."
+CHECK_AGAIN = "Check the run's maps again (POST .../faithfulness); the report will be the same."
+log = logging.getLogger(__name__)
 
 
 class Storage:
-    """Storage of runs' files under one URL. File names are generated here, never taken from a request."""
+    """Storage of runs' files under one URL. File names are generated here, never taken from a request.
+
+    Each file ends with a checksum of its name and content, so that one that was cut, changed or swapped is noticed.
+    Files of versions without checksums are read as they are.
+    """
 
     def __init__(self, url: str) -> None:
         self._files, self._root = fsspec.core.url_to_fs(url)
@@ -29,18 +40,23 @@ class Storage:
         self._write(self._map(run_id, importance_map.method, label), importance_map.to_bytes())
 
     def _load_map(self, run_id: str, method: str, label: str | None = None) -> ImportanceMap:
-        """Load a map. Raises NotFound."""
-        data = self._read(self._map(run_id, method, label))
+        """Load a map. Raises NotFound and Damaged."""
+        path = self._map(run_id, method, label)
+        data = self._read(path, SCORE_AGAIN)
         if data is None:
-            raise NotFound(f"The map of run {run_id} by {method} is not in the storage any more.")
-        return ImportanceMap.from_bytes(data)
+            raise NotFound(f"The map of run {run_id} by {method} is not in the storage any more. {SCORE_AGAIN}")
+        try:
+            return ImportanceMap.from_bytes(data)
+        except ModelShapleyError as error:
+            raise self._damaged(path, str(error), SCORE_AGAIN) from error
 
     def save_sums(self, run_id: str, shard: int, sums: bytes) -> None:
         """Save the checkpoint of a shard, or its final sums; an undivided run is shard 1."""
         self._write(self._sums(run_id, shard), sums)
 
     def load_sums(self, run_id: str, shard: int) -> bytes | None:
-        return self._read(self._sums(run_id, shard))
+        """Load a checkpoint; None if there is none, or it is damaged: the shard then begins again."""
+        return self._read_or_forget(self._sums(run_id, shard))
 
     def drop_sums(self, run_id: str) -> None:
         """Remove the sums of all shards, with the partial files of killed writers."""
@@ -60,16 +76,27 @@ class Storage:
         self._write(self._intact(run_id), answers)
 
     def load_intact(self, run_id: str) -> bytes | None:
-        """Load the intact model's outcomes; None for runs older than this file."""
-        return self._read(self._intact(run_id))
+        """Load the intact model's outcomes; None for runs older than this file, or if it is damaged: they are measured
+        again.
+        """
+        return self._read_or_forget(self._intact(run_id))
 
     def save_report(self, report: Faithfulness) -> None:
         self._write(self._report(report.run), report.model_dump_json().encode())
 
     def load_report(self, run_id: str) -> Faithfulness | None:
-        """Load a report; None for runs older than reports."""
-        data = self._read(self._report(run_id))
-        return None if data is None else Faithfulness.model_validate_json(data)
+        """Load a report; None for runs older than reports. Raises Damaged."""
+        path = self._report(run_id)
+        data = self._read(path, CHECK_AGAIN)
+        try:
+            return None if data is None else Faithfulness.model_validate_json(data)
+        except ValueError as error:
+            raise self._damaged(path, "it is no report", CHECK_AGAIN) from error
+
+    def drop_report(self, run_id: str) -> None:
+        """Remove a report, so that a check begins with an empty one."""
+        with suppress(FileNotFoundError):
+            self._files.rm(self._report(run_id))
 
     def _intact(self, run_id: str) -> str:
         return f"{self._root}/runs/{run_id}/intact.npy"
@@ -88,12 +115,35 @@ class Storage:
         """Write a file atomically: a reader never sees half a file, and two writers never share one."""
         part = f"{path}.{uuid.uuid4().hex[:8]}.part"
         self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
-        self._files.pipe_file(part, data)
+        self._files.pipe_file(part, data + MARK + self._digest(path, data))
         self._files.mv(part, path)
 
-    def _read(self, path: str) -> bytes | None:
+    def _read(self, path: str, way_out: str) -> bytes | None:
+        """Read a file; None if there is none. Raises Damaged."""
         try:
             data: bytes = self._files.cat_file(path)
         except FileNotFoundError:
             return None
-        return data
+        end = len(data) - DIGEST_BYTES
+        if data[end - len(MARK) : end] != MARK:
+            return data  # written before there were checksums, or cut, which its reader notices
+        content = data[: end - len(MARK)]
+        if self._digest(path, content) != data[end:]:
+            raise self._damaged(path, "its checksum differs", way_out)
+        return content
+
+    def _read_or_forget(self, path: str) -> bytes | None:
+        try:
+            return self._read(path, "It is computed again.")
+        except Damaged as error:
+            log.warning("%s", error)
+            return None
+
+    def _digest(self, path: str, data: bytes) -> bytes:
+        name = path.removeprefix(self._root)
+        return hashlib.sha256(name.encode() + b"\0" + data).digest()
+
+    def _damaged(self, path: str, how: str, way_out: str) -> Damaged:
+        return Damaged(
+            f"The file {path.removeprefix(self._root).lstrip('/')} in the storage is damaged ({how}). {way_out}"
+        )

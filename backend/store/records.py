@@ -17,6 +17,7 @@ from backend.store.deleted_runs import DeletedRuns
 from backend.store.derived_records import DerivedRecords
 from backend.store.failures import Failures
 from backend.store.group_records import GroupRecords
+from backend.store.key_records import KeyRecords
 from backend.store.progress import pace, seconds_left
 from backend.store.tables import OPEN, RunRow, ShardRow
 from backend.store.task_records import TaskRecords
@@ -36,15 +37,18 @@ from modelshapley.errors import Conflict
 from modelshapley.units import UnitKind
 
 
-class Records(TaskRecords, TrialRecords, GroupRecords, DerivedRecords, DeletedRuns, Failures):
-    """Records of runs, trials, groups, derived models and added tasks.
+class Records(TaskRecords, TrialRecords, GroupRecords, DerivedRecords, KeyRecords, DeletedRuns, Failures):
+    """Records of runs, trials, groups, derived models, keys and added tasks.
 
     Every method is one transaction; safe in threads and processes.
     """
 
     # -- runs -----------------------------------------------------------------------------------
 
-    def add_run(self, request: RunRequest, shapes: dict[UnitKind, list[int]], layout: Layout) -> Run:
+    def add_run(
+        self, request: RunRequest, shapes: dict[UnitKind, list[int]], layout: Layout, owner: str | None = None
+    ) -> Run:
+        """Add a queued run. owner: name of the key that submits it."""
         row = RunRow(
             id=new_id(),
             model=request.model,
@@ -59,6 +63,7 @@ class Records(TaskRecords, TrialRecords, GroupRecords, DerivedRecords, DeletedRu
             status=Status.QUEUED,
             shapes={kind.value: shape for kind, shape in shapes.items()},
             layout=layout.model_dump(mode="json"),
+            owner=owner,
             created=now(),
         )
         with self._session() as session:
@@ -199,6 +204,14 @@ class Records(TaskRecords, TrialRecords, GroupRecords, DerivedRecords, DeletedRu
                 return None
             return _run(require(session.get(RunRow, run_id), "run", run_id))
 
+    def cancel_check(self, run_id: str) -> Run | None:
+        """Cancel the check of a run's maps; None if none waits or runs. Raises NotFound."""
+        query = update(RunRow).where(RunRow.id == run_id, RunRow.status == Status.DONE, RunRow.checks.in_(OPEN))
+        with self._session() as session:
+            changed = session.execute(query.values(checks=Status.CANCELLED))
+            row = require(session.get(RunRow, run_id), "run", run_id)
+            return _run(row) if changed.rowcount else None  # type: ignore[attr-defined]  # as above
+
     def undo_check_request(self, before: Run) -> None:
         """Undo :meth:`request_check`: restore the run as it was `before`."""
         self.update_run(before.id, of=(Status.DONE,), faithfulness=before.faithfulness, checks=before.checks)
@@ -250,6 +263,7 @@ def _run(row: RunRow) -> Run:
         task_fingerprint=row.task_fingerprint,
         notes=row.notes or [],
         worker=row.worker,
+        owner=row.owner,
         created=row.created,
         started=row.started,
         finished=row.finished,

@@ -19,11 +19,16 @@ def migrate(url: str) -> None:
 
     Web server and workers call this when they start together, so one process runs it at a time.
     """
+    with _migration_lock(url):
+        command.upgrade(migrations(url), "head")
+
+
+def migrations(url: str) -> Config:
+    """Return Alembic's configuration for the database at `url`."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["url"] = url
-    with _migration_lock(url):
-        command.upgrade(config, "head")
+    return config
 
 
 @contextmanager

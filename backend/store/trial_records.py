@@ -22,6 +22,7 @@ class TrialJob(NamedTuple):
     trial: str
     model: str
     turn: int
+    owner: str | None = None
 
 
 class StartedTrial(NamedTuple):
@@ -41,6 +42,8 @@ class TrialRecords(Database):
         session_name: str | None = None,
         half_width: float | None = None,
         predicted: Mapping[str, float] | None = None,
+        owner: str | None = None,
+        leased: bool = False,
     ) -> Trial:
         """Create a trial of a finished run; it is done at once if an equal one was measured precisely enough before.
 
@@ -63,6 +66,8 @@ class TrialRecords(Database):
                 treatment=None if deactivation.treatment == OFF else vars(deactivation.treatment),
                 half_width=half_width,
                 predicted=dict(predicted or {}) or None,
+                owner=owner,
+                leased=leased,
                 status=Status.DONE if enough else Status.QUEUED,
                 created=now(),
                 finished=now() if enough else None,
@@ -105,7 +110,7 @@ class TrialRecords(Database):
         query = select(TrialRow, RunRow.model).join(RunRow, RunRow.id == TrialRow.run)
         with self._session() as session:
             rows = session.execute(query.where(TrialRow.status.in_(OPEN)).order_by(TrialRow.created))
-            return [TrialJob(row.id, model, row.turn) for row, model in rows]
+            return [TrialJob(row.id, model, row.turn, row.owner) for row, model in rows]
 
     def open_trials(self, session_name: str) -> list[str]:
         """Return the ids of a session's trials that are still to be measured."""
@@ -155,7 +160,7 @@ class TrialRecords(Database):
             if row is None or row.status not in OPEN:
                 return None
             row.turn, row.worker, row.answers = row.turn + 1, None, answers
-            return TrialJob(row.id, require(session.get(RunRow, row.run), "run", row.run).model, row.turn)
+            return TrialJob(row.id, require(session.get(RunRow, row.run), "run", row.run).model, row.turn, row.owner)
 
     def drop_trial(self, trial_id: str) -> None:
         """Remove a trial that could not be enqueued."""
@@ -207,6 +212,8 @@ def _trial(row: TrialRow) -> Trial:
         recomputed=row.recomputed,
         restarts=row.restarts,
         error=row.error,
+        owner=row.owner,
+        leased=row.leased,
         created=row.created,
         finished=row.finished,
         **result,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi_offline import FastAPIOffline
 
 from backend.queue.fetches import Fetches
@@ -17,9 +17,10 @@ from backend.store.records import Records
 from backend.store.schema import migrate
 from backend.store.uploads import Uploads
 from backend.web import problems, reference
+from backend.web.callers import require_scope
 from backend.web.dependencies import Services
 from backend.web.openapi import HeadAsGet, describe_errors
-from backend.web.routes import about, derived, details, groups, runs, tasks, trials, uploads
+from backend.web.routes import about, derived, details, groups, keys, runs, tasks, trials, uploads
 from modelshapley import __version__
 from modelshapley.models.catalog import Catalog
 from modelshapley.tasks.catalog import TaskCatalog
@@ -59,8 +60,8 @@ def create_api(services: Services) -> FastAPI:
     api.state.services = services
     problems.install(api)
     reference.install(api)
-    api_v1 = APIRouter(prefix="/v1")
-    routers = (about, tasks, runs, trials, groups, details, derived, uploads)
+    api_v1 = APIRouter(prefix="/v1", dependencies=[Depends(require_scope)])
+    routers = (about, tasks, runs, trials, groups, details, derived, uploads, keys)
     for router in (module.router for module in routers):
         api_v1.include_router(router)
     api.include_router(api_v1)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend.web.security import refuse
+from backend.web.problems import refuse
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 

@@ -15,17 +15,31 @@ MIN_PAUSE_S, MAX_PAUSE_S = 1.0, 600.0
 
 
 def clean_up(services: Services, now: datetime) -> None:
-    """Permanently remove runs whose time to be restored is over, and uploads that stopped.
+    """Permanently remove runs whose time to be restored is over, and uploads that stopped; forget old entries of
+    the audit log.
 
     Files of a run are removed first: if this is interrupted, the row still exists, and the next round finds it again.
     """
+    _expire(services, now)
     before = now - timedelta(hours=services.settings.deleted_kept_hours)
     for run_id in services.records.overdue_runs(before):
         services.storage.drop_run(run_id)
         services.records.purge_run(run_id, before)
         log.info("removed run %s, which was deleted long enough ago", run_id)
+    services.records.forget_audit(now - timedelta(days=services.settings.audit_kept_days))
     for name in services.uploads.drop_stale(now - timedelta(hours=services.settings.upload_kept_hours)):
         log.info("discarded the upload of %s, which stopped long ago", name)
+
+
+def _expire(services: Services, now: datetime) -> None:
+    """Delete runs and remove trials that are older than the settings allow. Deleted runs can still be restored."""
+    settings = services.settings
+    if settings.runs_kept_days is not None:
+        for run_id in services.records.expire_runs(now - timedelta(days=settings.runs_kept_days)):
+            services.records.audit(None, "expire_run", run_id)
+            log.info("deleted run %s, which ended long ago", run_id)
+    if settings.trials_kept_days is not None:
+        services.records.expire_trials(now - timedelta(days=settings.trials_kept_days))
 
 
 async def clean_up_periodically(services: Services) -> None:

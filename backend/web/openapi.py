@@ -11,8 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from modelshapley.contracts import Problem
 
-EVERY_REQUEST = (400, 401, 403, 404, 405, 421, 422, 500, 503)
-WITH_CHANGES = (409, 413, 415, 507)
+EVERY_REQUEST = (400, 401, 403, 404, 405, 409, 421, 422, 429, 500, 503)
+WITH_CHANGES = (413, 415, 507)
 SCHEMAS = "#/components/schemas/"
 
 

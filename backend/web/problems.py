@@ -13,10 +13,11 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DatabaseError
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
 from backend.queue.queues import REDIS_DOWN
 from modelshapley.contracts import FieldError, Problem
-from modelshapley.errors import BadTask, Conflict, ModelShapleyError, NotFound
+from modelshapley.errors import BadTask, Conflict, Damaged, ModelShapleyError, NotFound
 from modelshapley.tasks.infos import KINDS
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,16 @@ def problem(
     fields = [FieldError(field=_printable(e.field), message=_printable(e.message)) for e in errors[:MAX_ERRORS]]
     body = Problem(title=HTTPStatus(status).phrase, status=status, detail=_printable(detail), errors=fields)
     return JSONResponse(body.model_dump(), status, headers, media_type="application/problem+json")
+
+
+async def refuse(
+    scope: Scope, receive: Receive, send: Send, status: int, detail: str, headers: dict[str, str] | None = None
+) -> None:
+    """Answer with a problem; a websocket is closed with it as the reason."""
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008, "reason": detail[:120]})
+        return
+    await problem(status, detail, headers=headers)(scope, receive, send)
 
 
 def _printable(text: str) -> str:
@@ -49,7 +60,28 @@ def install_http(app: FastAPI) -> None:
         detail = str(error.detail)
         if error.status_code in (404, 405) and detail == HTTPStatus(error.status_code).phrase:
             detail = f"This server has no {request.method} {request.url.path}; see /api/docs."
-        return problem(error.status_code, detail, headers=dict(error.headers or {}))
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            path = request.url.path.removeprefix(request.scope.get("root_path", ""))
+            headers["Allow"] = ", ".join(_methods_of(app, path)) or headers.get("Allow", "")
+        return problem(error.status_code, detail, headers=headers)
+
+
+def _methods_of(app: FastAPI, path: str) -> list[str]:
+    """Return all methods that the description has for a path; the router itself names those of one of its routes."""
+    parts = path.split("/")
+    fitting = [template for template in app.openapi()["paths"] if _fits(template.split("/"), parts)]
+    if not fitting:
+        return []
+    literal = min(fitting, key=lambda template: template.count("{"))  # /models/hub is no model called hub
+    methods = [method.upper() for method in app.openapi()["paths"][literal]]
+    return sorted({*methods, *(["HEAD"] if "GET" in methods else [])})
+
+
+def _fits(template: Sequence[str], parts: Sequence[str]) -> bool:
+    return len(template) == len(parts) and all(
+        own == part or own.startswith("{") for own, part in zip(template, parts, strict=True)
+    )
 
 
 def install(app: FastAPI) -> None:
@@ -67,6 +99,11 @@ def install(app: FastAPI) -> None:
     async def _bad_task(_: Request, error: BadTask) -> JSONResponse:
         fields = [FieldError(field=field or "body", message=words) for field, words in error.problems]
         return problem(422, str(error), fields)
+
+    @app.exception_handler(Damaged)
+    async def _damaged(_: Request, error: Damaged) -> JSONResponse:
+        log.error("%s", error)
+        return problem(500, str(error))
 
     @app.exception_handler(ModelShapleyError)
     async def _refused(_: Request, error: ModelShapleyError) -> JSONResponse:

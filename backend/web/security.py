@@ -3,59 +3,76 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import logging
-import secrets
 import signal
 from collections.abc import Sequence
 
+from redis import Redis
+from sqlalchemy.exc import DatabaseError
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend.web.problems import problem
+from backend.queue.queues import REDIS_DOWN
+from backend.web import login
+from backend.web.authentication import Authenticator
+from backend.web.callers import IDENTITY
+from backend.web.problems import problem, refuse
+from backend.web.rates import seconds_to_wait
+from modelshapley.contracts import Key
 from modelshapley.server.addresses import is_loopback, open_listeners
 
-OPEN_PATHS = {"/api/v1/health"}
+OPEN_PATHS = {"/api/v1/health", login.LOGIN}
+UNCOUNTED = ("/assets/", "/_dash-component-suites/")  # files of the dashboard, dozens for a page
 LISTENING_POLL_S, MAX_LISTENING_POLL_S = 0.05, 5.0
 log = logging.getLogger(__name__)
 
 
 class RequireKey:
-    """Require the API key of every request: as a Bearer token or, for browsers, as the password of HTTP Basic."""
+    """Require a key of every request: as a Bearer token, as the password of HTTP Basic, or by a browser's log-in.
 
-    def __init__(self, app: ASGIApp, key: str) -> None:
-        self._app, self._key = app, key.encode()
+    It counts the requests of named keys, and notes whose request it is (backend.web.callers).
+    """
+
+    def __init__(self, app: ASGIApp, authenticator: Authenticator, redis: Redis, requests_per_minute: int) -> None:
+        self._app, self._authenticator = app, authenticator
+        self._redis, self._limit = redis, requests_per_minute
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if (
-            scope["type"] not in ("http", "websocket")
-            or scope["path"].removeprefix(scope.get("root_path", "")) in OPEN_PATHS
-            or self._allowed(Headers(scope=scope))
-        ):
+        path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
+        if scope["type"] not in ("http", "websocket") or path in OPEN_PATHS:
             await self._app(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008, "reason": "an API key is needed"})
-        else:
-            response = problem(
-                401,
-                "This server requires its API key: send 'Authorization: Bearer KEY', "
-                "or log in with any name and the key as password.",
-                headers={"WWW-Authenticate": 'Basic realm="Model Shapley"'},
-            )
-            await response(scope, receive, send)
+            return
+        try:
+            identity = await run_in_threadpool(self._authenticator.identify, Headers(scope=scope))
+        except (*REDIS_DOWN, DatabaseError):
+            await refuse(scope, receive, send, 503, "Keys cannot be looked up at the moment; try again.")
+            return
+        if identity is None:
+            await self._refuse(scope, receive, send)
+            return
+        wait = None
+        if identity.key is not None and not path.startswith(UNCOUNTED):
+            wait = await run_in_threadpool(seconds_to_wait, self._redis, identity.key, self._limit)
+        if wait is not None:
+            await refuse(scope, receive, send, 429, _too_many(identity.key), {"Retry-After": str(wait)})
+            return
+        token = IDENTITY.set(identity)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            IDENTITY.reset(token)
 
-    def _allowed(self, headers: Headers) -> bool:
-        scheme, _, value = headers.get("authorization", "").partition(" ")
-        key = value.strip().encode()
-        if scheme.lower() == "basic":
-            try:
-                key = base64.b64decode(key, validate=True).partition(b":")[2]
-            except binascii.Error:
-                return False
-        elif scheme.lower() != "bearer":
-            return False
-        return secrets.compare_digest(key, self._key)
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and "text/html" in Headers(scope=scope).get("accept", ""):
+            await login.ask(scope, receive, send)
+            return
+        detail = "This server requires an API key: send 'Authorization: Bearer KEY', or open it in a browser to log in."
+        await refuse(scope, receive, send, 401, detail, {"WWW-Authenticate": 'Basic realm="Model Shapley"'})
+
+
+def _too_many(key: Key | None) -> str:
+    return f"Key {key.name if key else ''!r} has sent too many requests in this minute; try again in the next."
 
 
 class RequireLoopback:
@@ -111,14 +128,6 @@ async def stop_if_open() -> None:
     if listeners:
         log.critical("%s", open_without_key(listeners))
         signal.raise_signal(signal.SIGTERM)
-
-
-async def refuse(scope: Scope, receive: Receive, send: Send, status: int, detail: str) -> None:
-    """Answer with a problem; a websocket is closed with it as the reason."""
-    if scope["type"] == "websocket":
-        await send({"type": "websocket.close", "code": 1008, "reason": detail[:120]})
-        return
-    await problem(status, detail)(scope, receive, send)
 
 
 class LimitBody:

@@ -14,7 +14,8 @@
   const onMap = () => document.getElementById("tray-figures") !== null;
 
   /* Follow one trial. Any other stream is closed first, so that its late events cannot be taken for this trial's.
-     Events that are not newer than the last one are dropped: after a reconnect the first may be a repetition. */
+     Events that are not newer than the last one are dropped: after a reconnect the first may be a repetition. While the
+     trial is queued, they tell what is ahead of it. */
   MS.follow = function (trial) {
     MS.unfollow();
     if (!trial || MS.ended(trial) || trial.id === endedTrial) return;
@@ -30,7 +31,7 @@
         endedTrial = update.id;
         MS.unfollow();
       }
-      if (update.sequence <= sequence) return;
+      if (update.sequence < sequence || (update.sequence === sequence && !update.waiting)) return;
       sequence = update.sequence;
       show(update);
     };

@@ -106,12 +106,16 @@ class Site:
 
 @dataclass(frozen=True)
 class Anatomy:
-    """Locations of all units of one model. `auto_class`: the transformers class that opens it."""
+    """Locations of all units of one model.
+
+    auto_class: the transformers class of models for its use. opened_by: the class that opens it, if that is another.
+    """
 
     model_type: str
     auto_class: str
     modality: Modality
     layers: tuple[Layer, ...]
+    opened_by: str | None = None
 
     @cached_property
     def shapes(self) -> UnitShapes:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from modelshapley.architectures.anatomy import Anatomy, Config
 from modelshapley.architectures.fit import Shapes
+from modelshapley.architectures.multimodal import LANGUAGE_SIDES, text_config, text_tensors, within
 from modelshapley.architectures.refused import REFUSED
 from modelshapley.architectures.stacks import (
     CAUSAL,
@@ -383,6 +384,8 @@ def anatomy_of(config: Config, tensors: Shapes | None = None) -> Anatomy:
     if model_type is not None and not isinstance(model_type, str):
         raise UnsupportedModel(f"config.json gives model_type={repr(model_type)[:60]}; a name is needed.")
     try:
+        if model_type in LANGUAGE_SIDES:
+            return within(_language_model(config, tensors or {}), model_type)
         family = FAMILIES.get(str(model_type))
         if family is None:
             if model_type in REFUSED:
@@ -394,3 +397,15 @@ def anatomy_of(config: Config, tensors: Shapes | None = None) -> Anatomy:
         raise
     except Exception as error:  # a value of another type than any model has: each family reads its own keys
         raise UnsupportedModel(f"config.json has a value that no model has: {error}.") from error
+
+
+def _language_model(config: Config, tensors: Shapes) -> Anatomy:
+    """Return the anatomy of the language model inside a multimodal one, as if it stood alone."""
+    inner = text_config(config)
+    family = FAMILIES.get(str(inner["model_type"]))
+    if family is None or CAUSAL[0] not in family.classes:
+        raise UnsupportedModel(
+            f"The language model inside this {config['model_type']} model is a {str(inner['model_type'])[:60]!r}, "
+            "which is not in the table. See docs/architectures.md."
+        )
+    return anatomy_in(family, inner, text_tensors(tensors))

@@ -7,7 +7,7 @@ _AUDIO = "there is no task for audio yet, so nothing could be measured"
 _EXPERTS = "its mixture of experts is not in the table, and neurons inside experts are not scored"
 _UNEVEN = "its layers differ in kind (convolution, linear or full attention), and only attention with an MLP is known"
 _ENCODER_DECODER = "of encoder-decoder models only T5, mT5 and BART are in the table"
-_MULTIMODAL = "it is multimodal; save its language model alone (model.language_model.save_pretrained) and score that"
+_MULTIMODAL = "it is multimodal, and only the language side of LLaVA, Gemma 3 and Qwen2-VL is known"
 
 _REASONS = {
     _STATE_SPACE: ("mamba", "mamba2", "falcon_mamba", "rwkv", "xlstm", "bamba", "jamba", "zamba", "zamba2"),
@@ -18,7 +18,7 @@ _REASONS = {
     ),
     _UNEVEN: ("lfm2", "lfm2_moe", "granitemoehybrid"),
     _ENCODER_DECODER: ("marian", "pegasus", "mbart", "m2m_100", "led", "longt5", "blenderbot"),
-    _MULTIMODAL: ("llava", "llava_next", "qwen2_5_vl", "qwen2_vl", "gemma3", "paligemma", "idefics3"),
+    _MULTIMODAL: ("paligemma", "idefics3", "mllama", "qwen3_vl", "internvl", "mistral3"),
     "all its layers share the weights of one, so a unit does not belong to one layer": ("albert",),
     "it adds per-layer embeddings to the residual stream, which are neither attention nor MLP": ("gemma3n",),
     "its norms stand behind attention and MLP in stages of different width, which is not in the table": ("swinv2",),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from modelshapley.cli import applying, measuring, reproduce, server, tasks
+from modelshapley.cli import applying, keys, measuring, reproduce, server, tasks
 from modelshapley.cli.options import notes
 from modelshapley.errors import ModelShapleyError
 
@@ -20,6 +20,9 @@ COMMANDS = (
     server.up,
     server.web,
     server.worker,
+    server.doctor,
+    server.backup,
+    server.restore,
 )
 app = typer.Typer(
     help="Which neurons, heads and layers of a transformer carry a task?",
@@ -28,6 +31,7 @@ app = typer.Typer(
 )
 app.add_typer(tasks.app, name="task")
 app.add_typer(reproduce.app, name="reproduce")
+app.add_typer(keys.app, name="keys")
 for command in COMMANDS:
     app.command()(command)
 

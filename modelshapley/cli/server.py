@@ -38,15 +38,33 @@ def web(
 
     refuse_open_host(host, os.environ.get("MODELSHAPLEY_API_KEY"))
     arguments = ("--factory", "--host", host, "--port", str(port))
-    _replace_process(data, "uvicorn", "frontend.asgi:create", *arguments, MODELSHAPLEY_HOST=host)
+    replace_process(data, "uvicorn", "frontend.asgi:create", *arguments, MODELSHAPLEY_HOST=host)
 
 
 def worker(data: Data = Path(".data")) -> None:
     """Start only one worker, for the Redis in MODELSHAPLEY_REDIS_URL."""
-    _replace_process(data, "workers.main")
+    replace_process(data, "workers.main")
 
 
-def _replace_process(data: Path, module: str, *arguments: str, **variables: str) -> None:
+def doctor(data: Data = Path(".data")) -> None:
+    """Look at an installation, and say what is wrong with it; exits with 1 if something is."""
+    replace_process(data, "backend.commands.doctor")
+
+
+BackupFile = Annotated[Path, typer.Argument(help="tar file")]
+
+
+def backup(file: BackupFile, data: Data = Path(".data")) -> None:
+    """Write records, maps, models and datasets of a data directory to one file, while servers work or not."""
+    replace_process(data, "backend.commands.backup", "backup", str(file.resolve()))
+
+
+def restore(file: BackupFile, data: Data = Path(".data")) -> None:
+    """Write a backup to a new data directory."""
+    replace_process(data, "backend.commands.backup", "restore", str(file.resolve()))
+
+
+def replace_process(data: Path, module: str, *arguments: str, **variables: str) -> None:
     """Replace this process by another one, so that signals reach it directly."""
     environment = os.environ | {"MODELSHAPLEY_DATA": str(data.resolve())} | variables
     os.execve(sys.executable, [sys.executable, "-m", module, *arguments], environment)  # noqa: S606

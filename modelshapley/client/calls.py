@@ -8,6 +8,8 @@ from urllib.parse import quote
 from modelshapley.client.base import Call, json_reader
 from modelshapley.contracts import (
     ArchitectureInfo,
+    AuditEntry,
+    Caller,
     CheckRequest,
     Estimate,
     Failure,
@@ -16,10 +18,13 @@ from modelshapley.contracts import (
     GroupRequest,
     Harm,
     Health,
+    Key,
+    KeyRequest,
     Limits,
     MapData,
     MethodInfo,
     ModelInfo,
+    NewKey,
     QueueInfo,
     Run,
     RunPage,
@@ -47,6 +52,26 @@ def health() -> Call[Health]:
 
 def limits() -> Call[Limits]:
     return Call("GET", "/limits", json_reader(Limits))
+
+
+def me() -> Call[Caller]:
+    return Call("GET", "/me", json_reader(Caller))
+
+
+def keys() -> Call[list[Key]]:
+    return Call("GET", "/keys", json_reader(list[Key]))
+
+
+def create_key(request: KeyRequest) -> Call[NewKey]:
+    return Call("POST", "/keys", json_reader(NewKey), body=request.model_dump(mode="json"))
+
+
+def revoke_key(key_id: str) -> Call[Key]:
+    return Call("DELETE", f"/keys/{quote(key_id, safe='')}", json_reader(Key))
+
+
+def audit(limit: int = 100, offset: int = 0) -> Call[list[AuditEntry]]:
+    return Call("GET", "/audit", json_reader(list[AuditEntry]), params={"limit": limit, "offset": offset})
 
 
 def models() -> Call[list[ModelInfo]]:
@@ -169,6 +194,10 @@ def map_file(
 
 def faithfulness(run_id: str) -> Call[Faithfulness]:
     return Call("GET", f"/runs/{run_id}/faithfulness", json_reader(Faithfulness))
+
+
+def cancel_check(run_id: str) -> Call[Run]:
+    return Call("DELETE", f"/runs/{run_id}/faithfulness", json_reader(Run))
 
 
 def check_maps(run_id: str, effort: Literal["quick", "full"] = "quick") -> Call[Faithfulness]:

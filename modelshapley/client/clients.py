@@ -16,6 +16,8 @@ from modelshapley.client.base import ROOT, Call, headers_of, problem_of, read, u
 from modelshapley.client.uploading import upload_folder
 from modelshapley.contracts import (
     ArchitectureInfo,
+    AuditEntry,
+    Caller,
     Estimate,
     Failure,
     Faithfulness,
@@ -23,10 +25,13 @@ from modelshapley.contracts import (
     GroupRequest,
     Harm,
     Health,
+    Key,
+    KeyRequest,
     Limits,
     MapData,
     MethodInfo,
     ModelInfo,
+    NewKey,
     QueueInfo,
     Run,
     RunEvent,
@@ -102,6 +107,26 @@ class Client:
     def limits(self) -> Limits:
         """Return the limits of the server."""
         return self.send(calls.limits())
+
+    def me(self) -> Caller:
+        """Return whose key this client sends, and what that key may do."""
+        return self.send(calls.me())
+
+    def keys(self) -> list[Key]:
+        """List the named keys; needs the scope admin, as the next three do."""
+        return self.send(calls.keys())
+
+    def create_key(self, request: KeyRequest) -> NewKey:
+        """Make a named key; its `secret` is in this response only."""
+        return self.send(calls.create_key(request))
+
+    def revoke_key(self, key_id: str) -> Key:
+        """Revoke a key, by its id or name."""
+        return self.send(calls.revoke_key(key_id))
+
+    def audit(self, limit: int = 100, offset: int = 0) -> list[AuditEntry]:
+        """List who changed what, newest first."""
+        return self.send(calls.audit(limit, offset))
 
     def models(self) -> list[ModelInfo]:
         return self.send(calls.models())
@@ -250,6 +275,10 @@ class Client:
     def check_maps(self, run_id: str, effort: Literal["quick", "full"] = "quick") -> Faithfulness:
         """Queue a check of the maps of a finished run, or a more thorough one; see :meth:`checked`."""
         return self.send(calls.check_maps(run_id, effort))
+
+    def cancel_check(self, run_id: str) -> Run:
+        """Cancel the check of a run's maps, waiting or running."""
+        return self.send(calls.cancel_check(run_id))
 
     def checked(self, run_id: str) -> Faithfulness:
         """Block until the maps of a finished run have been checked, and return the report."""

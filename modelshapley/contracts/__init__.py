@@ -34,6 +34,7 @@ from modelshapley.contracts.faithfulness import (
     Verdict,
     Which,
 )
+from modelshapley.contracts.keys import AuditEntry, Caller, Key, KeyRequest, NewKey, Scope
 from modelshapley.contracts.problems import FieldError, Problem
 from modelshapley.contracts.runs import (
     Effort,
@@ -46,13 +47,15 @@ from modelshapley.contracts.runs import (
     RunPage,
     RunRequest,
 )
-from modelshapley.contracts.trials import Comparison, Group, GroupRequest, Off, Pair, Trial, TrialRequest
+from modelshapley.contracts.trials import Comparison, Group, GroupRequest, Off, Pair, Trial, TrialRequest, Waiting
 from modelshapley.contracts.uploads import Upload, UploadedFile, UploadFile, UploadRequest
 
 __all__ = [
     "MAX_UNITS_OFF",
     "Agreement",
     "ArchitectureInfo",
+    "AuditEntry",
+    "Caller",
     "CheckRequest",
     "Comparison",
     "Contract",
@@ -73,6 +76,8 @@ __all__ = [
     "HarmChoice",
     "Health",
     "Interval",
+    "Key",
+    "KeyRequest",
     "KindFaithfulness",
     "Layout",
     "Limits",
@@ -84,6 +89,7 @@ __all__ = [
     "MethodInfo",
     "Modality",
     "ModelInfo",
+    "NewKey",
     "Off",
     "Outcome",
     "Pace",
@@ -97,6 +103,7 @@ __all__ = [
     "RunEvent",
     "RunPage",
     "RunRequest",
+    "Scope",
     "Status",
     "Trial",
     "TrialEvent",
@@ -106,6 +113,7 @@ __all__ = [
     "UploadRequest",
     "UploadedFile",
     "Verdict",
+    "Waiting",
     "Warm",
     "WarmModel",
     "WarmProbes",

@@ -163,6 +163,8 @@ class WorkerInfo(Contract):
         "'check:<run id>', 'derive:<id>' for a derived model, 'task:<id>' for the check of a task, "
         "'details:<trial id>', 'unit:<id>' for examples or 'size:<id>'",
     )
+    since: datetime | None = Field(default=None, description="when its current job began")
+    eta_s: float | None = Field(default=None, description="seconds left, if it scores a run that has told")
     pid: int | None = None
     host: str | None = None
     last_heartbeat: datetime | None = None

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 MAX_UNITS_OFF = 500_000  # of one kind in one trial
+
+
+def _refuse_boolean(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("should be a whole number, not true or false")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_refuse_boolean)]
+"""A whole number in a request; pydantic takes true for 1."""
 Interval = tuple[float, float]
 Harm = Annotated[float, Field(ge=0, le=100)] | Literal["signed"]
 Modality = Literal["image", "text"]

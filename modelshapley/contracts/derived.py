@@ -136,6 +136,7 @@ class Derived(Contract):
     info: DerivedInfo | None = None
     error: str | None = None
     worker: str | None = None
+    owner: str | None = Field(default=None, description="name of the key that submitted it; null without named keys")
     created: datetime
     started: datetime | None = None
     finished: datetime | None = None

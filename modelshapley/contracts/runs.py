@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal, Self
 
-from pydantic import ConfigDict, Field, NonNegativeInt, model_validator
+from pydantic import ConfigDict, Field, NonNegativeInt, StrictBool, model_validator
 
 from modelshapley.contracts.about import Layout
-from modelshapley.contracts.base import Contract, Interval, Status
+from modelshapley.contracts.base import Contract, Interval, Status, Whole
 from modelshapley.units import DEFAULT_KINDS, UnitKind
 
 Effort = Literal["none", "quick", "full"]
@@ -41,13 +41,13 @@ class RunRequest(Contract):
         max_length=len(UnitKind),
         description="default: neurons, heads, layers and experts, as far as the model has them",
     )
-    limit: int = Field(default=256, ge=1, le=1_000_000, description="at most this many probe examples")
-    seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    limit: Whole = Field(default=256, ge=1, le=1_000_000, description="at most this many probe examples")
+    seed: Whole = Field(default=0, ge=0, le=2**31 - 1)
     faithfulness: Effort = Field(
         default="quick", description="how thoroughly the finished maps are checked by switching units off"
     )
-    shards: int = Field(default=1, ge=1, le=64, description="parts that different workers can process at the same time")
-    per_class: bool = Field(default=False, description="whether to compute a map of every class of examples, too")
+    shards: Whole = Field(default=1, ge=1, le=64, description="parts that different workers can score at the same time")
+    per_class: StrictBool = Field(default=False, description="whether to compute a map of every class of examples, too")
 
     @model_validator(mode="after")
     def _no_repeats(self) -> Self:
@@ -130,6 +130,7 @@ class Run(Contract):
     faithfulness: Effort = "none"
     checks: Status | None = Field(default=None, description="state of the check of its maps; null before they exist")
     worker: str | None = Field(default=None, description="the last worker that took it, or a shard of it")
+    owner: str | None = Field(default=None, description="name of the key that submitted it; null without named keys")
     created: datetime
     started: datetime | None = None
     finished: datetime | None = None

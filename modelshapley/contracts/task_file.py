@@ -352,6 +352,6 @@ def to_yaml(spec: TaskFile) -> str:
 def _field_path(location: tuple[int | str, ...]) -> str:
     """Format the path of a field, without the name of the kind, which pydantic puts first."""
     parts = location[1:] or location
-    if parts[0] == "labels" and parts[1:2] in (("list",), ("mapping",)):  # pydantic's name for the form it took
+    if parts[:1] == ("labels",) and parts[1:2] in (("list",), ("mapping",)):  # pydantic's name for the form it took
         parts = (parts[0], *parts[2:])
     return ".".join(map(str, parts))

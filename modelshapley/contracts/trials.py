@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, NonNegativeInt, model_validator
+from pydantic import ConfigDict, Field, NonNegativeInt, StrictBool, model_validator
 
 from modelshapley.contracts.base import MAX_UNITS_OFF, Contract, Interval, Status
 from modelshapley.units import OFF, Deactivation, Treatment, UnitKind
@@ -70,6 +70,10 @@ class TrialRequest(Contract):
         examples=[0.02],
     )
     session: str | None = Field(default=None, max_length=64)
+    lease: StrictBool = Field(
+        default=False,
+        description="end the trial once nobody has followed its events for 15 seconds, as pages of the dashboard ask",
+    )
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
@@ -94,6 +98,20 @@ class Comparison(Contract):
     intact_interval: Interval
     difference: float
     difference_interval: Interval
+
+
+class Waiting(Contract):
+    """What a queued trial waits for."""
+
+    ahead: int = Field(description="jobs before it in its queue")
+    busy_with: str | None = Field(
+        default=None,
+        description="job of the worker that has least time left, as `current` in `GET /workers`; null if none works",
+        examples=["run:3f9c0a51"],
+    )
+    eta_s: float | None = Field(
+        default=None, description="seconds left of that job if it is a run; trials go between its passes"
+    )
 
 
 class Trial(Contract):
@@ -133,6 +151,9 @@ class Trial(Contract):
     )
     restarts: int = Field(default=0, description="how often its worker was lost and another one continued")
     error: str | None = None
+    owner: str | None = Field(default=None, description="name of the key that submitted it; null without named keys")
+    leased: bool = Field(default=False, description="whether it ends once nobody follows its events")
+    waiting: Waiting | None = Field(default=None, description="what it waits for, while it is queued")
     created: datetime
     finished: datetime | None = None
 

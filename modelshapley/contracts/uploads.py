@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pydantic import Field
 
-from modelshapley.contracts.base import Contract
+from modelshapley.contracts.base import Contract, Whole
 
 MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
 
@@ -18,7 +18,7 @@ class UploadFile(Contract):
     """
 
     name: str = Field(min_length=1, max_length=120, examples=["model.safetensors"])
-    size: int = Field(ge=1, le=2**50, description="bytes")
+    size: Whole = Field(ge=1, le=2**50, description="bytes")
     stamp: str = Field(default="", max_length=64)
 
 

@@ -160,7 +160,8 @@ def probe_inputs(model: nn.Module, anatomy: Anatomy, length: int = 8) -> dict[st
         height, width = size if isinstance(size, (list, tuple)) else (size, size)
         pixels = torch.randn((1, vision.num_channels, height, width), generator=generator)
         return {"pixel_values": pixels.to(weight)}
-    tokens = torch.randint(0, config.vocab_size, (1, length), generator=generator).to(weight.device)
+    vocabulary = config.get_text_config().vocab_size
+    tokens = torch.randint(0, vocabulary, (1, length), generator=generator).to(weight.device)
     if anatomy.auto_class == "AutoModelForSeq2SeqLM":
         return {"input_ids": tokens, "decoder_input_ids": tokens.flip(1)}
     return {"input_ids": tokens}

@@ -28,7 +28,7 @@ TWO_SIDED = MethodInfo(
     passes=1,
     signed=False,
     quantity="estimated loss increase if removed (nats per example)",
-    summary="How much a unit helps and how much it hurts, example by example; help weighs three times harm.",
+    summary="How much each unit helps and how much it hurts, example by example; help counts three times as much.",
     formula="(1 + h) E[max(phi, 0)] + (1 - h) E[max(-phi, 0)], phi = -c + c²/2, c = dLoss/dgate, h = ½",
     source="Ours; compared with the paper's forms in docs/benchmarks.md",
     parameters=[_harm(0.5)],
@@ -40,7 +40,7 @@ MEAN_ABS = MethodInfo(
     passes=1,
     signed=False,
     quantity="mean |dLoss/dgate| per example, nats",
-    summary="How far the loss of an example moves, up or down, when the unit is turned.",
+    summary="Mean size of the loss's change, up or down, when the unit is scaled.",
     formula="E|c|, c = dLoss/dgate",
     source="Michel et al. 2019, for heads; the paper does not compare with it",
 )
@@ -50,7 +50,7 @@ FISHER_DIAGONAL = MethodInfo(
     passes=1,
     signed=False,
     quantity="½ mean (dLoss/dgate)² per example, nats",
-    summary="The second-order cost of removing the unit alone; favours units that matter greatly to few examples.",
+    summary="Second-order cost of removing the unit alone; favours units that matter greatly to few examples.",
     formula="½ E[c²], c = dLoss/dgate",
     source="Optimal Brain Damage (LeCun et al. 1989) with the empirical Fisher for the Hessian",
 )
@@ -98,7 +98,7 @@ PATH_SHAPLEY = MethodInfo(
     signed=True,
     sums_up=True,
     quantity=SHAPLEY_UNIT,
-    summary="Average effect of a unit while all are turned up together from off to on; sums to the whole.",
+    summary="Average effect of a unit while all are scaled together from off to on; scores sum to the whole effect.",
     formula="-∫₀¹ E[c at all gates t] dt, Gauss-Legendre, points where the loss changes",
     source="Aumann and Shapley 1974; integrated gradients (Sundararajan et al. 2017), of the gates",
     parameters=[
@@ -114,7 +114,7 @@ COALITION_SHAPLEY = MethodInfo(
     signed=True,
     sums_up=True,
     quantity=SHAPLEY_UNIT,
-    summary="Average effect of a unit in random company: gate derivatives at random coalitions.",
+    summary="Average gate derivative of a unit at random coalitions of the others.",
     formula="-E[c at a random coalition], each unit on with probability t, t uniform; antithetic pairs",
     source="Owen 1972 (multilinear extension), by gate derivatives",
     parameters=[
@@ -143,7 +143,7 @@ PERMUTATION_SHAPLEY = MethodInfo(
     signed=True,
     sums_up=True,
     quantity="sampled Shapley value of the loss (nats) or of accuracy",
-    summary="The definition itself: units go off one after the other in random order. Slow, and the truth.",
+    summary="Shapley values by their definition: units go off one by one in random orders. Slow; the reference.",
     formula="E[U(before the unit leaves) - U(after)] over random orders and their reverses",
     source="Shapley 1953; sampling after Castro et al. 2009",
     parameters=[
@@ -171,7 +171,7 @@ GRADIENT_TRACE = MethodInfo(
     passes=1,
     signed=False,
     quantity="|mean dLoss/dgate|, nats",
-    summary="Weight times gradient of the mean loss: the paper's stronger baseline.",
+    summary="Weight times gradient of the mean loss, the stronger of the paper's baselines.",
     formula="|E[c]|, c = dLoss/dgate",
     source="Model Shapley (NeurIPS 2025), section 5, baseline |θg|",
 )
@@ -181,7 +181,7 @@ GRADIENT = MethodInfo(
     passes=1,
     signed=False,
     quantity="mean |dLoss/doffset| per example, nats per unit of activation",
-    summary="How sensitive the loss is to a nudge of the unit's output, however large that output is.",
+    summary="Sensitivity of the loss to a small change of the unit's output, whatever the size of that output.",
     formula="E‖dLoss/d(constant added to the unit's activation)‖",
     source="Model Shapley (NeurIPS 2025), section 5, baseline |g|, carried over to units",
 )
@@ -191,7 +191,7 @@ WANDA = MethodInfo(
     passes=1,
     signed=False,
     quantity="mean weight-times-activation norm, units of activation",
-    summary="How much the unit can put out: its outgoing weights times how loud it is. Knows nothing of the loss.",
+    summary="Size of the unit's outgoing weights times size of its activations. Ignores the loss.",
     formula="E[Σ over channels of Σ|W| × root mean square of z]",
     source="Sun et al. 2023, summed over a unit's weights",
 )
@@ -201,7 +201,7 @@ ACTIVATION = MethodInfo(
     passes=1,
     signed=False,
     quantity="mean |activation|, units of activation",
-    summary="How loud the unit is on this task. Knows nothing of the loss.",
+    summary="Size of the unit's activations on this task. Ignores the loss.",
     formula="E|z|",
     source="a common baseline",
 )
@@ -211,7 +211,7 @@ MAGNITUDE = MethodInfo(
     passes=0,
     signed=False,
     quantity="mean |weight|, units of weight",
-    summary="How large the unit's outgoing weights are. Knows neither data nor loss.",
+    summary="Size of the unit's outgoing weights. Ignores data and loss.",
     formula="mean |W|",
     source="a common baseline",
 )
@@ -221,7 +221,7 @@ RANDOM = MethodInfo(
     passes=0,
     signed=False,
     quantity="uniform draw from 0 to 1, no unit",
-    summary="Knows nothing: what any other method has to beat.",
+    summary="Random scores, which any other method has to beat.",
     formula="U(0, 1)",
     source="Model Shapley (NeurIPS 2025), section 5, baseline",
 )

@@ -81,7 +81,7 @@ def _load_weights(folder: ModelFolder, dtype: Dtype, options: dict[str, Any]) ->
     anatomy = folder.anatomy
     transformers.utils.logging.disable_progress_bar()
     try:
-        model, report = getattr(transformers, anatomy.auto_class).from_pretrained(
+        model, report = getattr(transformers, anatomy.opened_by or anatomy.auto_class).from_pretrained(
             folder.path,
             use_safetensors=True,
             trust_remote_code=False,

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 PR_SET_PDEATHSIG = 1  # from linux/prctl.h
@@ -17,9 +18,14 @@ OWNER_ONLY = 0o077
 """Mask of the permissions of new files: records, maps and uploads are for the user who runs the server alone."""
 
 
-def keep_files_private() -> None:
-    """Let only the owner read and write the files that this process and its children create."""
+def keep_files_private(data: Path | None = None) -> None:
+    """Let only the owner read and write the files that this process and its children create.
+
+    data: a data directory, which is closed to others with all that older versions left readable in it.
+    """
     os.umask(OWNER_ONLY)
+    if data is not None and data.is_dir() and data.stat().st_uid == os.getuid():
+        data.chmod(data.stat().st_mode & ~OWNER_ONLY)
 
 
 def start(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:

@@ -13,6 +13,9 @@ from modelshapley.errors import ModelShapleyError
 from modelshapley.server.addresses import free_port
 from modelshapley.server.processes import start
 
+MAX_MEMORY_BYTES = 2**30
+"""Of results and events, which expire anyway and go first if it is short; what is queued never expires, nor goes."""
+
 
 @dataclass(frozen=True)
 class RedisServer:
@@ -43,6 +46,8 @@ class RedisServer:
             "appendonly yes",
             "appendfsync everysec",
             "daemonize no",
+            f"maxmemory {MAX_MEMORY_BYTES}",
+            "maxmemory-policy volatile-lru",
         ]
         # Configured through standard input, because any user of the machine can read a command line.
         with (self.data / "redis.log").open("ab") as log:

@@ -21,6 +21,7 @@ from modelshapley.contracts import RunRequest
 from modelshapley.errors import ModelShapleyError
 from modelshapley.models.catalog import DIGITS_VIT, SMOLLM2
 from modelshapley.server.addresses import free_port, refuse_open_host
+from modelshapley.server.logs import configure
 from modelshapley.server.processes import keep_files_private, start
 from modelshapley.server.redis_server import RedisServer
 
@@ -108,11 +109,10 @@ class Supervisor:
 
     def run(self, demo: bool = False) -> int:
         """Start everything, print `ready URL`, and stay until a signal. Returns the exit code."""
-        logging.basicConfig(level=logging.INFO, format="%(message)s")
-        logging.getLogger("httpx").setLevel(logging.WARNING)
+        configure("json" if self.environment.get("MODELSHAPLEY_LOG") == "json" else "text", text="%(message)s")
         refuse_open_host(self.host, self.environment.get("MODELSHAPLEY_API_KEY"))
-        keep_files_private()
         self.data.mkdir(parents=True, exist_ok=True)
+        keep_files_private(self.data)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)
         with ExitStack() as cleanup:

@@ -267,6 +267,9 @@ class _Import:
             self._notes.append("The harness's perplexity is of whole answers; the loss here is a mean over tokens.")
         self._no_filters()
         prompt, answer = self._prompt(), self._template("doc_to_target")
+        if not answer.startswith(" ") or answer[1:2].isspace():
+            reason = "must begin with one space: for loglikelihood the harness puts nothing between prompt and answer"
+            raise self._bad("doc_to_target", reason)
         return {"kind": "generation", "prompt": prompt, "answer": answer, "rule": "tokens"}
 
     def _rule(self, stops: Sequence[str]) -> dict[str, Any]:
@@ -289,6 +292,12 @@ class _Import:
         pattern = pattern if groups else f"({pattern})"
         if stops:
             self._notes.append(f"The harness stops at {list(stops)}; here the model writes until its end.")
+        if not any(isinstance(m, dict) and m.get("regexes_to_ignore") for m in self._task.get("metric_list") or ()):
+            raise self._bad(
+                "metric_list",
+                "compares what the filter finds with the whole target, where a task file looks for the answer in both; "
+                "give exact_match regexes_to_ignore that leave only the answer of a target",
+            )
         self._notes.append(
             "The pattern has to find the answer in the reference as well: see `modelshapley task check`."
         )
@@ -319,7 +328,12 @@ class _Import:
             name = metric.get("metric") if isinstance(metric, dict) else metric
             if name not in known:
                 raise self._bad("metric_list", f"{name!r} has no counterpart; {' and '.join(sorted(known))} have one")
-            if metric.get("ignore_case") or metric.get("ignore_punctuation"):
+            options = metric if isinstance(metric, dict) else {}
+            if options.get("ignore_case") or options.get("ignore_punctuation"):
                 self._notes.append("The harness ignores case or punctuation; here both count.")
+            if ignored := options.get("regexes_to_ignore"):
+                self._notes.append(
+                    f"The harness ignores {ignored} in both answers; here all that the pattern finds counts."
+                )
             names.append(str(name))
         return names

@@ -62,6 +62,25 @@ CAUSAL: dict[str, transformers.PretrainedConfig] = {
         max_position_embeddings=64, do_layer_norm_before=False, activation_function="gelu",
     ),
 }  # fmt: skip
+EYE: dict[str, Any] = {"hidden_size": 16, "intermediate_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2}
+EYE |= {"image_size": 8, "patch_size": 4}
+THREE_AXES = {"rope_type": "default", "mrope_section": [1, 1, 1], "rope_theta": 10000.0}
+SEES: dict[str, transformers.PretrainedConfig] = {
+    "gemma3 with eyes": transformers.Gemma3Config(
+        text_config=SOME | {"head_dim": 8, "sliding_window": WINDOW}, vision_config=EYE, mm_tokens_per_image=4,
+        image_token_index=2,
+    ),
+    "llava": transformers.LlavaConfig(
+        text_config=SOME | {"model_type": "llama"}, vision_config=EYE | {"model_type": "clip_vision_model"},
+        image_token_index=2,
+    ),
+    "qwen2.5-vl": transformers.Qwen2_5_VLConfig(
+        text_config=SOME | {"rope_parameters": THREE_AXES}, image_token_id=2, video_token_id=1,
+        vision_config={"depth": 1, "hidden_size": 16, "intermediate_size": 12, "num_heads": 2, "out_hidden_size": 24,
+                       "patch_size": 4},
+    ),
+}  # fmt: skip
+CAUSAL |= SEES  # the language side of models that see, on texts
 ENCODERS: dict[str, tuple[str, transformers.PretrainedConfig]] = {
     name: (f"{end}ForSequenceClassification", config(**TEXT, max_position_embeddings=64, pad_token_id=0, **more))
     for name, end, config, more in (
@@ -110,8 +129,9 @@ def saved(where: Path, name: str, config: transformers.PretrainedConfig) -> Path
 @pytest.fixture(scope="module", params=CAUSAL)
 def causal(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
     config = CAUSAL[request.param]
-    config.vocab_size = 50
-    name = transformers.AutoModelForCausalLM._model_mapping[type(config)].__name__
+    config.get_text_config().vocab_size = 50
+    opens = transformers.AutoModelForImageTextToText if request.param in SEES else transformers.AutoModelForCausalLM
+    name = opens._model_mapping[type(config)].__name__
     if request.param in CONFIGS:
         loaded = tiny(config)  # of the table: no tokenizer is needed
         model: Any = loaded.model

@@ -60,6 +60,13 @@ def test_one_file_is_divided_and_it_is_said(tmp_path: Path) -> None:
     assert [note.split()[0] for note in found.notes] == ["Split", "acc_norm"]
 
 
+def test_an_answer_whose_tokens_are_all_the_likeliest() -> None:
+    spec: Any = imported("last_word").spec
+    assert (spec.kind, spec.rule, spec.prompt, spec.answer) == ("generation", "tokens", "{text}", " {word}")
+    with pytest.raises(BadTask, match="must begin with one space"):
+        imported("last_word", doc_to_target="{{word}}")
+
+
 @pytest.mark.parametrize(("group_select", "answer"), [(0, "1"), (-1, "22")])
 def test_a_regex_takes_the_match_that_the_harness_takes(group_select: int, answer: str) -> None:
     step = {"function": "regex", "regex_pattern": r"#### (\-?[0-9]+)", "group_select": group_select}

@@ -56,24 +56,29 @@ def small_sum(number: int, _: str) -> Row:
     return {"question": f"{worked}Question: What is {one} + {other}?\nAnswer:", "answer": f"#### {one + other}"}
 
 
-HERE: dict[str, dict[str, Any]] = {"sums": {"doc_to_text": "{{question}}", "dataset_kwargs": None}}
-
-
-@pytest.mark.slow  # a real model answers the same 24 questions twice
+@pytest.mark.slow  # a real model answers the same 16 questions twice
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("name", "folder", "row"),
     [("arc_like", "arc", choices), ("last_word", "words", last_word), ("sums", "sums", small_sum)],
 )
 def test_each_answer_is_counted_as_the_harness_counts_it(
-    name: str, folder: str, row: Callable[[int, str], Row], smollm2: LoadedModel, tmp_path: Path
+    name: str,
+    folder: str,
+    row: Callable[[int, str], Row],
+    smollm2: LoadedModel,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lm_eval = pytest.importorskip("lm_eval", reason="`make test-all` installs the extra lm-eval")
     from lm_eval.models.huggingface import HFLM
 
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
     task = yaml.safe_load((FILES / f"{name}.yaml").read_text())
     if name == "sums":  # with worked examples in front, else this small model writes no ####
         task |= {"doc_to_text": "{{question}}", "training_split": "train", "test_split": "test"}
         task |= {"dataset_kwargs": {"data_files": {"train": "sums/train.jsonl", "test": "sums/test.jsonl"}}}
+        task |= {"generation_kwargs": task["generation_kwargs"] | {"max_gen_toks": 24}}
         del task["validation_split"]
     rows = [row(number, country) for number, country in enumerate(CAPITALS)]
     for split in ("train", "test"):
@@ -83,7 +88,7 @@ def test_each_answer_is_counted_as_the_harness_counts_it(
     made: Any = TaskCatalog([tmp_path]).open(import_task(yaml.safe_dump(task), name).spec)
     made.check(smollm2)
     with torch.inference_mode():
-        ours = [bool(right) for e in made.examples(Split.TEST) for right in made.correct(smollm2, [e])]
+        ours = made.correct(smollm2, made.examples(Split.TEST)).bool().tolist()
 
     files = task["dataset_kwargs"]["data_files"]
     task["dataset_kwargs"] = {"data_files": {split: str(tmp_path / file) for split, file in files.items()}}

@@ -22,9 +22,16 @@ from modelshapley.contracts import Off, Run, Status, TrialRequest
 from modelshapley.evaluation.intervals import pack
 from modelshapley.server.redis_server import RedisServer
 from tests.conftest import CAPITALS_RUN, DIGITS_RUN, StartServer
+from tests.support.fork_server import fork_server
 
 LONG_RUN = DIGITS_RUN.model_copy(
-    update={"methods": ["mean-abs", "path-shapley,points=32"], "limit": 512, "seed": 3, "faithfulness": "none"}
+    update={
+        "methods": ["mean-abs", "path-shapley,points=16"],
+        "units": ["head"],
+        "limit": 256,
+        "seed": 3,
+        "faithfulness": "none",
+    }
 )
 SLOW_RUN = CAPITALS_RUN.model_copy(update={"seed": 3})
 
@@ -177,6 +184,23 @@ def test_a_killed_supervisor_takes_every_child_along(start_server: StartServer) 
     while any(alive(pid) for pid in pids) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not [pid for pid in pids if alive(pid)]
+
+
+def test_a_worker_that_is_told_to_stop_does_not_wait_for_a_redis_that_is_gone(tmp_path: Path) -> None:
+    """Its supervisor was killed, say, and Redis with it: nobody would ever end it."""
+    plan = RedisServer.plan(tmp_path)
+    redis_process = plan.start()
+    environment = {"MODELSHAPLEY_DATA": str(tmp_path), "MODELSHAPLEY_REDIS_URL": plan.url}
+    with (tmp_path / "log").open("w") as log:
+        worker = fork_server().start("workers.main", env=os.environ | environment, stdout=log, stderr=log)
+    deadline = time.monotonic() + 60
+    while "jobs from" not in (tmp_path / "log").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    redis_process.kill()
+    redis_process.wait()
+    worker.terminate()
+    assert worker.wait(timeout=60) != 0
 
 
 def alive(pid: int) -> bool:

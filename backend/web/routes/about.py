@@ -7,7 +7,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from backend.queue.waiting import with_time_left
 from backend.web.bodies import BodyRoute
+from backend.web.callers import IdentityDep
 from backend.web.dependencies import Services, ServicesDep
 from modelshapley import __version__
 from modelshapley.architectures.families import describe_families
@@ -21,6 +23,7 @@ from modelshapley.contracts import (
     QueueInfo,
     WorkerInfo,
 )
+from modelshapley.errors import Damaged
 from modelshapley.formatting import bytes_as_text, duration
 from modelshapley.methods import METHODS
 from modelshapley.models.catalog import HUB
@@ -95,11 +98,12 @@ def get_hub_model(
 
 
 @router.delete("/models/{model_id}", status_code=204)
-def delete_model(model_id: str, services: ServicesDep) -> None:
-    """Delete an uploaded model, `local:<name>`, that no run uses."""
+def delete_model(model_id: str, services: ServicesDep, identity: IdentityDep) -> None:
+    """Delete an uploaded model, `local:<name>`, that no run uses. Needs the scope `admin`."""
     services.catalog.known(model_id)
     services.records.check_unused_model(model_id)
     services.catalog.delete(model_id)
+    services.records.audit(identity.name, "delete_model", model_id)
 
 
 @router.get("/architectures")
@@ -129,11 +133,14 @@ def _with_reason(services: Services, failure: Failure) -> Failure:
     """Add the reason of a failed check from its run's report."""
     if failure.kind != "check":
         return failure
-    report = services.storage.load_report(failure.run)
+    try:
+        report = services.storage.load_report(failure.run)
+    except Damaged as error:
+        return failure.model_copy(update={"error": str(error)})
     return failure.model_copy(update={"error": (report and report.error) or failure.error})
 
 
 @router.get("/workers")
 def list_workers(services: ServicesDep) -> list[WorkerInfo]:
-    """List the live workers with their current jobs."""
-    return services.queues.workers()
+    """List the live workers with their current jobs, since when, and the time left of runs."""
+    return with_time_left(services.records, services.queues.workers())

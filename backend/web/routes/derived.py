@@ -9,7 +9,9 @@ from fastapi import APIRouter, Query, Response
 
 from backend.queue.queues import undo_if_redis_is_down
 from backend.web.bodies import BodyRoute
+from backend.web.callers import IdentityDep, refuse_others
 from backend.web.dependencies import Services, ServicesDep
+from backend.web.rates import refuse_too_much_work
 from modelshapley.contracts import Run, Status
 from modelshapley.contracts.derived import Derived, DerivedRequest, SizePrediction, SizeRequest
 from modelshapley.errors import Conflict, NotFound, UnknownName
@@ -20,8 +22,9 @@ router = APIRouter(prefix="/derived", tags=["derived models"], route_class=BodyR
 
 
 @router.post("", status_code=202)
-def derive_model(request: DerivedRequest, services: ServicesDep, response: Response) -> Derived:
+def derive_model(request: DerivedRequest, services: ServicesDep, identity: IdentityDep, response: Response) -> Derived:
     """Queue the making of a smaller model from a finished run; it becomes `derived:<name>`, a model as any other."""
+    refuse_too_much_work(services, identity)
     run = _finished(services, request.run)
     if request.off is not None:
         request.off.deactivation().check(UnitShapes.from_dict(run.shapes, run.layout.ragged))
@@ -30,9 +33,10 @@ def derive_model(request: DerivedRequest, services: ServicesDep, response: Respo
     if (services.catalog.derived_root / request.name).exists():
         raise Conflict(f"There is a derived model {request.name!r} already; choose another name, or delete that one.")
     services.queues.ping()
-    derived = services.records.add_derived(request, run)
+    derived = services.records.add_derived(request, run, identity.name)
     with undo_if_redis_is_down(lambda: services.records.drop_derived(derived.id)):
-        services.queues.enqueue_derive(derived.id)
+        services.queues.enqueue_derive(derived.id, derived.owner)
+    services.records.audit(identity.name, "derive_model", derived.id)
     response.headers["Location"] = f"/api/v1/derived/{derived.id}"
     return derived
 
@@ -79,19 +83,26 @@ def get_derived(derived_id: str, services: ServicesDep) -> Derived:
 
 
 @router.delete("/{derived_id}")
-def delete_derived(derived_id: str, services: ServicesDep) -> Derived:
+def delete_derived(derived_id: str, services: ServicesDep, identity: IdentityDep) -> Derived:
     """Cancel a derived model that is queued or being made; delete one that has ended, with its folder.
 
     One that runs use is not deleted. The answer is what was cancelled or deleted.
     """
     derived = services.records.derived(derived_id)
-    cancelled = services.records.update_derived(derived_id, status=Status.CANCELLED)
+    refuse_others(identity, derived)
+    done = _cancel_or_delete(services, derived)
+    services.records.audit(identity.name, "delete_derived", derived_id)
+    return done
+
+
+def _cancel_or_delete(services: Services, derived: Derived) -> Derived:
+    cancelled = services.records.update_derived(derived.id, status=Status.CANCELLED)
     if cancelled is not None:
         return cancelled
     if derived.status is Status.DONE and derived.model in services.catalog.ids():
         services.records.check_unused_model(derived.model)
         services.catalog.delete(derived.model)
-    services.records.drop_derived(derived_id)
+    services.records.drop_derived(derived.id)
     return derived
 
 

@@ -17,8 +17,10 @@ from backend.queue.later_checks import enqueue_later_check
 from backend.queue.queues import undo_if_redis_is_down
 from backend.web import estimates
 from backend.web.bodies import BodyRoute
+from backend.web.callers import IdentityDep, refuse_others
 from backend.web.dependencies import Services, ServicesDep
 from backend.web.maps import load_map
+from backend.web.rates import refuse_too_much_work
 from backend.web.routes.stream import follow, reserve_stream
 from backend.web.validation import check_run
 from modelshapley.contracts import (
@@ -33,7 +35,7 @@ from modelshapley.contracts import (
     Status,
     Trial,
 )
-from modelshapley.errors import Conflict, ModelShapleyError, NotFound
+from modelshapley.errors import Conflict, Damaged, ModelShapleyError, NotFound
 from modelshapley.evaluation.verdict import with_verdicts
 from modelshapley.maps.importance import ImportanceMap, by_projection, spans_of
 from modelshapley.maps.parquet import to_parquet
@@ -45,13 +47,15 @@ SINGLE_UNIT = r"^(layer:\d{1,7}|(neuron|head|expert|row):\d{1,7}\.\d{1,7})$"
 
 
 @router.post("", status_code=202)
-def submit_run(request: RunRequest, services: ServicesDep, response: Response) -> Run:
+def submit_run(request: RunRequest, services: ServicesDep, identity: IdentityDep, response: Response) -> Run:
     """Validate, record and queue a run."""
+    refuse_too_much_work(services, identity)
     request, anatomy = check_run(request, services.catalog, services.tasks)
     services.queues.ping()
-    run = services.records.add_run(request, anatomy.shapes.as_dict(), anatomy.layout)
+    run = services.records.add_run(request, anatomy.shapes.as_dict(), anatomy.layout, identity.name)
     with undo_if_redis_is_down(lambda: services.records.drop_run(run.id)):
-        services.queues.enqueue_run(run.id, range(1, run.shards + 1) if run.shards > 1 else ())
+        services.queues.enqueue_run(run.id, range(1, run.shards + 1) if run.shards > 1 else (), run.owner)
+    services.records.audit(identity.name, "submit_run", run.id)
     response.headers["Location"] = f"/api/v1/runs/{run.id}"
     return run
 
@@ -86,29 +90,36 @@ def get_run(run_id: str, services: ServicesDep) -> Run:
 
 
 @router.delete("/{run_id}")
-def cancel_run(run_id: str, services: ServicesDep) -> Run:
+def cancel_run(run_id: str, services: ServicesDep, identity: IdentityDep) -> Run:
     """Cancel a run; a running one stops after its current batch."""
     run = services.records.run(run_id)
+    refuse_others(identity, run)
     if run.status is Status.CANCELLED:
         return run
     cancelled = services.updates.update_run(run_id, "status", status=Status.CANCELLED)
     if cancelled is None:
         raise Conflict(f"Run {run_id} is {run.status.value}; only a queued or running one can be cancelled.")
+    services.records.audit(identity.name, "cancel_run", run_id)
     return cancelled
 
 
 @router.put("/{run_id}/deleted")
-def delete_run(run_id: str, services: ServicesDep) -> Run:
+def delete_run(run_id: str, services: ServicesDep, identity: IdentityDep) -> Run:
     """Delete a run that has ended: it leaves the lists, and is removed permanently after a while (`GET /limits`)."""
-    return services.records.delete_run(run_id)
+    refuse_others(identity, services.records.run(run_id))
+    run = services.records.delete_run(run_id)
+    services.records.audit(identity.name, "delete_run", run_id)
+    return run
 
 
 @router.delete("/{run_id}/deleted")
-def restore_run(run_id: str, services: ServicesDep) -> Run:
+def restore_run(run_id: str, services: ServicesDep, identity: IdentityDep) -> Run:
     """Restore a deleted run with its maps, trials and report."""
-    return services.records.restore_run(
-        run_id, datetime.now(UTC) - timedelta(hours=services.settings.deleted_kept_hours)
-    )
+    refuse_others(identity, services.records.run(run_id))
+    since = datetime.now(UTC) - timedelta(hours=services.settings.deleted_kept_hours)
+    run = services.records.restore_run(run_id, since)
+    services.records.audit(identity.name, "restore_run", run_id)
+    return run
 
 
 @router.get("/{run_id}/events", response_class=EventSourceResponse, dependencies=[Depends(reserve_stream)])
@@ -172,10 +183,11 @@ def get_faithfulness(run_id: str, services: ServicesDep) -> Faithfulness:
 
 
 @router.post("/{run_id}/faithfulness", status_code=202)
-def check_maps(run_id: str, request: CheckRequest, services: ServicesDep) -> Faithfulness:
+def check_maps(run_id: str, request: CheckRequest, services: ServicesDep, identity: IdentityDep) -> Faithfulness:
     """Check the maps of a finished run, unless an equally thorough check has succeeded."""
     run = _finished(services, run_id)
-    is_checked = run.checks is Status.DONE
+    refuse_too_much_work(services, identity)
+    is_checked = run.checks is Status.DONE and not _forget_damaged_report(services, run_id)
     if is_checked and (run.faithfulness == "full" or run.faithfulness == request.effort):
         hint = "" if run.faithfulness == "full" else "; request 'full' for a more thorough one"
         raise Conflict(f"The maps of run {run_id} already have a {run.faithfulness} check{hint}.")
@@ -184,8 +196,31 @@ def check_maps(run_id: str, request: CheckRequest, services: ServicesDep) -> Fai
     if requested is None:
         raise Conflict(f"The maps of run {run_id} are being checked already; try again once that has ended.")
     with undo_if_redis_is_down(lambda: services.records.undo_check_request(run)):
-        enqueue_later_check(services.queues, run_id)
+        enqueue_later_check(services.queues, run_id, run.owner)
+    services.records.audit(identity.name, "check_maps", run_id)
     return _report(services, requested)
+
+
+@router.delete("/{run_id}/faithfulness")
+def cancel_check(run_id: str, services: ServicesDep, identity: IdentityDep) -> Run:
+    """Cancel the check of a run's maps, waiting or running; what it has measured stays in the report."""
+    run = services.records.run(run_id)
+    refuse_others(identity, run)
+    cancelled = services.records.cancel_check(run_id)
+    if cancelled is None:
+        raise Conflict(f"No check of run {run_id} waits or runs.")
+    services.records.audit(identity.name, "cancel_check", run_id)
+    return cancelled
+
+
+def _forget_damaged_report(services: Services, run_id: str) -> bool:
+    """Remove the report if it cannot be read, so that another check can replace it; return whether it was so."""
+    try:
+        services.storage.load_report(run_id)
+    except Damaged:
+        services.storage.drop_report(run_id)
+        return True
+    return False
 
 
 def _finished(services: Services, run_id: str) -> Run:

@@ -48,6 +48,8 @@ async def follow(
             if state.status.ended:
                 return
         while True:
+            if kind == "trial":
+                await events.renew_lease(identifier)
             silent = True
             async for event_id, event, data in events.after(kind, identifier, cursor, POLL_RECORD_S):
                 silent, cursor = False, event_id

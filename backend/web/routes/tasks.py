@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 
 from backend.store.database import new_id
 from backend.web.bodies import YAML_TYPES, BodyRoute, load_json, media_type
+from backend.web.callers import IdentityDep
 from backend.web.dependencies import ServicesDep
 from backend.web.validation import check_file, check_fit
 from modelshapley.contracts.task_file import MAX_FILE_BYTES, TaskFile, parse, parse_text, to_yaml
@@ -57,12 +58,15 @@ def list_tasks(services: ServicesDep) -> list[TaskInfo]:
 
 
 @router.post("", status_code=201, openapi_extra={"requestBody": {"required": True, "content": TASK_FILE_CONTENT}})
-def add_task(file: Annotated[TaskFile, Depends(_task_file)], services: ServicesDep, response: Response) -> TaskInfo:
+def add_task(
+    file: Annotated[TaskFile, Depends(_task_file)], services: ServicesDep, identity: IdentityDep, response: Response
+) -> TaskInfo:
     """Add a task by its task file, as JSON or YAML; its data are read when it is previewed or run."""
     check_file(file, services.tasks.roots)
     if file.name in TASKS:
         raise Conflict(f"{file.name!r} is a built-in task; choose another name.")
     services.records.add_task(file)
+    services.records.audit(identity.name, "add_task", file.name)
     response.headers["Location"] = f"/api/v1/tasks/{file.name}"
     return info_of(file, own=True)
 
@@ -95,7 +99,11 @@ def get_task(name: str, services: ServicesDep) -> TaskInfo:
         raise NotFound(str(error)) from None
 
 
-@router.get("/{name}/file", response_model=None, responses={200: {"content": TASK_FILE_CONTENT}})
+@router.get(
+    "/{name}/file",
+    response_model=None,
+    responses={200: {"content": dict.fromkeys(TASK_FILE_CONTENT, TASK_FILE_CONTENT["application/json"])}},
+)
 def get_task_file(
     info: Annotated[TaskInfo, Depends(get_task)], services: ServicesDep, format: Literal["json", "yaml"] = "json"
 ) -> Response:
@@ -110,8 +118,9 @@ def get_task_file(
 
 
 @router.delete("/{name}", status_code=204)
-def delete_task(info: Annotated[TaskInfo, Depends(get_task)], services: ServicesDep) -> None:
+def delete_task(info: Annotated[TaskInfo, Depends(get_task)], services: ServicesDep, identity: IdentityDep) -> None:
     """Delete an added task that no run uses; its data stay."""
     if not info.own:
         raise Conflict(f"Task {info.id!r} is built in and cannot be deleted.")
     services.records.drop_task(info.id)
+    services.records.audit(identity.name, "delete_task", info.id)

@@ -10,20 +10,24 @@ import numpy as np
 from fastapi import APIRouter, Depends, Header, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from backend.queue.queues import undo_if_redis_is_down
+from backend.queue.leases import Leases
+from backend.queue.queues import REDIS_DOWN, undo_if_redis_is_down
+from backend.queue.waiting import with_waiting
 from backend.web.bodies import BodyRoute
+from backend.web.callers import IdentityDep
 from backend.web.dependencies import Services, ServicesDep
 from backend.web.maps import load_map
+from backend.web.rates import refuse_too_much_work
 from backend.web.routes.stream import follow, reserve_stream
 from modelshapley.contracts import Run, Status, Trial, TrialRequest
-from modelshapley.errors import Conflict, NotFound
+from modelshapley.errors import Conflict, Damaged, NotFound
 from modelshapley.units import Deactivation, UnitShapes, extreme_units
 
 router = APIRouter(prefix="/trials", tags=["trials"], route_class=BodyRoute)
 
 
 @router.post("", status_code=202)
-def submit_trial(request: TrialRequest, services: ServicesDep, response: Response) -> Trial:
+def submit_trial(request: TrialRequest, services: ServicesDep, identity: IdentityDep, response: Response) -> Trial:
     """Queue a trial; the result of an equal one, for any run or user, is returned at once."""
     run = services.records.run(request.run)
     if run.status is not Status.DONE:
@@ -35,18 +39,23 @@ def submit_trial(request: TrialRequest, services: ServicesDep, response: Respons
     services.queues.ping()
     if request.session is not None:
         _supersede(request.session, services)
+    refuse_too_much_work(services, identity)
     predicted = predict(services, run, deactivation)
-    trial = services.records.request_trial(run.id, deactivation, request.session, request.half_width, predicted)
+    trial = services.records.request_trial(
+        run.id, deactivation, request.session, request.half_width, predicted, identity.name, request.lease
+    )
     if not trial.status.ended:
         with undo_if_redis_is_down(lambda: services.records.drop_trial(trial.id)):
-            services.queues.enqueue_trial(trial.id, run.model)
+            Leases(services.queues.redis).begin(trial.id)
+            services.queues.enqueue_trial(trial.id, run.model, owner=trial.owner)
     response.headers["Location"] = f"/api/v1/trials/{trial.id}"
     return trial
 
 
 @router.get("/{trial_id}")
 def get_trial(trial_id: str, services: ServicesDep) -> Trial:
-    return services.records.trial(trial_id)
+    """Return a trial, with what it waits for while it is queued."""
+    return _state(services, trial_id)
 
 
 @router.get("/{trial_id}/events", response_class=EventSourceResponse, dependencies=[Depends(reserve_stream)])
@@ -56,9 +65,7 @@ async def stream_trial_events(
     last_event_id: Annotated[str | None, Header(pattern=r"^\d+-\d+$")] = None,
 ) -> AsyncIterator[ServerSentEvent]:
     """Stream server-sent events `progress` and `status`; the data of each is the trial at that time."""
-    async for event in follow(
-        services.events, "trial", trial.id, lambda: services.records.trial(trial.id), last_event_id
-    ):
+    async for event in follow(services.events, "trial", trial.id, lambda: _state(services, trial.id), last_event_id):
         yield event
 
 
@@ -76,11 +83,22 @@ def predict(services: Services, run: Run, deactivation: Deactivation) -> dict[st
     for method in run.methods:
         try:
             scores = load_map(services, run, method, run.units[0]).scores
-        except NotFound:  # its file is gone, which the map's page reports; trials do not depend on it
+        except (
+            NotFound,
+            Damaged,
+        ):  # which the map's page reports; trials do not depend on it
             continue
         total = sum(float(scores[kind][tuple(np.array(units).T)].sum()) for kind, units in deactivation.units)
         predictions[method] = (1 - treatment.value) * total
     return predictions
+
+
+def _state(services: Services, trial_id: str) -> Trial:
+    trial = services.records.trial(trial_id)
+    try:
+        return with_waiting(services.records, services.queues, trial)
+    except REDIS_DOWN:  # the record still answers
+        return trial
 
 
 def _deactivation(request: TrialRequest, run: Run, services: Services) -> Deactivation:

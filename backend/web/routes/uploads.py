@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from backend.web.bodies import BodyRoute
+from backend.web.callers import IdentityDep
 from backend.web.dependencies import ServicesDep
 from modelshapley.contracts import ModelInfo, Upload, UploadedFile, UploadRequest
 
@@ -51,12 +52,15 @@ def add_piece(
 
 
 @router.post("/{upload_id}/finish", status_code=201)
-def finish_upload(upload_id: str, services: ServicesDep) -> ModelInfo:
+def finish_upload(upload_id: str, services: ServicesDep, identity: IdentityDep) -> ModelInfo:
     """Validate the files; a usable model becomes `local:<name>`."""
-    return services.uploads.finish(upload_id)
+    model = services.uploads.finish(upload_id)
+    services.records.audit(identity.name, "finish_upload", model.id)
+    return model
 
 
 @router.delete("/{upload_id}", status_code=204)
-def delete_upload(upload_id: str, services: ServicesDep) -> None:
+def delete_upload(upload_id: str, services: ServicesDep, identity: IdentityDep) -> None:
     """Discard an upload and its files."""
     services.uploads.drop(upload_id)
+    services.records.audit(identity.name, "delete_upload", upload_id)

@@ -297,4 +297,5 @@ def trial_request(run_id: str, selection: dict[str, Any]) -> TrialRequest | None
         treatment=off.treatment,
         half_width=selection.get("half_width"),
         session=selection.get("session"),
+        lease=True,  # this page follows the trial; once it is closed, nobody waits for the result
     )

@@ -8,7 +8,7 @@ import dash_mantine_components as dmc
 from dash import html
 
 from modelshapley import formatting
-from modelshapley.contracts import Interval, Measured, Status, Trial
+from modelshapley.contracts import Interval, Measured, Status, Trial, Waiting
 from modelshapley.methods import parse_method, reading_of
 
 _RECONNECTING = (html.Div("Connection lost. Reconnecting …", className="quiet"),)
@@ -41,7 +41,7 @@ def trial_view(trial: Trial, intact: Measured, lost: bool, reading: str = "") ->
     predicted = html.Div(sentence, className="predicted", id="predicted") if sentence else None
     more = [html.Div(note, className="quiet") for note in notes(trial)]
     if trial.accuracy is None or trial.interval is None or trial.difference is None or trial.intact is None:
-        waiting = "loading the model …" if trial.status is Status.RUNNING else "waiting for a worker …"
+        waiting = "loading the model …" if trial.status is Status.RUNNING else queue_sentence(trial.waiting)
         return [
             *intact_view(intact)[:2],
             predicted,
@@ -51,6 +51,22 @@ def trial_view(trial: Trial, intact: Measured, lost: bool, reading: str = "") ->
             *(_RECONNECTING if lost else ()),
         ]
     return [*_measured(trial, predicted), *more, *(_RECONNECTING if lost else ())]
+
+
+def queue_sentence(waiting: Waiting | None) -> str:
+    """Say what a queued trial waits for, and for how long."""
+    if waiting is None or (not waiting.ahead and waiting.busy_with is None):
+        return "waiting for a worker …"
+    parts = []
+    if waiting.ahead:
+        parts.append(f"{waiting.ahead} ahead in the queue" if waiting.ahead > 1 else "one ahead in the queue")
+    kind, _, identifier = (waiting.busy_with or "").partition(":")
+    doing = {"run": "scores run", "check": "checks run", "trial": "measures another trial"}.get(kind, "is busy")
+    if kind:
+        name = f" {identifier.partition(':')[0]}" if kind in ("run", "check") else ""
+        left = f", about {formatting.duration(waiting.eta_s)} left" if waiting.eta_s is not None else ""
+        parts.append(f"a worker {doing}{name}{left}")
+    return f"waiting: {'; '.join(parts)} …"
 
 
 def _measured(trial: Trial, predicted: Any) -> list[Any]:

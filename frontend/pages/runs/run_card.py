@@ -61,7 +61,8 @@ def _text(run: Run, workers: Sequence[WorkerInfo] | None, trust: Trust | None) -
     title = dcc.Link(formatting.run_title(run), href=link(f"/runs/{run.id}"), className="title")
     badge = dmc.Badge(formatting.STATUS_WORDS[run.status], color=COLOURS[run.status], variant="light", size="sm")
     when = f"deleted {formatting.ago(run.deleted)}" if run.deleted else formatting.ago(run.created)
-    about = f"{', '.join(run.methods)} · {', '.join(formatting.PLURALS[kind] for kind in run.units)} · {when}"
+    owner = f" · by {run.owner}" if run.owner else ""
+    about = f"{', '.join(run.methods)} · {', '.join(formatting.PLURALS[kind] for kind in run.units)} · {when}{owner}"
     lines: list[Any] = [dmc.Group([title, badge], gap="sm"), html.Div(about, className="quiet")]
     if run.error:
         lines.append(dmc.Text(run.error, c="red", size="sm", mt=4))

@@ -54,7 +54,7 @@ def workers(infos: Sequence[WorkerInfo], runs: Mapping[str, str], now: datetime 
 def _worker(worker: WorkerInfo, runs: Mapping[str, str], now: datetime) -> Any:
     warm = worker.warm
     device = f"{warm.device}, {warm.dtype}" if warm and warm.device else "device unknown"
-    facts = [f"host {worker.host}", f"process {worker.pid}", device, heartbeat(worker, now)]
+    facts = [f"host {worker.host}", f"process {worker.pid}", device, heartbeat(worker, now), *time_of_job(worker, now)]
     return dmc.Paper(
         [
             dmc.Group(
@@ -85,6 +85,15 @@ def heartbeat(worker: WorkerInfo, now: datetime) -> str:
         return "no heartbeat yet"
     seconds = max(0.0, (now - worker.last_heartbeat).total_seconds())
     return f"heartbeat {formatting.duration(seconds)} ago"
+
+
+def time_of_job(worker: WorkerInfo, now: datetime) -> list[str]:
+    """Say for how long a worker has been at its job, and how much is left."""
+    if worker.current is None or worker.since is None:
+        return []
+    spent = formatting.duration(max(0.0, (now - worker.since).total_seconds()))
+    left = f", about {formatting.duration(worker.eta_s)} left" if worker.eta_s is not None else ""
+    return [f"at this job for {spent}{left}"]
 
 
 def activity(current: str | None, runs: Mapping[str, str]) -> Any:

@@ -35,6 +35,7 @@ def table(labels: Labels) -> Any:
             html.Div(id="mapping-problem", role="alert"),
         ],
         gap="sm",
+        mt="md",
     )
 
 

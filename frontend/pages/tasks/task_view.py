@@ -92,7 +92,7 @@ def _labels(labels: Labels | None, editable: bool) -> Any:
         return html.Details([html.Summary(f"All {len(labels.data)} classes match the model's"), _pairs(labels)])
     title = dmc.Title("The classes do not match the model's", order=3, size="h5")
     advice = label_mapping.table(labels) if editable else html.P(MAP_ELSEWHERE, className="quiet")
-    return html.Section([title, html.P(labels.problem), lists, advice])
+    return html.Section([title, html.P(f"Reason: {labels.problem}."), lists, advice])
 
 
 def _pairs(labels: Labels) -> Any:

@@ -109,7 +109,8 @@ class Generation(DataTask[Question, GenerationTask]):
     def correct(self, loaded: LoadedModel, examples: Sequence[Question]) -> Tensor:
         if self._by_tokens:
             scores = self.teacher_forced(loaded, examples)
-            return (scores.right == scores.count).cpu()
+            assert scores.right is not None
+            return torch.eq(scores.right, scores.count).cpu()
         texts = self.generate(loaded, examples)
         hits = [self.rule.find(text) == e.expected for text, e in zip(texts, examples, strict=True)]
         return torch.tensor(hits)

@@ -90,7 +90,8 @@ def display_tokens(loaded: LoadedModel, continuation: Continuation) -> list[Toke
 
 def context_length(loaded: LoadedModel) -> int | None:
     """Return how many tokens the model can read; None if neither config nor tokenizer says."""
-    config: Any = loaded.model.config
+    model: Any = loaded.model
+    config = model.config.get_text_config()
     # RoBERTa numbers positions from after its padding token.
     starts_after_padding = getattr(config, "model_type", "") in {"roberta", "xlm-roberta", "camembert"}
     offset = 1 + config.pad_token_id if starts_after_padding else 0

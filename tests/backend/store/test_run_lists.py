@@ -155,3 +155,21 @@ def test_tidying_removes_rows_and_files_of_what_is_overdue_and_of_nothing_else(
             assert folder.exists()
             assert records.trial(trials[name].id) == trials[name]
             assert records.run(run.id).id == run.id
+
+
+def test_old_runs_are_deleted_and_old_trials_removed(records: Records) -> None:
+    ended, fresh, waiting = (add(records) for _ in range(3))
+    for run in (ended, fresh):
+        records.update_run(run.id, status=Status.DONE)
+    trial = records.request_trial(fresh.id, Deactivation.of({UnitKind.HEAD: [(0, 0)]}))
+    open_trial = records.request_trial(fresh.id, Deactivation.of({UnitKind.HEAD: [(0, 1)]}))
+    records.update_trial(trial.id, status=Status.FAILED, error="no reason")
+    before = now() - timedelta(days=1)
+    assert records.expire_runs(before) == []
+    assert records.expire_trials(before) == 0
+    later = now() + timedelta(seconds=1)
+    assert set(records.expire_runs(later)) == {ended.id, fresh.id}
+    assert records.run(ended.id).deleted is not None
+    assert records.run(waiting.id).deleted is None
+    assert records.expire_trials(later) == 1
+    assert records.trial(open_trial.id).status is Status.QUEUED

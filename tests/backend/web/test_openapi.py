@@ -55,6 +55,15 @@ def test_every_error_is_described_as_a_problem(server: Server) -> None:
                 assert list(operation["responses"][status]["content"]) == ["application/problem+json"]
 
 
+def test_a_refused_method_names_all_that_a_path_has(server: Server) -> None:
+    described = httpx.get(f"{server.url}/api/openapi.json").json()["paths"]
+    for path, operations in described.items():
+        answer = httpx.options(f"{server.url}/api{path.replace('{', '').replace('}', '')}")
+        assert answer.status_code == 405
+        allowed = set(answer.headers["allow"].split(", "))
+        assert allowed - {"HEAD"} == {method.upper() for method in operations}, path
+
+
 def test_head_wherever_get_is(server: Server) -> None:
     for path in ("health", "models", "runs", "tasks", "limits", "runs/nothing", "runs/nothing/events", "nothing"):
         head, get = (httpx.request(method, f"{server.url}/api/v1/{path}") for method in ("HEAD", "GET"))

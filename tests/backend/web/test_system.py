@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from modelshapley.client import Client
-from modelshapley.contracts import RunRequest, Status
+from modelshapley.contracts import Run, RunRequest, Status
 from tests.conftest import Server, StartServer
 
 QUICK = RunRequest(model="demo:digits-vit", task="digits", methods=["mean-abs"], limit=8, faithfulness="none")
@@ -64,3 +64,12 @@ def test_the_number_of_failures_is_bounded(server: Server, limit: str) -> None:
     answer = httpx.get(f"{server.url}/api/v1/failures", params={"limit": limit})
     assert answer.status_code == 422
     assert limit in answer.json()["detail"]
+
+
+def test_what_workers_do_reaches_the_metrics(server: Server, digits_run: Run) -> None:
+    text = httpx.get(f"{server.url}/metrics").text
+    counts = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in text.splitlines() if line[0] != "#"}
+    assert counts["modelshapley_pass_seconds_count"] >= 8  # 256 digits in batches of 32
+    assert counts['modelshapley_runs_ended_total{status="done"}'] >= 1
+    assert counts['modelshapley_job_waiting_seconds_count{queue="runs"}'] >= 1
+    assert counts['modelshapley_memory_kept_bytes{what="models"}'] > 100_000

@@ -10,8 +10,8 @@ import pytest
 
 from frontend.figures import scatter
 from frontend.pages.map import groups, past_trials
-from frontend.pages.map.trial_view import notes, prediction, trial_view
-from modelshapley.contracts import GroupRequest, Measured, Off, Status, Trial
+from frontend.pages.map.trial_view import notes, prediction, queue_sentence, trial_view
+from modelshapley.contracts import GroupRequest, Measured, Off, Status, Trial, Waiting
 from modelshapley.units import OFF, Deactivation, Treatment, UnitKind
 
 MINUS = "\u2212"
@@ -143,3 +143,21 @@ def test_a_group_needs_units_and_a_name() -> None:
     assert "at most 80" in str(groups.to_save("a" * 81, "m", heads))
     assert groups.to_save(" a ", "m", heads) == GroupRequest(name="a", model="m", off=Off(head=[(0, 1)]))
     assert heads.treatment == OFF
+
+
+@pytest.mark.parametrize(
+    ("waiting", "sentence"),
+    [
+        (None, "waiting for a worker …"),
+        (Waiting(ahead=0), "waiting for a worker …"),
+        (Waiting(ahead=2), "waiting: 2 ahead in the queue …"),
+        (
+            Waiting(ahead=1, busy_with="run:abc:2", eta_s=40.0),
+            "waiting: one ahead in the queue; a worker scores run abc, about 40 s left …",
+        ),
+        (Waiting(ahead=0, busy_with="trial:t"), "waiting: a worker measures another trial …"),
+    ],
+)
+def test_a_queued_trial_says_who_is_ahead_and_for_how_long(waiting: Waiting | None, sentence: str) -> None:
+    assert queue_sentence(waiting) == sentence
+    assert sentence in text(trial_view(trial(waiting=waiting, **WAITING), INTACT, lost=False))

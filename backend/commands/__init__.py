@@ -1,0 +1,1 @@
+"""Commands that work on the records and services of an installation, started by `modelshapley`."""

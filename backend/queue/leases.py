@@ -1,0 +1,26 @@
+"""Leases of trials: a trial that only a page waits for ends once nobody follows its events any more."""
+
+from __future__ import annotations
+
+from redis import Redis
+
+LEASE_S = 15
+"""Time without a follower after which a leased trial ends; pages reconnect faster, and followers renew every 5 s."""
+
+
+class Leases:
+    """Leases in Redis, each a key that expires. Errors: REDIS_DOWN."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def begin(self, trial_id: str) -> None:
+        """Begin the lease of a submitted trial, whose page will follow it in a moment."""
+        self._redis.set(lease_key(trial_id), 1, ex=LEASE_S)
+
+    def held(self, trial_id: str) -> bool:
+        return bool(self._redis.exists(lease_key(trial_id)))
+
+
+def lease_key(trial_id: str) -> str:
+    return f"modelshapley:lease:{trial_id}"
