@@ -146,7 +146,7 @@ def _record(
         parameters=prediction.size.parameters,
         parent_parameters=prediction.parent_size.parameters,
         **found,
-        versions=_versions(),
+        versions=versions(),
         created=datetime.now(UTC),
     )
 
@@ -208,7 +208,8 @@ def _paused(measuring: Iterator[tuple[Outcomes, int]], pause: Callable[[], None]
         pause()
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Return the versions that a derived model was made with."""
     return {
         "modelshapley": __version__,
         "torch": torch.__version__,

@@ -1,4 +1,4 @@
-"""Commands that use maps: prune, which saves a smaller model, and recommend, which finds what to remove."""
+"""Commands that use maps: prune and finetune, which save a model, and recommend, which finds what to remove."""
 
 from __future__ import annotations
 
@@ -124,6 +124,65 @@ def recommend(
         _echo_info(out, info)
 
 
+def finetune(
+    model: Model,
+    task: TaskName,
+    train: Annotated[
+        list[str], typer.Option(help="what to train: KIND=SHARE of the most important, such as neuron=0.1; repeat")
+    ],
+    out: Annotated[Path, typer.Option(help="new folder for the trained model")],
+    method: Annotated[str, typer.Option(help="method that chooses the units")] = "two-sided",
+    map_file: Annotated[Path | None, typer.Option("--map", help="a map to choose by, instead of scoring now")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="steps of AdamW")] = 64,
+    batch: Annotated[int, typer.Option(min=1, help="probe examples a step")] = 8,
+    rate: Annotated[float, typer.Option(help="highest learning rate")] = 3e-4,
+    patience: Annotated[
+        int, typer.Option(min=0, help="stop after so many measurements without progress; 0: never")
+    ] = 0,
+    paper: Annotated[bool, typer.Option("--paper", help="the paper's settings instead: rate 3e-5")] = False,
+    control: Annotated[list[str] | None, typer.Option(help="random, full; default: both; none: neither")] = None,
+    checkpoints: Annotated[
+        Path | None, typer.Option(help="folder for checkpoints; the same command continues from them")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="at most this many probe examples")] = 256,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    datasets: Datasets = None,
+    device: Device = "cpu",
+    data: Data = Path(".data"),
+) -> None:
+    """Train only the most important neurons or heads, beside random ones and all parameters. Needs no server."""
+    from modelshapley.applications.finetuning.finetune import describe
+    from modelshapley.applications.finetuning.finetune import finetune as run
+    from modelshapley.applications.selection import merged
+    from modelshapley.contracts.finetuning import PAPER, FinetuneSettings
+    from modelshapley.maps.importance import ImportanceMap
+
+    shares = dict(_share(text) for text in train)
+    if out.exists():
+        raise ModelShapleyError(f"{str(out)!r} exists already; choose another folder, or delete it first.")
+    if checkpoints is not None:
+        checkpoints.mkdir(parents=True, exist_ok=True)
+    loaded_task = load_task(task, datasets, data)
+    loaded = load_model(model, device, "float32", data, notes.print)
+    loaded_task.check(loaded)
+    chosen_map = (
+        ImportanceMap.load(map_file) if map_file else _score(loaded, loaded_task, method, list(shares), limit, seed)
+    )
+    units = merged([chosen_map.most(kind, share) for kind, share in shares.items()])
+    base = PAPER if paper else FinetuneSettings(rate=rate)
+    settings = base.model_copy(update={"steps": steps, "batch": batch, "patience": patience})
+    with progress("Training") as tell:
+        info = run(
+            loaded, loaded_task, units, out, settings=settings, importance_map=chosen_map, limit=limit, seed=seed,
+            controls=[name for name in control or ("random", "full") if name != "none"], checkpoints=checkpoints,
+            on_step=lambda arm, done, total: tell(done, total, f"Training: {arm}"),
+        )  # fmt: skip
+    typer.echo(f"{out}: {percent(info.gradient_share)} of the squared gradient lies on the chosen units")
+    typer.echo(f"parent: loss {info.parent_loss:.3f} nats")
+    for arm in info.arms:
+        typer.echo(describe(arm))
+
+
 def _echo_candidates(report: Recommendation) -> None:
     """Print the candidates, the most accurate first; a star marks the best, a plus those on the frontier."""
     order = sorted(range(len(report.candidates)), key=lambda p: -report.candidates[p].measured.accuracy)
@@ -149,7 +208,7 @@ def _share(text: str) -> tuple[UnitKind, float]:
     except ValueError:
         kinds = ", ".join(kind.value for kind in UnitKind)
         raise ModelShapleyError(
-            f"--remove takes KIND=SHARE, such as neuron=0.25, with a kind of {kinds}; not {text!r}."
+            f"Give KIND=SHARE, such as neuron=0.25, with a kind of {kinds}; not {text!r}."
         ) from None
     return kind, share
 

@@ -16,6 +16,7 @@ COMMANDS = (
     measuring.report,
     applying.prune,
     applying.recommend,
+    applying.finetune,
     server.up,
     server.web,
     server.worker,

@@ -1,0 +1,1 @@
+"""Targeted fine-tuning: only chosen units train, as sub-matrices of the weights."""
