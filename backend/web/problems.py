@@ -119,6 +119,11 @@ def install(app: FastAPI) -> None:
         )
 
     install_http(app)
+    _install_failures(app)
+
+
+def _install_failures(app: FastAPI) -> None:
+    """Map what fails around the server: Redis, the database, the disk; and what nobody thought of."""
 
     async def _redis_down(_: Request, error: Exception) -> JSONResponse:
         log.warning("Redis does not respond: %s", error)

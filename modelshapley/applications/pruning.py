@@ -106,41 +106,63 @@ def prune(
             refit, expected = _repair(loaded, smaller, plan, expected, task, seed, probe_limit)
         pause()
         notify("Saving")
-        size = save_model(temporary, smaller, loaded)
-        if size != prediction.size.bytes:
-            raise AssertionError(f"the weights file has {size} bytes, not the {prediction.size.bytes} predicted")
+        _save(temporary, smaller, loaded, prediction)
         del smaller
         pause()
         notify("Comparing it with the parent, in a process of its own")
         largest = proof.require_equal(proof.reloaded_logits(temporary, loaded), expected, "The saved model")
         notify("Measuring its accuracy")
         trial = _measure(loaded, task, temporary, seed, intact, pause)
-        info = DerivedInfo(
-            parent=loaded.id,
-            parent_revision=loaded.revision,
-            family=loaded.anatomy.model_type,
-            task=task.info.id,
-            task_fingerprint=task.fingerprint(seed),
-            seed=seed,
-            method=None if importance_map is None else importance_map.method,
-            map=None if importance_map is None else dict(importance_map.provenance),
-            settings=dict(settings or {}),
-            modes=dict(plan.modes),
-            reasons=list(plan.reasons),
-            off={kind: count for kind, count in deactivation.counts().items() if count},
-            kept=kept_units(plan.layers, dict(plan.kept)),
-            bytes=size,
-            parent_bytes=prediction.parent_size.bytes,
-            parameters=prediction.size.parameters,
-            parent_parameters=prediction.parent_size.parameters,
-            reload_max_logit_difference=largest,
-            trial=trial,
-            repair=refit,
-            versions=versions(),
-            created=datetime.now(UTC),
-        )
+        found = {"reload_max_logit_difference": largest, "trial": trial, "repair": refit}
+        found |= _origin(importance_map, settings)
+        info = _record(loaded, task, seed, deactivation, prediction, found)
         write_info(temporary, info, plan.zeroed)
     return info
+
+
+def _record(
+    loaded: LoadedModel,
+    task: Task[Any],
+    seed: int,
+    deactivation: Deactivation,
+    prediction: Prediction,
+    found: Mapping[str, Any],
+) -> DerivedInfo:
+    """Return the record of a derived model. found: the fields that are measured, and those of its origin."""
+    plan = prediction.plan
+    return DerivedInfo(
+        parent=loaded.id,
+        parent_revision=loaded.revision,
+        family=loaded.anatomy.model_type,
+        task=task.info.id,
+        task_fingerprint=task.fingerprint(seed),
+        seed=seed,
+        modes=dict(plan.modes),
+        reasons=list(plan.reasons),
+        off={kind: count for kind, count in deactivation.counts().items() if count},
+        kept=kept_units(plan.layers, dict(plan.kept)),
+        bytes=prediction.size.bytes,
+        parent_bytes=prediction.parent_size.bytes,
+        parameters=prediction.size.parameters,
+        parent_parameters=prediction.parent_size.parameters,
+        **found,
+        versions=versions(),
+        created=datetime.now(UTC),
+    )
+
+
+def _save(folder: Path, smaller: Any, loaded: LoadedModel, prediction: Prediction) -> None:
+    size = save_model(folder, smaller, loaded)
+    if size != prediction.size.bytes:
+        raise AssertionError(f"the weights file has {size} bytes, not the {prediction.size.bytes} predicted")
+
+
+def _origin(importance_map: ImportanceMap | None, settings: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what the record says of how the units were chosen."""
+    if importance_map is None:
+        return {"settings": dict(settings or {})}
+    provenance = dict(importance_map.provenance)
+    return {"method": importance_map.method, "map": provenance, "settings": dict(settings or {})}
 
 
 def _repair(

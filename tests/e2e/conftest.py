@@ -11,6 +11,22 @@ from playwright.sync_api import Page
 from benchmarks.browser import QUIET_FLAGS, chromium
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave the second colour scheme and the second width to `make test-all`."""
+    for item in items:
+        values = getattr(item, "callspec", None)
+        if (
+            "e2e" in item.path.parts
+            and values is not None
+            and {"dark", 1024} & {*map(_hashable, values.params.values())}
+        ):
+            item.add_marker(pytest.mark.slow)
+
+
+def _hashable(value: Any) -> Any:
+    return value if isinstance(value, str | int) else None
+
+
 @pytest.fixture(scope="session")
 def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
     found = chromium()

@@ -182,6 +182,7 @@ def test_the_system_page_says_that_no_worker_listens(page: Page, start_server: S
     expect(page.locator("#new-estimate")).to_contain_text("No worker is listening, so it will wait.")
 
 
+@pytest.mark.slow
 def test_without_redis_the_pages_say_so_and_recover(
     page: WatchedPage, start_server: StartServer, tmp_path: Path
 ) -> None:
@@ -228,6 +229,7 @@ def test_what_a_run_takes_is_told_beside_the_form(page: Page, house: Server, sco
     expect(told).to_contain_text("at most 4,096 units of a kind")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_model_is_uploaded_after_a_cut_and_scored(
     page: WatchedPage, start_server: StartServer, tmp_path: Path

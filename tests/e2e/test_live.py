@@ -138,6 +138,7 @@ def test_an_early_stop_and_the_rest_of_it(page: Page, server: Server, digits_run
     expect(page.get_by_role("button", name="Measure all")).to_be_hidden()
 
 
+@pytest.mark.slow
 def test_other_tabs_and_people_see_what_was_tried_and_may_take_it(page: Page, server: Server, digits_run: Run) -> None:
     others = [page.context.new_page(), page.context.browser.new_context().new_page()]
     for other in others:
@@ -161,6 +162,7 @@ def test_other_tabs_and_people_see_what_was_tried_and_may_take_it(page: Page, se
         other.context.close() if other.context != page.context else other.close()
 
 
+@pytest.mark.slow
 def test_groups_of_one_tab_are_combined_in_another(page: Page, server: Server, digits_run: Run) -> None:
     other = page.context.new_page()
     open_map(page, server, digits_run)

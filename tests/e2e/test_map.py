@@ -98,6 +98,7 @@ def test_the_keyboard_moves_switches_and_undoes(page: Page, server: Server, api:
     expect(page.locator("#unit-panel")).to_contain_text("Neuron 2.39")
 
 
+@pytest.mark.slow
 def test_the_map_of_a_class_is_that_of_the_api(page: Page, server: Server, api: Client, classes_run: Run) -> None:
     open_map(page, server, classes_run, "?unit=head&class=7")
     data = api.importance_map(classes_run.id, "two-sided", "head", label="7")
@@ -162,6 +163,7 @@ def test_what_changed_are_the_trials_own_classes_and_flips(
     expect(page.locator("#trial-details-text")).to_contain_text("Nothing is switched off")
 
 
+@pytest.mark.slow
 def test_the_curve_fills_in_as_the_slider_moves(page: Page, server: Server, digits_run: Run) -> None:
     open_map(page, server, digits_run, "?unit=neuron")
     thumb = page.locator("#share [role=slider]")
@@ -214,6 +216,7 @@ def test_everything_unfolded_is_accessible(page: Page, server: Server, classes_r
     assert_accessible(page)
 
 
+@pytest.mark.slow
 def test_quick_clicks_are_of_the_cells_that_they_are_on(page: Page, server: Server, digits_run: Run) -> None:
     open_map(page, server, digits_run)
     for row in range(4):

@@ -65,6 +65,7 @@ def expect_preview(page: Page) -> None:
     expect(page.locator("#preview-body .example")).to_have_count(3, timeout=90_000)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_task_from_form_to_map(page: Page, house: Server) -> None:
     page.goto(f"{house.url}/tasks")
@@ -156,6 +157,7 @@ def test_a_task_that_is_there_is_a_beginning(page: Page, house: Server) -> None:
     expect(page.locator("aside")).to_contain_text("is a built-in task")
 
 
+@pytest.mark.slow
 def test_data_that_cannot_be_read_are_said(page: Page, house: Server) -> None:
     page.goto(f"{house.url}/tasks")
     fill(page, "nowhere")
@@ -193,6 +195,7 @@ def test_classes_that_do_not_match_are_shown_side_by_side(page: Page, house: Ser
     expect(body.locator("img")).to_have_count(3)
 
 
+@pytest.mark.slow
 def test_classes_are_mapped_in_a_table(page: Page, house: Server) -> None:
     for name in ("nought", "uno"):
         folder = house.data / "datasets" / "figures" / name
@@ -241,6 +244,7 @@ on_bad: skip
 """
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_a_run_per_class_tells_what_was_left_out(page: Page, house: Server) -> None:
     model = house.data / "models" / "vit"

@@ -205,6 +205,7 @@ class Ragged(Short):
         return 1 + int(example[1]) % 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_whatever_comes_together(seed: int) -> None:
     """Sizes, budgets, shortages, tasks that push each other out, trials that are given up: the figures stay."""

@@ -36,6 +36,7 @@ def hub(repository: Path) -> Iterator[tuple[str, list[str]]]:
         yield fake
 
 
+@pytest.mark.slow
 def test_a_model_is_looked_at_pinned_fetched_and_scored(
     start_server: StartServer, hub: tuple[str, list[str]], tmp_path: Path
 ) -> None:
@@ -96,6 +97,7 @@ def test_how_much_has_come_is_told(start_server: StartServer, repository: Path, 
     assert any(found.eta_s for found in seen)
 
 
+@pytest.mark.slow
 def test_without_the_hub_what_is_in_the_cache_is_scored_and_the_rest_is_refused(
     start_server: StartServer, tmp_path: Path
 ) -> None:

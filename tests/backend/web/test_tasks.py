@@ -210,6 +210,7 @@ def working(start_server: StartServer) -> Server:
     return server
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_look_at_a_task_tells_what_a_run_would_see(working: Server) -> None:
     with Client(working.url) as api:
