@@ -88,10 +88,7 @@ def finetune(
     """
     task.check(loaded)
     settings = settings or FinetuneSettings()
-    if not len(units):
-        raise ModelShapleyError("There are no units to train; choose some, or a larger share.")
-    if loaded.dtype != "float32":
-        raise ModelShapleyError(f"{loaded.id!r} is loaded in {loaded.dtype}; load it in float32 to train it.")
+    _refuse_untrainable(loaded, units)
     test = task.select(loaded, Split.TEST, seed)
     probe = task.select(loaded, Split.PROBE, seed, limit)
     parent = evaluate(loaded, task, Deactivation(), test)
@@ -123,6 +120,14 @@ def finetune(
         (temporary / INFO).write_text(json.dumps(info.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8")
         (temporary / CARD).write_text(card(info), encoding="utf-8")
     return info
+
+
+def _refuse_untrainable(loaded: LoadedModel, units: Deactivation) -> None:
+    """Raise ModelShapleyError without units, or for weights that are too coarse for small steps."""
+    if not len(units):
+        raise ModelShapleyError("There are no units to train; choose some, or a larger share.")
+    if loaded.dtype != "float32":
+        raise ModelShapleyError(f"{loaded.id!r} is loaded in {loaded.dtype}; load it in float32 to train it.")
 
 
 def random_units(loaded: LoadedModel, units: Deactivation, seed: int) -> Deactivation:
