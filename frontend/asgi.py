@@ -15,10 +15,11 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Mount
 
 from backend.settings import Settings
-from backend.web import login, metrics
+from backend.web import metrics
+from backend.web.access import login
+from backend.web.access.authentication import Authenticator
+from backend.web.access.browsers import RequireSameOrigin, SecurityHeaders
 from backend.web.app import close_services, create_api, open_services, requeue_unfinished
-from backend.web.authentication import Authenticator
-from backend.web.browsers import RequireSameOrigin, SecurityHeaders
 from backend.web.dependencies import Services
 from backend.web.housekeeping import clean_up_periodically
 from backend.web.metrics import CountAnswers
@@ -60,7 +61,7 @@ def create() -> FastAPI:
     install_http(root)
     root.mount("/api", api)
     # The dashboard is a client like any other, but its calls do not leave the process: they go to the API
-    # inside the server's own guards, for whoever the browser's request is (backend.web.callers).
+    # inside the server's own guards, for whoever the browser's request is (backend.web.access.callers).
     inside = Starlette(routes=[Mount("/api", api)])
     client = AsyncClient("http://localhost", transport=httpx.ASGITransport(inside, raise_app_exceptions=False))
     authenticator = _authenticator(services)

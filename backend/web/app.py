@@ -17,7 +17,7 @@ from backend.store.records import Records
 from backend.store.schema import migrate
 from backend.store.uploads import Uploads
 from backend.web import problems, reference
-from backend.web.callers import require_scope
+from backend.web.access.callers import require_scope
 from backend.web.dependencies import Services
 from backend.web.openapi import HeadAsGet, describe_errors
 from backend.web.routes import about, derived, details, groups, keys, runs, tasks, trials, uploads

@@ -14,11 +14,11 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.queue.queues import REDIS_DOWN
-from backend.web import login
-from backend.web.authentication import Authenticator
-from backend.web.callers import IDENTITY
+from backend.web.access import login
+from backend.web.access.authentication import Authenticator
+from backend.web.access.callers import IDENTITY
+from backend.web.access.rates import seconds_to_wait
 from backend.web.problems import problem, refuse
-from backend.web.rates import seconds_to_wait
 from modelshapley.contracts import Key
 from modelshapley.server.addresses import is_loopback, open_listeners
 
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 class RequireKey:
     """Require a key of every request: as a Bearer token, as the password of HTTP Basic, or by a browser's log-in.
 
-    It counts the requests of named keys, and notes whose request it is (backend.web.callers).
+    It counts the requests of named keys, and notes whose request it is (backend.web.access.callers).
     """
 
     def __init__(self, app: ASGIApp, authenticator: Authenticator, redis: Redis, requests_per_minute: int) -> None:

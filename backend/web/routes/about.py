@@ -8,8 +8,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from backend.queue.waiting import with_time_left
+from backend.web.access.callers import IdentityDep
 from backend.web.bodies import BodyRoute
-from backend.web.callers import IdentityDep
 from backend.web.dependencies import Services, ServicesDep
 from modelshapley import __version__
 from modelshapley.architectures.families import describe_families

@@ -8,10 +8,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from backend.queue.queues import undo_if_redis_is_down
+from backend.web.access.callers import IdentityDep, refuse_others
+from backend.web.access.rates import refuse_too_much_work
 from backend.web.bodies import BodyRoute
-from backend.web.callers import IdentityDep, refuse_others
 from backend.web.dependencies import Services, ServicesDep
-from backend.web.rates import refuse_too_much_work
 from modelshapley.contracts import Run, Status
 from modelshapley.contracts.derived import Derived, DerivedRequest, SizePrediction, SizeRequest
 from modelshapley.errors import Conflict, NotFound, UnknownName

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
+from backend.web.access.callers import IdentityDep
 from backend.web.bodies import BodyRoute
-from backend.web.callers import IdentityDep
 from backend.web.dependencies import ServicesDep
 from modelshapley.contracts import Group, GroupRequest
 from modelshapley.errors import ModelShapleyError

@@ -16,11 +16,11 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from backend.queue.later_checks import enqueue_later_check
 from backend.queue.queues import undo_if_redis_is_down
 from backend.web import estimates
+from backend.web.access.callers import IdentityDep, refuse_others
+from backend.web.access.rates import refuse_too_much_work
 from backend.web.bodies import BodyRoute
-from backend.web.callers import IdentityDep, refuse_others
 from backend.web.dependencies import Services, ServicesDep
 from backend.web.maps import load_map
-from backend.web.rates import refuse_too_much_work
 from backend.web.routes.stream import follow, reserve_stream
 from backend.web.validation import check_run
 from modelshapley.contracts import (

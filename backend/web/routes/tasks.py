@@ -8,8 +8,8 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from backend.store.database import new_id
+from backend.web.access.callers import IdentityDep
 from backend.web.bodies import YAML_TYPES, BodyRoute, load_json, media_type
-from backend.web.callers import IdentityDep
 from backend.web.dependencies import ServicesDep
 from backend.web.validation import check_file, check_fit
 from modelshapley.contracts.task_file import MAX_FILE_BYTES, TaskFile, parse, parse_text, to_yaml

@@ -13,11 +13,11 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from backend.queue.leases import Leases
 from backend.queue.queues import REDIS_DOWN, undo_if_redis_is_down
 from backend.queue.waiting import with_waiting
+from backend.web.access.callers import IdentityDep
+from backend.web.access.rates import refuse_too_much_work
 from backend.web.bodies import BodyRoute
-from backend.web.callers import IdentityDep
 from backend.web.dependencies import Services, ServicesDep
 from backend.web.maps import load_map
-from backend.web.rates import refuse_too_much_work
 from backend.web.routes.stream import follow, reserve_stream
 from modelshapley.contracts import Run, Status, Trial, TrialRequest
 from modelshapley.errors import Conflict, Damaged, NotFound

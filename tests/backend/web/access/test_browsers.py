@@ -11,7 +11,7 @@ from starlette.datastructures import Headers
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
-from backend.web.browsers import SecurityHeaders, _is_foreign
+from backend.web.access.browsers import SecurityHeaders, _is_foreign
 from modelshapley.client import Client
 from tests.conftest import Server
 

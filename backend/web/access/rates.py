@@ -11,7 +11,7 @@ from fastapi import HTTPException
 from redis import Redis
 
 from backend.queue.queues import REDIS_DOWN
-from backend.web.callers import Identity
+from backend.web.access.callers import Identity
 from backend.web.dependencies import Services
 from modelshapley.contracts import Key
 

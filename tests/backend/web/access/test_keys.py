@@ -15,7 +15,7 @@ from sqlalchemy import create_engine, text
 
 from backend.settings import Settings
 from backend.store.records import Records
-from backend.web.callers import ADMINISTERS, MEASURES, scope_of
+from backend.web.access.callers import ADMINISTERS, MEASURES, scope_of
 from modelshapley.contracts import KeyRequest, Scope
 from tests.support.in_process import serving
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from fastapi import Depends, HTTPException, Request
 
-from backend.web.browsers import SAFE_METHODS
+from backend.web.access.browsers import SAFE_METHODS
 from modelshapley.contracts import Key, Run, Scope
 from modelshapley.contracts.derived import Derived
 

@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
-from backend.web.authentication import COOKIE, LOGIN_TTL_S, Authenticator, token_of
+from backend.web.access.authentication import COOKIE, LOGIN_TTL_S, Authenticator, token_of
 
 LOGIN, LOGOUT = "/login", "/logout"
 MAX_FORM_BYTES = 8192

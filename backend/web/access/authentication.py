@@ -14,7 +14,7 @@ from redis import Redis
 from starlette.datastructures import Headers
 
 from backend.store.key_records import KeyRecords
-from backend.web.callers import Identity
+from backend.web.access.callers import Identity
 from modelshapley.contracts import Key
 
 COOKIE = "modelshapley_login"

@@ -1,0 +1,1 @@
+"""Who may ask for what: keys, log-ins, scopes, limits, and where requests may come from."""
