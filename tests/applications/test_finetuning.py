@@ -187,6 +187,7 @@ def test_the_rate_warms_up_and_falls_to_zero() -> None:
     assert [round(rate_at(step, settings), 3) for step in (0, 1, 2, 9)] == [0.5, 1.0, 1.0, 0.125]
 
 
+@pytest.mark.slow
 def test_finetune_from_the_command_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "modelshapley.cli", "finetune", "demo:digits-vit", "--task", "digits"]
     options = ["--train", "neuron=0.1", "--steps", "2", "--limit", "32", "--control", "random", "--data", str(tmp_path)]

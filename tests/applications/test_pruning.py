@@ -252,6 +252,7 @@ def test_ranges() -> None:
     assert ranges(()) == ""
 
 
+@pytest.mark.slow
 def test_prune_from_the_command_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "modelshapley.cli", "prune", "demo:digits-vit", "--task", "digits"]
     arguments = ["--remove", "neuron=0.25", "--limit", "32", "--out", str(tmp_path / "small"), "--data", str(tmp_path)]

@@ -104,6 +104,7 @@ def test_never_worse_than_a_single_method_on_the_digits(digits_vit: LoadedModel)
         assert paired_difference(outcomes[found.report.best], other)[1][1] >= 0
 
 
+@pytest.mark.slow
 def test_recommend_from_the_command_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "modelshapley.cli", "recommend", "demo:digits-vit", "--task", "digits"]
     options = ["--share", "0.1", "--limit", "64", "--out", str(tmp_path / "best"), "--data", str(tmp_path)]

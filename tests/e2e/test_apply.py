@@ -61,6 +61,7 @@ def test_from_the_map_to_a_smaller_model_to_its_own_map(page: Page, server: Serv
     expect(page.locator("#apply-list-problem")).to_contain_text("is used by run")
 
 
+@pytest.mark.slow
 def test_the_best_mix_is_made_with_its_candidates(page: Page, server: Server, api: Client, run: Run) -> None:
     open_apply(page, server, run)
     expect(page.locator("#apply-prediction")).to_contain_text("Compares several methods")

@@ -279,6 +279,7 @@ def test_without_a_worker_the_preview_says_so(page: Page, start_server: StartSer
     expect(page.locator("#preview-body")).to_contain_text("No worker is running", timeout=15_000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1440, 1024])
 def test_the_page_is_accessible_and_fits(page: Page, house: Server, scheme: Scheme, width: int) -> None:

@@ -64,6 +64,7 @@ def test_the_python_lines_of_the_readme_run(tmp_path: Path) -> None:
     assert re.fullmatch(r"0\.983 -> 0\.\d{3}, \(.*\)\n", answer.stdout)
 
 
+@pytest.mark.slow
 def test_the_python_lines_of_the_page_on_applications_run(tmp_path: Path) -> None:
     (script,) = blocks("python", (ROOT / "docs" / "apply.md").read_text())
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -113,6 +113,7 @@ def test_what_cannot_be_cut_out_is_zeroed_and_said(api: Client, run: Run) -> Non
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_killed_worker_does_not_lose_a_derived_model_and_a_cancelled_one_stops(start_server: StartServer) -> None:
     server = start_server()

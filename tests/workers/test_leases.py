@@ -34,7 +34,8 @@ def test_a_trial_ends_with_its_page_alone(start_server: StartServer, tmp_path: P
             states = {trial: list(api.trial_events(trial))[-1].data for trial in (followed, closed, script)}
             connection.close()
         server.stop()
-    assert [state.ahead for state in waiting if state is not None] == [0, 1, 2]
+    ahead = [state.ahead for state in waiting if state is not None]
+    assert ahead in ([0, 1, 2], [0, 0, 1])  # where Redis had handed the first to the worker before it was stopped
     assert states[closed].status is Status.CANCELLED
     assert "closed" in (states[closed].error or "")
     assert states[followed].status is states[script].status is Status.DONE

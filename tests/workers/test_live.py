@@ -190,6 +190,7 @@ def test_groups_belong_to_a_model(api: Client, digits_run: Run) -> None:
         api.drop_group(group.id)
 
 
+@pytest.mark.slow
 def test_workers_tell_what_they_keep(api: Client, digits_run: Run, capitals_run: Run) -> None:
     for run in (digits_run, capitals_run):
         api.measure(TrialRequest(run=run.id, off=off_heads((2, 0), (2, 1))))

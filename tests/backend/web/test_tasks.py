@@ -278,6 +278,7 @@ def test_a_run_of_ones_own_task_and_what_becomes_of_it_when_the_data_change(work
         assert "have changed since run" in (changed.error or "")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_run_that_stopped_at_a_bad_row_is_done_once_the_row_is_mended(working: Server) -> None:
     file = working.data / "datasets" / "mend.jsonl"

@@ -185,6 +185,7 @@ def test_the_dashboard_acts_for_whoever_is_logged_in(web: TestClient) -> None:
     assert "scope: read" in shown.text
 
 
+@pytest.mark.slow
 def test_the_command_line_makes_lists_and_revokes(tmp_path: Path) -> None:
     def keys(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "modelshapley.cli", "keys", *arguments, "--data", str(tmp_path)]
