@@ -22,7 +22,7 @@ NOBODY_ELSE = "postgres"  # the server refuses to run as root
 
 @contextmanager
 def postgres_running(folder: Path) -> Iterator[str]:
-    """Start PostgreSQL on a loopback port; yield the SQLAlchemy URL of its database. Skips, aloud, where there is none."""
+    """Start PostgreSQL on a loopback port; yield the SQLAlchemy URL of its database. Skips aloud without one."""
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not folders:
         pytest.skip("No PostgreSQL on this machine; `make services` installs Debian's.")
