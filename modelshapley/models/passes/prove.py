@@ -22,7 +22,7 @@ from modelshapley.models.passes.prefix_tree import Continuation, score_continuat
 from modelshapley.models.shortcuts import Proof, Shortcuts
 
 log = logging.getLogger(__name__)
-LENGTH, ENDING, WRITTEN = 24, 4, 3  # tokens of the example, of its endings, and written behind it
+LENGTH, ENDING, WRITTEN = 24, 4, 2  # tokens of the example, of its endings, and written behind it
 BEHIND = 2 * ENDING + WRITTEN  # tokens of the example behind a window or switch
 AFFORDABLE_S = 0.25  # for one pass over the longest example; about ten are made
 AFFORDABLE_TOKENS = 2048
