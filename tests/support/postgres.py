@@ -32,8 +32,9 @@ def postgres_running(folder: Path) -> Iterator[str]:
     prefix = as_user if os.getuid() == 0 else []
     if prefix:
         shutil.chown(data, NOBODY_ELSE, NOBODY_ELSE)
-        for parent in (folder, *folder.parents[:2]):  # pytest closes its folders to others
-            parent.chmod(parent.stat().st_mode | 0o011)
+        for parent in (folder, *folder.parents):  # pytest closes its folders to others, however deep they are
+            if not parent.stat().st_mode & 0o001:
+                parent.chmod(parent.stat().st_mode | 0o011)
     initdb = [*prefix, str(folders[-1] / "initdb"), "-D", str(data), "-U", "shapley", "--auth=trust", "-E", "UTF8"]
     subprocess.run(initdb, check=True, capture_output=True, cwd="/")
     options = ["-D", str(data), "-p", str(port), "-h", "127.0.0.1", "-k", "", "-c", "fsync=off"]
