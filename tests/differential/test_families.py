@@ -217,11 +217,27 @@ def scaled_by_hand(loaded: LoadedModel, kind: UnitKind, unit: tuple[int, ...], f
             for handle in handles:
                 handle.remove()
         return
-    attention = layer.attentions[0]
+    if kind in (UnitKind.EXPERT, UnitKind.ROW):
+        parts = expert_of(loaded, *unit) if kind is UnitKind.EXPERT else row_of(loaded, *unit)
+        before_parts = [part.clone() for part in parts]
+        for part in parts:
+            part.mul_(factor)
+        try:
+            yield
+        finally:
+            for part, value in zip(parts, before_parts, strict=True):
+                part.copy_(value)
+        return
+    place, attention = unit[1], layer.attentions[0]
+    if kind is UnitKind.HEAD:  # decoders have the heads of two attentions
+        for attention in layer.attentions:
+            if place < attention.heads:
+                break
+            place -= attention.heads
     path, width = (attention.output, attention.width) if kind is UnitKind.HEAD else (layer.mlp.output, 1)
     module: Any = loaded.model.get_submodule(path)
     weight = module.weight
-    channels = slice(unit[1] * width, (unit[1] + 1) * width)
+    channels = slice(place * width, (place + 1) * width)
     columns = weight[channels] if isinstance(module, transformers.pytorch_utils.Conv1D) else weight[:, channels]
     before = columns.clone()
     columns.mul_(factor)
@@ -231,10 +247,31 @@ def scaled_by_hand(loaded: LoadedModel, kind: UnitKind, unit: tuple[int, ...], f
         columns.copy_(before)
 
 
-def check_units(loaded: LoadedModel, inputs: torch.Tensor) -> None:
+def expert_of(loaded: LoadedModel, layer: int, expert: int) -> list[torch.Tensor]:
+    """The last projection of an expert."""
+    mlp: Any = loaded.anatomy.layers[layer].mlp
+    module: Any = loaded.model.get_submodule(mlp.path)
+    return [module.down_proj[expert]]
+
+
+def row_of(loaded: LoadedModel, layer: int, row: int) -> list[torch.Tensor]:
+    """The weights and bias of one row of a linear map, by its place among the rows of its layer."""
+    for rows in loaded.anatomy.layers[layer].rows:
+        channels = [channel for start, stop in rows.spans for channel in range(start, stop)]
+        if row < len(channels):
+            module: Any = loaded.model.get_submodule(rows.path)
+            sideways = isinstance(module, transformers.pytorch_utils.Conv1D)
+            weight = module.weight[:, channels[row]] if sideways else module.weight[channels[row]]
+            return [weight, *([module.bias[channels[row]]] if module.bias is not None else [])]
+        row -= len(channels)
+    raise AssertionError("there is no such row")
+
+
+def check_units(loaded: LoadedModel, inputs: torch.Tensor | dict[str, torch.Tensor]) -> None:
+    arguments = inputs if isinstance(inputs, dict) else {"input_ids": inputs}
     with torch.no_grad():
-        intact = loaded.model(input_ids=inputs).logits
-        for kind in (UnitKind.NEURON, UnitKind.HEAD, UnitKind.LAYER):
+        intact = loaded.model(**arguments).logits
+        for kind in UnitKind:
             if kind not in loaded.anatomy.shapes.kinds:
                 continue
             count = loaded.anatomy.shapes.counts[kind][-1]
@@ -246,11 +283,11 @@ def check_units(loaded: LoadedModel, inputs: torch.Tensor) -> None:
                 for factor, treatment in ((0.0, OFF), (0.5, Treatment("scale", 0.5))):
                     off = Deactivation.of({kind: [unit]}, treatment)
                     with treated(loaded.model, loaded.anatomy, off):
-                        ours = loaded.model(input_ids=inputs).logits
+                        ours = loaded.model(**arguments).logits
                     with scaled_by_hand(loaded, kind, unit, factor):
-                        by_hand = loaded.model(input_ids=inputs).logits
+                        by_hand = loaded.model(**arguments).logits
                     torch.testing.assert_close(ours, by_hand, atol=1e-4, rtol=1e-4)
-                    if kind is not UnitKind.NEURON:  # a single neuron may be silent on this text
+                    if kind in (UnitKind.HEAD, UnitKind.LAYER):  # a neuron, row or expert may be silent on this text
                         assert not torch.equal(ours, intact), (kind, unit, factor)
 
 
@@ -260,6 +297,23 @@ def test_units_off_and_halved_equal_weights_changed_by_hand(causal: LoadedModel)
 
 def test_units_of_encoders_too(encoder: LoadedModel) -> None:
     check_units(encoder, torch.tensor([tokens(9, 5)]))
+
+
+@pytest.mark.parametrize("name", sorted(CONFIGS.keys() - CAUSAL.keys()))
+def test_units_of_the_other_families_of_the_table(name: str) -> None:
+    loaded = tiny(CONFIGS[name])
+    if loaded.anatomy.modality == "image":
+        config: Any = loaded.model.config
+        vision = getattr(config, "vision_config", config)
+        size, generator = vision.image_size, torch.Generator().manual_seed(0)
+        pixels = torch.randn((1, vision.num_channels, size, size), generator=generator)
+        check_units(loaded, {"pixel_values": pixels})
+    elif loaded.anatomy.auto_class == "AutoModelForSeq2SeqLM":
+        check_units(
+            loaded, {"input_ids": torch.tensor([tokens(9, 5)]), "decoder_input_ids": torch.tensor([tokens(7, 6)])}
+        )
+    else:
+        check_units(loaded, torch.tensor([tokens(9, 5)]))
 
 
 def check_layer_derivatives(loaded: LoadedModel, inputs: torch.Tensor) -> None:
