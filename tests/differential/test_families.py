@@ -299,30 +299,45 @@ def test_units_of_encoders_too(encoder: LoadedModel) -> None:
     check_units(encoder, torch.tensor([tokens(9, 5)]))
 
 
-@pytest.mark.parametrize("name", sorted(CONFIGS.keys() - CAUSAL.keys()))
-def test_units_of_the_other_families_of_the_table(name: str) -> None:
-    loaded = tiny(CONFIGS[name])
+OTHERS = sorted(CONFIGS.keys() - CAUSAL.keys())
+
+
+def some_inputs(loaded: LoadedModel, count: int) -> dict[str, torch.Tensor]:
+    """Pictures, texts, or texts with what is written for them."""
     if loaded.anatomy.modality == "image":
         config: Any = loaded.model.config
         vision = getattr(config, "vision_config", config)
         size, generator = vision.image_size, torch.Generator().manual_seed(0)
-        pixels = torch.randn((1, vision.num_channels, size, size), generator=generator)
-        check_units(loaded, {"pixel_values": pixels})
-    elif loaded.anatomy.auto_class == "AutoModelForSeq2SeqLM":
-        check_units(
-            loaded, {"input_ids": torch.tensor([tokens(9, 5)]), "decoder_input_ids": torch.tensor([tokens(7, 6)])}
-        )
-    else:
-        check_units(loaded, torch.tensor([tokens(9, 5)]))
+        return {"pixel_values": torch.randn((count, vision.num_channels, size, size), generator=generator)}
+    texts = {"input_ids": torch.tensor([tokens(9, 5 + n) for n in range(count)])}
+    if loaded.anatomy.auto_class == "AutoModelForSeq2SeqLM":
+        texts["decoder_input_ids"] = torch.tensor([tokens(7, 6 + n) for n in range(count)])
+    return texts
 
 
-def check_layer_derivatives(loaded: LoadedModel, inputs: torch.Tensor) -> None:
+@pytest.mark.parametrize("name", OTHERS)
+def test_units_of_the_other_families_of_the_table(name: str) -> None:
+    loaded = tiny(CONFIGS[name])
+    check_units(loaded, some_inputs(loaded, 1))
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_derivatives_of_their_layers(name: str) -> None:
+    loaded = tiny(CONFIGS[name])
+    if UnitKind.EXPERT in loaded.anatomy.shapes.kinds:
+        pytest.skip("the grouped experts of transformers know no double precision")
+    check_layer_derivatives(loaded, some_inputs(loaded, 2))
+
+
+def check_layer_derivatives(loaded: LoadedModel, inputs: torch.Tensor | dict[str, torch.Tensor]) -> None:
+    named = inputs if isinstance(inputs, dict) else {"input_ids": inputs}
+    arguments = {name: value.double() if value.is_floating_point() else value for name, value in named.items()}
     loaded.model.double()
     try:
 
         def losses() -> torch.Tensor:
-            logits: torch.Tensor = loaded.model(input_ids=inputs).logits
-            return -logits.reshape(len(inputs), -1).log_softmax(-1)[:, 1]
+            logits: torch.Tensor = loaded.model(**arguments).logits
+            return -logits.reshape(len(logits), -1).log_softmax(-1)[:, 1]
 
         signals = signals_of(loaded.model, loaded.anatomy, losses, [UnitKind.LAYER], parts=("gate",))
         for layer in range(loaded.anatomy.shapes.layers):
