@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from modelshapley.models.loaded import LoadedModel
     from modelshapley.tasks.base import Task
 
-BLOCK_INFLUENCE = "block-influence"
 Remove = Annotated[
     list[str],
     typer.Option(help="what to remove: KIND=SHARE, such as neuron=0.25 or layer=0.1; repeat for several kinds"),
@@ -59,17 +58,14 @@ def prune(
     """Save a smaller model without its least important units. Needs no server."""
     from modelshapley.applications.pruning import prune as run
     from modelshapley.applications.selection import least_important, merged
-    from modelshapley.maps.importance import ImportanceMap
 
     shares = dict(_share(text) for text in remove)
-    if out.exists() and not dry_run:
-        raise ModelShapleyError(f"{str(out)!r} exists already; choose another folder, or delete it first.")
+    if not dry_run:
+        _require_new(out)
     loaded_task = load_task(task, datasets, data)
     loaded = load_model(model, device, "float32", data, notes.print)
     loaded_task.check(loaded)
-    chosen_map = (
-        ImportanceMap.load(map_file) if map_file else _score(loaded, loaded_task, method, list(shares), limit, seed)
-    )
+    chosen_map = _map(map_file, loaded, loaded_task, method, list(shares), limit, seed)
     parts = [least_important(chosen_map, loaded.anatomy, kind, share, order, heads) for kind, share in shares.items()]
     units = merged(parts)
     if dry_run:
@@ -101,8 +97,8 @@ def recommend(
     from modelshapley.applications.recommend import METHODS
     from modelshapley.applications.recommend import recommend as find
 
-    if out is not None and out.exists():
-        raise ModelShapleyError(f"{str(out)!r} exists already; choose another folder, or delete it first.")
+    if out is not None:
+        _require_new(out)
     loaded_task = load_task(task, datasets, data)
     loaded = load_model(model, device, "float32", data, notes.print)
     with progress("Measuring candidates") as tell:
@@ -155,19 +151,15 @@ def finetune(
     from modelshapley.applications.finetuning.finetune import finetune as run
     from modelshapley.applications.selection import merged
     from modelshapley.contracts.finetuning import PAPER, FinetuneSettings
-    from modelshapley.maps.importance import ImportanceMap
 
     shares = dict(_share(text) for text in train)
-    if out.exists():
-        raise ModelShapleyError(f"{str(out)!r} exists already; choose another folder, or delete it first.")
+    _require_new(out)
     if checkpoints is not None:
         checkpoints.mkdir(parents=True, exist_ok=True)
     loaded_task = load_task(task, datasets, data)
     loaded = load_model(model, device, "float32", data, notes.print)
     loaded_task.check(loaded)
-    chosen_map = (
-        ImportanceMap.load(map_file) if map_file else _score(loaded, loaded_task, method, list(shares), limit, seed)
-    )
+    chosen_map = _map(map_file, loaded, loaded_task, method, list(shares), limit, seed)
     units = merged([chosen_map.most(kind, share) for kind, share in shares.items()])
     base = PAPER if paper else FinetuneSettings(rate=rate)
     settings = base.model_copy(update={"steps": steps, "batch": batch, "patience": patience})
@@ -213,13 +205,29 @@ def _share(text: str) -> tuple[UnitKind, float]:
     return kind, share
 
 
-def _score(
-    loaded: LoadedModel, task: Task[Any], method: str, kinds: list[UnitKind], limit: int, seed: int
+def _require_new(folder: Path) -> None:
+    """Raise ModelShapleyError if the folder exists."""
+    if folder.exists():
+        raise ModelShapleyError(f"{str(folder)!r} exists already; choose another folder, or delete it first.")
+
+
+def _map(
+    file: Path | None,
+    loaded: LoadedModel,
+    task: Task[Any],
+    method: str,
+    kinds: list[UnitKind],
+    limit: int,
+    seed: int,
 ) -> ImportanceMap:
-    from modelshapley.applications.block_influence import block_influence
+    """Return the map in the file or, without one, a map scored now."""
+    from modelshapley.applications.block_influence import BLOCK_INFLUENCE, block_influence
+    from modelshapley.maps.importance import ImportanceMap
     from modelshapley.methods import load_method
     from modelshapley.scoring.job import Scoring, score
 
+    if file is not None:
+        return ImportanceMap.load(file)
     if method == BLOCK_INFLUENCE:
         return block_influence(loaded, task, limit, seed)
     scoring = Scoring(loaded, task, [load_method(method)], kinds, limit, seed)

@@ -26,17 +26,22 @@ def table(labels: Labels) -> Any:
     if len(labels.data) > MOST_MAPPED:
         return html.P("Map them in the task file: labels: {class in the data: class of the model}.", className="quiet")
     options = [{"value": str(number), "label": name} for number, name in enumerate(labels.model)]
-    rows = [dmc.TableTr([dmc.TableTd(name), dmc.TableTd(_choice(name, options))]) for name in labels.data]
-    head = dmc.TableThead(dmc.TableTr([dmc.TableTh("In the data"), dmc.TableTh("In the model")]))
     return dmc.Stack(
         [
-            dmc.Table([head, dmc.TableTbody(rows)], className="mapping"),
+            pairs([(name, _choice(name, options)) for name in labels.data], "mapping"),
             dmc.Button("Use this mapping", id="use-mapping", variant="light", w="fit-content"),
             html.Div(id="mapping-problem", role="alert"),
         ],
         gap="sm",
         mt="md",
     )
+
+
+def pairs(rows: Sequence[tuple[str, Any]], css: str = "") -> Any:
+    """Lay out classes of the data beside what belongs to them in the model."""
+    head = dmc.TableThead(dmc.TableTr([dmc.TableTh("In the data"), dmc.TableTh("In the model")]))
+    body = [dmc.TableTr([dmc.TableTd(name), dmc.TableTd(other)]) for name, other in rows]
+    return dmc.Table([head, dmc.TableTbody(body)], className=css)
 
 
 def _choice(name: str, options: Sequence[dict[str, str]]) -> Any:

@@ -97,12 +97,8 @@ def _labels(labels: Labels | None, editable: bool) -> Any:
 
 def _pairs(labels: Labels) -> Any:
     """Each class of the data, and the model's class that counts as right for it."""
-    rows = [
-        dmc.TableTr([dmc.TableTd(name), dmc.TableTd(labels.model[number])])
-        for name, number in zip(labels.data, labels.numbers, strict=True)
-    ]
-    head = dmc.TableThead(dmc.TableTr([dmc.TableTh("In the data"), dmc.TableTh("In the model")]))
-    table = dmc.Table([head, dmc.TableTbody(rows)])
+    matched = zip(labels.data, labels.numbers, strict=True)
+    table = label_mapping.pairs([(name, labels.model[number]) for name, number in matched])
     return html.Div(table, className="class-pairs", tabIndex=0, **{"aria-label": "Classes of the data and the model"})
 
 
