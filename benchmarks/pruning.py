@@ -33,7 +33,7 @@ from modelshapley.applications.block_influence import block_influence
 from modelshapley.applications.candidates import Budget, Chooser, by_value
 from modelshapley.applications.plans import plan_pruning
 from modelshapley.applications.proof import without_units
-from modelshapley.applications.pruning import predict, prune
+from modelshapley.applications.pruning import predict, prune, whole_size
 from modelshapley.applications.recommend import recommend
 from modelshapley.applications.selection import least_important
 from modelshapley.applications.surgery import smaller_model
@@ -81,7 +81,8 @@ def outcomes_of(loaded: LoadedModel, task: Task[Any], units: Deactivation, seed:
 def one_seed(
     loaded: LoadedModel, task: Task[Any], share: float, seed: int, choosers: dict[str, Chooser]
 ) -> tuple[dict[str, Outcomes], Deactivation]:
-    budget = Budget(loaded, int((1 - share) * predict(loaded, Deactivation()).parent_size.parameters))
+    whole = whole_size(loaded)
+    budget = Budget(loaded, whole, int((1 - share) * whole.parameters))
     found = recommend(loaded, task, share=share, limit=LIMIT, seed=seed)
     outcomes = {"ours": outcomes_of(loaded, task, found.best, seed)}
     for name, chooser in choosers.items():

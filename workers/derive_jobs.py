@@ -15,7 +15,7 @@ import numpy as np
 from backend.store.derived_records import Chosen
 from modelshapley.applications.candidates import Budget, Chooser
 from modelshapley.applications.folder import read_info
-from modelshapley.applications.pruning import prune
+from modelshapley.applications.pruning import prune, whole_size
 from modelshapley.applications.recommend import METHODS, recommend
 from modelshapley.contracts import Off, Run, Status
 from modelshapley.contracts.derived import Derived, DerivedInfo, SizePrediction
@@ -198,8 +198,8 @@ def _units_of(
 ) -> tuple[Deactivation, Budget]:
     """Return the units to remove for a size. Raises ModelShapleyError where this kind cannot reach it."""
     request = prediction.request
-    whole = Budget(loaded, 0).whole.parameters
-    budget = Budget(loaded, int((1 - request.share) * whole))
+    whole = whole_size(loaded)
+    budget = Budget(loaded, whole, int((1 - request.share) * whole.parameters))
     shares = budget.divided({request.unit: 1.0}) if budget.possible(request.unit) else None
     if shares is None:
         raise ModelShapleyError(

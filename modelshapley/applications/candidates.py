@@ -10,6 +10,7 @@ import numpy as np
 
 from modelshapley.applications.pruning import Prediction, predict
 from modelshapley.applications.selection import least_important, merged
+from modelshapley.applications.sizes import WeightsSize
 from modelshapley.errors import ModelShapleyError
 from modelshapley.maps.importance import ImportanceMap
 from modelshapley.models.loaded import LoadedModel
@@ -65,9 +66,8 @@ class Budget:
     estimate, and the exact size decides in the end.
     """
 
-    def __init__(self, loaded: LoadedModel, target: int) -> None:
-        self.loaded, self.target = loaded, target
-        self.whole = predict(loaded, Deactivation()).parent_size
+    def __init__(self, loaded: LoadedModel, whole: WeightsSize, target: int) -> None:
+        self.loaded, self.whole, self.target = loaded, whole, target
         if target >= self.whole.parameters:
             raise ModelShapleyError(
                 f"The wanted {target:,} parameters are not fewer than the {self.whole.parameters:,} of {loaded.id!r}."

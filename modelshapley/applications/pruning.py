@@ -50,9 +50,12 @@ def predict(loaded: LoadedModel, deactivation: Deactivation, parent_size: Weight
     Raises UnitOutOfRange, BadTreatment.
     """
     plan, dtype = plan_pruning(loaded, deactivation), export_dtype(loaded)
-    if parent_size is None:
-        parent_size = weights_size(plan_pruning(loaded, Deactivation()).skeleton(dtype))
-    return Prediction(plan, weights_size(plan.skeleton(dtype)), parent_size)
+    return Prediction(plan, weights_size(plan.skeleton(dtype)), parent_size or whole_size(loaded))
+
+
+def whole_size(loaded: LoadedModel) -> WeightsSize:
+    """Return the size of the model with all its units, written as a smaller model would be."""
+    return weights_size(plan_pruning(loaded, Deactivation()).skeleton(export_dtype(loaded)))
 
 
 def export_dtype(loaded: LoadedModel) -> torch.dtype:

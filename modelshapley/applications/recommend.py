@@ -12,6 +12,8 @@ import numpy.typing as npt
 from modelshapley.applications.block_influence import BLOCK_INFLUENCE, block_influence
 from modelshapley.applications.candidates import Budget, Chooser, Proposal, proposals
 from modelshapley.applications.proof import without_units
+from modelshapley.applications.pruning import whole_size
+from modelshapley.applications.sizes import WeightsSize
 from modelshapley.contracts.recommendations import Candidate, Recommendation, Rivalry
 from modelshapley.errors import ModelShapleyError
 from modelshapley.evaluation.accuracy import Evaluation, evaluate
@@ -80,7 +82,8 @@ def recommend(
             f"A recommendation needs at least {MIN_EXAMPLES} probe examples, half to score and half to measure, but "
             f"there are {len(examples)}."
         )
-    budget = Budget(loaded, _target(loaded, share, size))
+    whole = whole_size(loaded)
+    budget = Budget(loaded, whole, _target(loaded, whole, share, size))
     choosers = _choosers(loaded, task, methods, scored, seed, pause)
     ways = list(proposals(budget, choosers))
     if not ways:
@@ -101,9 +104,8 @@ def recommend(
     return Recommended(report, [way.units for way in ways], [way.chooser.importance_map for way in ways])
 
 
-def _target(loaded: LoadedModel, share: float | None, size: int | None) -> int:
+def _target(loaded: LoadedModel, whole: WeightsSize, share: float | None, size: int | None) -> int:
     """Return the wanted number of parameters. Raises ModelShapleyError for neither, both, or impossible ones."""
-    whole = Budget(loaded, 0).whole
     if (share is None) == (size is None):
         raise ModelShapleyError("Give either the share of parameters to remove, or the largest size in bytes.")
     if share is not None:
