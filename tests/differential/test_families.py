@@ -43,6 +43,11 @@ CAUSAL: dict[str, transformers.PretrainedConfig] = {
     "exaone4": transformers.Exaone4Config(**SOME, sliding_window=WINDOW),
     "glm4": transformers.Glm4Config(**SOME, head_dim=6),
     "granite": transformers.GraniteConfig(**SOME),
+    "stablelm": transformers.StableLmConfig(**SOME),
+    "opt": transformers.OPTConfig(
+        hidden_size=24, num_hidden_layers=2, num_attention_heads=4, ffn_dim=20, word_embed_proj_dim=24, vocab_size=50,
+        max_position_embeddings=64, activation_function="gelu",
+    ),
     "llama with dynamic rope": transformers.LlamaConfig(
         **(SOME | {"max_position_embeddings": 16}),
         rope_parameters={"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10000.0},
@@ -360,6 +365,21 @@ def test_derivatives_of_layers_are_finite_differences(causal: LoadedModel) -> No
 
 def test_derivatives_of_encoders_layers_too(encoder: LoadedModel) -> None:
     check_layer_derivatives(encoder, torch.tensor([tokens(9, 6), tokens(9, 7)]))
+
+
+LOOKS: dict[str, tuple[str, transformers.PretrainedConfig]] = {
+    "clip": ("CLIPForImageClassification", transformers.CLIPConfig(text_config=TEXT, vision_config=EYE)),
+    "siglip": ("SiglipForImageClassification", transformers.SiglipConfig(text_config=TEXT, vision_config=EYE)),
+}
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_towers_that_only_look(name: str, tmp_path: Path) -> None:
+    class_name, config = LOOKS[name]
+    config.num_labels = 5
+    loaded = load_without_tokenizer(saved(tmp_path / "m", class_name, config))
+    check_units(loaded, some_inputs(loaded, 1))
+    check_layer_derivatives(loaded, some_inputs(loaded, 2))
 
 
 @pytest.mark.parametrize("name", REFUSED)
