@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from redis import Redis
 
-from benchmarks.chaos_service import Service
+from benchmarks.chaos.service import Service
 from benchmarks.common import report
 from benchmarks.live_service import children, random_off, resident_mb
 from modelshapley.client import Client

@@ -20,9 +20,9 @@ from modelshapley.maps.compare import rank_correlation
 from modelshapley.maps.importance import ImportanceMap
 from modelshapley.methods import harm_of, sums_up
 from modelshapley.units import UnitKind
-from workers.cancelling import CANCEL_POLL_S, grace_of
 from workers.context import WorkerContext, get_context
-from workers.failures import failures_recorded
+from workers.running.cancelling import CANCEL_POLL_S, grace_of
+from workers.running.failures import failures_recorded
 
 log = logging.getLogger(__name__)
 MAX_RETRIES = 1_000_000  # a check may be postponed this often; RQ needs a limit

@@ -29,9 +29,9 @@ from modelshapley.models.catalog import Catalog
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.tasks.base import Task
 from modelshapley.units import Deactivation
-from workers.turns import Turns
-from workers.warm import Warm, pick_device
-from workers.warm_tasks import WarmTasks
+from workers.running.turns import Turns
+from workers.warm.models import Warm, pick_device
+from workers.warm.tasks import WarmTasks
 
 
 @dataclass(frozen=True)

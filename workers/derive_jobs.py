@@ -24,7 +24,7 @@ from modelshapley.maps.importance import ImportanceMap
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.units import Deactivation
 from workers.context import WorkerContext, get_context
-from workers.failures import failures_recorded
+from workers.running.failures import failures_recorded
 
 log = logging.getLogger(__name__)
 LOOK_EVERY_S = 0.5

@@ -10,7 +10,7 @@ from modelshapley.errors import NotFound
 from modelshapley.evaluation.examples import trial_details, unit_examples
 from modelshapley.evaluation.intervals import unpack
 from workers.context import WorkerContext, get_context
-from workers.failures import failures_recorded
+from workers.running.failures import failures_recorded
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from modelshapley.errors import ModelShapleyError
 from modelshapley.server.logs import configure
 from modelshapley.server.processes import keep_files_private
 from workers import check_jobs, derive_jobs, example_jobs, run_jobs, task_jobs, trial_jobs
-from workers.cancelling import CancelWatch
 from workers.context import get_context
+from workers.running.cancelling import CancelWatch
 from workers.worker import WarmWorker
 
 log = logging.getLogger(__name__)

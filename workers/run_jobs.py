@@ -20,7 +20,7 @@ from modelshapley.tasks.base import Split
 from modelshapley.tasks.kinds.data_task import format_bad_rows
 from workers.check_jobs import first_report
 from workers.context import WorkerContext, get_context
-from workers.failures import failures_recorded
+from workers.running.failures import failures_recorded
 
 log = logging.getLogger(__name__)
 PROGRESS_EVERY_S = 0.2

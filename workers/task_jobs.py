@@ -9,7 +9,7 @@ from modelshapley.contracts.tasks import TaskCheck, TaskCheckRequest
 from modelshapley.errors import NotFound
 from modelshapley.tasks.preview import check_task as preview
 from workers.context import WorkerContext, get_context
-from workers.failures import failures_recorded
+from workers.running.failures import failures_recorded
 
 log = logging.getLogger(__name__)
 

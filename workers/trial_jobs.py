@@ -15,7 +15,7 @@ from modelshapley.contracts import Status, Trial
 from modelshapley.evaluation.intervals import Outcomes, pack, precise_enough, unpack
 from modelshapley.evaluation.trials import answers, compare
 from workers.context import WorkerContext, get_context
-from workers.failures import failures_recorded
+from workers.running.failures import failures_recorded
 
 log = logging.getLogger(__name__)
 

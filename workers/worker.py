@@ -32,10 +32,10 @@ from backend.queue.queues import (
 )
 from modelshapley.contracts import Warm
 from modelshapley.server.logs import REQUEST, log_fields
-from workers.attempts import Attempts
-from workers.cancelling import CANCEL_POLL_S, CancelWatch
-from workers.failures import DEATHS
-from workers.stopping import exit_if_redis_stays_away
+from workers.running.attempts import Attempts
+from workers.running.cancelling import CANCEL_POLL_S, CancelWatch
+from workers.running.failures import DEATHS
+from workers.running.stopping import exit_if_redis_stays_away
 
 log = logging.getLogger(__name__)
 

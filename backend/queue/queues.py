@@ -44,7 +44,7 @@ MAX_STREAMS = 400  # event streams of one web server
 # Only workers retry this long: behind the API, a user is waiting.
 PATIENT_RETRY = RedisRetry(ExponentialBackoff(cap=2.0, base=0.1), retries=60)
 # A job that loses its worker is always queued again; workers themselves give up one that keeps killing them
-# (workers/attempts.py), and record why, which RQ could not.
+# (workers/running/attempts.py), and record why, which RQ could not.
 ABANDONED_RETRY = Retry(max=1_000_000)
 WAITING = (JobStatus.QUEUED, JobStatus.STARTED, JobStatus.DEFERRED, JobStatus.READY_TO_ENQUEUE)
 HEARTBEAT_S = 5

@@ -23,8 +23,8 @@ from modelshapley.units import Deactivation, UnitKind
 from tests.models.test_devices import forwards, hooked
 from tests.support.toys import CONFIGS, tiny
 from tests.support.trialling import DEEP, NOTHING, Calls, Told, equal, measured, some_off, states_of, untouched
-from workers.warm import Warm
-from workers.warm_states import WarmStates
+from workers.warm.models import Warm
+from workers.warm.states import WarmStates
 
 NO_CHAIN = {"t5", "t5 with gates", "mt5", "bart", "swin"}
 

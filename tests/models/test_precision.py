@@ -30,7 +30,7 @@ from modelshapley.signals.observe import PARTS, Observer, Signals, observed, sig
 from modelshapley.tasks.base import Split
 from modelshapley.units import UnitKind
 from tests.support.toys import CONFIGS, LLAMA, VIT, ToyTask, tiny
-from workers.warm import Warm, pick_device
+from workers.warm.models import Warm, pick_device
 
 HALF = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 NAMES = ["llama", "vit", "mixtral", "gpt2", "t5"]

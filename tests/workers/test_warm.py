@@ -9,7 +9,7 @@ import pytest
 
 from modelshapley.models.catalog import DIGITS_VIT, Catalog
 from modelshapley.models.shortcuts import Proof, Shortcuts
-from workers import warm
+from workers.warm import models as warm
 
 
 def test_a_worker_reports_the_notes_of_its_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from redis import Redis
 
-from benchmarks.chaos_service import Service
-from benchmarks.chaos_work import BASE
+from benchmarks.chaos.service import Service
+from benchmarks.chaos.work import BASE
 from modelshapley.client import ApiError, Client
 from modelshapley.contracts import Run, Status
 

@@ -24,7 +24,7 @@ from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.loading import load
 from modelshapley.tasks.base import Task
 from modelshapley.units import Deactivation
-from workers.warm_states import WarmStates
+from workers.warm.states import WarmStates
 
 log = logging.getLogger(__name__)
 Key = tuple[str, str, int]

@@ -25,9 +25,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.chaos_faults import disk_full_recovered, redis_wiped_recovered
-from benchmarks.chaos_service import ROLES, Service
-from benchmarks.chaos_work import Work
+from benchmarks.chaos.faults import disk_full_recovered, redis_wiped_recovered
+from benchmarks.chaos.service import ROLES, Service
+from benchmarks.chaos.work import Work
 from benchmarks.common import report
 
 WEIGHTS = {"worker": 6, "web": 2, "redis": 1, "supervisor": 1}

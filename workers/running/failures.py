@@ -10,7 +10,7 @@ from contextvars import ContextVar
 
 from backend.queue.queues import REDIS_DOWN
 from modelshapley.errors import ModelShapleyError
-from workers.attempts import MAX_DEATHS
+from workers.running.attempts import MAX_DEATHS
 
 DEATHS: ContextVar[int] = ContextVar("deaths", default=0)
 """Workers that the current job has taken along without getting further."""

@@ -1,0 +1,1 @@
+"""Models, hidden states and tasks that a worker keeps in memory between jobs."""
