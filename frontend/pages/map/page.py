@@ -25,6 +25,7 @@ from frontend.pages.map import (
     unit_examples,
     unit_panel,
 )
+from frontend.pages.runs import labels
 from frontend.pages.shared import empty_states
 from frontend.pages.shared.wiring import Callbacks
 from frontend.pages.trust import summary
@@ -124,6 +125,7 @@ callbacks.browser(
 )
 callbacks.browser("page", "mark", Output("marks", "className"), Input("selection", "data"))
 callbacks.include(
+    labels.callbacks,
     tray.callbacks,
     display_controls.callbacks,
     top.callbacks,
@@ -173,6 +175,7 @@ async def _map_page(api: AsyncClient, maps: MapCache, run: Run, view: View) -> A
             dcc.Store(id="history", data=[]),
             *display_controls.stores(),
             parts.head(run),
+            labels.layout(run),
             parts.notes(run),
             dmc.Alert(" ".join(notices), color="yellow", variant="light", mb="sm") if notices else None,
             html.Div(
