@@ -99,7 +99,6 @@ callbacks.browser(
     "page",
     "select",
     Output("selection", "data"),
-    Output("history", "data"),
     Output("how", "value"),
     Output("factor", "value"),
     Output("offset", "value"),
@@ -112,7 +111,6 @@ callbacks.browser(
     Input("factor", "value"),
     Input("offset", "value"),
     State("selection", "data"),
-    State("history", "data"),
     prevent_initial_call=True,
 )
 callbacks.browser(
@@ -172,7 +170,6 @@ async def _map_page(api: AsyncClient, maps: MapCache, run: Run, view: View) -> A
             dcc.Store(id="run", data=run.model_dump(mode="json")),
             dcc.Store(id="reading", data=resolved.method),
             dcc.Store(id="selection", data=selection | {"treatment": vars(view.treatment)}),
-            dcc.Store(id="history", data=[]),
             *display_controls.stores(),
             parts.head(run),
             labels.layout(run),
