@@ -17,6 +17,7 @@ from frontend.pages.map import (
     counts,
     display_controls,
     harm_weight,
+    map_code,
     parts,
     past_trials,
     top,
@@ -26,7 +27,7 @@ from frontend.pages.map import (
     unit_panel,
 )
 from frontend.pages.runs import labels
-from frontend.pages.shared import empty_states
+from frontend.pages.shared import code, empty_states
 from frontend.pages.shared.wiring import Callbacks
 from frontend.pages.trust import summary
 from frontend.selection import as_selection
@@ -124,6 +125,7 @@ callbacks.browser(
 callbacks.browser("page", "mark", Output("marks", "className"), Input("selection", "data"))
 callbacks.include(
     labels.callbacks,
+    map_code.callbacks,
     tray.callbacks,
     display_controls.callbacks,
     top.callbacks,
@@ -233,7 +235,7 @@ def _toolbar(
                 ]
             ),
             harm_weight.layout(method),
-            html.Div(downloads, id="downloads", style={"marginLeft": "auto"}),
+            dmc.Group([code.button("map"), html.Div(downloads, id="downloads")], gap=8, style={"marginLeft": "auto"}),
         ],
         align="flex-end",
     )
