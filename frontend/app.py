@@ -41,6 +41,8 @@ PAGE = """<!DOCTYPE html>
 {%css%}
 </head>
 <body>
+<div id="opening"><b>Model Shapley</b><p>Which neurons, heads and layers of a transformer carry a task?</p>
+<p>Loading the dashboard …</p></div>
 {%app_entry%}
 <footer>{%config%}{%scripts%}{%renderer%}</footer>
 </body>
@@ -143,20 +145,25 @@ def _frame() -> Any:
     """Everything around the page: stores, navigation, banner."""
     return dmc.MantineProvider(
         [
+            html.A("Skip to the content", href="#content", className="skip"),
             dcc.Location(id="url", refresh="callback-nav"),
             dcc.Store(id="theme"),
             dcc.Store(id="visible-address"),
             _header(),
             html.Div(id="banner", role="status", hidden=True),
-            html.Main(html.Div(id="page", className="shell")),
+            html.Main(html.Div(id="page", className="shell"), id="content", tabIndex=-1),
         ],
         defaultColorScheme="auto",
         theme={
             "primaryColor": "blue",
             "primaryShade": {"light": 8, "dark": 8},
-            "fontFamily": "Inter, system-ui, -apple-system, 'Segoe UI', Roboto, Arial, sans-serif",
+            "fontFamily": "InterVariable, Inter, system-ui, -apple-system, 'Segoe UI', Roboto, Arial, sans-serif",
         },
     )
+
+
+def _logo() -> Any:
+    return html.Img(src=link("/assets/favicon.svg"), alt="", width=22, height=22)
 
 
 def _header() -> Any:
@@ -165,12 +172,21 @@ def _header() -> Any:
             [
                 dmc.Group(
                     [
-                        dcc.Link("Model Shapley", href=link("/"), className="brand"),
-                        dcc.Link("Runs", href=link("/"), id="nav-runs"),
-                        dcc.Link("Compare", href=link("/compare"), id="nav-compare"),
-                        dcc.Link("Tasks", href=link("/tasks"), id="nav-tasks"),
-                        dcc.Link("System", href=link("/system"), id="nav-system"),
-                        html.A("API", href=link("/api/docs")),
+                        dcc.Link([_logo(), "Model Shapley"], href=link("/"), className="brand"),
+                        html.Button(
+                            "Menu", id="nav-button", className="menu-button", **{"aria-expanded": "false"}
+                        ),  # on small screens; assets/live.js opens it
+                        html.Nav(
+                            [
+                                dcc.Link("Runs", href=link("/"), id="nav-runs"),
+                                dcc.Link("Compare", href=link("/compare"), id="nav-compare"),
+                                dcc.Link("Tasks", href=link("/tasks"), id="nav-tasks"),
+                                dcc.Link("System", href=link("/system"), id="nav-system"),
+                                html.A("API", href=link("/api/docs")),
+                            ],
+                            id="nav",
+                            **{"aria-label": "Pages"},
+                        ),
                     ],
                     gap="xl",
                 ),

@@ -11,8 +11,8 @@ import httpx
 from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Mount
+from starlette_compress import CompressMiddleware, remove_compress_type
 
 from backend.settings import Settings
 from backend.web import metrics
@@ -27,6 +27,7 @@ from backend.web.problems import install_http
 from backend.web.requests_log import LogRequests
 from backend.web.security import LimitBody, RequireKey, RequireLoopback, stop_if_open
 from frontend.app import attach
+from frontend.asset_cache import CacheAssets
 from frontend.under_path import UnderPath
 from modelshapley.client import AsyncClient
 from modelshapley.errors import ModelShapleyError
@@ -57,6 +58,7 @@ def create() -> FastAPI:
         await client.close()
         await close_services(services)
 
+    remove_compress_type("text/event-stream")  # events are small, and must not wait in a buffer
     root = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     install_http(root)
     root.mount("/api", api)
@@ -81,7 +83,9 @@ def create() -> FastAPI:
 def _add_guards(root: FastAPI, services: Services, authenticator: Authenticator | None) -> None:
     """Add what a request passes before a route reads it, the innermost first."""
     settings = services.settings
-    root.add_middleware(GZipMiddleware, minimum_size=2048, compresslevel=4)  # event streams are left alone
+    # Brotli's 5 makes the scripts 12 % smaller than zstd's 4 and gzip's 6; higher qualities take seconds.
+    root.add_middleware(CompressMiddleware, minimum_size=2048, zstd=False, brotli_quality=5)
+    root.add_middleware(CacheAssets)
     root.add_middleware(LimitBody, limit=settings.max_body_bytes)
     root.add_middleware(RequireSameOrigin)
     if authenticator is None:

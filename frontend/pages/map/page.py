@@ -166,6 +166,7 @@ async def _map_page(api: AsyncClient, maps: MapCache, run: Run, view: View) -> A
     unit = view.unit if view.unit in kinds else next(k for k in (UnitKind.HEAD, *kinds) if k in kinds)
     selection, notice = await _selection(maps, run, view)
     notices = [*_ignored_parts(run, view), *filter(None, [notice])]
+    upper, lower = await _columns(api, maps, run, resolved, unit, kinds)
     assert run.intact is not None  # a run is done only after its intact accuracy has been measured
     return html.Div(
         [
@@ -179,8 +180,9 @@ async def _map_page(api: AsyncClient, maps: MapCache, run: Run, view: View) -> A
             dmc.Alert(" ".join(notices), color="yellow", variant="light", mb="sm") if notices else None,
             html.Div(
                 [
-                    html.Div(await _map_column(api, maps, run, resolved, unit, kinds)),
+                    html.Div(upper, className="map-column"),
                     tray.layout(run, view.treatment, selection.get("ranked")),
+                    html.Div(lower, className="map-below"),
                 ],
                 className="map-grid",
             ),
@@ -188,24 +190,24 @@ async def _map_page(api: AsyncClient, maps: MapCache, run: Run, view: View) -> A
     )
 
 
-async def _map_column(
+async def _columns(
     api: AsyncClient, maps: MapCache, run: Run, resolved: View, unit: UnitKind, kinds: list[UnitKind]
-) -> list[Any]:
-    """Lay out everything beside the tray, from the choice of method down to the past trials."""
+) -> tuple[list[Any], list[Any]]:
+    """Lay out what is beside the tray: the map with its controls, and the lists below it.
+
+    In the order of focus the tray comes between them.
+    """
     infos, method = await _method_infos(api), str(resolved.method)
     quantity, downloads, explanation = await _map_texts(maps, infos, run, method, resolved.label, resolved.display)
-    return [
+    upper = [
         _toolbar(run, infos, method, unit, kinds, downloads),
         await summary.layout(api, run, method, unit),
         display_controls.layout(run, resolved.display, resolved.label),
         html.Div(quantity, id="quantity", className="quiet", style={"marginTop": 10}),
         _frame(run.shapes[kinds[0]][0]),
         unit_panel.layout(),
-        top.layout(explanation),
-        counts.layout(),
-        trial_details.layout(),
-        past_trials.layout(),
     ]
+    return upper, [top.layout(explanation), counts.layout(), trial_details.layout(), past_trials.layout()]
 
 
 def _toolbar(

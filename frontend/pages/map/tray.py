@@ -57,7 +57,10 @@ def layout(run: Run, treatment: Treatment, ranked: Mapping[str, Any] | None) -> 
         [
             *stores,
             dmc.Paper(
-                html.Div([html.Div(figures), html.Div(_controls(treatment, ranked or {}))], className="tray-body"),
+                html.Div(
+                    [html.Div(figures), html.Div(_controls(treatment, ranked or {}), className="tray-controls")],
+                    className="tray-body",
+                ),
                 withBorder=True,
                 p="md",
                 radius="md",
@@ -83,7 +86,7 @@ def _controls(treatment: Treatment, ranked: Mapping[str, Any]) -> list[Any]:
         html.Div(id="tray-link", className="quiet"),
         treatment_controls.layout(treatment),
         dmc.Divider(my="sm"),
-        *_share_controls(ranked),
+        html.Div(_share_controls(ranked), className="share-controls"),
         curve.layout(),
         dmc.Group(
             [
