@@ -15,6 +15,7 @@ from frontend.map_cache import MapCache
 from frontend.pages.apply import page as apply_page
 from frontend.pages.compare import page as compare_page
 from frontend.pages.map import page as map_page
+from frontend.pages.reading import page as reading_page
 from frontend.pages.runs import deleted as deleted_page
 from frontend.pages.runs import page as runs_page
 from frontend.pages.runs.card_cache import CardCache
@@ -226,6 +227,8 @@ async def _page(api: AsyncClient, maps: MapCache, path: str, search: str) -> Any
             return await runs_page.layout(search)
         if path == "/new":
             return await submit_page.layout(api, search)
+        if path == "/reading":
+            return reading_page.layout()
         if path == "/system":
             return system_page.layout()
         if path == "/tasks":

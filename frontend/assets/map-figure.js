@@ -52,6 +52,7 @@
       visible = { ...mine, figure };
       showProblem(null);
       MS.render(MS.draw(figure));
+      MS.tour();
     } catch (error) {
       const reason = error instanceof TypeError ? "The server does not respond." : error.message;
       if (request === mine) showProblem(reason, () => MS.showMap(map));

@@ -123,7 +123,8 @@
       form.message.textContent = "Upload complete. Checking the files …";
       const model = await ask(`/uploads/${created.id}/finish`, "POST");
       const link = make("a", { href: `${root()}new?model=${encodeURIComponent(model.id)}`, textContent: "Score it" });
-      form.message.replaceChildren(`Uploaded ${model.id}. `, link);
+      form.message.replaceChildren(`Uploaded ${model.id}; it is selected above. `, link);
+      window.dash_clientside.set_props("form-uploaded", { data: model.id });
       link.focus();
     } else if (job.stopped) {
       await ask(`/uploads/${created.id}`, "DELETE");

@@ -49,11 +49,12 @@ def figure(plane: Plane, threshold: float) -> dict[str, Any]:
     scores = plane.scores[np.isfinite(plane.scores)]
     log = bool((scores >= 0).all() and (scores > 0).any())
     layers = plane.scores.shape[0]
+    counts = reaching(plane, threshold)
     per_layer = {
         "type": "bar",
         "orientation": "h",
         "y": list(range(layers)),
-        "x": reaching(plane, threshold),
+        "x": counts,
         "marker": {"color": INK},
         "hovertemplate": "layer %{y}: %{x:,}<extra></extra>",
     }
@@ -64,7 +65,7 @@ def figure(plane: Plane, threshold: float) -> dict[str, Any]:
             "margin": {"l": 46, "r": 16, "t": 8, "b": 48},
             **BASE,
             "bargap": 0.15,
-            **_axes(f"{formatting.PLURALS[plane.unit]} that reach the threshold", log),
+            **_axes(f"{formatting.PLURALS[plane.unit]} that reach the threshold", log, max(counts), layers),
             "shapes": [_draggable_line(threshold)],
             "uirevision": f"{plane.run} {plane.method} {plane.unit.value}",
         },
@@ -88,7 +89,7 @@ def _histogram(scores: Any, threshold: float, log: bool) -> dict[str, Any]:
     }
 
 
-def _axes(title: str, log: bool) -> dict[str, Any]:
+def _axes(title: str, log: bool, most: int, layers: int) -> dict[str, Any]:
     fixed = {"showgrid": False, "zeroline": False, "fixedrange": True}
     decades = {"type": "log", "dtick": 1, "exponentformat": "power"}
     return {
@@ -96,10 +97,10 @@ def _axes(title: str, log: bool) -> dict[str, Any]:
             **fixed,
             "domain": [0, 0.42],
             "rangemode": "tozero",
-            "tickformat": ",d",
+            **_whole_ticks(most),
             "title": {"text": title, "standoff": 6},
         },
-        "yaxis": {**fixed, "autorange": "reversed", "title": {"text": "layer", "standoff": 4}},
+        "yaxis": {**fixed, "autorange": "reversed", **_whole_ticks(layers), "title": {"text": "layer", "standoff": 4}},
         "xaxis2": {
             **fixed,
             "domain": [0.5, 1],
@@ -109,6 +110,12 @@ def _axes(title: str, log: bool) -> dict[str, Any]:
         },
         "yaxis2": {**fixed, "anchor": "x2", **decades, "title": {"text": "units"}},
     }
+
+
+def _whole_ticks(most: int) -> dict[str, Any]:
+    """Return the ticks of an axis of counts up to `most`: whole numbers only."""
+    ticks: dict[str, Any] = {"tickformat": ",d"}
+    return ticks | {"dtick": 1} if most <= 6 else ticks
 
 
 def _draggable_line(threshold: float) -> dict[str, Any]:

@@ -50,11 +50,13 @@ class WatchedPage(Page):
 
 
 @pytest.fixture
-def page(page: Page) -> Iterator[WatchedPage]:
+def page(page: Page, request: pytest.FixtureRequest) -> Iterator[WatchedPage]:
     """A page that remembers what went wrong in it; `page.allowed` takes words of errors that a test provokes."""
     wrong: list[str] = []
     watched = cast(WatchedPage, page)
     watched.allowed = []
+    if not request.node.get_closest_marker("first_visit"):
+        page.add_init_script("localStorage.setItem('modelshapley-tour', 'read')")
     page.on("console", lambda m: wrong.append(f"console: {m.text}") if m.type == "error" else None)
     page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
     page.on("request", lambda r: wrong.append(f"outside: {r.url}") if not _local(r.url) else None)

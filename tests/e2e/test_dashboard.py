@@ -72,7 +72,6 @@ def test_submit_wait_click_a_head_and_read_the_accuracy(page: Page, start_server
     expect(page.get_by_text("No runs yet")).to_be_visible()
     page.get_by_role("link", name="Score a model").click()
     page.get_by_role("button", name="Score", exact=True).click()
-    page.get_by_role("link", name="See the run").click()
     expect_map(page, timeout=60_000)
     expect(page.locator("#accuracy")).to_have_text(re.compile(r"^9\d\.\d %$"))
     before = page.inner_text("#accuracy")

@@ -258,12 +258,10 @@ def test_a_model_is_uploaded_after_a_cut_and_scored(
     assert_accessible(page)
     page.get_by_role("button", name="Upload", exact=True).click()
     expect(page.locator("#upload-message")).to_contain_text("Connection lost", timeout=10_000)
-    expect(page.locator("#upload-message")).to_contain_text("Uploaded local:my-vit.", timeout=20_000)
+    expect(page.locator("#upload-message")).to_contain_text("Uploaded local:my-vit;", timeout=20_000)
     assert len(cuts) > 4
-    page.get_by_role("link", name="Score it").click()
-    expect(page.locator("#form-model")).to_have_value("my-vit (local:my-vit)")
+    expect(page.locator("#form-model")).to_have_value("my-vit (local:my-vit)")  # it is the chosen one
     page.get_by_role("button", name="Score", exact=True).click()
-    page.get_by_role("link", name="See the run").click()
     expect_map(page, timeout=60_000)
     expect(page.locator("#accuracy")).to_have_text(re.compile(r"^9\d\.\d %$"))
     page.goto(f"{server.url}/new")
@@ -271,6 +269,17 @@ def test_a_model_is_uploaded_after_a_cut_and_scored(
     page.get_by_label("Model folder").set_input_files(folder)
     page.get_by_role("button", name="Upload", exact=True).click()
     expect(page.locator("#upload-problem")).to_have_text("There already is a model local:my-vit; choose another name.")
+
+
+def test_a_run_is_watched_and_cancelled_on_its_page(page: Page, house: Server, api: Client) -> None:
+    slow = QUICK.model_copy(update={"methods": ["coalition-shapley,passes=64"], "limit": 288, "seed": 3})
+    run = api.submit_run(slow)
+    page.goto(f"{house.url}/runs/{run.id}")
+    expect(page.get_by_role("progressbar", name="progress of the run")).to_be_visible()
+    expect(page.locator("#run-state")).to_contain_text(re.compile(r"\d+ of 288 examples"), timeout=30_000)
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    expect(page.get_by_text("This run was cancelled before it finished.")).to_be_visible()
+    expect(page.locator("#run-cancel")).to_be_disabled()
 
 
 def test_an_upload_that_is_no_model_says_why_and_is_dropped(
@@ -306,7 +315,6 @@ def test_a_model_of_the_hub_is_looked_up_and_scored(page: Page, start_server: St
         expect(page.locator("#form-model")).to_have_value(re.compile(f"hub:some-one/digits@{COMMIT}"))
         assert_accessible(page)
         page.get_by_role("button", name="Score", exact=True).click()
-        page.get_by_role("link", name="See the run").click()
         expect_map(page, timeout=60_000)
         page.goto(server.url)
         expect(page.locator(".run-card .title")).to_have_text(f"some-one/digits@{COMMIT[:8]} on digits")

@@ -10,6 +10,7 @@ from dash import Input, Output, dcc, html
 
 from frontend.display import Display
 from frontend.figures.panels import MOST, SORTABLE
+from frontend.pages.shared.info import info
 from frontend.pages.shared.wiring import Callbacks
 from modelshapley.contracts import Run
 from modelshapley.units import UnitKind
@@ -26,6 +27,10 @@ INPUTS = (
 KEYS = (
     "Keys on the map: arrows move, Space switches a cell, Enter shows its unit, Page up and Page down change the "
     "panel, + and − zoom, u undoes."
+)
+COLOURS_TEXT = (
+    "Score: the method's own quantity. Share of total: of all units of the panel. Percentile: the rank among them. Log "
+    "colours separate small scores; sorting puts each layer's most important unit first."
 )
 BUTTONS = [
     ("left", "◂", "Pan left"),
@@ -56,6 +61,7 @@ def layout(run: Run, display: Display, label: str | None) -> Any:
                 size="xs",
                 **{"aria-label": "Quantity of the colour scale"},
             ),
+            info("Colours", COLOURS_TEXT),
             dmc.Switch(id="log", label="log colours", checked=display.log, size="xs"),
             dmc.Switch(
                 id="sorted",

@@ -7,6 +7,7 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import Input, Output, State, ctx, html, no_update
 
+from frontend.pages.shared.info import info
 from frontend.pages.shared.wiring import Callbacks
 from modelshapley.methods import harm_of, with_harm
 from modelshapley.methods.specs import Value
@@ -25,7 +26,13 @@ def layout(spec: str) -> Any:
     """Lay out the slider, hidden for methods that do not record help and harm separately."""
     return html.Div(
         [
-            dmc.Text("Discount for harmful effects (h)", size="sm", fw=500, mb=4, id="harm-label"),
+            html.Div(
+                [
+                    dmc.Text("Discount for harmful effects (h)", size="sm", fw=500, id="harm-label", span=True),
+                    info("Discount for harmful effects", MEANING),
+                ],
+                className="labelled",
+            ),
             dmc.Slider(
                 id="harm",
                 value=stop(spec),

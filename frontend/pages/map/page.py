@@ -23,11 +23,13 @@ from frontend.pages.map import (
     top,
     tray,
     trial_details,
+    unfinished,
     unit_examples,
     unit_panel,
 )
 from frontend.pages.runs import labels
 from frontend.pages.shared import code, empty_states
+from frontend.pages.shared.info import info
 from frontend.pages.shared.wiring import Callbacks
 from frontend.pages.trust import summary
 from frontend.selection import as_selection
@@ -40,23 +42,23 @@ from modelshapley.units import Deactivation, UnitKind, UnitShapes
 
 callbacks = Callbacks()
 
+METHOD_TEXT = (
+    "How the importance of a unit is estimated. Two-sided, the default, adds up helpful and harmful effects of "
+    "removing a unit, from one backward pass. The formula and its source are under “How is this computed?” above the list."
+)
+
 
 async def layout(api: AsyncClient, maps: MapCache, run: Run, view: View) -> Any:
     """Lay out a run's page: its map once it is done, its progress before that. Raises ModelShapleyError."""
     if run.status is Status.DONE:
         return await _map_page(api, maps, run, view)
-    return html.Div(
-        [
-            dcc.Interval(id="run-tick", interval=700, disabled=run.status.ended),
-            dcc.Store(id="run", data=run.model_dump(mode="json")),
-            html.Div(parts.unfinished(run), id="run-state"),
-        ]
-    )
+    return unfinished.layout(run)
 
 
 @callbacks.server(
     Output("page", "children", allow_duplicate=True),
     Output("run-state", "children"),
+    Output("run-cancel", "disabled"),
     Input("run-tick", "n_intervals"),
     State("run", "data"),
     State("url", "search"),
@@ -69,10 +71,10 @@ async def watch_run(_: int, data: Any, search: str, *, api: AsyncClient, maps: M
     try:
         run = await api.send(client.run(data["id"]))
         if run.status is Status.DONE:
-            return await _map_page(api, maps, run, parse(search or "")), no_update
+            return await _map_page(api, maps, run, parse(search or "")), no_update, no_update
     except ModelShapleyError as error:
-        return no_update, empty_states.failure(error)
-    return no_update, parts.unfinished(run)
+        return no_update, empty_states.trying_again(error), no_update
+    return no_update, unfinished.state(run), run.status.ended
 
 
 @callbacks.server(
@@ -125,6 +127,7 @@ callbacks.browser(
 callbacks.browser("page", "mark", Output("marks", "className"), Input("selection", "data"))
 callbacks.include(
     labels.callbacks,
+    unfinished.callbacks,
     map_code.callbacks,
     tray.callbacks,
     display_controls.callbacks,
@@ -225,9 +228,16 @@ def _toolbar(
                 allowDeselect=False,
                 w=240,
             ),
+            html.Div(info("Method", METHOD_TEXT), className="info-beside"),
             html.Div(
                 [
-                    dmc.Text("Rank by", size="sm", fw=500, mb=4),
+                    html.Div(
+                        [
+                            dmc.Text("Rank by", size="sm", fw=500, span=True),
+                            info("Rank by", "The kind of unit that the list, the slider and the trust line mean."),
+                        ],
+                        className="labelled",
+                    ),
                     dmc.SegmentedControl(
                         id="unit",
                         data=[{"value": k.value, "label": formatting.PLURALS[k].capitalize()} for k in kinds],

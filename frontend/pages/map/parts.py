@@ -13,9 +13,8 @@ from frontend.display import Display
 from frontend.figures.planes import Plane
 from frontend.links import link
 from frontend.pages.runs import labels
-from frontend.pages.shared import empty_states
 from modelshapley import formatting
-from modelshapley.contracts import MethodInfo, Run, Status
+from modelshapley.contracts import MethodInfo, Run
 
 
 def head(run: Run) -> Any:
@@ -30,6 +29,7 @@ def head(run: Run) -> Any:
                 className="quiet",
             ),
             dcc.Link("Make a smaller model", href=address.apply(run.id)),
+            dcc.Link("How to read this map", href=link("/reading")),
         ],
         align="baseline",
         mb=4,
@@ -41,19 +41,6 @@ def notes(run: Run) -> Any:
     if not run.notes:
         return None
     return html.Div([html.Strong("Data: "), " ".join(run.notes)], className="quiet run-notes", id="run-notes")
-
-
-def unfinished(run: Run) -> Any:
-    """The page of a run that is not done: its progress, or why it has no map."""
-    title = labels.title(run)
-    back = dcc.Link("Back to the runs", href=link("/"))
-    if run.status is Status.FAILED:
-        return empty_states.state(title, run.error or "The run failed.", back)
-    if run.status is Status.CANCELLED:
-        return empty_states.state(title, "This run was cancelled before it finished.", back)
-    bar = dmc.Progress(value=formatting.share_done(run), w=360, **{"aria-label": "progress of the run"})
-    progress = formatting.progress(run)
-    return empty_states.state(title, f"{progress[0].upper()}{progress[1:]}. The map appears when the run is done.", bar)
 
 
 def quantity(plane: Plane, display: Display) -> Any:

@@ -14,6 +14,7 @@ from frontend.map_cache import MapCache
 from frontend.pages.map import curve, display_controls, groups, treatment_controls
 from frontend.pages.map.trial_view import intact_view, trial_view
 from frontend.pages.shared import empty_states
+from frontend.pages.shared.info import info
 from frontend.pages.shared.wiring import Callbacks
 from frontend.selection import deactivation_of
 from modelshapley import client, formatting
@@ -25,6 +26,13 @@ from modelshapley.units import Deactivation, Treatment, UnitKind, UnitShapes, ex
 callbacks = Callbacks()
 
 PRECISIONS = {"all": "Measure all", "0.05": "Stop at ±5 pts", "0.02": "Stop at ±2 pts", "0.01": "Stop at ±1 pts"}
+PRECISION_TEXT = (
+    "Measure all test examples, or stop as soon as the 95 % interval of the accuracy is this narrow, which is quicker."
+)
+SHARE_TEXT = (
+    "Switches off this share of the units, by the ranking of the map on the page. If the map is good, removing the "
+    "least important costs little accuracy, and the most important much."
+)
 INITIAL_SHARE = 0.2  # of the slider
 VERBS = {"off": "Switch off", "scale": "Scale", "mean": "Hold at mean", "offset": "Offset"}
 
@@ -90,7 +98,12 @@ def _controls(treatment: Treatment, ranked: Mapping[str, Any]) -> list[Any]:
         curve.layout(),
         dmc.Group(
             [
-                dmc.Text("Precision", size="sm", id="precision-label"),
+                html.Div(
+                    [
+                        dmc.Text("Precision", size="sm", id="precision-label", span=True),
+                        info("Precision", PRECISION_TEXT),
+                    ]
+                ),
                 dmc.Select(
                     id="precision",
                     data=[{"value": value, "label": label} for value, label in PRECISIONS.items()],
@@ -119,6 +132,7 @@ def _share_controls(ranked: Mapping[str, Any]) -> list[Any]:
                     id="which", data=["least", "most"], value=which, size="xs", **{"aria-label": "least or most"}
                 ),
                 dmc.Text("important", size="sm"),
+                info("Select a share", SHARE_TEXT),
             ],
             gap=8,
         ),

@@ -53,7 +53,7 @@ async def layout(api: AsyncClient, task: str | None = None, model: str | None = 
         dmc.Stack(
             [
                 dcc.Store(id="known", data=_known(models, tasks, methods)),
-                dcc.Store(id="submitted"),
+                dcc.Location(id="form-go", refresh="callback-nav"),
                 dmc.Select(
                     id="form-model",
                     label="Model",
@@ -173,7 +173,7 @@ async def validate_form(*values: Any) -> Any:
 
 
 @callbacks.server(
-    Output("submitted", "data"),
+    Output("form-go", "href"),
     Output("form-answer", "children"),
     Input("form-submit", "n_clicks"),
     *(State(field.component_id, field.component_property) for field in FIELDS),
@@ -261,9 +261,9 @@ def _unit_error(problems: dict[str, str]) -> Any:
 
 
 async def _send(api: AsyncClient, request: RunRequest) -> tuple[Any, Any]:
+    """Submit a run, and go to its page."""
     try:
         run = await api.send(client.submit_run(request))
     except ModelShapleyError as error:
         return no_update, empty_states.failure(error)
-    notice = ["Submitted. ", dcc.Link("See the run", href=link(f"/runs/{run.id}"))]
-    return run.id, dmc.Alert(notice, color="teal", variant="light")
+    return link(f"/runs/{run.id}"), None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import dash_mantine_components as dmc
-from dash import Input, Output, State, html, no_update
+from dash import Input, Output, State, dcc, html, no_update
 
 from frontend.pages.shared import empty_states
 from frontend.pages.shared.wiring import Callbacks
@@ -26,7 +26,7 @@ def layout(hub: bool) -> Any:
         className="section",
         id="upload-section",
     )
-    return html.Div([_hub() if hub else None, upload], className="model-sources")
+    return html.Div([dcc.Store(id="form-uploaded"), _hub() if hub else None, upload], className="model-sources")
 
 
 def _hub() -> Any:
@@ -63,6 +63,24 @@ def choices(models: list[ModelInfo]) -> list[dict[str, Any]]:
         }
         for model in models
     ]
+
+
+@callbacks.server(
+    Output("known", "data", allow_duplicate=True),
+    Output("form-model", "data", allow_duplicate=True),
+    Output("form-model", "value", allow_duplicate=True),
+    Input("form-uploaded", "data"),
+    State("known", "data"),
+    prevent_initial_call=True,
+)
+async def choose_uploaded(model_id: str, known: Any, *, api: AsyncClient) -> Any:
+    """Add a model that was just uploaded (assets/upload.js) to the list, and select it."""
+    try:
+        models = await api.send(client.models())
+    except ModelShapleyError:
+        return no_update, no_update, no_update  # the link beside the upload opens the form with it
+    listed = known | {"models": [model.model_dump(mode="json") for model in models]}
+    return listed, choices(models), model_id
 
 
 @callbacks.server(

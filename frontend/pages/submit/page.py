@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import dash_mantine_components as dmc
-from dash import Input, Output, State, html
+from dash import Output, State, html
 from pydantic import ValidationError
 
 from frontend.pages.shared import empty_states
@@ -43,10 +43,10 @@ async def layout(api: AsyncClient, search: str = "") -> Any:
     )
 
 
-@callbacks.server(Output("new-estimate", "children"), *form.FIELDS, State("known", "data"), Input("submitted", "data"))
+@callbacks.server(Output("new-estimate", "children"), *form.FIELDS, State("known", "data"))
 async def estimate_run(*values: Any, api: AsyncClient) -> Any:
     """Estimate the run that the form describes."""
-    *fields, known, _ = values
+    *fields, known = values
     if form.problems_of(fields, known):
         return html.P(INCOMPLETE, className="quiet")
     try:
