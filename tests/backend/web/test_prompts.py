@@ -173,12 +173,16 @@ def test_a_newer_prompt_of_the_session_supersedes_older_ones(api: Client) -> Non
     assert "superseded" in (state.error or "")
 
 
-def test_a_closed_page_ends_its_prompt_and_trials_do_not_wait_for_it(start_server: StartServer, tmp_path: Path) -> None:
+def test_a_closed_page_ends_its_prompt_and_short_work_does_not_wait_for_it(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    """Nothing of a prompt is in the logs or the database, either."""
+    long_request = LONG.model_copy(update={"lease": True, "prompt": "The word xylophone comes from"})
     with redis_running(tmp_path) as url:
-        server = start_server(MODELSHAPLEY_REDIS_URL=url)
+        server = start_server(MODELSHAPLEY_REDIS_URL=url, MODELSHAPLEY_LOG="json")
         with Client(server.url) as api:
             api.answer(REQUEST.model_copy(update={"max_new_tokens": 1}))  # the model is loaded
-            long = api.submit_prompt(LONG.model_copy(update={"lease": True}))
+            long = api.submit_prompt(long_request)
             until_written(api, long)
             began = time.monotonic()
             short = api.answer(REQUEST.model_copy(update={"max_new_tokens": 2}))
@@ -195,13 +199,17 @@ def test_a_closed_page_ends_its_prompt_and_trials_do_not_wait_for_it(start_serve
         server.stop()
     assert (state.status, state.error) == (Status.CANCELLED, "its page was closed")
     assert len(state.intact.tokens) > 2
+    files = [file for file in server.data.rglob("*") if file.is_file() and "demo" not in file.parts]
+    assert any(file.suffix == ".sqlite" for file in files)
+    assert any(long.id.encode() in file.read_bytes() for file in files)  # the log names the prompt by its id
+    assert not any(b"xylophone" in file.read_bytes() for file in files)
 
 
-def test_a_killed_worker_loses_no_prompt_and_nothing_is_logged(start_server: StartServer) -> None:
+@pytest.mark.slow  # a worker counts as lost after 20 seconds without a heartbeat
+def test_a_killed_worker_loses_no_prompt(start_server: StartServer) -> None:
     server = start_server()
-    secret = "The word xylophone comes from"
     with Client(server.url) as api:
-        request = REQUEST.model_copy(update={"prompt": secret, "max_new_tokens": 40})
+        request = REQUEST.model_copy(update={"max_new_tokens": 40})
         whole = api.answer(request)
         prompt = api.submit_prompt(request)
         until_written(api, prompt)
@@ -211,9 +219,6 @@ def test_a_killed_worker_loses_no_prompt_and_nothing_is_logged(start_server: Sta
         assert state.status is Status.DONE, state.error
         assert (state.intact, state.changed) == (whole.intact, whole.changed)
     server.stop()
-    for log in server.data.rglob("*.log"):
-        assert "xylophone" not in log.read_text()
-    assert b"xylophone" not in (server.data / "modelshapley.db").read_bytes()
 
 
 # -- what is refused ------------------------------------------------------------------------------
@@ -234,7 +239,7 @@ def test_a_killed_worker_loses_no_prompt_and_nothing_is_logged(start_server: Sta
         ({"off": {"head": [[99, 0]]}}, 422, "layers go from 0 to 29"),
         ({"off": {"expert": [[0, 0]]}}, 422, "has no experts"),
         ({"model": DIGITS_VIT}, 422, "A prompt needs a causal language model"),
-        ({"model": "demo:nothing"}, 404, "nothing"),
+        ({"model": "demo:nothing"}, 422, "There is no model 'demo:nothing'"),
         ({"model": None, "run": "nowhere"}, 404, "nowhere"),
         ({"prompt": None, "image": "data:image/png;base64,AAAA"}, 422, "A picture needs a model that classifies"),
         ({"treatment": {"how": "mean"}}, 422, "give 'run'"),
@@ -261,10 +266,10 @@ def test_not_a_number_is_no_temperature(server: Server) -> None:
 def test_what_is_no_picture_fails_with_a_sentence(api: Client) -> None:
     prompt = api.answer(PromptRequest(model=DIGITS_VIT, image="data:image/png;base64,AAAA"))
     assert prompt.status is Status.FAILED
-    assert "The picture cannot be read" in (prompt.error or "") or "cannot be used" in (prompt.error or "")
+    assert "The picture cannot be used" in (prompt.error or "")
 
 
 def test_an_unknown_prompt_is_not_found(api: Client) -> None:
     for call in (api.prompt, api.cancel_prompt, api.prompt_comparison, api.map_answer, api.keep_prompt):
         with pytest.raises(ApiError, match="There is no prompt 'nowhere'"):
-            call("nowhere")  # type: ignore[operator]
+            call("nowhere")
