@@ -24,7 +24,7 @@
   function add(column, token) {
     const node = byId(`try-${column}`);
     if (!node || !token) return;
-    node.append(token.end ? make("span", { className: "quiet" }, " ⏹") : token.text);
+    node.append(token.end ? make("span", { className: "try-end", title: "the model ends its answer" }, "end") : token.text);
   }
 
   function replaceColumns(prompt) {
@@ -61,7 +61,7 @@
       current.steps += 1;
       add("intact", data.intact);
       add("changed", data.changed);
-      return say(`Writing: ${current.steps} tokens a column …`);
+      return say(`Writing, ${current.steps === 1 ? "1 token" : `${current.steps} tokens`} …`);
     }
     if (data.status === "queued") return say(waitingFor(data));
     if (kind === "status" && data.status !== "cancelled") replaceColumns(data);
@@ -141,8 +141,7 @@
     const buttons = positions.map((p, place) => {
       const title = `${amount(p).toFixed(3)} nats`;
       const node = make("button", { type: "button", className: "try-token", title, dataset: { place } }, visible(p.text));
-      node.style.setProperty("--shade", `${Math.round(85 * Math.sqrt(amount(p) / most))}%`);
-      node.classList.toggle("strong", amount(p) / most > 0.3);
+      node.style.setProperty("--shade", `${Math.round(62 * Math.sqrt(amount(p) / most))}%`); // darker, text would fade
       return node;
     });
     byId("try-strip").replaceChildren(...buttons);
@@ -170,7 +169,7 @@
   }
 
   function table(title, tokens, chosenId) {
-    const heads = ["", "intact", ...(comparing ? ["changed"] : [])].map((text) => make("th", { scope: "col" }, text));
+    const heads = [byId("try-strip").hidden ? "class" : "token", "intact", ...(comparing ? ["changed"] : [])].map((text) => make("th", { scope: "col" }, text));
     return make("div", {}, make("h3", {}, title),
       make("table", { className: "try-table" }, make("thead", {}, make("tr", {}, ...heads)),
         make("tbody", {}, ...tokens.map((token) => row(token, chosenId)))));

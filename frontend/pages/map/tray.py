@@ -83,7 +83,7 @@ def _controls(run_id: str, treatment: Treatment, ranked: Mapping[str, Any]) -> l
             my="sm",
         ),
         html.Div(id="tray-link", className="quiet"),
-        dcc.Link("Try a prompt", href=link(f"/try?run={run_id}"), id="try-link", className="tray-try"),
+        dcc.Link("Try your own input", href=link(f"/try?run={run_id}"), id="try-link", className="tray-try"),
         treatment_controls.layout(treatment),
         dmc.Divider(my="sm"),
         *_share_controls(ranked),

@@ -155,7 +155,13 @@ async def _body(api: AsyncClient, maps: MapCache, state: PromptMap, target: dict
     graph = drawing.graph("answer-map", heatmaps.static(figure), "Map of this answer")
     parts = [
         html.Div(f"Temporary map by {state.method}: {quantity}.", className="quiet"),
-        html.Div(graph, className="scroll-x"),
+        html.Div(
+            html.Div(graph, className="answer-map"),
+            className="scroll-x",
+            tabIndex=0,
+            role="region",
+            **{"aria-label": "Map"},
+        ),
     ]
     return [*parts, *(await _differences(maps, run, state, planes) if run is not None else [])]
 
@@ -171,7 +177,7 @@ async def _differences(maps: MapCache, run: Run, state: PromptMap, planes: Mappi
     if not cards:
         return []
     title = f"Compared with the map of {run.task} (the top {100 * TOP:.0f} % of each)"
-    return [dmc.Title(title, order=3, size="h5", mt="lg"), html.Div(cards, className="trust-grid three")]
+    return [dmc.Title(title, order=3, size="h5", mt="lg"), html.Div(cards, className="trust-grid three answer-cards")]
 
 
 def _card(run: Run, kind: UnitKind, here: Plane, there: Plane) -> Any:
@@ -200,7 +206,9 @@ def _table(title: str, kind: UnitKind, here: Plane, there: Plane, places: Places
         unit = tuple(int(i) for i in np.unravel_index(place, here.shape))
         rows.append([unit_name(kind, unit), f"{rank_at(here.scores, place):,}", f"{rank_at(there.scores, place):,}"])
     more = f" ({LISTED} of {len(places):,})" if len(places) > LISTED else ""
-    return html.Div(tables.table((f"{title}{more}", "rank here", "rank on the task"), rows), className="scroll-x")
+    return html.Div(
+        [html.Div(f"{title}{more}", className="table-title"), tables.table(("unit", "rank here", "on the task"), rows)]
+    )
 
 
 def plane_of(data: MapData) -> Plane:

@@ -9,7 +9,7 @@ import dash_mantine_components as dmc
 from dash import dcc, html
 
 from modelshapley.contracts import ModelInfo
-from modelshapley.contracts.prompts import MAX_NEW_TOKENS, MAX_PROMPT
+from modelshapley.contracts.prompts import MAX_NEW_TOKENS
 
 CAUSAL, PICTURES = "AutoModelForCausalLM", "AutoModelForImageClassification"
 CHATS = {"auto": "If the model has one", "yes": "Yes", "no": "No"}
@@ -33,8 +33,6 @@ def layout(models: Sequence[ModelInfo], auto_class: str, model: str | None) -> A
                     autosize=True,
                     minRows=2,
                     maxRows=10,
-                    maxLength=MAX_PROMPT,
-                    debounce=200,
                 ),
                 id="try-text-frame",
                 hidden=auto_class != CAUSAL,

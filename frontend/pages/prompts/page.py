@@ -46,7 +46,7 @@ async def layout(api: AsyncClient, maps: MapCache, search: str) -> Any:
     )
     about = [
         "The intact model answers. To compare with units switched off, select them on a map and choose ",
-        html.Em("Try a prompt"),
+        html.Em("Try your own input"),
         " there.",
     ]
     target = {"run": None, "modalities": {m.id: m.auto_class for m in models}}
