@@ -4,8 +4,8 @@
 
 On SmolLM2. `equal` = for deactivations of every kind of unit, switched off and halved, both columns are token for token
 what `generate` writes with the intact and with the scaled weights, with and without the chat template. `tokens_per_s` =
-tokens of both columns, written in turns by `Writing`, a second; `generate_tokens_per_s` = the same texts by two calls of
-`generate`, one with zeroed weights; both with greedy choice and a cache, timed in turns, medians; `ratio` = ours by
+tokens of both columns, written in turns by `Writing`, a second; `generate_tokens_per_s` = the same texts by two calls
+of `generate`, one with zeroed weights; both with greedy choice and a cache, timed in turns, medians; `ratio` = ours by
 theirs.
 
 `first_token_ms`: through the real API, Redis and one worker, from the request to the event with the first token of both
