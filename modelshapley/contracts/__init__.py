@@ -44,6 +44,8 @@ from modelshapley.contracts.runs import (
     Measured,
     Progress,
     Run,
+    RunLabels,
+    RunOrder,
     RunPage,
     RunRequest,
 )
@@ -102,6 +104,8 @@ __all__ = [
     "RandomCurve",
     "Run",
     "RunEvent",
+    "RunLabels",
+    "RunOrder",
     "RunPage",
     "RunRequest",
     "Scope",
