@@ -119,7 +119,8 @@
     byId("try-shade-frame").hidden = picture || !comparing;
     byId("try-tokens-title").textContent = picture ? "Classes" : "Token by token";
     if (shown) {
-      drawStrip();
+      if (picture) byId("try-legend").textContent = "Probabilities of the classes, of the same picture.";
+      else drawStrip();
       const first = positions.reduce((best, p, i) => (p.kl > positions[best].kl ? i : best), 0);
       choose(comparing ? first : 0);
     }
@@ -190,8 +191,9 @@
     }
     const loss = `loss of “${p.text.trim() || p.text || "end"}” ${p.loss_intact.toFixed(2)}` + (comparing ? ` → ${p.loss_changed.toFixed(2)}` : "") + " nats";
     const before = positions.slice(Math.max(0, place - 6), place).map((q) => q.text).join("");
+    const capital = (text) => text[0].toUpperCase() + text.slice(1);
     const where = picture ? "" : before ? `After “…${before.trimStart()}”: ` : "At the start of the answer: ";
-    const line = `${where}${loss}` + (comparing ? `; KL divergence ${p.kl.toFixed(3)} nats.` : ".");
+    const line = capital(`${where}${loss}`) + (comparing ? `; KL divergence ${p.kl.toFixed(3)} nats.` : ".");
     byId("try-details").replaceChildren(make("p", { id: "try-position" }, line), make("div", { className: "try-tables" }, ...tables));
   }
 

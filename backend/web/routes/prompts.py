@@ -22,7 +22,7 @@ from backend.web.maps import pooled_or_whole
 from backend.web.routes.runs import submit_run
 from backend.web.routes.stream import follow, reserve_stream
 from modelshapley.architectures.anatomy import Anatomy
-from modelshapley.contracts import MapData, Run, RunRequest, Scope, Status
+from modelshapley.contracts import MapData, Run, RunLabels, RunRequest, Scope, Status
 from modelshapley.contracts.prompts import (
     Prompt,
     PromptColumn,
@@ -177,7 +177,8 @@ def keep_prompt(
     services.records.add_task(task)
     services.records.audit(identity.name, "add_task", task.name)
     run = RunRequest(model=prompt.model, task=task.name, methods=[method], units=units, limit=1, faithfulness="none")
-    return submit_run(run, services, identity, response)
+    submitted = submit_run(run, services, identity, response)
+    return services.records.label_run(submitted.id, RunLabels(name=task.title))
 
 
 def _finished(services: Services, run_id: str) -> Run:
