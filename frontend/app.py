@@ -15,6 +15,7 @@ from frontend.map_cache import MapCache
 from frontend.pages.apply import page as apply_page
 from frontend.pages.compare import page as compare_page
 from frontend.pages.map import page as map_page
+from frontend.pages.prompts import page as prompts_page
 from frontend.pages.reading import page as reading_page
 from frontend.pages.runs import deleted as deleted_page
 from frontend.pages.runs import page as runs_page
@@ -88,6 +89,7 @@ def attach(root: FastAPI, api: AsyncClient, path: str = "") -> Dash:
 @callbacks.server(
     Output("page", "children"),
     Output("nav-runs", "className"),
+    Output("nav-try", "className"),
     Output("nav-tasks", "className"),
     Output("nav-compare", "className"),
     Output("nav-system", "className"),
@@ -100,15 +102,16 @@ async def show_page(pathname: str, search: str | None, visible: list[str] | None
     """Show the page at the browser's address, and mark it in the navigation."""
     address = [pathname, search or ""]
     if address == visible:  # a page has changed its own address
-        return [no_update] * 6
+        return [no_update] * 7
     path = inner(pathname)
-    marks = ["here" if path == page else "" for page in ("/", "/tasks", "/compare", "/system")]
+    marks = ["here" if path == page else "" for page in ("/", "/try", "/tasks", "/compare", "/system")]
     return await render_page(pathname, search or ""), *marks, address
 
 
 callbacks.include(
     runs_page.callbacks,
     map_page.callbacks,
+    prompts_page.callbacks,
     tasks_page.callbacks,
     compare_page.callbacks,
     trust_page.callbacks,
@@ -180,6 +183,7 @@ def _header() -> Any:
                         html.Nav(
                             [
                                 dcc.Link("Runs", href=link("/"), id="nav-runs"),
+                                dcc.Link("Try", href=link("/try"), id="nav-try"),
                                 dcc.Link("Compare", href=link("/compare"), id="nav-compare"),
                                 dcc.Link("Tasks", href=link("/tasks"), id="nav-tasks"),
                                 dcc.Link("System", href=link("/system"), id="nav-system"),
@@ -233,6 +237,8 @@ async def _page(api: AsyncClient, maps: MapCache, path: str, search: str) -> Any
             return system_page.layout()
         if path == "/tasks":
             return await tasks_page.layout(api, search)
+        if path == "/try":
+            return await prompts_page.layout(api, maps, search)
         if path == "/compare":
             return await compare_page.layout(api, search)
         trust_run = address.trust_run_of(path)

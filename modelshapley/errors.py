@@ -78,6 +78,10 @@ class BadData(ModelShapleyError):
     """A task cannot use its data: a source, split or column is missing, or rows cannot be read."""
 
 
+class BadPrompt(ModelShapleyError):
+    """A prompt or picture cannot be used; the message says why."""
+
+
 class OutOfMemory(ModelShapleyError):
     """A model, or one example on it, does not fit the device's memory."""
 

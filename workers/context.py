@@ -14,6 +14,7 @@ import torch
 from backend.queue.fetches import Fetches
 from backend.queue.leases import Leases
 from backend.queue.pending_jobs import pending_jobs
+from backend.queue.prompts import Prompts
 from backend.queue.queues import Queues, connect_patiently
 from backend.queue.result_cache import ResultCaches
 from backend.queue.updates import Updates
@@ -31,6 +32,7 @@ from modelshapley.tasks.base import Task
 from modelshapley.units import Deactivation
 from workers.running.turns import Turns
 from workers.warm.models import Warm, pick_device
+from workers.warm.parked import ParkedWritings
 from workers.warm.tasks import WarmTasks
 
 
@@ -47,6 +49,7 @@ class WorkerContext:
     tasks: WarmTasks
     result_caches: ResultCaches
     turns: Turns
+    parked: ParkedWritings
 
     def scored_model(self, run: Run) -> LoadedModel:
         """Return the model of a finished run. Raises ModelShapleyError if its files have changed since."""
@@ -72,6 +75,11 @@ class WorkerContext:
     def leases(self) -> Leases:
         """Return which trials somebody still waits for."""
         return Leases(self.queues.redis)
+
+    @property
+    def prompts(self) -> Prompts:
+        """Return the prompts by hand of the last hour."""
+        return Prompts(self.queues.redis)
 
     @property
     def updates(self) -> Updates:
@@ -123,4 +131,5 @@ def get_context() -> WorkerContext:
         tasks=WarmTasks(settings.dataset_folders, records.tasks),
         result_caches=ResultCaches(redis),
         turns=turns,
+        parked=ParkedWritings(),
     )

@@ -8,7 +8,7 @@ from backend.settings import Settings
 from modelshapley.errors import ModelShapleyError
 from modelshapley.server.logs import configure
 from modelshapley.server.processes import keep_files_private
-from workers import check_jobs, derive_jobs, example_jobs, run_jobs, task_jobs, trial_jobs
+from workers import check_jobs, derive_jobs, example_jobs, prompt_jobs, run_jobs, task_jobs, trial_jobs
 from workers.context import get_context
 from workers.running.cancelling import CancelWatch
 from workers.worker import WarmWorker
@@ -25,9 +25,8 @@ def main() -> None:
     except ModelShapleyError as error:
         raise SystemExit(f"error: {error}") from None
     # Imported here, so that the first job need not wait for torch.
-    modules = ", ".join(
-        module.__name__ for module in (run_jobs, trial_jobs, check_jobs, task_jobs, example_jobs, derive_jobs)
-    )
+    jobs = (run_jobs, trial_jobs, check_jobs, task_jobs, example_jobs, derive_jobs, prompt_jobs)
+    modules = ", ".join(module.__name__ for module in jobs)
     log.info("worker %s: jobs from %s", context.name, modules)
     worker = WarmWorker(
         context.queues, context.name, context.warm.snapshot, context.pending_jobs, CancelWatch(context.records)

@@ -1,4 +1,4 @@
-"""Leases of trials: a trial that only a page waits for ends once nobody follows its events any more."""
+"""Leases of trials and prompts: one that only a page waits for ends once nobody follows its events any more."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Leases:
         self._redis = redis
 
     def begin(self, trial_id: str) -> None:
-        """Begin the lease of a submitted trial, whose page will follow it in a moment."""
+        """Begin the lease of a submitted trial or prompt, whose page will follow it in a moment."""
         self._redis.set(lease_key(trial_id), 1, ex=LEASE_S)
 
     def held(self, trial_id: str) -> bool:

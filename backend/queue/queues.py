@@ -50,7 +50,8 @@ WAITING = (JobStatus.QUEUED, JobStatus.STARTED, JobStatus.DEFERRED, JobStatus.RE
 HEARTBEAT_S = 5
 LOST_AFTER_S = 20
 
-Kind = Literal["run", "trial"]
+Kind = Literal["run", "trial", "prompt"]
+StreamEvent = Literal["progress", "status", "tokens"]
 
 
 def connect(url: str) -> Redis:
@@ -122,6 +123,18 @@ class Queues:
         name = trials_of(model) if self.redis.exists(_holder_key(model)) else TRIALS
         job_id = job_named("trial", f"{trial_id}-{turn}")
         self._enqueue(name, "workers.trial_jobs.measure_trial", job_id, (trial_id, turn), owner)
+
+    def enqueue_prompt(self, prompt_id: str, model: str, turn: int = 0, owner: str | None = None) -> None:
+        """Queue a turn of a prompt by its id alone, as a trial of its model."""
+        name = trials_of(model) if self.redis.exists(_holder_key(model)) else TRIALS
+        job_id = job_named("prompt", f"{prompt_id}-{turn}")
+        self._enqueue(name, "workers.prompt_jobs.answer_prompt", job_id, (prompt_id, turn), owner)
+
+    def enqueue_prompt_map(self, prompt_id: str, model: str, owner: str | None = None) -> None:
+        """Queue the map of an answer, with the trials of its model, because a user is waiting for it."""
+        name = trials_of(model) if self.redis.exists(_holder_key(model)) else TRIALS
+        job_id = job_named("answermap", prompt_id)
+        self._enqueue(name, "workers.prompt_jobs.map_answer", job_id, (prompt_id,), owner)
 
     def enqueue_task_check(self, check_id: str) -> None:
         """Queue the preview of a task, with the trials, because a user is waiting for it."""
@@ -267,10 +280,8 @@ class Queues:
         if owner is not None and after is None:
             take_turn(queue, job_id, owner)
 
-    def publish(
-        self, kind: Kind, identifier: str, event: Literal["progress", "status"], data: BaseModel, sequence: int = 0
-    ) -> None:
-        """Append an event to the stream of a run or trial; the newest MAX_EVENTS stay for a day, or an
+    def publish(self, kind: Kind, identifier: str, event: StreamEvent, data: BaseModel, sequence: int = 0) -> None:
+        """Append an event to the stream of a run, trial or prompt; the newest MAX_EVENTS stay for a day, or an
         hour once it has ended.
 
         sequence: number of a numbered event; one that arrives after its successor is outdated and skipped.
@@ -347,7 +358,7 @@ class Events:
         self.streams = 0  # being sent now
 
     async def renew_lease(self, trial_id: str) -> None:
-        """Note that somebody follows a trial."""
+        """Note that somebody follows a trial or prompt."""
         await self.redis.set(lease_key(trial_id), 1, ex=LEASE_S)
 
     async def last_id(self, kind: Kind, identifier: str) -> str:
@@ -366,9 +377,11 @@ class Events:
                 yield str(event_id), fields["event"], fields["data"]
 
 
-def job_named(kind: Kind | Literal["check", "task", "details", "unit", "derive", "size"], identifier: str) -> str:
-    """Return the name of a job: of a run or one of its shards ('<id>-<shard>'), a turn of a trial ('<id>-<turn>')
-    ...
+def job_named(
+    kind: Kind | Literal["check", "task", "details", "unit", "derive", "size", "answermap"], identifier: str
+) -> str:
+    """Return the name of a job: of a run or one of its shards ('<id>-<shard>'), a turn of a trial or prompt
+    ('<id>-<turn>') ...
     """
     return f"{kind}-{identifier}"
 
@@ -423,9 +436,9 @@ def _current_job_id(worker: BaseWorker) -> str | None:
 
 
 def _job_label(job_id: str) -> str:
-    """Return 'run:<id>', 'run:<id>:<shard>', 'trial:<id>' ... for a job, without the turn of a trial."""
+    """Return 'run:<id>', 'run:<id>:<shard>', 'trial:<id>' ... for a job, without the turn of a trial or prompt."""
     parts = job_id.split("-")
-    return ":".join(parts[:2] if parts[0] == "trial" else parts)
+    return ":".join(parts[:2] if parts[0] in ("trial", "prompt") else parts)
 
 
 def _model_key(model: str) -> str:

@@ -20,7 +20,7 @@ from backend.web import problems, reference
 from backend.web.access.callers import require_scope
 from backend.web.dependencies import Services
 from backend.web.openapi import HeadAsGet, describe_errors
-from backend.web.routes import about, derived, details, groups, keys, runs, tasks, trials, uploads
+from backend.web.routes import about, derived, details, groups, keys, prompts, runs, tasks, trials, uploads
 from modelshapley import __version__
 from modelshapley.models.catalog import Catalog
 from modelshapley.tasks.catalog import TaskCatalog
@@ -61,7 +61,7 @@ def create_api(services: Services) -> FastAPI:
     problems.install(api)
     reference.install(api)
     api_v1 = APIRouter(prefix="/v1", dependencies=[Depends(require_scope)])
-    routers = (about, tasks, runs, trials, groups, details, derived, uploads, keys)
+    routers = (about, tasks, runs, trials, prompts, groups, details, derived, uploads, keys)
     for router in (module.router for module in routers):
         api_v1.include_router(router)
     api.include_router(api_v1)

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from backend.queue.fetches import Fetches
+from backend.queue.prompts import Prompts
 from backend.queue.queues import Events, Queues
 from backend.queue.result_cache import ResultCaches
 from backend.queue.updates import Updates
@@ -38,6 +39,11 @@ class Services:
     def updates(self) -> Updates:
         """Record and publish changes of runs and trials."""
         return Updates(self.records, self.queues)
+
+    @property
+    def prompts(self) -> Prompts:
+        """Prompts by hand of the last hour."""
+        return Prompts(self.queues.redis)
 
 
 def _services(request: Request) -> Services:

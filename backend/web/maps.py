@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
+
 from backend.web.dependencies import Services
-from modelshapley.contracts import Run, Status
+from modelshapley.contracts import MapData, Run, Status
 from modelshapley.errors import Conflict, NotFound
 from modelshapley.maps.importance import ImportanceMap
 from modelshapley.methods import reading_of
@@ -34,3 +37,41 @@ def _no_class(run: Run, label: str) -> str:
     if not run.per_class:
         return f"Run {run.id} has no maps per class; submit one with per_class true to have them."
     return f"Run {run.id} has no class {label!r}; its classes are {', '.join(run.classes)}."
+
+
+def pooled_or_whole(run_id: str, importance_map: ImportanceMap, unit: UnitKind, columns: int | None) -> MapData:
+    """Return a map for an answer, pooled to at most so many columns. run_id: of its run or prompt."""
+    scores, errors = importance_map.table(unit)
+    if columns is None or columns >= scores.shape[1]:
+        return map_data(run_id, importance_map, unit, scores, errors)
+    scores, errors, edges = importance_map.pooled(unit, columns)
+    return map_data(run_id, importance_map, unit, scores, errors, edges=edges)
+
+
+def map_data(
+    run_id: str,
+    importance_map: ImportanceMap,
+    unit: UnitKind,
+    scores: npt.NDArray[np.float64],
+    errors: npt.NDArray[np.float64],
+    edges: list[int] | None = None,
+    columns: list[str] | None = None,
+) -> MapData:
+    """Return scores and errors, (layers, columns), for an answer."""
+    return MapData(
+        run=run_id,
+        method=importance_map.method,
+        unit=unit,
+        shape=list(importance_map.scores[unit].shape),
+        edges=edges,
+        columns=columns,
+        scores=_finite(scores),
+        standard_errors=_finite(errors),
+        quantity=importance_map.quantity,
+        signed=importance_map.signed,
+        provenance=dict(importance_map.provenance),
+    )
+
+
+def _finite(table: npt.NDArray[np.float64]) -> list[list[float | None]]:
+    return [[value if np.isfinite(value) else None for value in row] for row in table.tolist()]

@@ -119,6 +119,7 @@
         treatment ? `Intervention: selected units ${description}` : "Other interventions",
         how === "scale" ? {} : { display: "none" },
         how === "offset" ? {} : { display: "none" },
+        `${MS.root()}try?run=${window.location.pathname.split("/").filter(Boolean).pop()}&${query.slice(1)}`,
       ];
     },
 

@@ -80,6 +80,12 @@ def map_figure(
     return {"data": traces, "layout": layout}
 
 
+def static(figure: dict[str, Any]) -> dict[str, Any]:
+    """Remove from a figure what lets a user select units."""
+    figure["layout"] |= {"dragmode": False, "meta": {"scales": figure["layout"]["meta"]["scales"]}}
+    return figure
+
+
 def row_height(layers: int) -> int:
     """Return the height of a layer's row, in pixels."""
     return min(48, max(15, 560 // layers))

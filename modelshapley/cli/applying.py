@@ -59,13 +59,13 @@ def prune(
     from modelshapley.applications.pruning import prune as run
     from modelshapley.applications.selection import least_important, merged
 
-    shares = dict(_share(text) for text in remove)
+    shares = dict(share_of(text) for text in remove)
     if not dry_run:
         _require_new(out)
     loaded_task = load_task(task, datasets, data)
     loaded = load_model(model, device, "float32", data, notes.print)
     loaded_task.check(loaded)
-    chosen_map = _map(map_file, loaded, loaded_task, method, list(shares), limit, seed)
+    chosen_map = map_of(map_file, loaded, loaded_task, method, list(shares), limit, seed)
     parts = [least_important(chosen_map, loaded.anatomy, kind, share, order, heads) for kind, share in shares.items()]
     units = merged(parts)
     if dry_run:
@@ -152,14 +152,14 @@ def finetune(
     from modelshapley.applications.selection import merged
     from modelshapley.contracts.finetuning import PAPER, FinetuneSettings
 
-    shares = dict(_share(text) for text in train)
+    shares = dict(share_of(text) for text in train)
     _require_new(out)
     if checkpoints is not None:
         checkpoints.mkdir(parents=True, exist_ok=True)
     loaded_task = load_task(task, datasets, data)
     loaded = load_model(model, device, "float32", data, notes.print)
     loaded_task.check(loaded)
-    chosen_map = _map(map_file, loaded, loaded_task, method, list(shares), limit, seed)
+    chosen_map = map_of(map_file, loaded, loaded_task, method, list(shares), limit, seed)
     units = merged([chosen_map.most(kind, share) for kind, share in shares.items()])
     base = PAPER if paper else FinetuneSettings(rate=rate)
     settings = base.model_copy(update={"steps": steps, "batch": batch, "patience": patience})
@@ -192,7 +192,7 @@ def _echo_candidates(report: Recommendation) -> None:
     typer.echo(report.verdict)
 
 
-def _share(text: str) -> tuple[UnitKind, float]:
+def share_of(text: str) -> tuple[UnitKind, float]:
     """Read KIND=SHARE. Raises ModelShapleyError."""
     name, _, value = text.partition("=")
     try:
@@ -211,16 +211,16 @@ def _require_new(folder: Path) -> None:
         raise ModelShapleyError(f"{str(folder)!r} exists already; choose another folder, or delete it first.")
 
 
-def _map(
+def map_of(
     file: Path | None,
     loaded: LoadedModel,
-    task: Task[Any],
+    task: Task[Any] | None,
     method: str,
     kinds: list[UnitKind],
     limit: int,
     seed: int,
 ) -> ImportanceMap:
-    """Return the map in the file or, without one, a map scored now."""
+    """Return the map in the file or, without one, a map scored on the task now; one of the two is given."""
     from modelshapley.applications.block_influence import BLOCK_INFLUENCE, block_influence
     from modelshapley.maps.importance import ImportanceMap
     from modelshapley.methods import load_method
@@ -228,6 +228,7 @@ def _map(
 
     if file is not None:
         return ImportanceMap.load(file)
+    assert task is not None
     if method == BLOCK_INFLUENCE:
         return block_influence(loaded, task, limit, seed)
     scoring = Scoring(loaded, task, [load_method(method)], kinds, limit, seed)

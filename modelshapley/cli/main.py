@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from modelshapley.cli import applying, keys, measuring, reproduce, server, tasks
+from modelshapley.cli import applying, keys, measuring, prompting, reproduce, server, tasks
 from modelshapley.cli.options import notes
 from modelshapley.errors import ModelShapleyError
 
@@ -34,6 +34,7 @@ app.add_typer(reproduce.app, name="reproduce")
 app.add_typer(keys.app, name="keys")
 for command in COMMANDS:
     app.command()(command)
+app.command("try")(prompting.try_prompt)  # no function can be called try
 
 
 def main() -> None:

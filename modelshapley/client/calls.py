@@ -41,6 +41,7 @@ from modelshapley.contracts import (
 )
 from modelshapley.contracts.derived import Derived, DerivedRequest, SizePrediction, SizeRequest
 from modelshapley.contracts.examples import TrialDetails, UnitExamples, UnitExamplesRequest
+from modelshapley.contracts.prompts import Prompt, PromptComparison, PromptMap, PromptMapRequest, PromptRequest
 from modelshapley.contracts.task_file import TaskFile
 from modelshapley.contracts.tasks import TaskCheck, TaskCheckRequest, TaskInfo
 from modelshapley.units import UnitKind
@@ -289,6 +290,40 @@ def submit_trial(request: TrialRequest) -> Call[Trial]:
 
 def trial(trial_id: str) -> Call[Trial]:
     return Call("GET", f"/trials/{trial_id}", json_reader(Trial))
+
+
+def submit_prompt(request: PromptRequest) -> Call[Prompt]:
+    return Call("POST", "/prompts", json_reader(Prompt), body=request.model_dump(mode="json", exclude_defaults=True))
+
+
+def prompt(prompt_id: str) -> Call[Prompt]:
+    return Call("GET", f"/prompts/{prompt_id}", json_reader(Prompt))
+
+
+def cancel_prompt(prompt_id: str) -> Call[Prompt]:
+    return Call("DELETE", f"/prompts/{prompt_id}", json_reader(Prompt))
+
+
+def prompt_comparison(prompt_id: str) -> Call[PromptComparison]:
+    return Call("GET", f"/prompts/{prompt_id}/comparison", json_reader(PromptComparison))
+
+
+def map_answer(prompt_id: str, request: PromptMapRequest) -> Call[PromptMap]:
+    body = request.model_dump(mode="json", exclude_unset=True)
+    return Call("POST", f"/prompts/{prompt_id}/map", json_reader(PromptMap), body=body)
+
+
+def answer_map(prompt_id: str) -> Call[PromptMap]:
+    return Call("GET", f"/prompts/{prompt_id}/map", json_reader(PromptMap))
+
+
+def answer_scores(prompt_id: str, unit: UnitKind | str, columns: int | None = None) -> Call[MapData]:
+    return Call("GET", f"/prompts/{prompt_id}/map/{unit}", json_reader(MapData), params={"columns": columns})
+
+
+def keep_prompt(prompt_id: str, request: PromptMapRequest) -> Call[Run]:
+    body = request.model_dump(mode="json", exclude_unset=True)
+    return Call("POST", f"/prompts/{prompt_id}/run", json_reader(Run), body=body)
 
 
 def derive(request: DerivedRequest) -> Call[Derived]:

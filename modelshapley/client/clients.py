@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, Protocol, Self, TypeVar
+from typing import Literal, TypeVar
 from urllib.parse import quote
 
 import httpx
-from httpx_sse import ServerSentEvent, connect_sse
 
 import modelshapley.client.calls as calls
-from modelshapley.client.base import ROOT, Call, headers_of, problem_of, read, unreachable
+from modelshapley.client.base import Call, headers_of, problem_of, read, unreachable
+from modelshapley.client.prompting import PromptMethods
+from modelshapley.client.sender import DEFAULT_URL, until_ended
 from modelshapley.client.uploading import upload_folder
 from modelshapley.contracts import (
     ArchitectureInfo,
@@ -54,54 +54,15 @@ from modelshapley.errors import ModelShapleyError
 from modelshapley.units import UnitKind
 
 T = TypeVar("T")
-Event = TypeVar("Event", RunEvent, TrialEvent)
-DEFAULT_URL = "http://127.0.0.1:8050"
-RECONNECT_S = 1.0
-POLL_S = 0.5
 FORMS: tuple[calls.Form, ...] = ("csv", "parquet", "safetensors")
 
 
-class _HasStatus(Protocol):
-    @property
-    def status(self) -> Status: ...
-
-
-Result = TypeVar("Result", bound=_HasStatus)
-
-
-def until_ended(fetch: Callable[[], Result], state: Result | None = None) -> Result:
-    """Poll until the status has ended. state: the first state, if it is known already."""
-    state = fetch() if state is None else state
-    while not state.status.ended:
-        time.sleep(POLL_S)
-        state = fetch()
-    return state
-
-
-class Client:
+class Client(PromptMethods):
     """The API as blocking method calls. Raises ApiError with the API's problem, ApiUnreachable without a response.
 
     >>> with Client("http://127.0.0.1:8050") as api:      # doctest: +SKIP
     ...     run = api.wait(api.submit_run(RunRequest(model="demo:digits-vit", task="digits")).id)
     """
-
-    def __init__(self, base_url: str = DEFAULT_URL, api_key: str | None = None, timeout: float = 30.0) -> None:
-        self._http = httpx.Client(base_url=base_url, headers=headers_of(api_key), timeout=timeout)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._http.close()
-
-    def send(self, call: Call[T]) -> T:
-        try:
-            return read(call, self._http.send(call.request(self._http)))
-        except httpx.TransportError as error:
-            raise unreachable(self._http.base_url, error) from error
 
     def health(self) -> Health:
         return self.send(calls.health())
@@ -349,11 +310,11 @@ class Client:
 
     def run_events(self, run_id: str) -> Iterator[RunEvent]:
         """Yield progress and status as they happen, until the run ends."""
-        return self._events(f"/runs/{run_id}/events", RunEvent)
+        return self.events(f"/runs/{run_id}/events", RunEvent)
 
     def trial_events(self, trial_id: str) -> Iterator[TrialEvent]:
         """Yield the trial after every chunk, until it ends."""
-        return self._events(f"/trials/{trial_id}/events", TrialEvent)
+        return self.events(f"/trials/{trial_id}/events", TrialEvent)
 
     def wait(self, run_id: str) -> Run:
         """Block until a run has ended, and return it."""
@@ -367,31 +328,6 @@ class Client:
         for _ in self.trial_events(submitted.id):
             pass
         return self.trial(submitted.id)
-
-    def _events(self, path: str, kind: type[Event]) -> Iterator[Event]:
-        for sse in self._stream(path):
-            event = kind.model_validate({"id": sse.id, "event": sse.event, "data": sse.json()})
-            yield event
-            if event.data.status.ended:
-                return
-
-    def _stream(self, path: str) -> Iterator[ServerSentEvent]:
-        """Yield events without end, and reconnect to a stream that the server closes early (when Redis was down)."""
-        last_id: str | None = None
-        while True:
-            headers: dict[str, str] = {"Last-Event-ID": last_id} if last_id else {}
-            timeout = httpx.Timeout(30.0, read=None)
-            try:
-                with connect_sse(self._http, "GET", ROOT + path, headers=headers, timeout=timeout) as source:
-                    if not source.response.is_success:
-                        source.response.read()
-                        raise problem_of(source.response)
-                    for event in source.iter_sse():
-                        yield event
-                        last_id = event.id
-            except httpx.TransportError as error:
-                raise unreachable(self._http.base_url, error) from error
-            time.sleep(RECONNECT_S)
 
 
 class AsyncClient:

@@ -17,7 +17,7 @@ from modelshapley.contracts.about import (
 )
 from modelshapley.contracts.base import MAX_UNITS_OFF, Contract, Dtype, Harm, Interval, Modality, Status
 from modelshapley.contracts.estimates import Estimate, Memory, Pace
-from modelshapley.contracts.events import RunEvent, TrialEvent
+from modelshapley.contracts.events import PromptEvent, RunEvent, TrialEvent
 from modelshapley.contracts.faithfulness import (
     Agreement,
     CheckRequest,
@@ -99,6 +99,7 @@ __all__ = [
     "ParameterInfo",
     "Problem",
     "Progress",
+    "PromptEvent",
     "QueueInfo",
     "RandomCurve",
     "Run",

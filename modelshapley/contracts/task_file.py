@@ -29,6 +29,7 @@ from modelshapley.errors import BadTask
 SLUG = r"^[a-z0-9][a-z0-9-]{0,62}$"
 MAX_FILE_BYTES = 1_000_000  # the data are in other files
 MAX_LABELS, MAX_GROUPS = 100_000, 1000
+MAX_ROWS = 100  # of a split, inside a task file
 WHOLE = "all"  # split name of a source without splits
 Rule = Literal["gsm8k", "mmlu", "number", "exact", "regex", "tokens"]
 Column = Annotated[str, Field(min_length=1, max_length=200)]
@@ -74,7 +75,7 @@ def placeholders(template: str) -> list[str]:
 
 
 class Source(Contract):
-    """Source of the data: a file or folder (`path`), or a dataset of the Hugging Face hub (`hub`).
+    """Source of the data: a file or folder (`path`), a dataset of the Hugging Face hub (`hub`), or a few `rows`.
 
     A `path` is relative to the folder of the task file or, on a server, to its dataset roots. For a `hub` source, a
     folder in a dataset root with the name of the task or of the dataset takes precedence, so that no hub is needed.
@@ -96,14 +97,21 @@ class Source(Contract):
     revision: str | None = Field(
         default=None, max_length=100, description="of the hub dataset: a commit, tag or branch"
     )
+    rows: dict[Annotated[str, Field(pattern=SPLIT, max_length=100)], list[dict[str, Any]]] | None = Field(
+        default=None, min_length=1, max_length=10, description="the rows themselves, by split, instead of a file"
+    )
     field: str | None = Field(
         default=None, max_length=200, description="of a JSON file that is an object: where its rows are"
     )
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        if (self.path is None) == (self.hub is None):
-            raise ValueError("give either 'path' or 'hub'")
+        if [self.path, self.hub, self.rows].count(None) != 2:
+            raise ValueError("give either 'path' or 'hub', or the 'rows' themselves")
+        if any(len(rows) > MAX_ROWS for rows in (self.rows or {}).values()):
+            raise ValueError(
+                f"'rows' holds at most {MAX_ROWS} rows of a split; put more into a file, and give its 'path'"
+            )
         return self
 
 
@@ -273,6 +281,11 @@ class GenerationTask(PromptedTask):
     kind: Literal["generation"]
     answer: Template = Field(
         default="{answer}", description="the reference answer, with {column}; {letter} of a choice"
+    )
+    answer_tokens: Column | None = Field(
+        default=None,
+        description="the column of the reference answer's token numbers, which are scored instead of those that the "
+        "tokenizer gives for `answer`",
     )
     rule: Rule = Field(default="exact", description="rule that finds the answer in a text: see below")
     pattern: str | None = Field(

@@ -5,7 +5,7 @@ Gates sit on activations, never on weights: a model inside :func:`gated` has its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -61,30 +61,39 @@ def treated(
     Scaling by 1 and offsetting by 0 touch nothing. The hooks are gone afterwards, also after an exception.
     Raises UnitOutOfRange, and BadTreatment for a treatment that these units do not allow or that lacks the activations.
     """
+    with changed(model, changes_of(anatomy, deactivation, activations)):
+        yield
+
+
+def changes_of(
+    anatomy: Anatomy, deactivation: Deactivation, activations: Activations | None = None
+) -> list[tuple[Site, Change]]:
+    """Return what a deactivation changes, by site, for :func:`changed`. Arguments and errors as in :func:`treated`."""
     deactivation.check(anatomy.shapes)
     how, value = deactivation.treatment.how, deactivation.treatment.value
     masks = {kind: deactivation.mask(kind, anatomy.shapes) for kind, _ in deactivation.units}
+    sites = [pair for kind, mask in masks.items() for pair in _by_site(anatomy, kind, mask) if pair[1].any()]
     if how == "scale":
-        with gated(model, anatomy, {kind: np.where(mask, value, 1.0) for kind, mask in masks.items()}):
-            yield
-        return
+        factor = torch.tensor(value, dtype=torch.float64)
+        return [(site, _scale(site, torch.where(chosen, factor, 1.0))) for site, chosen in sites if value != 1]
     if activations is None:
         raise BadTreatment(
             f"Treating units by {how!r} needs the activations of the task's probe set, which are not given; "
             "measure them first, with modelshapley.evaluation.activations.activations_of."
         )
+    if how == "mean":
+        return [(site, _hold(site, chosen, activations.at_site(site).mean)) for site, chosen in sites]
+    return [
+        (site, _add(site, chosen, activations.at_site(site).deviation * value)) for site, chosen in sites if value != 0
+    ]
+
+
+@contextmanager
+def changed(model: nn.Module, changes: Iterable[tuple[Site, Change]]) -> Iterator[None]:
+    """Change activations while the block runs. The hooks are gone afterwards, also after an exception."""
     with ExitStack() as stack:
-        for kind, mask in masks.items():
-            for site, site_gates in _by_site(anatomy, kind, mask):
-                if not site_gates.any() or (how == "offset" and value == 0):
-                    continue
-                statistics = activations.at_site(site)
-                change = (
-                    _hold(site, site_gates, statistics.mean)
-                    if how == "mean"
-                    else _add(site, site_gates, statistics.deviation * value)
-                )
-                stack.callback(hook(model, site, change).remove)
+        for site, change in changes:
+            stack.callback(hook(model, site, change).remove)
         yield
 
 

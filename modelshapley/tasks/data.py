@@ -105,6 +105,8 @@ def read_split(
     precedence over the hub. confined: read nothing outside the roots. needs: what a file must hold, for messages.
     Raises BadData for what is missing or cannot be read.
     """
+    if source.rows is not None:
+        return _from_rows(source.rows, name, split)
     if source.path is not None:
         return _from_disk(_find_path(source.path, roots, confined), source, split)
     for folder in folders_of(source, name, roots):
@@ -115,6 +117,8 @@ def read_split(
 
 def folders_of(source: Source, name: str, roots: Sequence[Path]) -> list[Path]:
     """Return the folders that may hold a source's data, whether or not they exist."""
+    if source.rows is not None:
+        return []
     names = [source.path] if source.path is not None else [name, str(source.hub).rpartition("/")[2]]
     return [root / folder for root in roots for folder in names]
 
@@ -130,6 +134,14 @@ def _find_path(path: str, roots: Sequence[Path], confined: bool) -> Path:
     tried = ", ".join(map(str, roots)) or "no folder"
     inside = " A path must stay inside one of these." if confined else ""
     raise BadData(f"There is no file or folder {path!r} in {tried}.{inside}")
+
+
+def _from_rows(rows: Mapping[str, Sequence[Row]], name: str, split: str) -> Table:
+    """Return the rows that a task file holds itself."""
+    if split not in rows:
+        raise BadData(f"The rows of task {name!r} have no split {split!r}; they have {', '.join(rows)}.")
+    digest = hashlib.sha256(json.dumps(rows[split], sort_keys=True).encode()).hexdigest()
+    return Table(rows[split], lambda index: f"row {index + 1} of {split}", digest)
 
 
 # -- files and folders --------------------------------------------------------------------------

@@ -72,6 +72,8 @@ def built_in_files() -> dict[str, TaskFile]:
 
 
 def _describe_source(source: Source) -> str:
+    if source.rows is not None:
+        return "the task file"
     if source.path is not None:
         return source.path
     return f"{source.hub}{f' ({source.config})' if source.config else ''} on the Hugging Face hub"

@@ -14,6 +14,9 @@ from modelshapley.contracts.derived import Derived
 
 MEASURES = {  # routes that change something and need the scope `measure`, by function
     "submit_trial",
+    "submit_prompt",
+    "cancel_prompt",
+    "map_answer",
     "request_trial_details",
     "request_unit_examples",
     "check_task",

@@ -44,11 +44,11 @@ def refuse_too_much_work(services: Services, identity: Identity) -> None:
     if identity.key is None:
         return
     limit = identity.key.max_queued or services.settings.max_queued
-    queued = services.records.queued_of(identity.key.name)
+    queued = services.records.queued_of(identity.key.name) + services.prompts.open_of(identity.key.name)
     if queued >= limit:
         raise HTTPException(
             429,
-            f"Key {identity.key.name!r} has {queued:,} runs, checks and trials open, and may have {limit:,}; "
+            f"Key {identity.key.name!r} has {queued:,} runs, checks, trials and prompts open, and may have {limit:,}; "
             "wait for some, or cancel some.",
             headers={"Retry-After": str(QUEUE_RETRY_S)},
         )

@@ -7,8 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 from urllib.parse import quote
 
-import numpy as np
-import numpy.typing as npt
 from fastapi import APIRouter, Depends, Header, Query, Response
 from fastapi.responses import PlainTextResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
@@ -20,7 +18,7 @@ from backend.web.access.callers import IdentityDep, refuse_others
 from backend.web.access.rates import refuse_too_much_work
 from backend.web.bodies import BodyRoute
 from backend.web.dependencies import Services, ServicesDep
-from backend.web.maps import load_map
+from backend.web.maps import load_map, map_data, pooled_or_whole
 from backend.web.routes.stream import follow, reserve_stream
 from backend.web.validation import check_run
 from modelshapley.contracts import (
@@ -186,7 +184,7 @@ def get_map(
         return Response(to_parquet(importance_map, unit), headers=headers, media_type="application/vnd.apache.parquet")
     if pool is not None:
         return _by_projection(run, importance_map, unit)
-    return _pooled_or_whole(run_id, importance_map, unit, columns)
+    return pooled_or_whole(run_id, importance_map, unit, columns)
 
 
 @router.get("/{run_id}/faithfulness")
@@ -275,44 +273,8 @@ def list_trials(
     return services.records.trials(run_id, limit, of)
 
 
-def _pooled_or_whole(run_id: str, importance_map: ImportanceMap, unit: UnitKind, columns: int | None) -> MapData:
-    scores, errors = importance_map.table(unit)
-    if columns is None or columns >= scores.shape[1]:
-        return _map_data(run_id, importance_map, unit, scores, errors)
-    scores, errors, edges = importance_map.pooled(unit, columns)
-    return _map_data(run_id, importance_map, unit, scores, errors, edges=edges)
-
-
 def _by_projection(run: Run, importance_map: ImportanceMap, unit: UnitKind) -> MapData:
     if unit is not UnitKind.ROW:
         raise ModelShapleyError(f"Only rows belong to linear maps; 'pool=maps' cannot pool {unit.value}s.")
     scores, errors, names = by_projection(*importance_map.table(unit), spans_of(run.layout.projections))
-    return _map_data(run.id, importance_map, unit, scores, errors, columns=names)
-
-
-def _map_data(
-    run_id: str,
-    importance_map: ImportanceMap,
-    unit: UnitKind,
-    scores: npt.NDArray[np.float64],
-    errors: npt.NDArray[np.float64],
-    edges: list[int] | None = None,
-    columns: list[str] | None = None,
-) -> MapData:
-    return MapData(
-        run=run_id,
-        method=importance_map.method,
-        unit=unit,
-        shape=list(importance_map.scores[unit].shape),
-        edges=edges,
-        columns=columns,
-        scores=_finite(scores),
-        standard_errors=_finite(errors),
-        quantity=importance_map.quantity,
-        signed=importance_map.signed,
-        provenance=dict(importance_map.provenance),
-    )
-
-
-def _finite(table: npt.NDArray[np.float64]) -> list[list[float | None]]:
-    return [[value if np.isfinite(value) else None for value in row] for row in table.tolist()]
+    return map_data(run.id, importance_map, unit, scores, errors, columns=names)

@@ -1,4 +1,4 @@
-"""Server-sent events of a run or trial, without losing or repeating one."""
+"""Server-sent events of a run, trial or prompt, without losing or repeating one."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from backend.queue.queues import MAX_STREAMS, REDIS_DOWN, Events, Kind
 from backend.web.dependencies import ServicesDep
 from backend.web.problems import RETRY_AFTER_S
 from modelshapley.contracts import Run, Trial
+from modelshapley.contracts.prompts import Prompt
 
+State = Run | Trial | Prompt
 POLL_RECORD_S = 5.0
+KINDS: dict[Kind, type[State]] = {"run": Run, "trial": Trial, "prompt": Prompt}
 
 
 async def reserve_stream(services: ServicesDep) -> AsyncIterator[None]:
@@ -32,29 +35,30 @@ async def reserve_stream(services: ServicesDep) -> AsyncIterator[None]:
 
 
 async def follow(
-    events: Events, kind: Kind, identifier: str, read: Callable[[], Run | Trial], last_id: str | None
+    events: Events, kind: Kind, identifier: str, read: Callable[[], State], last_id: str | None
 ) -> AsyncIterator[ServerSentEvent]:
-    """Yield the current state, then every later event, until the run or trial has ended.
+    """Yield the current state, then every later event, until the run, trial or prompt has ended.
 
-    With `last_id` (a reconnect) it continues after that event. The record is authoritative: when the stream has been
-    silent for a while, or Redis is down, the record decides whether the run or trial has ended.
+    A prompt's events add tokens to its text, so that all of them follow, also those before. With `last_id` (a
+    reconnect) it continues after that event. The record is authoritative: when the stream has been silent for a while,
+    or Redis is down, the record decides whether it has ended.
     """
     cursor = last_id
     try:
         if cursor is None:
-            cursor = await events.last_id(kind, identifier)
+            cursor = "0-0" if kind == "prompt" else await events.last_id(kind, identifier)
             state = await run_in_threadpool(read)
             yield _event("status", state, cursor)
             if state.status.ended:
                 return
         while True:
-            if kind == "trial":
+            if kind != "run":
                 await events.renew_lease(identifier)
             silent = True
             async for event_id, event, data in events.after(kind, identifier, cursor, POLL_RECORD_S):
                 silent, cursor = False, event_id
                 yield ServerSentEvent(raw_data=data, event=event, id=event_id)
-                if _ended(kind, data):
+                if event == "status" and _ended(kind, data):
                     return
             if silent:
                 state = await run_in_threadpool(read)
@@ -66,10 +70,9 @@ async def follow(
         return
 
 
-def _event(event: str, state: Run | Trial, event_id: str) -> ServerSentEvent:
+def _event(event: str, state: State, event_id: str) -> ServerSentEvent:
     return ServerSentEvent(raw_data=state.model_dump_json(), event=event, id=event_id)
 
 
 def _ended(kind: Kind, data: str) -> bool:
-    state: Run | Trial = Run.model_validate_json(data) if kind == "run" else Trial.model_validate_json(data)
-    return state.status.ended
+    return KINDS[kind].model_validate_json(data).status.ended

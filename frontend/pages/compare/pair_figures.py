@@ -28,13 +28,13 @@ GROUPS = (
 def heatmap(side: Side, unit: UnitKind) -> dict[str, Any]:
     """Draw one map, as the map page does."""
     scores, errors = side.map.table(unit)
-    return _static(heatmaps.map_figure({unit: _plane(unit, scores, errors, side.map.signed)}, side.run.layout))
+    return heatmaps.static(heatmaps.map_figure({unit: _plane(unit, scores, errors, side.map.signed)}, side.run.layout))
 
 
 def difference(a: Side, b: Side, unit: UnitKind) -> dict[str, Any]:
     """Draw the share in A minus the share in B, in points of the total; above 0 the unit matters more in A."""
     gap, error = gaps(a, b, unit)
-    figure = _static(heatmaps.map_figure({unit: _plane(unit, gap, error, signed=True)}, a.run.layout))
+    figure = heatmaps.static(heatmaps.map_figure({unit: _plane(unit, gap, error, signed=True)}, a.run.layout))
     name = "%{customdata[1]} of layer %{y}" if unit is UnitKind.ROW else _name(unit)
     gap_text = f"A {formatting.MINUS} B %{{z:.3g}} ± %{{customdata[3]:.2g}} points of the total"
     figure["data"][0]["hovertemplate"] = f"<b>{name}</b><br>{gap_text}<extra></extra>"
@@ -57,12 +57,6 @@ def _name(unit: UnitKind) -> str:
 
 def _plane(unit: UnitKind, scores: Array, errors: Array, signed: bool) -> Plane:
     return Plane("", "", unit, list(scores.shape), scores, errors, "", signed, {})
-
-
-def _static(figure: dict[str, Any]) -> dict[str, Any]:
-    """Remove what lets a user select units."""
-    figure["layout"] |= {"dragmode": False, "meta": {"scales": figure["layout"]["meta"]["scales"]}}
-    return figure
 
 
 def sample(places: Places, most: int) -> Places:

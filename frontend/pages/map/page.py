@@ -167,7 +167,7 @@ async def _map_page(api: AsyncClient, maps: MapCache, run: Run, view: View) -> A
     resolved = resolve(run, view)
     kinds = [kind for kind in heatmaps.PANELS if kind in run.units]
     unit = view.unit if view.unit in kinds else next(k for k in (UnitKind.HEAD, *kinds) if k in kinds)
-    selection, notice = await _selection(maps, run, view)
+    selection, notice = await selection_of_view(maps, run, view)
     notices = [*_ignored_parts(run, view), *filter(None, [notice])]
     upper, lower = await _columns(api, maps, run, resolved, unit, kinds)
     assert run.intact is not None  # a run is done only after its intact accuracy has been measured
@@ -285,7 +285,7 @@ def _ignored_parts(run: Run, view: View) -> list[str]:
     return sentences
 
 
-async def _selection(maps: MapCache, run: Run, view: View) -> tuple[dict[str, Any], str | None]:
+async def selection_of_view(maps: MapCache, run: Run, view: View) -> tuple[dict[str, Any], str | None]:
     """Return the selection that the address asks for, and a notice where this run cannot have it."""
     off, ranking = view.off, None
     if isinstance(off, Ranked):

@@ -10,6 +10,7 @@ import numpy as np
 from dash import Input, Output, State, ctx, dcc, html, no_update
 
 from frontend.address import Ranked
+from frontend.links import link
 from frontend.map_cache import MapCache
 from frontend.pages.map import curve, display_controls, groups, treatment_controls
 from frontend.pages.map.trial_view import intact_view, trial_view
@@ -66,7 +67,10 @@ def layout(run: Run, treatment: Treatment, ranked: Mapping[str, Any] | None) -> 
             *stores,
             dmc.Paper(
                 html.Div(
-                    [html.Div(figures), html.Div(_controls(treatment, ranked or {}), className="tray-controls")],
+                    [
+                        html.Div(figures),
+                        html.Div(_controls(run.id, treatment, ranked or {}), className="tray-controls"),
+                    ],
                     className="tray-body",
                 ),
                 withBorder=True,
@@ -79,7 +83,7 @@ def layout(run: Run, treatment: Treatment, ranked: Mapping[str, Any] | None) -> 
     )
 
 
-def _controls(treatment: Treatment, ranked: Mapping[str, Any]) -> list[Any]:
+def _controls(run_id: str, treatment: Treatment, ranked: Mapping[str, Any]) -> list[Any]:
     buttons = [
         dmc.Button("Undo", id="undo", variant="default", size="compact-sm", disabled=True),
         dmc.Button("Reset", id="reset", variant="default", size="compact-sm", disabled=True),
@@ -92,6 +96,7 @@ def _controls(treatment: Treatment, ranked: Mapping[str, Any]) -> list[Any]:
             my="sm",
         ),
         html.Div(id="tray-link", className="quiet"),
+        dcc.Link("Try your own input", href=link(f"/try?run={run_id}"), id="try-link", className="tray-try"),
         treatment_controls.layout(treatment),
         dmc.Divider(my="sm"),
         html.Div(_share_controls(ranked), className="share-controls"),
@@ -252,6 +257,7 @@ callbacks.browser(
     Output("treatment-text", "children"),
     Output("factor-frame", "style"),
     Output("offset-frame", "style"),
+    Output("try-link", "href"),
     Input("selection", "data"),
     Input("reading", "data"),
     Input("unit", "value"),

@@ -55,14 +55,19 @@ def trial_view(trial: Trial, intact: Measured, lost: bool, reading: str = "") ->
 
 
 def queue_sentence(waiting: Waiting | None) -> str:
-    """Say what a queued trial waits for, and for how long."""
+    """Say what a queued trial or prompt waits for, and for how long."""
     if waiting is None or (not waiting.ahead and waiting.busy_with is None):
         return "waiting for a worker …"
     parts = []
     if waiting.ahead:
         parts.append(f"{waiting.ahead} ahead in the queue" if waiting.ahead > 1 else "one ahead in the queue")
     kind, _, identifier = (waiting.busy_with or "").partition(":")
-    doing = {"run": "scores run", "check": "checks run", "trial": "measures another trial"}.get(kind, "is busy")
+    doing = {
+        "run": "scores run",
+        "check": "checks run",
+        "trial": "measures another trial",
+        "prompt": "answers another prompt",
+    }.get(kind, "is busy")
     if kind:
         name = f" {identifier.partition(':')[0]}" if kind in ("run", "check") else ""
         left = f", about {formatting.duration(waiting.eta_s)} left" if waiting.eta_s is not None else ""

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from typing import Any
 
-import torch
 from torch import Tensor
 
 from modelshapley.interventions.gates import examples_differ
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.passes.decoding import quick_attention
 from modelshapley.models.passes.finite import require_finite
-from modelshapley.models.passes.head import accepts, forget_lengths
+from modelshapley.models.passes.stepping import CachedTexts, PlainText
 
 COMPACT_BELOW = 0.75  # share of unfinished texts below which dropping the others is worth copying the cache
 
@@ -54,15 +52,13 @@ def _recomputed(
 ) -> list[int]:
     """Write one text plainly: every token from a whole pass over all tokens before it."""
     generated: list[int] = []
-    end_tokens = _end_tokens(loaded)
+    text, end = PlainText(loaded, prompt), end_tokens(loaded)
     while len(generated) < limit and not (generated and is_complete(generated)):
-        ids = torch.tensor([[*prompt, *generated]], device=loaded.device)
-        forget_lengths(loaded.model)
-        inputs = {"use_cache": False} if accepts(loaded.model, "use_cache") else {}
-        token = _likeliest(loaded, loaded.model(input_ids=ids, **inputs).logits)[0]
-        if token in end_tokens:
+        token = _likeliest(loaded, text.next_logits())[0]
+        if token in end:
             break
         generated.append(token)
+        text.append([token])
     return generated
 
 
@@ -72,57 +68,38 @@ def _cached(
     limits: Sequence[int],
     is_complete: Callable[[list[int]], bool],
 ) -> list[list[int]]:
-    longest, end_tokens = max(map(len, prompts)), _end_tokens(loaded)
-    ids, mask = torch.zeros((2, len(prompts), longest), dtype=torch.long)
-    for row, prompt in enumerate(prompts):
-        ids[row, longest - len(prompt) :] = torch.tensor(prompt)
-        mask[row, longest - len(prompt) :] = 1
-    mask = mask.to(loaded.device)
-    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    growing, end = CachedTexts(loaded, prompts), end_tokens(loaded)
     generated: list[list[int]] = [[] for _ in prompts]
     unfinished = [limit > 0 for limit in limits]
-    cache: Any = None
     texts = list(range(len(prompts)))  # the text that each row of the pass belongs to
-    optional = {"logits_to_keep": 1} if accepts(loaded.model, "logits_to_keep") else {}
-    takes_positions = accepts(loaded.model, "position_ids")
     while any(unfinished):
-        if takes_positions:
-            optional["position_ids"] = positions
-        output: Any = loaded.model(
-            input_ids=ids.to(loaded.device), attention_mask=mask, past_key_values=cache, use_cache=True, **optional
-        )
-        cache = output.past_key_values
-        for text, token in zip(texts, _likeliest(loaded, output.logits), strict=True):
+        for text, token in zip(texts, _likeliest(loaded, growing.next_logits()), strict=True):
             if not unfinished[text]:
                 continue
-            if token not in end_tokens:
+            if token not in end:
                 generated[text].append(token)
             unfinished[text] = (
-                token not in end_tokens and len(generated[text]) < limits[text] and not is_complete(generated[text])
+                token not in end and len(generated[text]) < limits[text] and not is_complete(generated[text])
             )
-        # A finished text that is still in the pass gets any token at its last position: its output is ignored.
-        positions = positions[:, -1:] + torch.tensor(
-            [[int(unfinished[text])] for text in texts], device=positions.device
-        )
         rows = [row for row, text in enumerate(texts) if unfinished[text]]
         if rows and len(rows) <= COMPACT_BELOW * len(texts) and not examples_differ():
-            row_index = torch.tensor(rows, device=loaded.device)
-            cache.batch_select_indices(row_index)
-            mask, positions, texts = mask[row_index], positions[row_index], [texts[row] for row in rows]
-        ids = torch.tensor([[generated[text][-1] if generated[text] else 0] for text in texts])
-        mask = torch.cat([mask, mask.new_ones((len(texts), 1))], dim=-1)
+            growing.select(rows)
+            texts = [texts[row] for row in rows]
+        # A finished text that is still in the pass gets any token at its last position: its output is ignored.
+        last = [generated[text][-1] if generated[text] else 0 for text in texts]
+        growing.append(last, [unfinished[text] for text in texts])
     return generated
 
 
 def _likeliest(loaded: LoadedModel, logits: Tensor) -> list[int]:
     """Return the likeliest next token of each row. Raises NotFinite."""
-    highest, tokens = logits[:, -1].max(-1)
+    highest, tokens = logits.max(-1)
     require_finite(loaded, highest, "The highest logit of a new token")  # max hands a not-a-number on
     ids: list[int] = tokens.tolist()
     return ids
 
 
-def _end_tokens(loaded: LoadedModel) -> set[int]:
+def end_tokens(loaded: LoadedModel) -> set[int]:
     """Return the tokens that end a text: those of the model's generation config and of the tokenizer."""
     configured = [getattr(getattr(loaded.model, "generation_config", None), "eos_token_id", None)]
     configured.append(getattr(loaded.tokenizer, "eos_token_id", None))

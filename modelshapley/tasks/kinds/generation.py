@@ -34,13 +34,17 @@ COMPLETION_TAIL = (
 
 @dataclass(frozen=True)
 class Question:
-    """A question with its full reference answer; `expected` is what the rule extracts from it."""
+    """A question with its full reference answer; `expected` is what the rule extracts from it.
+
+    tokens: the answer in token numbers; empty where the tokenizer is to split it.
+    """
 
     prompt: str
     answer: str
     expected: str
     label: str | None
     where: str
+    tokens: tuple[int, ...] = ()
 
 
 class Generation(DataTask[Question, GenerationTask]):
@@ -61,7 +65,8 @@ class Generation(DataTask[Question, GenerationTask]):
         self._encoded: Encoded[Question, tuple[list[int], Continuation]] = Encoded(self._encode)
 
     def columns(self) -> list[str]:
-        return needed_columns(self.spec, self.spec.answer)
+        columns = needed_columns(self.spec, self.spec.answer)
+        return columns if self.spec.answer_tokens is None else [*columns, self.spec.answer_tokens]
 
     def example(self, row: Row, where: str) -> Question:
         prompt, _, right = get_question(self.spec, row)
@@ -70,7 +75,16 @@ class Generation(DataTask[Question, GenerationTask]):
         expected = self.rule.find(answer)
         if expected is None:
             raise BadRow(f"rule {self.spec.rule!r} finds no answer in the reference")
-        return Question(prompt, answer, expected, self.label_of(row), where)
+        return Question(prompt, answer, expected, self.label_of(row), where, self._tokens_of(row))
+
+    def _tokens_of(self, row: Row) -> tuple[int, ...]:
+        """Return the answer's token numbers in a row. Raises BadRow."""
+        if self.spec.answer_tokens is None:
+            return ()
+        values: Any = row.get(self.spec.answer_tokens)
+        if not isinstance(values, list) or not values or any(type(v) is not int or v < 0 for v in values):
+            raise BadRow(f"column {self.spec.answer_tokens!r} holds no list of token numbers")
+        return tuple(values)
 
     def fit(self, loaded: LoadedModel, example: Question) -> None:
         prompt, whole = self._encoded.of(loaded, example)
@@ -142,4 +156,7 @@ class Generation(DataTask[Question, GenerationTask]):
 
     def _encode(self, loaded: LoadedModel, example: Question) -> tuple[list[int], Continuation]:
         prompt = text.render_prompt(loaded, self.spec.system, example.prompt, self.spec.chat)
-        return text.tokenize_prompt(loaded, prompt), text.tokenize_answer(loaded, prompt, example.answer)
+        before = text.tokenize_prompt(loaded, prompt)
+        if example.tokens:
+            return before, Continuation((*before, *text.check_ids(loaded, list(example.tokens))), len(before))
+        return before, text.tokenize_answer(loaded, prompt, example.answer)

@@ -24,6 +24,7 @@ from modelshapley.tasks.data import BadRow, Row, Table, shorten
 from modelshapley.tasks.kinds.classification import Classification
 
 MAX_DISPLAY_PIXELS = 192
+DATA_URL = "data:image/"
 Source = bytes | Path | Callable[[], bytes | Path]
 
 
@@ -142,7 +143,20 @@ def _source(value: Any, column: str, base: Path | None) -> bytes | Path:
         value = value.get("path")
     if not isinstance(value, str) or not value:
         raise BadRow(f"nothing in column {column!r}")
+    if value.startswith(DATA_URL):
+        return bytes_of(value)
     return _resolve_inside(value, base)
+
+
+def bytes_of(url: str) -> bytes:
+    """Return the bytes of a picture in a data URL, as pages and task files hold it. Raises BadRow."""
+    header, _, data = url.partition(",")
+    try:
+        if not (header.startswith(DATA_URL) and header.endswith(";base64")):
+            raise ValueError
+        return base64.b64decode(data, validate=True)
+    except ValueError:
+        raise BadRow("the picture is no data URL, which begins with data:image/png;base64,") from None
 
 
 def _resolve_inside(path: str, base: Path | None) -> Path:
