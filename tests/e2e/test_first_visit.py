@@ -16,7 +16,7 @@ def test_a_tour_of_three_marks_is_shown_once(page: Page, server: Server, digits_
     tour = page.locator(".tour")
     expect(tour).to_contain_text("1 of 3")
     assert_accessible(page)
-    page.keyboard.press("Enter")  # the focus is on Next
+    page.get_by_role("button", name="Next").click()
     expect(tour).to_contain_text("The accuracy without them")
     page.get_by_role("button", name="Next").click()
     expect(tour).to_contain_text("How far to trust this map")

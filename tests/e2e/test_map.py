@@ -40,7 +40,7 @@ def test_in_a_sorted_layer_the_first_cell_is_its_most_important_unit(
     page: Page, server: Server, api: Client, digits_run: Run
 ) -> None:
     open_map(page, server, digits_run)
-    page.get_by_text("Percentile").click()
+    page.get_by_text("Percentile", exact=True).click()
     page.locator("#sorted").click()
     expect(page).to_have_url(re.compile("look=percentile,sorted"))
     expect(page.locator("#quantity")).to_contain_text("percentile rank")

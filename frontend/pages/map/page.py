@@ -44,7 +44,7 @@ callbacks = Callbacks()
 
 METHOD_TEXT = (
     "How the importance of a unit is estimated. Two-sided, the default, adds up helpful and harmful effects of "
-    "removing a unit, from one backward pass. The formula and its source are under “How is this computed?”."
+    "removing a unit, from one backward pass. Its formula and source stand above the list of ranked units."
 )
 
 
