@@ -8,7 +8,10 @@ map, medians:
 `zoom_ms`: from a press on a button of the zoom until the new cells are drawn;
 `toggle_to_paint_ms`: from a click on a cell until its mark is painted; `toggles_lost`: clicks without effect;
 `heap_ratio`: the page's JavaScript heap after 200 toggles over that after 50, both after garbage collection;
-`js_mb`: uncompressed size of all scripts of a cold load.
+`js_mb`: uncompressed size of all scripts of a cold load; `scripts_kb_wire`: their compressed bytes;
+`press_to_state_ms`: from a press on a cell until the tray says what happens next, 95th percentile;
+`first_readable_ms_50kbps`: from the start of a first visit on a line of 50 KB a second with 100 ms of latency until
+text can be read.
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ from modelshapley.units import UnitKind
 
 SHAPES = {"80 x 28672": (80, 64, 28_672), "126 x 53248": (126, 128, 53_248)}
 LOADS, TOGGLES = 9, 200
+SLOW_LINE = {"offline": False, "latency": 100, "downloadThroughput": 50_000, "uploadThroughput": 50_000}
 COLOUR_SCALES = ["share", "percentile", "log", "share,log"]
 IS_DRAWN = "document.querySelector('#map .heatmaplayer image') && document.getElementById('marks').dataset.cells"
 
@@ -139,6 +143,38 @@ def toggle_ms(page: Page, place: int) -> float | None:
     return elapsed
 
 
+def press_ms(page: Page, place: int) -> float:
+    """Measure from a press on a head until the tray says what happens next."""
+    watch = """() => {
+        const line = document.getElementById('tray-state');
+        line.textContent = '';
+        window.said = new Promise(done => {
+            let began = null;
+            window.addEventListener('mouseup', () => (began = performance.now()), { once: true, capture: true });
+            new MutationObserver(() => began !== null && line.textContent && done(performance.now() - began))
+                .observe(line, { childList: true, subtree: true, characterData: true });
+        });
+        const graph = document.querySelector('#map .js-plotly-plot');
+        const box = graph.getBoundingClientRect(), x = graph._fullLayout.xaxis2, y = graph._fullLayout.yaxis2;
+        return [box.left + x._offset, x._length, box.top + y._offset, y._length];
+    }"""
+    left, width, top, _ = page.evaluate(watch)
+    page.mouse.click(left + width * ((place * 7 % 31) + 0.5) / 31, top + 5)
+    return float(page.evaluate("() => window.said"))
+
+
+def readable_ms(page: Page, cdp: CDPSession, url: str) -> float:
+    """Measure a first visit on a slow line until the first contents are painted."""
+    cdp.send("Network.enable")
+    cdp.send("Network.emulateNetworkConditions", SLOW_LINE)
+    page.goto(url, wait_until="commit")
+    script = """() => new Promise(done => new PerformanceObserver(list => {
+        const paint = list.getEntriesByName('first-contentful-paint')[0];
+        if (paint) done(paint.startTime);
+    }).observe({ type: 'paint', buffered: true }))"""
+    return float(page.evaluate(script))
+
+
 def heap(cdp: CDPSession) -> float:
     cdp.send("HeapProfiler.collectGarbage")
     cdp.send("Performance.enable")
@@ -150,6 +186,7 @@ def measure(page: Page, cdp: CDPSession, url: str) -> dict[str, Any]:
     cold = NetworkTraffic(cdp)
     paint_ms(page, url)
     page.wait_for_timeout(3000)
+    wire_of_scripts = cold.wire_of_scripts / 1000
     scripts, first_visit = cold.script_bytes, (cold.bytes - cold.wire_of_scripts) / 1000
     warm, paints = [], []
     for _ in range(LOADS):
@@ -173,6 +210,10 @@ def measure(page: Page, cdp: CDPSession, url: str) -> dict[str, Any]:
         if number in (50, TOGGLES):
             page.wait_for_timeout(1000)
             heaps[number] = heap(cdp)
+    presses = []
+    for number in range(20):
+        presses.append(press_ms(page, number))
+        page.wait_for_timeout(400)
     return {
         "first_paint_ms": round(statistics.median(paints)),
         "first_look_ms": round(statistics.median(first_looks)),
@@ -184,6 +225,8 @@ def measure(page: Page, cdp: CDPSession, url: str) -> dict[str, Any]:
         "heap_ratio": round(heaps[TOGGLES] / heaps[50], 2),
         "heap_mb": round(heaps[TOGGLES] / 1e6),
         "js_mb": round(scripts / 1e6, 2),
+        "scripts_kb_wire": round(wire_of_scripts),
+        "press_to_state_ms": round(sorted(presses)[18], 1),
     }
 
 
@@ -206,6 +249,11 @@ def main() -> None:
                 context = browser.new_context(viewport={"width": 1440, "height": 900}, bypass_csp=True)
                 page = context.new_page()
                 results[name] = measure(page, context.new_cdp_session(page), f"{url}/runs/{run}")
+                context.close()
+                context = browser.new_context(viewport={"width": 1440, "height": 900}, bypass_csp=True)
+                page = context.new_page()
+                slow = readable_ms(page, context.new_cdp_session(page), f"{url}/runs/{run}")
+                results[name]["first_readable_ms_50kbps"] = round(slow)
                 print(name, results[name], file=sys.stderr)
                 context.close()
             browser.close()
