@@ -19,14 +19,13 @@ from frontend.pages.map import (
     harm_weight,
     map_code,
     parts,
-    past_trials,
     top,
     tray,
-    trial_details,
     unfinished,
     unit_examples,
     unit_panel,
 )
+from frontend.pages.map.trials import past_trials, trial_details
 from frontend.pages.runs import labels
 from frontend.pages.shared import code, empty_states
 from frontend.pages.shared.info import info

@@ -12,8 +12,9 @@ from dash import Input, Output, State, ctx, dcc, html, no_update
 from frontend.address import Ranked
 from frontend.links import link
 from frontend.map_cache import MapCache
-from frontend.pages.map import curve, display_controls, groups, treatment_controls
-from frontend.pages.map.trial_view import intact_view, trial_view
+from frontend.pages.map import display_controls, groups, treatment_controls
+from frontend.pages.map.trials import curve
+from frontend.pages.map.trials.trial_view import intact_view, trial_view
 from frontend.pages.shared import empty_states
 from frontend.pages.shared.info import info
 from frontend.pages.shared.wiring import Callbacks

@@ -7,7 +7,7 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import Input, Output, State, ctx, dcc, html, no_update
 
-from frontend.pages.map.trial_details import brief
+from frontend.pages.map.trials.trial_details import brief
 from frontend.pages.shared import empty_states
 from frontend.pages.shared.wiring import Callbacks
 from modelshapley import client, formatting

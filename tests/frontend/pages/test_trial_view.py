@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from frontend.figures import scatter
-from frontend.pages.map import groups, past_trials
-from frontend.pages.map.trial_view import notes, prediction, queue_sentence, trial_view
+from frontend.pages.map import groups
+from frontend.pages.map.trials import past_trials
+from frontend.pages.map.trials.trial_view import notes, prediction, queue_sentence, trial_view
 from modelshapley.contracts import GroupRequest, Measured, Off, Status, Trial, Waiting
 from modelshapley.units import OFF, Deactivation, Treatment, UnitKind
 
