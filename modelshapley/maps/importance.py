@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from modelshapley.errors import ModelShapleyError, NotFinite, UnknownName
+from modelshapley.maps.html import to_html
 from modelshapley.units import Deactivation, UnitKind, extreme_units
 
 FORMAT = "modelshapley.map.v1"
@@ -131,6 +132,10 @@ class ImportanceMap:
                 raise NotFinite(
                     f"The map by {self.method!r} holds no number as score of a {kind.value}; score the model again."
                 )
+
+    def _repr_html_(self) -> str:
+        """Show the map in a notebook."""
+        return to_html(self)
 
     def notes(self) -> list[str]:
         """Say where the scores do not sum to what all units together are worth; one sentence for each kind."""
