@@ -2,6 +2,8 @@
 (function () {
   const MS = (window.modelShapley = window.modelShapley || {});
 
+  const PRINT = 300 / 96; // pixels of a print at 300 dots an inch for one of the screen
+
   function save(address, name) {
     const link = document.createElement("a");
     link.href = address;
@@ -27,7 +29,7 @@
     image.src = figure;
     await image.decode();
     const canvas = document.createElement("canvas");
-    [canvas.width, canvas.height] = [2 * width, 2 * height];
+    [canvas.width, canvas.height] = [PRINT * width, PRINT * height].map(Math.round);
     const ink = canvas.getContext("2d");
     for (const layer of [image, marks]) ink.drawImage(layer, 0, 0, canvas.width, canvas.height);
     save(canvas.toDataURL("image/png"), name);

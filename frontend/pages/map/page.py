@@ -157,7 +157,7 @@ async def _map_texts(
         return empty_states.failure(error), None, None
     return (
         parts.quantity(plane, display),
-        parts.downloads(run, method, label or ""),
+        parts.downloads(run, method, label or "", plane),
         parts.explanation(infos[method.partition(",")[0]], plane.provenance),
     )
 

@@ -64,8 +64,8 @@ def quantity(plane: Plane, display: Display) -> Any:
     ]
 
 
-def downloads(run: Run, method: str, label: str) -> Any:
-    """The menu of downloads: scores by kind of unit, pictures, the report."""
+def downloads(run: Run, method: str, label: str, plane: Plane) -> Any:
+    """The menu of downloads: scores by kind of unit, pictures with a caption, the report."""
     links = []
     of_class = f"&class={quote(label, safe='')}" if label else ""
     for kind in run.units:
@@ -76,7 +76,22 @@ def downloads(run: Run, method: str, label: str) -> Any:
         html.Button(f"Map as {form.upper()}", id=f"picture-{form}", className="plain-button") for form in ("png", "svg")
     ]
     report = html.A("Full report (HTML)", href=link(f"/runs/{run.id}/report?method={quote(method)}"))
-    return _menu("Download", [*links, *pictures, report])
+    text = caption(plane, label)
+    copy = html.Div(
+        ["Copy a caption ", dcc.Clipboard(content=text, title="Copy a caption", className="copy")], title=text
+    )
+    return _menu("Download", [*links, *pictures, copy, report])
+
+
+def caption(plane: Plane, label: str) -> str:
+    """Write a caption for a picture of the map: what it shows, of what, how it was computed."""
+    p = plane.provenance
+    of_class = f", class {label}" if label else ""
+    return (
+        f"Importance of the units of {p['model']} (revision {p['revision'][:12]}) on {p['task']}{of_class}. Rows: layers, "
+        f"the first at the top. Colour: {plane.quantity}; each panel has its own range. Crosses: units that are switched "
+        f"off. Method: {plane.method}, n = {p['n']} probe examples, seed {p['seed']}."
+    )
 
 
 def _menu(title: str, content: Any) -> Any:

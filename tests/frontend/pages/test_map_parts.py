@@ -13,7 +13,7 @@ from frontend.address import View, parse, write
 from frontend.display import Display
 from frontend.figures import count_charts
 from frontend.figures.planes import Plane
-from frontend.pages.map import top, unit_panel
+from frontend.pages.map import parts, top, unit_panel
 from modelshapley import formatting
 from modelshapley.contracts import Off, Status, Trial
 from modelshapley.units import UnitKind
@@ -149,3 +149,13 @@ def test_tiny_shares_are_not_nothing() -> None:
     assert formatting.share(0.0321) == "3.2 %"
     assert formatting.share(0.0000123) == "0.00123 %"
     assert formatting.share(0) == "0.0 %"
+
+
+def test_a_caption_names_model_method_n_and_seed() -> None:
+    provenance = {"model": "m", "revision": "0123456789abcdef", "task": "t", "n": 64, "seed": 3}
+    scores = np.ones((2, 2))
+    plane = Plane("r", "two-sided", UnitKind.HEAD, [2, 2], scores, scores, "loss increase, nats", False, provenance)
+    text = parts.caption(plane, "Africa")
+    assert text.startswith("Importance of the units of m (revision 0123456789ab) on t, class Africa. ")
+    assert "Colour: loss increase, nats;" in text
+    assert text.endswith("Method: two-sided, n = 64 probe examples, seed 3.")
