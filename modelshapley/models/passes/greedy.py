@@ -15,21 +15,27 @@ from modelshapley.models.passes.decoding import quick_attention
 from modelshapley.models.passes.finite import require_finite
 from modelshapley.models.passes.head import accepts, forget_lengths
 
+IsComplete = Callable[[list[list[int]]], list[bool]]
 COMPACT_BELOW = 0.75  # share of unfinished texts below which dropping the others is worth copying the cache
+
+
+def never_complete(rows: list[list[int]]) -> list[bool]:
+    """Return that no text may end before its end-of-text token or its limit."""
+    return [False] * len(rows)
 
 
 def greedy(
     loaded: LoadedModel,
     prompts: Sequence[Sequence[int]],
     limits: Sequence[int],
-    is_complete: Callable[[list[int]], bool] = lambda _: False,
+    is_complete: IsComplete = never_complete,
 ) -> list[list[int]]:
     """Generate the likeliest token after each prompt, repeatedly; return new tokens without the end-of-text token.
 
-    limits: maximum number of new tokens of each text. is_complete: given all new tokens of a text, returns whether
-    it may end there. Where that is proven for the model (`loaded.shortcuts`), prompts are left-padded to one pass, with
-    a cache of keys and values, and finished texts leave the pass once they make up a quarter of it, unless each
-    example has its own gates. Else texts are written one after the other, if need be without a cache.
+    limits: maximum number of new tokens of each text. is_complete: given all new tokens of some texts, returns for each
+    whether it may end there. Where that is proven for the model (`loaded.shortcuts`), prompts are left-padded to one
+    pass, with a cache of keys and values, and finished texts leave the pass once they make up a quarter of it, unless
+    each example has its own gates. Else texts are written one after the other, if need be without a cache.
 
     This is not transformers' `generate`, which has one limit for all rows and lets a text depend on the longest
     prompt in its batch. Raises NotFinite.
@@ -49,13 +55,11 @@ def greedy(
         return _cached(loaded, prompts, limits, is_complete)
 
 
-def _recomputed(
-    loaded: LoadedModel, prompt: Sequence[int], limit: int, is_complete: Callable[[list[int]], bool]
-) -> list[int]:
+def _recomputed(loaded: LoadedModel, prompt: Sequence[int], limit: int, is_complete: IsComplete) -> list[int]:
     """Write one text plainly: every token from a whole pass over all tokens before it."""
     generated: list[int] = []
     end_tokens = _end_tokens(loaded)
-    while len(generated) < limit and not (generated and is_complete(generated)):
+    while len(generated) < limit and not (generated and is_complete([generated])[0]):
         ids = torch.tensor([[*prompt, *generated]], device=loaded.device)
         forget_lengths(loaded.model)
         inputs = {"use_cache": False} if accepts(loaded.model, "use_cache") else {}
@@ -70,7 +74,7 @@ def _cached(
     loaded: LoadedModel,
     prompts: Sequence[Sequence[int]],
     limits: Sequence[int],
-    is_complete: Callable[[list[int]], bool],
+    is_complete: IsComplete,
 ) -> list[list[int]]:
     longest, end_tokens = max(map(len, prompts)), _end_tokens(loaded)
     ids, mask = torch.zeros((2, len(prompts), longest), dtype=torch.long)
@@ -92,14 +96,16 @@ def _cached(
             input_ids=ids.to(loaded.device), attention_mask=mask, past_key_values=cache, use_cache=True, **optional
         )
         cache = output.past_key_values
+        longer = []  # the texts that may go on
         for text, token in zip(texts, _likeliest(loaded, output.logits), strict=True):
-            if not unfinished[text]:
-                continue
-            if token not in end_tokens:
+            if unfinished[text] and token not in end_tokens:
                 generated[text].append(token)
-            unfinished[text] = (
-                token not in end_tokens and len(generated[text]) < limits[text] and not is_complete(generated[text])
-            )
+                if len(generated[text]) < limits[text]:
+                    longer.append(text)
+        complete = is_complete([generated[text] for text in longer]) if longer else []
+        unfinished = [False] * len(prompts)
+        for text, ends in zip(longer, complete, strict=True):
+            unfinished[text] = not ends
         # A finished text that is still in the pass gets any token at its last position: its output is ignored.
         positions = positions[:, -1:] + torch.tensor(
             [[int(unfinished[text])] for text in texts], device=positions.device
