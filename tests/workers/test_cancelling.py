@@ -18,7 +18,9 @@ def test_a_cancelled_job_is_interrupted_then_ended_by_force(tmp_path: Path, monk
     url = f"sqlite:///{tmp_path / 'records.sqlite'}"
     migrate(url)
     records = Records(url)
-    run = records.add_run(RunRequest(model="demo:digits-vit", task="digits"), {UnitKind.HEAD: [4, 4]}, Layout())
+    run = records.add_run(
+        RunRequest(model="demo:digits-vit", task="digits", units=[UnitKind.HEAD]), {UnitKind.HEAD: [4, 4]}, Layout()
+    )
     seen: list[str] = []
     clock = [100.0]
     monkeypatch.setattr("workers.running.cancelling.time.monotonic", lambda: clock[0])
