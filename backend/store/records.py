@@ -6,6 +6,7 @@ cancelled whatever a worker writes later.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from datetime import datetime
 from typing import Any
@@ -29,6 +30,8 @@ from modelshapley.contracts import (
     Measured,
     Progress,
     Run,
+    RunLabels,
+    RunOrder,
     RunPage,
     RunRequest,
     Status,
@@ -77,23 +80,48 @@ class Records(TaskRecords, TrialRecords, GroupRecords, DerivedRecords, KeyRecord
             return _run(require(session.get(RunRow, run_id), "run", run_id))
 
     def runs(
-        self, limit: int, offset: int, search: str = "", status: Status | None = None, deleted: bool = False
+        self,
+        limit: int,
+        offset: int,
+        search: str = "",
+        status: Status | None = None,
+        deleted: bool = False,
+        tag: str | None = None,
+        order: RunOrder = "newest",
     ) -> RunPage:
-        """List runs, newest first, whose model, task or methods contain every word of `search`, ignoring case.
+        """List runs whose name, model, task, methods, tags or comment contain every word of `search`, ignoring case.
 
-        deleted: list the deleted runs instead of the others.
+        deleted: list the deleted runs instead of the others. tag: only runs with this tag. order: newest first, in all
+        or within each model or combination of tags; runs without tags last.
         """
         conditions: list[ColumnElement[bool]] = [RunRow.deleted.is_not(None) if deleted else RunRow.deleted.is_(None)]
         if status is not None:
             conditions.append(RunRow.status == status)
-        searched = (RunRow.model, RunRow.task, cast(RunRow.methods, String))
+        if tag is not None:
+            # The JSON of a list holds each tag in its quotes, and no other quote that is not escaped.
+            conditions.append(cast(RunRow.tags, String).contains(json.dumps(tag), autoescape=True))
+        tags = cast(RunRow.tags, String)
+        searched = (RunRow.name, RunRow.model, RunRow.task, cast(RunRow.methods, String), tags, RunRow.comment)
         for word in search.split():
             conditions.append(or_(*(column.icontains(word, autoescape=True) for column in searched)))
-        query = select(RunRow).where(*conditions).order_by(RunRow.created.desc(), RunRow.id)
+        first: dict[RunOrder, tuple[ColumnElement[Any], ...]] = {
+            "newest": (),
+            "model": (RunRow.model.expression,),
+            "tag": (func.coalesce(tags, "[]") == "[]", tags),
+        }
+        query = select(RunRow).where(*conditions).order_by(*first[order], RunRow.created.desc(), RunRow.id)
         with self._session() as session:
             rows = session.scalars(query.limit(limit).offset(offset))
             total = session.scalar(select(func.count()).select_from(RunRow).where(*conditions)) or 0
             return RunPage(items=[_run(row) for row in rows], total=total, limit=limit, offset=offset)
+
+    def label_run(self, run_id: str, labels: RunLabels) -> Run:
+        """Set the labels that the request has. Raises NotFound."""
+        with self._session() as session:
+            row = require(session.get(RunRow, run_id), "run", run_id)
+            for field, value in labels.model_dump(exclude_unset=True).items():
+                setattr(row, field, value or None)
+            return _run(row)
 
     def delete_run(self, run_id: str) -> Run:
         """Mark a run as deleted until it is restored; repeating it changes nothing.
@@ -248,6 +276,9 @@ def _run(row: RunRow) -> Run:
         units=[UnitKind(unit) for unit in row.units],
         limit=row.limit,
         seed=row.seed,
+        name=row.name,
+        comment=row.comment,
+        tags=row.tags or [],
         shards=row.shards,
         per_class=row.per_class,
         faithfulness=row.faithfulness,

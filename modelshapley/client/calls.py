@@ -27,6 +27,8 @@ from modelshapley.contracts import (
     NewKey,
     QueueInfo,
     Run,
+    RunLabels,
+    RunOrder,
     RunPage,
     RunRequest,
     Status,
@@ -146,10 +148,22 @@ def estimate_run(request: RunRequest) -> Call[Estimate]:
 
 
 def runs(
-    limit: int = 20, offset: int = 0, search: str = "", status: Status | None = None, deleted: bool = False
+    limit: int = 20,
+    offset: int = 0,
+    search: str = "",
+    status: Status | None = None,
+    deleted: bool = False,
+    tag: str | None = None,
+    order: RunOrder = "newest",
 ) -> Call[RunPage]:
-    params = {"limit": limit, "offset": offset, "search": search or None, "status": status}
-    return Call("GET", "/runs", json_reader(RunPage), params=params | {"deleted": deleted or None})
+    params = {"limit": limit, "offset": offset, "search": search or None, "status": status, "tag": tag}
+    more = {"deleted": deleted or None, "order": None if order == "newest" else order}
+    return Call("GET", "/runs", json_reader(RunPage), params=params | more)
+
+
+def label_run(run_id: str, labels: RunLabels) -> Call[Run]:
+    body = labels.model_dump(mode="json", exclude_unset=True)
+    return Call("PATCH", f"/runs/{run_id}", json_reader(Run), body=body)
 
 
 def run(run_id: str) -> Call[Run]:

@@ -35,6 +35,8 @@ from modelshapley.contracts import (
     QueueInfo,
     Run,
     RunEvent,
+    RunLabels,
+    RunOrder,
     RunPage,
     RunRequest,
     Status,
@@ -218,9 +220,16 @@ class Client:
         search: str = "",
         status: Status | None = None,
         deleted: bool = False,
+        tag: str | None = None,
+        order: RunOrder = "newest",
     ) -> RunPage:
-        """List runs. `search`: words that must be in model, task or methods; `deleted`: only deleted runs."""
-        return self.send(calls.runs(limit, offset, search, status, deleted))
+        """List runs. `search`: words that must be in name, model, task, methods, tags or comment; `deleted`: only
+        deleted runs; `tag`: only runs that have it; `order`: newest first, in all or within each model or tag."""
+        return self.send(calls.runs(limit, offset, search, status, deleted, tag, order))
+
+    def label_run(self, run_id: str, labels: RunLabels) -> Run:
+        """Set name, comment or tags of a run; fields that are not set stay."""
+        return self.send(calls.label_run(run_id, labels))
 
     def run(self, run_id: str) -> Run:
         return self.send(calls.run(run_id))

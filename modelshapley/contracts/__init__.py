@@ -44,6 +44,8 @@ from modelshapley.contracts.runs import (
     Measured,
     Progress,
     Run,
+    RunLabels,
+    RunOrder,
     RunPage,
     RunRequest,
 )
@@ -101,6 +103,8 @@ __all__ = [
     "RandomCurve",
     "Run",
     "RunEvent",
+    "RunLabels",
+    "RunOrder",
     "RunPage",
     "RunRequest",
     "Scope",

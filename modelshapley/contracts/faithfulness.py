@@ -85,6 +85,7 @@ class Mark(StrEnum):
     """How far a map can be trusted."""
 
     RELIABLE = "reliable"
+    PRELIMINARY = "preliminary"
     PARTLY = "partly reliable"
     UNRELIABLE = "unreliable"
     UNCHECKED = "not checked"
@@ -92,7 +93,9 @@ class Mark(StrEnum):
     @property
     def shape(self) -> str:
         """A symbol that distinguishes the marks without colour."""
-        return {"reliable": "●", "partly reliable": "◐", "unreliable": "○", "not checked": "?"}[self.value]
+        return {"reliable": "●", "preliminary": "◌", "partly reliable": "◐", "unreliable": "○", "not checked": "?"}[
+            self.value
+        ]
 
 
 class Finding(Contract):
@@ -105,7 +108,7 @@ class Finding(Contract):
 
 
 class Verdict(Contract):
-    """A mark and a summary in a few sentences, with the findings that they rest on."""
+    """A mark and a short summary with the finding that decides, and all findings."""
 
     mark: Mark
     sentence: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, NonNegativeInt, StrictBool, model_validator
 
@@ -11,6 +11,8 @@ from modelshapley.contracts.about import Layout
 from modelshapley.contracts.base import Contract, Interval, Status, Whole
 from modelshapley.units import DEFAULT_KINDS, UnitKind
 
+PRINTABLE = r"^[^\x00-\x1f]*[^\x00-\x20]$"
+"""One line that does not end in a space."""
 Effort = Literal["none", "quick", "full"]
 
 
@@ -54,6 +56,28 @@ class RunRequest(Contract):
         for name, values in (("methods", self.methods), ("units", self.units)):
             if len(set(values)) != len(values):
                 raise ValueError(f"{name} names one more than once: {', '.join(values)}")
+        return self
+
+
+Tag = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[^\x00-\x1f,]*[^\x00-\x20,]$")]
+
+
+RunOrder = Literal["newest", "model", "tag"]
+
+
+class RunLabels(Contract):
+    """What people call a run. A field that is left out stays as it is; null or an empty list clears it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "baseline", "tags": ["paper", "seed study"]}]})
+
+    name: Annotated[str, Field(min_length=1, max_length=120, pattern=PRINTABLE)] | None = None
+    comment: Annotated[str, Field(max_length=4000, pattern=r"^[^\x00]*$")] | None = None
+    tags: list[Tag] = Field(default=[], max_length=16)
+
+    @model_validator(mode="after")
+    def _no_repeats(self) -> Self:
+        if len(set(self.tags)) != len(self.tags):
+            raise ValueError(f"tags names one more than once: {', '.join(self.tags)}")
         return self
 
 
@@ -102,6 +126,9 @@ class Run(Contract):
     units: list[UnitKind]
     limit: int
     seed: int
+    name: str | None = Field(default=None, description="given by its users")
+    comment: str | None = Field(default=None, description="given by its users")
+    tags: list[str] = Field(default=[], description="given by its users")
     shards: int = 1
     per_class: bool = False
     status: Status

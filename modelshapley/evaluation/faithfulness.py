@@ -51,7 +51,7 @@ class Plan:
 
 FRACTIONS = (0.01, 0.02, 0.05, 0.10, 0.20, 0.40, 0.60, 0.80)
 PLANS: dict[Effort, Plan] = {
-    "quick": Plan((0.2, 0.4), (0.05,), tests=48, draws=1, units=8, examples=16, pairs=2),
+    "quick": Plan((0.2, 0.4), (0.05,), tests=48, draws=3, units=8, examples=16, pairs=2),
     "full": Plan(FRACTIONS, FRACTIONS, tests=100_000, draws=5, units=48, examples=64, pairs=4),
 }
 

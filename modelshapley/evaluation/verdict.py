@@ -34,6 +34,7 @@ MOST_FROM = 0.05
 AGREEMENT = 0.7  # of the largest correlation that the noise of the sampled values allows
 NO_AGREEMENT = 0.5  # a correlation whose interval ends below this is none
 MIN_RELIABILITY = 0.5  # below this the sampled Shapley values are mostly noise
+MIN_DRAWS = 3  # random orders; the range of fewer says little about chance
 
 LEAST_TEST = "Removing the least important"
 MOST_TEST = "Removing the most important"
@@ -53,17 +54,38 @@ class RandomRange:
 
 def verdict(report: Faithfulness, method: str, unit: UnitKind) -> Verdict:
     """Judge one kind of unit of the map of `method`, as it was scored."""
-    entry = entry_of(report, method, unit)
+    entry, random = entry_of(report, method, unit), random_curve_of(report, unit)
     plural = formatting.PLURALS[unit]
-    tests = [] if entry is None else findings(entry, random_curve_of(report, unit))
+    tests = [] if entry is None else findings(entry, random)
     if entry is None or not tests:
         return Verdict(mark=Mark.UNCHECKED, sentence=_unchecked(report, entry, plural))
     mark = _mark(tests)
+    thin = _thin_evidence(report, entry, random)
+    if mark is Mark.RELIABLE and thin:
+        mark = Mark.PRELIMINARY
     sentence = f"{_lead(mark, tests, plural)} {_evidence(tests, mark)}"
     if not report.status.ended:
-        progress = report.progress
-        sentence = f"Preliminary ({progress.done} of {progress.total} measurements). {sentence}"
+        sentence = f"Preliminary ({thin}). {sentence}"
+    elif mark is Mark.PRELIMINARY:
+        sentence = f"{sentence} Still preliminary: {thin}."
     return Verdict(mark=mark, sentence=sentence, findings=tests)
+
+
+def _thin_evidence(report: Faithfulness, entry: KindFaithfulness, random: RandomCurve | None) -> str:
+    """Say why the measurements do not suffice to call a map reliable; empty if they do."""
+    if not report.status.ended:
+        return f"{report.progress.done} of {report.progress.total} measurements"
+    if random is not None and random.draws < MIN_DRAWS:
+        orders = "one random order was" if random.draws == 1 else f"{random.draws} random orders were"
+        return f"only {orders} measured"
+    agreement = entry.agreement
+    if agreement is not None and agreement.rho is not None and _is_noisy(agreement.reliability):
+        return "the sampled Shapley values are too noisy to compare"
+    return ""
+
+
+def _is_noisy(reliability: float | None) -> bool:
+    return reliability is None or reliability < MIN_RELIABILITY
 
 
 def with_verdicts(report: Faithfulness) -> Faithfulness:
@@ -234,11 +256,11 @@ def _shapley(agreement: Agreement | None) -> Finding | None:
         f"{noise}."
     )
     outcome: Outcome
-    if reliability is None or reliability < MIN_RELIABILITY:
+    if _is_noisy(reliability):
         outcome, lead = "inconclusive", "Reference too noisy to compare:"
     elif rho <= 0 or interval[1] < NO_AGREEMENT:
         outcome, lead = "failed", "Scores disagree with"
-    elif rho >= AGREEMENT * sqrt(reliability) and interval[0] > 0:
+    elif rho >= AGREEMENT * sqrt(reliability or 0.0) and interval[0] > 0:
         outcome, lead = "passed", "Scores agree with"
     else:
         outcome, lead = "inconclusive", "Agreement is uncertain with"
@@ -250,11 +272,17 @@ def interval_of_rho(interval: Interval) -> str:
     return f"{formatting.signed(interval[0])} to {formatting.signed(interval[1])}"
 
 
+_DECIDES: Mapping[Mark, tuple[Outcome, ...]] = {
+    Mark.RELIABLE: ("passed",),
+    Mark.PRELIMINARY: ("passed",),
+    Mark.PARTLY: ("inconclusive", "failed"),
+    Mark.UNRELIABLE: ("failed",),
+}
+
+
 def _evidence(tests: Sequence[Finding], mark: Mark) -> str:
-    """Write the findings for the mark, then those against it."""
-    passed = [f.short for f in tests if f.outcome == "passed"]
-    others = [f.short for f in tests if f.outcome != "passed"]
-    return " ".join([*others, *passed] if mark is Mark.UNRELIABLE else [*passed, *others])
+    """Write the first finding of the outcome that decides the mark; a single passed test is too few for trust."""
+    return next((test.short for test in tests if test.outcome in _DECIDES[mark]), tests[0].short)
 
 
 def _mark(tests: Sequence[Finding]) -> Mark:
@@ -271,6 +299,8 @@ def _mark(tests: Sequence[Finding]) -> Mark:
 def _lead(mark: Mark, tests: Sequence[Finding], plural: str) -> str:
     if mark is Mark.PARTLY and not any(test.outcome == "passed" for test in tests):
         return f"The evidence for this ranking of {plural} is inconclusive."
+    if mark is Mark.PRELIMINARY:
+        return f"This ranking of {plural} has passed its tests so far."
     return f"This ranking of {plural} is {mark.value}."
 
 

@@ -39,9 +39,9 @@ def test_a_sentence_rests_on_the_numbers_of_the_report() -> None:
     point = next(p for p in entry.least.points if p.fraction == 0.4)
     random = next(r for r in report.random if r.unit is HEAD)
     at = random.fractions.index(0.4)
-    assert verdict(report, "two-sided", HEAD).sentence.startswith(
+    assert verdict(report, "two-sided", HEAD).sentence == (
         f"This ranking of heads is reliable. Accuracy {100 * point.accuracy:.1f} % ({point.n} examples) with the "
-        f"40 % least important off, compared with {100 * random.accuracy[at]:.1f} % in random order. "
+        f"40 % least important off, compared with {100 * random.accuracy[at]:.1f} % in random order."
     )
 
 
@@ -56,7 +56,7 @@ def test_random_order_is_never_reliable() -> None:
 def test_few_examples_turn_reliable_into_partly_reliable() -> None:
     """The same accuracies on 360 and on 24 examples: then the intervals overlap."""
     values = {"agreement": agreement(0.9)}
-    random = chance(dict.fromkeys(GOOD, (0.78, 0.82)), draws=1)
+    random = chance(dict.fromkeys(GOOD, (0.78, 0.82)), draws=3)
     many = of_heads(random, least=curve("least", GOOD), **values)
     few = of_heads(random, least=curve("least", GOOD, n=24), **values)
     assert (many.mark, few.mark) == (Mark.RELIABLE, Mark.PARTLY)
@@ -148,6 +148,33 @@ def test_what_is_not_checked_is_said_to_be_so(values: dict[str, Any], words: str
 def test_a_verdict_of_a_check_in_progress_is_preliminary() -> None:
     found = of_heads(agreement=agreement(0.9), status=Status.RUNNING)
     assert found.sentence.startswith("Preliminary (1 of 2 measurements). This ranking of heads is")
+
+
+@pytest.mark.parametrize(
+    ("draws", "reliability", "status", "reason"),
+    [
+        (1, 0.9, Status.DONE, "only one random order was measured"),
+        (2, 0.9, Status.DONE, "only 2 random orders were measured"),
+        (3, 0.0, Status.DONE, "the sampled Shapley values are too noisy to compare"),
+        (3, 0.9, Status.RUNNING, "1 of 2 measurements"),
+    ],
+)
+def test_thin_evidence_makes_a_reliable_map_preliminary(
+    draws: int, reliability: float, status: Status, reason: str
+) -> None:
+    values = {"least": curve("least", GOOD), "most": curve("most", {0.05: 0.7}), "status": status}
+    found = of_heads(chance(RANDOM, draws), agreement=agreement(0.9, reliability=reliability), **values)
+    assert found.mark is Mark.PRELIMINARY
+    assert reason in found.sentence
+    assert "is reliable" not in found.sentence
+    assert outcomes(found)[LEAST_TEST] == "passed"
+    solid = of_heads(chance(RANDOM, 3), agreement=agreement(0.9), **(values | {"status": Status.DONE}))
+    assert solid.mark is Mark.RELIABLE
+
+
+def test_thin_evidence_excuses_nothing() -> None:
+    bad = curve("least", {f: low - 0.05 for f, (low, _) in RANDOM.items()})
+    assert of_heads(chance(RANDOM, 1), least=bad, agreement=agreement(0.95)).mark is Mark.UNRELIABLE
 
 
 def test_the_reach_of_random_orders_holds_their_own_uncertainty() -> None:

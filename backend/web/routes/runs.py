@@ -30,6 +30,8 @@ from modelshapley.contracts import (
     Harm,
     MapData,
     Run,
+    RunLabels,
+    RunOrder,
     RunPage,
     RunRequest,
     Status,
@@ -74,19 +76,31 @@ def list_runs(
     search: Annotated[str, Query(max_length=200, pattern=r"^[^\x00]*$")] = "",
     status: Annotated[Status | None, Query()] = None,
     deleted: Annotated[bool, Query()] = False,
+    tag: Annotated[str | None, Query(max_length=40, pattern=r"^[^\x00]*$")] = None,
+    order: Annotated[RunOrder, Query()] = "newest",
 ) -> RunPage:
     """List runs, newest first.
 
-    `search`: words that must all occur in model, task or methods. `deleted`: list deleted runs, which can be restored,
-    instead of the others.
+    `search`: words that must all occur in name, model, task, methods, tags or comment. `deleted`: list deleted runs,
+    which can be restored, instead of the others. `tag`: only runs with this tag. `order`: newest first in all, or
+    within each model or combination of tags.
     """
-    runs = services.records.runs(limit, offset, search, status, deleted)
+    runs = services.records.runs(limit, offset, search, status, deleted, tag, order)
     return runs.model_copy(update={"items": [services.fetches.with_progress(run) for run in runs.items]})
 
 
 @router.get("/{run_id}")
 def get_run(run_id: str, services: ServicesDep) -> Run:
     return services.fetches.with_progress(services.records.run(run_id))
+
+
+@router.patch("/{run_id}")
+def label_run(run_id: str, labels: RunLabels, services: ServicesDep, identity: IdentityDep) -> Run:
+    """Set name, comment or tags of a run; fields that are left out stay."""
+    refuse_others(identity, services.records.run(run_id))
+    run = services.records.label_run(run_id, labels)
+    services.records.audit(identity.name, "label_run", run_id)
+    return run
 
 
 @router.delete("/{run_id}")

@@ -27,7 +27,7 @@ async def layout(api: AsyncClient, run: Run, method: str, unit: UnitKind) -> Any
     text, _ = await _line(api, run, method, unit)
     return html.Div(
         [
-            html.Div(text, id="trust", className="quiet", role="status", style={"marginTop": 6}),
+            html.Div(text, id="trust", className="quiet trust-line", role="status", style={"marginTop": 6}),
             dcc.Interval(id="trust-tick", interval=TICK_MS, disabled=run.checks is None or run.checks.ended),
         ]
     )
@@ -60,22 +60,25 @@ async def _line(api: AsyncClient, run: Run, method: str, unit: UnitKind) -> tupl
 
 
 def line(report: Faithfulness, computed: str, displayed: str, unit: UnitKind) -> Any:
-    """Write the line for one kind of unit. computed: the method as scored; displayed: as the page reads it."""
+    """Write the line for one kind of unit: a word, a sentence, and the figures behind "Details".
+
+    computed: the method as scored; displayed: as the page reads it.
+    """
+    judged = verdict(report, computed, unit)
     entry = next(e for e in report.maps if (e.method, e.unit) == (computed, unit))
-    mark = verdict(report, computed, unit).mark
-    sentences = [] if mark is Mark.UNCHECKED else [f"{mark.shape} {mark.value}"]
-    sentences += [*_agreements(entry), *_removal(entry, random_curve_of(report, unit))]
+    figures = [*_agreements(entry), *_removal(entry, random_curve_of(report, unit))]
     if entry.harm is not None:
-        sentences.append(f"best discount on the probe set: h = {entry.harm.offered:g}")
+        figures.append(f"best discount on the probe set: h = {entry.harm.offered:g}")
     if displayed != computed:
-        sentences.append("measured with the map as it was scored")
-    if not report.status.ended:
-        sentences.append(f"check in progress ({report.progress.done} of {report.progress.total} measurements)")
+        figures.append("measured with the map as it was scored")
     if report.error:
-        sentences.append(f"the check stopped: {report.error}")
-    text = " · ".join(sentences) if sentences else mark.value
+        figures.append(f"the check stopped: {report.error}")
+    word = html.Span(f"{judged.mark.shape} {judged.mark.value}", className=f"mark-{judged.mark.name.lower()}")
+    sentence = judged.sentence.replace("ρ ", "ρ\u00a0")
     name = html.Strong(f"Trust in this {unit.value} ranking: ")
-    return [name, *_with_link(report.run, displayed, unit, f"{text}. ")]
+    details = html.Details([html.Summary("Details"), html.Ul([html.Li(text) for text in figures])])
+    lead = [] if judged.mark is Mark.UNCHECKED else [word, ". "]  # the sentence says it, too
+    return [name, *lead, *_with_link(report.run, displayed, unit, f"{sentence} "), details if figures else None]
 
 
 def _with_link(run: str, method: str, unit: UnitKind, text: str) -> list[Any]:

@@ -30,9 +30,10 @@ def report(**values: Any) -> Faithfulness:
 
 
 def text(found: Any) -> str:
-    *said, link = found
+    *said, link, details = found
     assert link.href.startswith("/runs/r/trust?method=two-sided")
-    return "".join(part if isinstance(part, str) else part.children for part in said)
+    figures = [] if details is None else [item.children for item in details.children[1].children]
+    return "".join(part if isinstance(part, str) else part.children for part in said) + " · ".join(figures)
 
 
 def test_everything_measured_is_told_with_its_n() -> None:
@@ -60,16 +61,17 @@ def test_everything_measured_is_told_with_its_n() -> None:
             UnitKind.HEAD,
         )
     )
-    assert told == (
-        "Trust in this head ranking: ○ unreliable · ρ −0.50 with sampled Shapley values (12 units, reliability 0.80) · "
+    assert told.replace("\u00a0", " ") == (
+        "Trust in this head ranking: ○ unreliable. Preliminary (2 of 4 measurements). This ranking of heads is "
+        "unreliable. Scores disagree with sampled Shapley values (ρ −0.50, reliability 0.80). "
+        "ρ −0.50 with sampled Shapley values (12 units, reliability 0.80) · "
         "ρ 0.91 between two halves of the probe set · accuracy 87.5 % (48 examples) with the 40 % least important off, "
-        "50.0 % in random order · best discount on the probe set: h = 0.75 · measured with the map as it was scored · "
-        "check in progress (2 of 4 measurements). "
+        "50.0 % in random order · best discount on the probe set: h = 0.75 · measured with the map as it was scored"
     )
 
 
 def test_what_is_not_measured_is_left_out() -> None:
     assert "halves" in text(line(report(), "two-sided", "two-sided", UnitKind.HEAD))
     assert text(line(report(), "two-sided", "two-sided", UnitKind.NEURON)) == (
-        "Trust in this neuron ranking: check in progress (2 of 4 measurements). "
+        "Trust in this neuron ranking: This ranking of neurons is not checked yet. The check is still in progress. "
     )
