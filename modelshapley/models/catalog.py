@@ -282,7 +282,7 @@ class Catalog:
             return path
         scheme, _, name = model_id.partition(":")
         roots = {LOCAL: self.roots, DERIVED: [self.derived_root]}.get(f"{scheme}:")
-        if roots and name and Path(name).name == name and not name.startswith("."):
+        if roots and name and Path(name).name == name and not name.startswith(".") and name.isprintable():
             for root in roots:
                 path = (root / name).resolve()
                 if path.is_dir() and path.is_relative_to(root):
