@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
 from backend.store.records import Records
 from backend.store.schema import migrate
 from modelshapley.contracts import Layout, RunRequest, Status
 from modelshapley.units import UnitKind
+from tests.support.in_process import redis_running
 from workers.running import cancelling
+from workers.running.attempts import Attempts
 from workers.running.cancelling import RUN_GRACE_S, CancelWatch
 
 
@@ -40,3 +43,22 @@ def test_a_cancelled_job_is_interrupted_then_ended_by_force(tmp_path: Path, monk
     assert look(10 + RUN_GRACE_S) == ["interrupt", "end"]
     watch.forget(f"run-{run.id}")
     assert look(20) == [], "another execution has its own time"
+
+
+def test_deaths_count_only_at_the_same_stage(tmp_path: Path) -> None:
+    def begun(redis: Redis) -> Attempts:
+        attempts = Attempts(redis)
+        attempts.begin("run-x")
+        return attempts  # whose worker then dies
+
+    with redis_running(tmp_path) as url, Redis.from_url(url) as redis:
+        assert [begun(redis).deaths for _ in range(3)] == [0, 1, 2]
+        further = begun(redis)
+        assert further.deaths == 3
+        further.reached("model loaded")
+        again = begun(redis)
+        assert again.deaths == 1, "the earlier deaths were at another stage"
+        again.reached("model loaded")
+        assert begun(redis).deaths == 2, "a stage is new once"
+        again.forget("run-x")
+        assert begun(redis).deaths == 0
