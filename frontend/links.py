@@ -16,6 +16,12 @@ def link(path: str) -> str:
     return _under + path
 
 
+def server_of(href: str) -> str:
+    """Return the address of this server as the browser at `href` reaches it: 'https://lab.org/shapley'."""
+    scheme, _, rest = href.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}{_under}"
+
+
 def inner(path: str) -> str:
     """Return a browser's path as the dashboard knows it: the reverse of :func:`link`."""
     below = path == _under or path.startswith(f"{_under}/")

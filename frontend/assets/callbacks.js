@@ -27,14 +27,18 @@
   }
 
   /* The selection after the event `source`; null where the event changes nothing. */
-  function nextSelection(source, selection, history, ranked, loaded, touched, controls) {
-    if (source === "undo.n_clicks") return history.length ? history[history.length - 1] : null;
+  function nextSelection(source, selection, ranked, loaded, touched, controls) {
+    if (source === "undo.n_clicks") {
+      if (MS.depth()) window.history.back();
+      return null;
+    }
     if (source === "reset.n_clicks") return MS.empty();
     if (source === "ranked.data" && ranked) {
       // The requested share replaces the units of that kind; other kinds stay.
       return { ...selection, [ranked.unit]: ranked.units, ranked: ranked.how };
     }
-    // A past trial or a group replaces the whole selection.
+    // An entry of the browser's history, a past trial or a group replaces the whole selection.
+    if (source === "loaded.data" && loaded && loaded.selection) return loaded.selection;
     if (source === "loaded.data" && loaded)
       return { ...MS.empty(), ...loaded.units, treatment: loaded.treatment || selection.treatment };
     if (/^(how|factor|offset)\.value$/.test(source)) return { ...selection, treatment: treatmentOf(controls) };
@@ -50,7 +54,7 @@
     [colour === "score" ? "" : colour, log ? "log" : "", ordered ? "sorted" : ""].filter(Boolean).join(",");
 
   dc.page = {
-    select(undo, reset, ranked, loaded, touched, how, factor, offset, selection, history) {
+    select(undo, reset, ranked, loaded, touched, how, factor, offset, selection) {
       const unchanged = dc.no_update;
       const source = triggered();
       const current = { how, factor, offset };
@@ -58,14 +62,13 @@
         const target = controlsOf(forSelection, current);
         return Object.keys(current).map((name) => (target[name] === current[name] ? unchanged : target[name]));
       };
-      const next = nextSelection(source, selection, history, ranked, loaded, touched, current);
-      if (!next || MS.same(next, selection)) return [unchanged, unchanged, ...controls(selection)];
+      const next = nextSelection(source, selection, ranked, loaded, touched, current);
+      if (!next || MS.same(next, selection)) return [unchanged, ...controls(selection)];
       // A share of the ranking describes the selection only while no other unit is in it.
       const alone = next.ranked && MS.KINDS.every((k) => k === next.ranked.unit || !next[k].length);
       if (!alone) delete next.ranked;
-      const past = source === "undo.n_clicks" ? history.slice(0, -1) : [...history, selection].slice(-50);
       MS.mark(next);
-      return [next, past, ...controls(next)];
+      return [next, ...controls(next)];
     },
 
     showMap(method, colour, log, ordered, label, _theme) {
@@ -92,7 +95,7 @@
     },
 
     /* The tray's summary of the selection, and the address of the page, which holds the same. */
-    describe(selection, history, method, unit, how, colour, log, ordered, label) {
+    describe(selection, method, unit, how, colour, log, ordered, label) {
       const count = MS.count(selection);
       const parts = MS.KINDS.filter((k) => selection[k].length).map((k) => {
         const n = selection[k].length;
@@ -107,10 +110,10 @@
         `?method=${encodeURIComponent(method)}&unit=${unit}` +
         (off && fits ? `&off=${off}` : "") + (treatment && (fits || !off) ? `&do=${treatment}` : "") +
         (look ? `&look=${look}` : "") + (label ? `&class=${encodeURIComponent(label)}` : "");
-      window.history.replaceState(window.history.state, "", window.location.pathname + query);
+      MS.writeAddress(query, selection);
       return [
         count ? parts.join(" · ") + (treatment ? `, ${description}` : "") : treatment ? "No units selected" : "Nothing is switched off",
-        !history.length,
+        !MS.depth(),
         !count && !treatment,
         fits ? "" : "Too many units for a link. The address leaves them out.",
         treatment ? `Intervention: selected units ${description}` : "Other interventions",
@@ -128,6 +131,7 @@
     /* Grey out the figures until they are those of the current selection. Hide "Measure all" unless a trial stopped early. */
     present(trial, answered, rendered) {
       MS.answered(answered);
+      if (trial && !MS.settling()) MS.tellState(trial);
       if (trial && trial.status === "cancelled") MS.overtaken();
       const visible = trial && (rendered || "").startsWith(`${trial.id} `);
       const waiting = trial && (!visible || (!trial.n && !MS.ended(trial)));

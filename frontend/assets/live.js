@@ -50,12 +50,30 @@
 
   /* The server renders the figures. An event that arrives meanwhile waits for it, and a newer one replaces it: Dash
      drops the answer to a request that a newer one overtakes, so that only the end of a quick trial would be seen. */
+  let began = null; // {at, n}: the first examples of the current trial
+
+  /* What happens next, written at once: the figures come from the server. */
+  function state(text) {
+    const line = document.getElementById("tray-state");
+    if (line && line.textContent !== text) line.textContent = text;
+  }
+
+  MS.tellState = function (trial) {
+    if (MS.ended(trial) || trial.status === "queued") return state(""); // the figures say the rest
+    if (!trial.n) return state("A worker has taken it …");
+    const now = performance.now();
+    if (!began) began = { at: now, n: trial.n };
+    const left = trial.n > began.n ? ((now - began.at) / (trial.n - began.n)) * (trial.total - trial.n) : NaN;
+    state(left >= 1000 ? `Measuring, about ${Math.round(left / 1000)} s left` : "Measuring …");
+  };
+
   let endedTrial = null;
   let renderingSince = -Infinity;
   let pending = null;
 
   function show(trial) {
     pending = trial;
+    MS.tellState(trial);
     const wait = renderingSince + RENDER_TIMEOUT_MS - performance.now();
     if (wait > 0) return setTimeout(() => pending === trial && MS.rendered(), wait);
     pending = null;
@@ -85,6 +103,8 @@
   MS.settle = function (selection) {
     MS.unfollow();
     pending = null;
+    began = null;
+    state(MS.count(selection) ? "Sending to a worker …" : "");
     number += 1;
     send({ ...selection, number }, Math.max(0, sentAt + BURST_MS - performance.now()));
   };

@@ -5,12 +5,13 @@
   /* Write the filter into the address and mark that address as visible, so that the page is not rebuilt while somebody
      types in it. A new search starts at its first page. */
   dc.runs = {
-    filter(search, status, page, before) {
-      const now = { search: (search || "").trim(), status: status || "", page: page || 1 };
-      const same = now.search === before.search && now.status === before.status;
+    filter(search, status, order, page, before) {
+      const now = { search: (search || "").trim(), status: status || "", tag: before.tag, order: order || "newest", page: page || 1 };
+      const same = ["search", "status", "order"].every((name) => now[name] === before[name]);
       if (!same) now.page = 1;
       if (same && now.page === before.page) return [dc.no_update, dc.no_update];
-      const parameters = Object.entries(now).filter(([name, value]) => value && !(name === "page" && value === 1));
+      const parameters = Object.entries(now).filter(
+        ([name, value]) => value && !(name === "page" && value === 1) && !(name === "order" && value === "newest"));
       const query = parameters.length ? `?${new URLSearchParams(parameters)}` : "";
       history.replaceState(history.state, "", location.pathname + query);
       dc.set_props("visible-address", { data: [location.pathname, query] });

@@ -13,6 +13,7 @@ from modelshapley.client import Client
 from modelshapley.contracts import Run, Status
 from tests.conftest import DIGITS_RUN, Server
 from tests.e2e.conftest import Scheme, WatchedPage
+from tests.e2e.test_code import code_on, run_python
 from tests.e2e.test_dashboard import assert_accessible, expect_map, open_map
 
 SLOW_MS = 120_000
@@ -51,6 +52,8 @@ def test_from_the_map_to_a_smaller_model_to_its_own_map(page: Page, server: Serv
     size = (server.data / "derived" / "three-layers" / "model.safetensors").stat().st_size
     assert f"{size:,} bytes" in predicted
     assert f"accuracy {100 * made.info.trial.accuracy:.1f} %" in predicted  # gated and cut out: the same
+    page.locator("#apply-list").get_by_text("Code", exact=True).click()
+    assert "done derived:three-layers" in run_python(code_on(page, "Python"))
     page.get_by_role("button", name="Score this model").click()
     expect(page).not_to_have_url(re.compile("apply$"), timeout=30_000)
     expect_map(page, timeout=SLOW_MS)

@@ -8,8 +8,9 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import dcc, html
 
+from frontend import snippets
 from frontend.links import link
-from frontend.pages.shared import tables
+from frontend.pages.shared import code, tables
 from modelshapley import formatting
 from modelshapley.contracts import Comparison, Run, Status, Trial
 from modelshapley.contracts.derived import Derived, DerivedInfo, SizePrediction
@@ -68,14 +69,17 @@ def _measured(trial: Trial | None) -> str:
     )
 
 
-def cards(derived: list[Derived], runs: Mapping[str, Run]) -> Any:
-    """The derived models of a run, newest first. runs: the newest run of each derived model, by the model's id."""
+def cards(derived: list[Derived], runs: Mapping[str, Run], server: str) -> Any:
+    """The derived models of a run, newest first.
+
+    runs: the newest run of each derived model, by the model's id. server: its address, for the code.
+    """
     if not derived:
         return dmc.Text("No smaller model has been made from this run yet.", size="sm", className="quiet")
-    return dmc.Stack([_card(one, runs.get(one.model)) for one in derived], gap="md")
+    return dmc.Stack([_card(one, runs.get(one.model), server) for one in derived], gap="md")
 
 
-def _card(derived: Derived, run: Run | None) -> Any:
+def _card(derived: Derived, run: Run | None, server: str) -> Any:
     colour = COLOURS.get(derived.status, "blue")
     words = "being made" if derived.status is Status.RUNNING else formatting.STATUS_WORDS[derived.status]
     head = dmc.Group(
@@ -83,7 +87,8 @@ def _card(derived: Derived, run: Run | None) -> Any:
     )
     content = [head, *_state(derived)]
     if derived.info is not None:
-        content += [_result(derived.info), _uses(derived, run)]
+        snippet = snippets.of_derived(server, derived.id, derived.model)
+        content += [_result(derived.info), _uses(derived, run), code.unfolding(snippet)]
     if derived.recommendation is not None:
         content.append(_candidates(derived.recommendation))
     content.append(_delete(derived))

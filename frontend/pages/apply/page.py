@@ -8,7 +8,7 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import ALL, Input, Output, State, ctx, dcc, html, no_update
 
-from frontend.links import link
+from frontend.links import link, server_of
 from frontend.pages.apply import apply_view
 from frontend.pages.shared import empty_states
 from frontend.pages.shared.wiring import Callbacks
@@ -221,8 +221,9 @@ async def _request(
     Input("apply-change", "data"),
     State("apply-seen", "data"),
     State("apply-run", "data"),
+    State("url", "href"),
 )
-async def list_derived(_: int, __: Any, seen: str | None, data: Any, *, api: AsyncClient) -> Any:
+async def list_derived(_: int, __: Any, seen: str | None, data: Any, href: str, *, api: AsyncClient) -> Any:
     """List the derived models of the run, if they have changed."""
     try:
         derived = await api.send(client.all_derived(data["id"]))
@@ -233,7 +234,7 @@ async def list_derived(_: int, __: Any, seen: str | None, data: Any, *, api: Asy
     key = repr([(one.id, one.status, one.step, one.progress, runs.get(one.model)) for one in derived])
     if key == seen:  # redrawing would close what the reader has opened
         return no_update, no_update, None
-    return apply_view.cards(derived, runs), key, None
+    return apply_view.cards(derived, runs, server_of(href)), key, None
 
 
 @callbacks.server(

@@ -12,9 +12,9 @@ from dash import MATCH, Input, Output, State, dcc, html, no_update
 from frontend.figures import heatmaps
 from frontend.links import link
 from frontend.map_cache import MapCache
-from frontend.pages.compare import compare_view, pair
+from frontend.pages.compare import compare_code, compare_view, pair
 from frontend.pages.compare.pair import TOPS, Choice, Pair, Side
-from frontend.pages.shared import empty_states
+from frontend.pages.shared import code, empty_states
 from frontend.pages.shared.wiring import Callbacks
 from modelshapley import client, formatting
 from modelshapley.client import ApiError, AsyncClient
@@ -122,6 +122,7 @@ def _controls(kinds: Sequence[UnitKind], unit: UnitKind | None, top: int) -> Any
                     ),
                 ]
             ),
+            code.button("compare"),
         ],
         align="flex-start",
         gap="xl",
@@ -328,6 +329,7 @@ async def compare_maps(
     return body, _kinds(kinds), kind.value, pair.write(*choices, kind, share), None
 
 
+callbacks.include(compare_code.callbacks)
 callbacks.browser(
     "pages",
     "hold",

@@ -17,6 +17,7 @@ from frontend.pages.map import (
     counts,
     display_controls,
     harm_weight,
+    map_code,
     parts,
     past_trials,
     top,
@@ -25,7 +26,8 @@ from frontend.pages.map import (
     unit_examples,
     unit_panel,
 )
-from frontend.pages.shared import empty_states
+from frontend.pages.runs import labels
+from frontend.pages.shared import code, empty_states
 from frontend.pages.shared.wiring import Callbacks
 from frontend.pages.trust import summary
 from frontend.selection import as_selection
@@ -98,7 +100,6 @@ callbacks.browser(
     "page",
     "select",
     Output("selection", "data"),
-    Output("history", "data"),
     Output("how", "value"),
     Output("factor", "value"),
     Output("offset", "value"),
@@ -111,7 +112,6 @@ callbacks.browser(
     Input("factor", "value"),
     Input("offset", "value"),
     State("selection", "data"),
-    State("history", "data"),
     prevent_initial_call=True,
 )
 callbacks.browser(
@@ -124,6 +124,8 @@ callbacks.browser(
 )
 callbacks.browser("page", "mark", Output("marks", "className"), Input("selection", "data"))
 callbacks.include(
+    labels.callbacks,
+    map_code.callbacks,
     tray.callbacks,
     display_controls.callbacks,
     top.callbacks,
@@ -170,9 +172,9 @@ async def _map_page(api: AsyncClient, maps: MapCache, run: Run, view: View) -> A
             dcc.Store(id="run", data=run.model_dump(mode="json")),
             dcc.Store(id="reading", data=resolved.method),
             dcc.Store(id="selection", data=selection | {"treatment": vars(view.treatment)}),
-            dcc.Store(id="history", data=[]),
             *display_controls.stores(),
             parts.head(run),
+            labels.layout(run),
             parts.notes(run),
             dmc.Alert(" ".join(notices), color="yellow", variant="light", mb="sm") if notices else None,
             html.Div(
@@ -233,7 +235,7 @@ def _toolbar(
                 ]
             ),
             harm_weight.layout(method),
-            html.Div(downloads, id="downloads", style={"marginLeft": "auto"}),
+            dmc.Group([code.button("map"), html.Div(downloads, id="downloads")], gap=8, style={"marginLeft": "auto"}),
         ],
         align="flex-end",
     )

@@ -12,6 +12,7 @@ from frontend import address
 from frontend.display import Display
 from frontend.figures.planes import Plane
 from frontend.links import link
+from frontend.pages.runs import labels
 from frontend.pages.shared import empty_states
 from modelshapley import formatting
 from modelshapley.contracts import MethodInfo, Run, Status
@@ -22,7 +23,7 @@ def head(run: Run) -> Any:
     assert run.intact is not None
     return dmc.Group(
         [
-            dmc.Title(f"{run.model.partition(':')[2]} on {run.task}", order=1, size="h2"),
+            dmc.Title(labels.title(run), order=1, size="h2", id="run-title"),
             html.Div(
                 f"{run.progress.total} probe examples · seed {run.seed} · "
                 f"intact {formatting.accuracy(run.intact)}, n {run.intact.n}",
@@ -31,7 +32,7 @@ def head(run: Run) -> Any:
             dcc.Link("Make a smaller model", href=address.apply(run.id)),
         ],
         align="baseline",
-        mb="md",
+        mb=4,
     )
 
 
@@ -44,7 +45,7 @@ def notes(run: Run) -> Any:
 
 def unfinished(run: Run) -> Any:
     """The page of a run that is not done: its progress, or why it has no map."""
-    title = f"{run.model.partition(':')[2]} on {run.task}"
+    title = labels.title(run)
     back = dcc.Link("Back to the runs", href=link("/"))
     if run.status is Status.FAILED:
         return empty_states.state(title, run.error or "The run failed.", back)

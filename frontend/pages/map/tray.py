@@ -35,6 +35,7 @@ def layout(run: Run, treatment: Treatment, ranked: Mapping[str, Any] | None) -> 
     figures = [
         dmc.Title("Accuracy", order=2, size="h4"),
         html.Div(intact_view(run.intact), id="tray-figures", className="tray-figures", **{"aria-live": "polite"}),
+        html.Div(id="tray-state", className="tray-state"),  # written by assets/live.js in the frame of a click
         html.Div(
             dmc.Button("Measure all", id="measure-all", variant="light", size="compact-sm"),
             id="early",
@@ -165,9 +166,9 @@ async def label_apply_button(share: int, unit: str, how: str, data: Any) -> str:
 async def rank_units(
     clicks: int | None, which: str, share: int, selection: Any, unit: str, method: str, data: Any, *, maps: MapCache
 ) -> Any:
-    """Select a share of the ranking: at a click, and at every move of the slider from then on."""
+    """Select a share of the ranking: at every move of the slider and at a click on the button."""
     applied = (selection.get("ranked") or {}).get("unit") == unit
-    if ctx.triggered_id != "apply" and not applied:
+    if ctx.triggered_id == "which" and not applied:
         return no_update, no_update
     ranked = Ranked(which, share / 100, UnitKind(unit), method)
     try:
@@ -235,7 +236,6 @@ callbacks.browser(
     Output("factor-frame", "style"),
     Output("offset-frame", "style"),
     Input("selection", "data"),
-    Input("history", "data"),
     Input("reading", "data"),
     Input("unit", "value"),
     Input("how", "value"),

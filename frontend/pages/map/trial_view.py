@@ -18,7 +18,7 @@ def intact_view(intact: Measured) -> Any:
     """The intact model's accuracy, for when nothing is off."""
     return [
         html.Div(formatting.percent(intact.accuracy), className="figure-now", id="accuracy"),
-        html.Div("intact model", className="figure-change"),
+        html.Div("intact model", className="figure-caption"),
         _strip(intact, intact.accuracy),
         html.Div(
             f"95 % interval {formatting.percent_interval(intact.interval)} · {intact.n} test examples",
@@ -50,7 +50,8 @@ def trial_view(trial: Trial, intact: Measured, lost: bool, reading: str = "") ->
             *more,
             *(_RECONNECTING if lost else ()),
         ]
-    return [*_measured(trial, predicted), *more, *(_RECONNECTING if lost else ())]
+    figures = _measured(trial, predicted) if trial.status is Status.DONE else _so_far(trial, intact, predicted)
+    return [*figures, *more, *(_RECONNECTING if lost else ())]
 
 
 def queue_sentence(waiting: Waiting | None) -> str:
@@ -70,13 +71,10 @@ def queue_sentence(waiting: Waiting | None) -> str:
 
 
 def _measured(trial: Trial, predicted: Any) -> list[Any]:
-    """The figures of a trial that has measured some examples."""
-    assert trial.accuracy is not None
-    assert trial.interval is not None
+    """The figures of a trial that has ended: the accuracy, and its change on the same examples."""
+    now, intact = _figures(trial)
     assert trial.difference is not None
     assert trial.difference_interval is not None
-    assert trial.intact is not None
-    now = Measured(accuracy=trial.accuracy, interval=trial.interval, n=trial.n)
     return [
         html.Div(formatting.percent(now.accuracy), className="figure-now", id="accuracy"),
         html.Div(formatting.points(trial.difference), className="figure-change", id="difference"),
@@ -85,17 +83,59 @@ def _measured(trial: Trial, predicted: Any) -> list[Any]:
             className="quiet",
         ),
         predicted,
-        _strip(now, trial.intact),
+        _strip(now, intact),
         html.Div(f"95 % interval {formatting.percent_interval(now.interval)}", className="quiet", id="interval"),
-        html.Div(f"intact {formatting.percent(trial.intact)} on these examples", className="quiet"),
-        dmc.Progress(
-            value=100 * trial.n / trial.total,
-            size="xs",
-            my=6,
-            **{"aria-label": "share of the test examples measured"},
-        ),
+        html.Div(f"intact {formatting.percent(intact)} on these examples", className="quiet"),
+        _bar(trial),
         html.Div(_progress(trial, now), className="quiet", id="trial-n"),
     ]
+
+
+def _so_far(trial: Trial, whole: Measured, predicted: Any) -> list[Any]:
+    """The figures of a trial that goes on. Large is what is settled; what may still change is grey and says its n.
+
+    whole: the intact model on all test examples. Its accuracy on the first ones may be another, so that the accuracy
+    so far never stands alone: only its change on the same examples does.
+    """
+    now, intact = _figures(trial)
+    assert trial.difference is not None
+    assert trial.difference_interval is not None
+    return [
+        html.Div(formatting.percent(whole.accuracy), className="figure-now", id="accuracy"),
+        html.Div("intact model", className="figure-caption"),
+        html.Div(
+            f"{formatting.points(trial.difference)} so far", className="figure-change preliminary", id="difference"
+        ),
+        html.Div(
+            f"({formatting.points_interval(trial.difference_interval)}) vs. intact, same examples", className="quiet"
+        ),
+        predicted,
+        _strip(now, intact, preliminary=True),
+        html.Div(
+            f"95 % interval of the accuracy so far {formatting.percent_interval(now.interval)}",
+            className="quiet",
+            id="interval",
+        ),
+        html.Div(
+            f"{formatting.percent(now.accuracy)} without the units, {formatting.percent(intact)} intact, on these",
+            className="quiet",
+        ),
+        _bar(trial),
+        html.Div(_progress(trial, now), className="quiet", id="trial-n"),
+    ]
+
+
+def _figures(trial: Trial) -> tuple[Measured, float]:
+    """Return the accuracy of a trial that has measured some examples, and the intact one on the same examples."""
+    assert trial.accuracy is not None
+    assert trial.interval is not None
+    assert trial.intact is not None
+    return Measured(accuracy=trial.accuracy, interval=trial.interval, n=trial.n), trial.intact
+
+
+def _bar(trial: Trial) -> Any:
+    value = 100 * trial.n / trial.total
+    return dmc.Progress(value=value, size="xs", my=6, **{"aria-label": "share of the test examples measured"})
 
 
 def prediction(trial: Trial, reading: str) -> str | None:
@@ -152,7 +192,7 @@ def half_width(interval: Interval) -> str:
     return f"{100 * (interval[1] - interval[0]) / 2:.1f} pts"
 
 
-def _strip(now: Measured, intact: float) -> Any:
+def _strip(now: Measured, intact: float, preliminary: bool = False) -> Any:
     """A scale from 0 to 100 %: the interval as a band, the accuracy as a dot, the intact model as a line."""
     low, high = (100 * end for end in now.interval)
     marks = [
@@ -163,7 +203,7 @@ def _strip(now: Measured, intact: float) -> Any:
     ]
     return html.Div(
         [
-            html.Div(marks, className="strip"),
+            html.Div(marks, className="strip preliminary" if preliminary else "strip"),
             html.Div([html.Span("0 %"), html.Span("100 %")], className="strip-ends quiet"),
         ],
         **{"aria-hidden": "true"},

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import groupby
 from typing import Any
 
 import dash_mantine_components as dmc
 from dash import ALL, Input, Output, State, ctx, dcc, html, no_update
 
 from frontend.links import link
-from frontend.pages.runs import run_filter
+from frontend.pages.runs import bulk, run_filter
 from frontend.pages.runs.card_cache import CardCache
-from frontend.pages.runs.run_card import action_id, card
+from frontend.pages.runs.run_card import action_id, card, title_of
 from frontend.pages.runs.run_filter import DELETED, STATUSES, RunFilter
 from frontend.pages.shared import empty_states
 from frontend.pages.shared.wiring import Callbacks
 from frontend.pages.submit import form
 from modelshapley import client, formatting
 from modelshapley.client import AsyncClient
-from modelshapley.contracts import RunPage, Status, WorkerInfo
+from modelshapley.contracts import Run, RunOrder, RunPage, Status, WorkerInfo
 from modelshapley.errors import ModelShapleyError
 
 callbacks = Callbacks()
@@ -27,6 +29,7 @@ callbacks = Callbacks()
 PAGE_SIZE = 20
 BUSY_MS, IDLE_MS = 1000, 5000
 HIDDEN = {"display": "none"}
+ORDERS: dict[RunOrder, str] = {"newest": "Newest", "model": "By model", "tag": "By tag"}
 
 
 async def layout(search: str = "") -> Any:
@@ -50,11 +53,10 @@ async def layout(search: str = "") -> Any:
             dcc.Interval(id="runs-tick", interval=BUSY_MS),
             dcc.Store(id="runs-seen"),
             dcc.Store(id="runs-action"),
-            dcc.Store(
-                id="runs-filter", data={"search": filter_.search, "status": filter_.status, "page": filter_.page}
-            ),
+            dcc.Store(id="runs-filter", data=asdict(filter_)),
             html.Div(id="runs-problem", role="alert"),
             html.Div(id="runs-notice", role="status"),
+            bulk.layout(),
             html.Div(_skeleton(), id="runs-list"),
             dmc.Pagination(  # without its arrows, which have no names for screen readers
                 id="runs-page", total=filter_.page, value=filter_.page, mt="md", withControls=False, style=HIDDEN
@@ -71,11 +73,11 @@ def _filter(filter_: RunFilter) -> Any:
             dmc.TextInput(
                 id="runs-search",
                 value=filter_.search,
-                placeholder="Model, task or method",
+                placeholder="Name, model, task, method, tag",
                 debounce=250,
                 inputProps={"maxLength": run_filter.LONGEST},
                 className="runs-search",
-                **{"aria-label": "Search runs by model, task or method"},
+                **{"aria-label": "Search runs by name, model, task, method or tag"},
             ),
             dmc.SegmentedControl(
                 id="runs-status",
@@ -84,9 +86,26 @@ def _filter(filter_: RunFilter) -> Any:
                 size="xs",
                 **{"aria-label": "Status of runs"},
             ),
+            dmc.SegmentedControl(
+                id="runs-order",
+                value=filter_.order,
+                data=[{"value": order, "label": ORDERS[order]} for order in run_filter.ORDERS],
+                size="xs",
+                **{"aria-label": "Order of runs"},
+            ),
+            _tag(filter_),
             html.Span(id="runs-count", className="quiet", role="status"),
         ],
         className="runs-filter",
+    )
+
+
+def _tag(filter_: RunFilter) -> Any:
+    """The tag that the list is limited to, with a link to the list without it."""
+    if not filter_.tag:
+        return None
+    return html.Span(
+        [f"Tag: {filter_.tag} ", dcc.Link("×", href=link("/"), title="Show runs with any tag")], className="run-tag"
     )
 
 
@@ -97,6 +116,7 @@ callbacks.browser(
     Output("runs-page", "value"),
     Input("runs-search", "value"),
     Input("runs-status", "value"),
+    Input("runs-order", "value"),
     Input("runs-page", "value"),
     State("runs-filter", "data"),
 )
@@ -157,6 +177,9 @@ async def act_on_run(_: list[int | None], __: list[int | None], *, api: AsyncCli
     return {"action": ctx.triggered_id, "clicks": ctx.triggered[0]["value"]}, notice
 
 
+callbacks.include(bulk.callbacks)
+
+
 async def _workers(api: AsyncClient, page: RunPage) -> tuple[list[WorkerInfo] | None, Any]:
     """Fetch the workers if a run is open, or the problem with that."""
     if all(run.status.ended for run in page.items):
@@ -187,14 +210,16 @@ async def _act(api: AsyncClient, button: dict[str, str]) -> Any:
         run = await api.send(client.run(run_id))
         new = await api.send(client.submit_run(run.request()))
         see = dcc.Link("See the run", href=link(f"/runs/{new.id}"))
-        return _notice([f"Submitted {formatting.run_title(run)} again. ", see])
+        return _notice([f"Submitted {title_of(run)} again. ", see])
     if button["action"] == "delete":
         run = await api.send(client.delete_run(run_id))
         # The focused button disappears with its card; the undo button takes the focus.
         undo = html.Button("Undo", id=action_id("undo", run_id), className="plain-button", autoFocus=True)
-        return _notice([f"Deleted {formatting.run_title(run)}. ", undo])
-    run = await api.send(client.bring_back_run(run_id))
-    return _notice([f"Restored {formatting.run_title(run)}. ", dcc.Link("Open it", href=link(f"/runs/{run_id}"))])
+        return _notice([f"Deleted {title_of(run)}. ", undo])
+    runs = [await api.send(client.bring_back_run(each)) for each in run_id.split(",")]
+    if len(runs) > 1:
+        return _notice([f"Restored {len(runs)} runs."])
+    return _notice([f"Restored {title_of(runs[0])}. ", dcc.Link("Open it", href=link(f"/runs/{run_id}"))])
 
 
 def _notice(content: list[Any]) -> Any:
@@ -217,10 +242,25 @@ async def _list(
             dcc.Link("Go to the first page", href=link("/")),
             order=2,
         )
-    return dmc.Stack(
-        [card(run, await cards.picture(api, run), workers, await cards.trust(api, run)) for run in page.items],
-        gap="sm",
-    )
+    laid_out = [
+        (run, card(run, await cards.picture(api, run), workers, await cards.trust(api, run))) for run in page.items
+    ]
+    if filter_.order == "newest":
+        return dmc.Stack([entry for _, entry in laid_out], gap="sm")
+    groups = groupby(laid_out, key=lambda pair: _group_title(pair[0], filter_))
+    return [
+        html.Section(
+            [dmc.Title(title, order=2, size="h4", mb=6), dmc.Stack([entry for _, entry in members], gap="sm")],
+            className="run-group",
+        )
+        for title, members in groups
+    ]
+
+
+def _group_title(run: Run, filter_: RunFilter) -> str:
+    if filter_.order == "model":
+        return formatting.model_name(run.model)
+    return ", ".join(run.tags) or "Without tags"
 
 
 def _no_runs(filter_: RunFilter) -> Any:
@@ -236,7 +276,7 @@ def _no_runs(filter_: RunFilter) -> Any:
 
 
 def no_match(filter_: RunFilter) -> str:
-    """Say that nothing matches: 'No failed run has “vit” in its model, task or methods.'"""
+    """Say that nothing matches: 'No failed run matches “vit”.'"""
     kinds = {
         "": "run",
         DELETED: "deleted run",
@@ -247,6 +287,8 @@ def no_match(filter_: RunFilter) -> str:
         Status.CANCELLED: "cancelled run",
     }
     kind = kinds[filter_.status]
+    if filter_.tag and not filter_.search:
+        return f"No {kind} has the tag “{filter_.tag}”."
     if not filter_.search:
         return f"There is no {kind}."
-    return f"No {kind} has “{filter_.search}” in its model, task or methods."
+    return f"No {kind} matches “{filter_.search}”."

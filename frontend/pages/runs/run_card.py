@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import dash_mantine_components as dmc
 from dash import dcc, html
@@ -21,6 +22,13 @@ COLOURS = {
     Status.DONE: "teal",
     Status.FAILED: "red",
     Status.CANCELLED: "gray",
+}
+SYMBOLS = {
+    Status.QUEUED: "◷",
+    Status.RUNNING: "▶",
+    Status.DONE: "✓",
+    Status.FAILED: "!",
+    Status.CANCELLED: "⊘",
 }
 START_COMMAND = "modelshapley worker"
 
@@ -41,9 +49,16 @@ def card(run: Run, picture: str | None, workers: Sequence[WorkerInfo] | None, tr
         if picture
         else dmc.Text("no map" if run.status.ended else "…", c="dimmed", size="sm")
     )
+    pick = dmc.Checkbox(
+        id={"type": "run-pick", "run": run.id},
+        size="xs",
+        className="run-pick",
+        **{"aria-label": f"Choose {title_of(run)}"},
+    )
     return dmc.Paper(
         html.Div(
             [
+                pick if run.status.ended and run.deleted is None else None,
                 html.Div(image, className="run-picture"),
                 html.Div(_text(run, workers, trust), className="run-text"),
                 html.Div(_side(run), className="run-side"),
@@ -54,16 +69,35 @@ def card(run: Run, picture: str | None, workers: Sequence[WorkerInfo] | None, tr
         p="md",
         radius="md",
         id=f"run-{run.id}",
+        className=f"is-{run.status.value}",
     )
 
 
+def title_of(run: Run) -> str:
+    """Return the name that people gave a run, or what it scores."""
+    return run.name or formatting.run_title(run)
+
+
 def _text(run: Run, workers: Sequence[WorkerInfo] | None, trust: Trust | None) -> list[Any]:
-    title = dcc.Link(formatting.run_title(run), href=link(f"/runs/{run.id}"), className="title")
-    badge = dmc.Badge(formatting.STATUS_WORDS[run.status], color=COLOURS[run.status], variant="light", size="sm")
+    title = dcc.Link(title_of(run), href=link(f"/runs/{run.id}"), className="title")
+    badge = dmc.Badge(
+        f"{SYMBOLS[run.status]} {formatting.STATUS_WORDS[run.status]}",
+        color=COLOURS[run.status],
+        variant="light",
+        size="sm",
+    )
     when = f"deleted {formatting.ago(run.deleted)}" if run.deleted else formatting.ago(run.created)
     owner = f" · by {run.owner}" if run.owner else ""
-    about = f"{', '.join(run.methods)} · {', '.join(formatting.PLURALS[kind] for kind in run.units)} · {when}{owner}"
-    lines: list[Any] = [dmc.Group([title, badge], gap="sm"), html.Div(about, className="quiet")]
+    scored = f"{formatting.run_title(run)} · " if run.name else ""
+    kinds = ", ".join(formatting.PLURALS[kind] for kind in run.units)
+    about = f"{scored}{', '.join(run.methods)} · {kinds} · seed {run.seed} · {when}{owner}"
+    tags = [
+        dcc.Link(tag, href=link(f"/?tag={quote(tag, safe='')}"), className="run-tag", title=f"Runs with the tag {tag}")
+        for tag in run.tags
+    ]
+    lines: list[Any] = [dmc.Group([title, badge, *tags], gap="sm"), html.Div(about, className="quiet")]
+    if run.comment:
+        lines.append(html.Div(run.comment.splitlines()[0], className="run-comment", title=run.comment))
     if run.error:
         lines.append(dmc.Text(run.error, c="red", size="sm", mt=4))
     if not run.status.ended:

@@ -47,6 +47,8 @@ def changed(**values: Any) -> Run:
         ("?search=%00a", RunFilter("a")),
         (f"?search={'x' * 300}", RunFilter("x" * 200)),
         ("?status=deleted", RunFilter(status="deleted")),
+        ("?tag=seed%20study&order=model", RunFilter(tag="seed study", order="model")),
+        (f"?tag={'x' * 50}&order=oldest", RunFilter(tag="x" * 40)),
     ],
 )
 def test_the_address_is_read(address: str, expected: RunFilter) -> None:
@@ -54,8 +56,10 @@ def test_the_address_is_read(address: str, expected: RunFilter) -> None:
 
 
 def test_what_is_asked_of_the_api() -> None:
-    assert RunFilter("vit", "failed").query() == {"search": "vit", "status": Status.FAILED, "deleted": False}
-    assert RunFilter(status="deleted").query() == {"search": "", "status": None, "deleted": True}
+    plain = {"tag": None, "order": "newest"}
+    assert RunFilter("vit", "failed").query() == {"search": "vit", "status": Status.FAILED, "deleted": False} | plain
+    assert RunFilter(status="deleted").query() == {"search": "", "status": None, "deleted": True} | plain
+    assert RunFilter(tag="a b", order="tag").query() | plain == RunFilter().query()
 
 
 @pytest.mark.parametrize(
@@ -129,5 +133,5 @@ def test_asking_again_asks_for_the_same() -> None:
 
 
 def test_nothing_found_says_what_was_looked_for() -> None:
-    assert no_match(RunFilter("vit", "failed")) == "No failed run has “vit” in its model, task or methods."
+    assert no_match(RunFilter("vit", "failed")) == "No failed run matches “vit”."
     assert no_match(RunFilter(status="deleted")) == "There is no deleted run."

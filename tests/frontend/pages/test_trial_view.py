@@ -161,3 +161,18 @@ def test_a_group_needs_units_and_a_name() -> None:
 def test_a_queued_trial_says_who_is_ahead_and_for_how_long(waiting: Waiting | None, sentence: str) -> None:
     assert queue_sentence(waiting) == sentence
     assert sentence in text(trial_view(trial(waiting=waiting, **WAITING), INTACT, lost=False))
+
+
+def test_a_trial_that_goes_on_shows_what_is_settled_and_marks_the_rest() -> None:
+    """On its first examples the intact model may be at 75 %; that never stands beside a change of nothing."""
+    early = trial(n=24, change=0.0, status=Status.RUNNING, accuracy=0.75, interval=(0.55, 0.88), intact=0.75)
+    view = trial_view(early, INTACT, False, "two-sided")
+    by_id = {getattr(part, "id", None): part for part in view}
+    assert text(by_id["accuracy"]) == "98.0 %"
+    assert text(by_id["difference"]) == "0.0 pts so far"
+    assert "preliminary" in by_id["difference"].className
+    assert "75.0 % without the units, 75.0 % intact, on these" in text(view)
+    assert text(by_id["trial-n"]) == "24 of 360 test examples"
+    ended = {getattr(part, "id", None): part for part in trial_view(trial(), INTACT, False, "two-sided")}
+    assert text(ended["accuracy"]) == "88.0 %"
+    assert "preliminary" not in ended["difference"].className
