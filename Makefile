@@ -58,8 +58,8 @@ bench: .venv/installed-test
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,lm-eval]'
 	touch $@
 
-# The tests want a browser, and curl for the lines of the README; all of them also PostgreSQL and promtool: those on the
-# machine, else Debian's.
+# The tests want a browser, and curl for the lines of the README; all of them also PostgreSQL, promtool, a Redis
+# with TLS and an S3-compatible store (Swift): those on the machine, else Debian's.
 tools:
 	@missing=; \
 	command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || missing="$$missing chromium"; \
@@ -70,6 +70,9 @@ services:
 	@missing=; \
 	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$$missing postgresql"; \
 	command -v promtool >/dev/null || missing="$$missing prometheus"; \
+	command -v redis-server >/dev/null || missing="$$missing redis-server"; \
+	command -v openssl >/dev/null || missing="$$missing openssl"; \
+	command -v swift-proxy-server >/dev/null || missing="$$missing swift-proxy swift-account swift-container swift-object"; \
 	$(INSTALL_MISSING)
 
 define INSTALL_MISSING

@@ -104,6 +104,12 @@ class Settings(BaseSettings):
     trials_kept_days: float | None = Field(
         default=None, gt=0, le=36500, description="age at which trials that have ended are removed; default: never"
     )
+    models_kept_days: float | None = Field(
+        default=None,
+        gt=0,
+        le=36500,
+        description="time after which uploaded models that no kept run uses are removed; default: never",
+    )
     deleted_kept_hours: float = Field(
         default=24.0, gt=0, le=24 * 365, description="how long a deleted run can be brought back before it is gone"
     )

@@ -14,6 +14,7 @@ from frontend.links import inner, link, serve_under
 from frontend.map_cache import MapCache
 from frontend.pages.apply import page as apply_page
 from frontend.pages.compare import page as compare_page
+from frontend.pages.keys import page as keys_page
 from frontend.pages.map import page as map_page
 from frontend.pages.prompts import page as prompts_page
 from frontend.pages.reading import page as reading_page
@@ -29,6 +30,7 @@ from frontend.pages.trust import page as trust_page
 from frontend.report import route
 from modelshapley import client
 from modelshapley.client import ApiError, AsyncClient
+from modelshapley.contracts import Scope
 from modelshapley.errors import ModelShapleyError
 
 log = logging.getLogger(__name__)
@@ -119,6 +121,7 @@ callbacks.include(
     drawing.callbacks,
     submit_page.callbacks,
     system_page.callbacks,
+    keys_page.callbacks,
     deleted_page.callbacks,
 )
 
@@ -131,12 +134,14 @@ async def show_account(_: str, *, api: AsyncClient) -> Any:
         return None
     name = caller.name or "server key"
     button = html.Button("Log out", type="submit", className="plain-button")
-    return html.Form(
+    logout = html.Form(
         [html.Span(name, title=f"scope: {caller.scope.value}"), button],
         method="post",
         action=link("/logout"),
         className="account",
     )
+    keys = dcc.Link("Keys", href=link("/keys")) if caller.scope is Scope.ADMIN else None
+    return html.Div([keys, logout], className="account")
 
 
 def _log_error(error: Exception) -> None:
@@ -235,6 +240,8 @@ async def _page(api: AsyncClient, maps: MapCache, path: str, search: str) -> Any
             return reading_page.layout()
         if path == "/system":
             return system_page.layout()
+        if path == "/keys":
+            return await keys_page.layout(api)
         if path == "/tasks":
             return await tasks_page.layout(api, search)
         if path == "/try":

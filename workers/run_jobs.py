@@ -56,6 +56,7 @@ def _with_open_run(run_id: str, work: Callable[[WorkerContext, Run], object]) ->
 def _open_scoring(context: WorkerContext, run: Run) -> Scoring:
     loaded, task = context.warm.model(run.model), context.tasks.fresh(run.task)
     task.check(loaded)
+    context.turns.reached("model loaded")
     methods = [load_method(method) for method in run.methods]
     return Scoring(loaded, task, methods, run.units, run.limit, run.seed, run.per_class, context.turns.yield_to_trials)
 
@@ -105,12 +106,14 @@ def _score_shard(context: WorkerContext, run: Run, scoring: Scoring, number: int
 
 def _finish(context: WorkerContext, run: Run, scoring: Scoring, sums: ScoreAccumulator) -> None:
     """Save the maps of finished sums; then mark the run as done and remove its sums."""
+    context.turns.reached("scored")
     classes = scoring.classes(sums)
     notes = _notes(scoring)
     for label in (None, *classes):
         for importance_map in scoring.maps(sums, label).values():
             context.storage.save_map(run.id, importance_map, label)
             notes += importance_map.notes() if label is None else []
+    context.turns.reached("maps saved")
     intact = context.warm.intact(scoring.loaded, scoring.task, run.seed)
     context.storage.save_intact(run.id, pack(intact))
     measured = Measured(accuracy=float(intact.mean()), interval=mean_interval(intact), n=len(intact))

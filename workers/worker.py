@@ -134,6 +134,10 @@ class WarmWorker(SimpleWorker):
         """Note that the current job got further than ever before, so that earlier deaths do not count against it."""
         self._attempts.progressed()
 
+    def reached(self, stage: str) -> None:
+        """Note that the current job has reached a stage: deaths before it do not count against it."""
+        self._attempts.reached(stage)
+
     def request_stop(self, signum: Any, frame: Any) -> None:
         """Stop after the current job; if the process is killed before, the job is not to blame."""
         exit_if_redis_stays_away(self.connection)

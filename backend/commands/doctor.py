@@ -119,7 +119,7 @@ def _storage(settings: Settings) -> Iterator[Finding]:
     probe = f"{root}/.doctor"
     files.pipe_file(probe, b"x")
     well = files.cat_file(probe) == b"x"
-    files.rm(probe)
+    files.rm_file(probe)
     yield "storage", well, "can be written and read" if well else "does not return what was written"
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from urllib.parse import quote
 
@@ -18,6 +20,7 @@ from modelshapley.maps.importance import ImportanceMap
 MAX_CACHED_MAPS = 8
 MARK = b"modelshapley-sha256:"  # the end of a file: MARK, and the digest of its name and content
 DIGEST_BYTES = 32
+OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"}  # an object appears whole or not at all
 SCORE_AGAIN = "Submit the run again; its scores will be the same."
 CHECK_AGAIN = "Check the run's maps again (POST .../faithfulness); the report will be the same."
 log = logging.getLogger(__name__)
@@ -32,6 +35,8 @@ class Storage:
 
     def __init__(self, url: str) -> None:
         self._files, self._root = fsspec.core.url_to_fs(url)
+        protocols = self._files.protocol  # one name, or several
+        self._whole_objects = not OBJECT_STORES.isdisjoint([protocols] if isinstance(protocols, str) else protocols)
         # Safe to cache: a map never changes once it can be requested.
         self.load_map = lru_cache(MAX_CACHED_MAPS)(self._load_map)
 
@@ -63,12 +68,18 @@ class Storage:
         self._files.invalidate_cache()  # cached listings are outdated: other workers write here too
         for path in self._files.glob(f"{self._root}/runs/{run_id}/sums-*"):
             with suppress(FileNotFoundError):  # another worker of the same run removed it first
-                self._files.rm(path)
+                self._files.rm_file(path)
 
     def drop_run(self, run_id: str) -> None:
         """Remove all files of a run permanently, if there are any."""
+        folder = f"{self._root}/runs/{run_id}"
+        self._files.invalidate_cache()
         with suppress(FileNotFoundError):
-            self._files.rm(f"{self._root}/runs/{run_id}", recursive=True)
+            # One by one: not every S3-compatible store takes the checksum that botocore sends with a list to delete.
+            for path in self._files.find(folder):
+                self._files.rm_file(path)
+            if not self._whole_objects:
+                self._files.rm(folder, recursive=True)
         self.load_map.cache_clear()
 
     def save_intact(self, run_id: str, answers: bytes) -> None:
@@ -96,7 +107,7 @@ class Storage:
     def drop_report(self, run_id: str) -> None:
         """Remove a report, so that a check begins with an empty one."""
         with suppress(FileNotFoundError):
-            self._files.rm(self._report(run_id))
+            self._files.rm_file(self._report(run_id))
 
     def _intact(self, run_id: str) -> str:
         return f"{self._root}/runs/{run_id}/intact.npy"
@@ -113,15 +124,21 @@ class Storage:
 
     def _write(self, path: str, data: bytes) -> None:
         """Write a file atomically: a reader never sees half a file, and two writers never share one."""
+        content = data + MARK + self._digest(path, data)
+        if self._whole_objects:
+            with _as_os_errors():
+                self._files.pipe_file(path, content)
+            return
         part = f"{path}.{uuid.uuid4().hex[:8]}.part"
         self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
-        self._files.pipe_file(part, data + MARK + self._digest(path, data))
+        self._files.pipe_file(part, content)
         self._files.mv(part, path)
 
     def _read(self, path: str, way_out: str) -> bytes | None:
         """Read a file; None if there is none. Raises Damaged."""
         try:
-            data: bytes = self._files.cat_file(path)
+            with _as_os_errors():
+                data: bytes = self._files.cat_file(path)
         except FileNotFoundError:
             return None
         end = len(data) - DIGEST_BYTES
@@ -147,3 +164,14 @@ class Storage:
         return Damaged(
             f"The file {path.removeprefix(self._root).lstrip('/')} in the storage is damaged ({how}). {way_out}"
         )
+
+
+@contextmanager
+def _as_os_errors() -> Iterator[None]:
+    """Raise OSError for the errors of an object store's library, which are its own (botocore's are no OSError)."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        raise OSError(errno.EIO, f"the storage does not respond: {type(error).__name__}: {error}") from error

@@ -68,6 +68,13 @@ class TaskRecords(Database):
             runs = session.scalars(_users().where(RunRow.model == model, RunRow.deleted.is_(None))).all()
         _refuse_if_used(f"Model {model!r}", runs, "delete these runs first")
 
+    def is_model_used(self, model: str) -> bool:
+        """Return whether a run needs a model: one that is not failed or cancelled, deleted ones included, since they
+        may be restored.
+        """
+        with self._session() as session:
+            return session.scalar(_users().where(RunRow.model == model).limit(1)) is not None
+
 
 def _users() -> Select[str]:
     return select(RunRow.id).where(RunRow.status.in_(USING_STATUSES)).order_by(RunRow.created)

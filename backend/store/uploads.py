@@ -7,10 +7,11 @@ survives a restart, and several web servers can receive its pieces.
 from __future__ import annotations
 
 import fcntl
+import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from modelshapley.contracts import ModelInfo, Upload, UploadedFile, UploadRequest
 from modelshapley.errors import Conflict, ModelShapleyError, NotFound, UnsupportedModel
 from modelshapley.formatting import bytes_as_text
-from modelshapley.models.catalog import UPLOADS, Catalog, inspect_folder, mark_uploaded
+from modelshapley.models.catalog import FINISHED, UPLOADS, Catalog, inspect_folder, mark_uploaded
 from modelshapley.models.headers import MAX_CONFIG_BYTES, MAX_HEADER_BYTES, read_json
 from modelshapley.models.upload_files import problems_of
 
@@ -154,6 +155,23 @@ class Uploads:
             with suppress(NotFound):  # another server discarded it first
                 self.drop(upload.id)
         return [upload.name for upload in stale]
+
+    def drop_unused(self, before: datetime, is_used: Callable[[str], bool]) -> list[str]:
+        """Delete the uploaded models that were last in use before a moment; return their ids.
+
+        is_used: whether a run needs a model. Those that are used now are marked so: the time of a model's mark is when
+        it was last seen in use, or uploaded.
+        """
+        unused = []
+        for mark in sorted((self._root / FINISHED).glob("*")):
+            model = f"local:{mark.name}"
+            with suppress(FileNotFoundError, NotFound, Conflict):  # another server, or somebody else, was first
+                if is_used(model):
+                    os.utime(mark)
+                elif datetime.fromtimestamp(mark.stat().st_mtime, UTC) < before:
+                    self._catalog.delete(model, is_used)
+                    unused.append(model)
+        return unused
 
     def _last_change(self, upload: Upload) -> datetime:
         files = [self._file(upload.id, file.name) for file in upload.files]

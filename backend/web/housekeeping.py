@@ -15,8 +15,8 @@ MIN_PAUSE_S, MAX_PAUSE_S = 1.0, 600.0
 
 
 def clean_up(services: Services, now: datetime) -> None:
-    """Permanently remove runs whose time to be restored is over, and uploads that stopped; forget old entries of
-    the audit log.
+    """Permanently remove runs whose time to be restored is over, and uploads that stopped; delete models that
+    nobody uses; forget old entries of the audit log.
 
     Files of a run are removed first: if this is interrupted, the row still exists, and the next round finds it again.
     """
@@ -29,6 +29,7 @@ def clean_up(services: Services, now: datetime) -> None:
     services.records.forget_audit(now - timedelta(days=services.settings.audit_kept_days))
     for name in services.uploads.drop_stale(now - timedelta(hours=services.settings.upload_kept_hours)):
         log.info("discarded the upload of %s, which stopped long ago", name)
+    _drop_unused_models(services, now)
 
 
 def _expire(services: Services, now: datetime) -> None:
@@ -40,6 +41,14 @@ def _expire(services: Services, now: datetime) -> None:
             log.info("deleted run %s, which ended long ago", run_id)
     if settings.trials_kept_days is not None:
         services.records.expire_trials(now - timedelta(days=settings.trials_kept_days))
+
+
+def _drop_unused_models(services: Services, now: datetime) -> None:
+    days = services.settings.models_kept_days
+    if days is not None:
+        for model in services.uploads.drop_unused(now - timedelta(days=days), services.records.is_model_used):
+            services.records.audit(None, "expire_model", model)
+            log.info("deleted model %s, which no run has used for long", model)
 
 
 async def clean_up_periodically(services: Services) -> None:

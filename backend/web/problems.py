@@ -23,7 +23,7 @@ from modelshapley.tasks.infos import KINDS
 log = logging.getLogger(__name__)
 RETRY_AFTER_S = "2"
 DISK_FULL = "The disk of the server is full; free some space, then try again. What was accepted is kept."
-MAX_ERRORS, MAX_DETAIL = 50, 20_000
+MAX_ERRORS, MAX_DETAIL = 50, 2000
 
 
 def problem(
@@ -45,8 +45,9 @@ async def refuse(
 
 
 def _printable(text: str) -> str:
-    """Return a text that can be encoded: a name in a submission may hold half a surrogate pair."""
-    return text[:MAX_DETAIL].encode("utf-8", "backslashreplace").decode()
+    """Return a text that can be encoded and read: what it quotes may be long, and hold half a surrogate pair."""
+    short = text if len(text) <= MAX_DETAIL else f"{text[:MAX_DETAIL]} ..."
+    return short.encode("utf-8", "backslashreplace").decode()
 
 
 def install_http(app: FastAPI) -> None:

@@ -17,7 +17,8 @@ from modelshapley.errors import ModelShapleyError
 from modelshapley.server.addresses import free_port
 
 ROLES = ("worker", "web", "redis", "supervisor")
-MARKS = {"worker": "workers.main", "web": "uvicorn"}  # in the command line; Redis is the child without one
+# In the command line. A child that was just forked still has the supervisor's, and is none of them yet.
+MARKS = {"worker": ("workers.main",), "web": ("uvicorn",), "redis": ("valkey", "redis-server")}
 WORKERS = 2
 START_TIMEOUT_S, BACK_TIMEOUT_S, POLL_S = 180.0, 180.0, 0.1
 
@@ -65,19 +66,22 @@ class Service:
         found = []
         with suppress(OSError):
             for child in Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split():
-                line = Path(f"/proc/{child}/cmdline").read_bytes().decode()
-                found += [int(child)] if role == next((r for r, mark in MARKS.items() if mark in line), "redis") else []
+                with suppress(OSError):  # this child has just ended
+                    line = Path(f"/proc/{child}/cmdline").read_bytes().decode()
+                    found += [int(child)] if any(mark in line for mark in MARKS[role]) else []
         return found
 
     def kill(self, role: str, rng: random.Random) -> float:
         """Kill one process of a role; return the seconds until the server was well again."""
-        pids = self.pids(role)
+        deadline = time.monotonic() + BACK_TIMEOUT_S
+        while not (pids := self.pids(role)) and time.monotonic() < deadline:
+            time.sleep(POLL_S)
         pid = rng.choice(pids)
+        children = [child for other in MARKS for child in self.pids(other)]
         began = time.monotonic()
         os.kill(pid, signal.SIGKILL)
         if role == "supervisor":
             assert self._process is not None
-            children = [child for other in MARKS for child in self.pids(other)] + self.pids("redis")
             self._process.wait()
             _until_gone(children)
             self.start()

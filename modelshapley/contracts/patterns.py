@@ -10,6 +10,8 @@ MAX_EXPANDED = 10_000
 """Largest number of items in a pattern after its repeats are written out, as the `regex` module does."""
 REPEAT = re.compile(r"\{(\d*)(?:,\d*)?\}[?+]?")
 MAX_DIGITS = 9
+RECURSION = re.compile(r"(?<!\\)\(\?(?:R|[+-]?\d+|&\w+|P>\w+)\)")
+"""A group that calls a group: `regex` takes half a gigabyte a second for one that calls itself first."""
 
 
 def expanded_size(pattern: str) -> int:
@@ -63,6 +65,9 @@ def check_pattern(pattern: str) -> str:
             f"pattern {pattern!r} repeats too much: written out it has more than {MAX_EXPANDED:,} items; use smaller "
             "counts in braces, or + and *"
         )
+    recursion = RECURSION.search(pattern)
+    if recursion:
+        raise ValueError(f"pattern {pattern!r} calls a group by {recursion[0]}; write that part out")
     try:
         groups = regex.compile(pattern).groups
     except Exception as error:  # noqa: BLE001  # besides regex.error, its parser raises several kinds for odd patterns

@@ -133,7 +133,9 @@ class TaskFile(Contract):
         default=Part(split="train", share=0.2), description="scores are computed on these (paper, section 5)"
     )
     test: Part = Field(default=Part(split="test"), description="accuracy is measured on these, held out")
-    limit: PositiveInt | None = Field(default=None, description="largest number of examples of either part")
+    limit: PositiveInt | None = Field(
+        default=None, le=2**31 - 1, description="largest number of examples of either part"
+    )
     seed: int | None = Field(
         default=None, ge=0, le=2**31 - 1, description="seed that samples the parts; default: the run's seed"
     )

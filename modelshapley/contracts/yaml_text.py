@@ -52,9 +52,29 @@ def load_yaml(text: str) -> Any:
     """Read a text as YAML. Raises ValueError that says what is wrong with it."""
     try:
         _check(text)
+        node = _Loader(text).get_single_node()
+        _refuse_repeated_keys(node)
         return _Loader(text).get_single_data()
     except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as error:
         raise ValueError(f"cannot be read as YAML or JSON: {error}") from None
+
+
+def _refuse_repeated_keys(root: Any) -> None:
+    """Raise ValueError for a mapping with a key twice, of which YAML would take the last without a word."""
+    nodes = [root] if root is not None else []
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, yaml.SequenceNode):
+            nodes.extend(node.value)
+        elif isinstance(node, yaml.MappingNode):
+            seen: set[str] = set()
+            for key, value in node.value:
+                if isinstance(key, yaml.ScalarNode):
+                    if key.value in seen:
+                        line = key.start_mark.line + 1
+                        raise ValueError(f"it has the key {key.value[:80]!r} twice, again in line {line}")
+                    seen.add(key.value)
+                nodes.append(value)
 
 
 def dump(data: Any, allow_unicode: bool) -> str:

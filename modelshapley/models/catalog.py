@@ -13,7 +13,7 @@ import logging
 import shutil
 import uuid
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
@@ -223,8 +223,12 @@ class Catalog:
         if model_id not in self.ids():
             raise NotFound(f"There is no model {model_id[:MAX_ID_LENGTH]!r}.")
 
-    def delete(self, model_id: str) -> None:
-        """Delete the folder of an uploaded or derived model. Raises NotFound, and Conflict for another model."""
+    def delete(self, model_id: str, is_used: Callable[[str], bool] = lambda _: False) -> None:
+        """Delete the folder of an uploaded or derived model.
+
+        is_used: asked once nobody can see the model any more; where a run has begun to need it, it comes back. Raises
+        NotFound, and Conflict for another model, or one that is used.
+        """
         self.known(model_id)
         if model_id.startswith(DERIVED):
             folder = self.derived_root / model_id.removeprefix(DERIVED)
@@ -239,6 +243,9 @@ class Catalog:
         # Renamed first: from then on nobody sees half a model. `.uploads` is on the same disk.
         trash = root / UPLOADS / f"deleted-{uuid.uuid4().hex[:12]}"
         path.rename(trash)
+        if is_used(model_id):
+            trash.rename(path)
+            raise Conflict(f"A run of {model_id!r} was just submitted.")
         (root / FINISHED / path.name).unlink(missing_ok=True)
         shutil.rmtree(trash, ignore_errors=True)
 
@@ -275,7 +282,7 @@ class Catalog:
             return path
         scheme, _, name = model_id.partition(":")
         roots = {LOCAL: self.roots, DERIVED: [self.derived_root]}.get(f"{scheme}:")
-        if roots and name and Path(name).name == name and not name.startswith("."):
+        if roots and name and Path(name).name == name and not name.startswith(".") and name.isprintable():
             for root in roots:
                 path = (root / name).resolve()
                 if path.is_dir() and path.is_relative_to(root):

@@ -16,6 +16,7 @@ from modelshapley.contracts import Dtype
 from modelshapley.errors import ModelShapleyError, OutOfMemory, UnknownName, UnsupportedModel
 from modelshapley.interventions.verify import verify
 from modelshapley.models.catalog import ModelFolder
+from modelshapley.models.confined.tokenizer import check_tokenizer_file
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.memory import first_line, ran_out_of_memory
 from modelshapley.models.passes.prove import prove_shortcuts
@@ -138,6 +139,7 @@ def _unused_tensors(folder: ModelFolder, names: Sequence[str]) -> tuple[str, ...
 def _tokenizer(folder: ModelFolder) -> Any | None:
     if folder.anatomy.modality != "text":
         return None
+    check_tokenizer_file(folder.id, folder.path)
     try:
         return transformers.AutoTokenizer.from_pretrained(folder.path, trust_remote_code=False, local_files_only=True)
     except Exception as error:  # the tokenizers library raises Exception itself

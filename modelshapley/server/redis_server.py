@@ -57,6 +57,16 @@ class RedisServer:
         process.stdin.close()
         return process
 
+    def refusal(self) -> str:
+        """Return why the server does not start, from the last warning in its log, and what to do."""
+        lines = (self.data / "redis.log").read_text(errors="replace").splitlines()[-50:]
+        warnings = [line.partition(" # ")[2].strip() for line in lines if " # " in line]
+        reason = warnings[-1] if warnings else "see its log"
+        return (
+            f"Redis ({find_redis()}) does not start: {reason} If another server or version wrote {self.data}, use that "
+            "one, or move this folder away: what was accepted is in the database, and is queued again."
+        )
+
 
 def find_redis() -> str:
     """Return the path of a Redis-compatible server. Raises ModelShapleyError if there is none.

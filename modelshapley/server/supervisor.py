@@ -27,6 +27,7 @@ from modelshapley.server.redis_server import RedisServer
 
 log = logging.getLogger(__name__)
 START_TIMEOUT_S = 120.0
+MAX_FAILED_STARTS = 3  # of Redis before the server is ready: its file cannot be read, say
 STOP_TIMEOUT_S = 5.0
 POLL_S = 0.2
 DEATHS_WINDOW_S = 300.0
@@ -47,6 +48,8 @@ class Child:
     clock: Callable[[], float] = time.monotonic
     _deaths: deque[float] = field(default_factory=deque)
     _start_at: float | None = None
+    refusal: Callable[[], str] | None = None
+    """Returns why it does not start, for a child without which nothing can be ready."""
 
     def __post_init__(self) -> None:
         self.process = self.start()
@@ -78,6 +81,11 @@ class Child:
             self._deaths.popleft()
         earlier = len(self._deaths) - 1
         return min(FIRST_PAUSE_S * 2.0 ** (earlier - 1), MAX_PAUSE_S) if earlier else 0.0
+
+    @property
+    def deaths(self) -> int:
+        """Number of deaths within DEATHS_WINDOW_S."""
+        return len(self._deaths)
 
     def stop(self) -> None:
         """Terminate the process, and kill it if it does not end in time."""
@@ -133,8 +141,10 @@ class Supervisor:
     def _start(self, cleanup: ExitStack) -> list[Child]:
         children = []
 
-        def add(name: str, start_process: Callable[[], subprocess.Popen[bytes]]) -> None:
-            child = Child(name, start_process)
+        def add(
+            name: str, start_process: Callable[[], subprocess.Popen[bytes]], refusal: Callable[[], str] | None = None
+        ) -> None:
+            child = Child(name, start_process, refusal=refusal)
             cleanup.callback(child.stop)
             children.append(child)
 
@@ -142,7 +152,7 @@ class Supervisor:
             external_url = self.environment.get("REDIS_URL")
             if external_url is None:
                 server = RedisServer.plan(self.data)
-                add("Redis", server.start)
+                add("Redis", server.start, server.refusal)
             self.environment["MODELSHAPLEY_REDIS_URL"] = external_url or server.url
         web = ["uvicorn", "frontend.asgi:create", "--factory", "--host", self.host, "--port", str(self.port)]
         add(
@@ -166,6 +176,8 @@ class Supervisor:
                             f"The web server did not start (is port {self.port} taken?); see above."
                         )
                     child.revive()
+                    if child.refusal is not None and child.deaths >= MAX_FAILED_STARTS:
+                        raise ModelShapleyError(child.refusal())
                 # Compare process ids: Redis remembers the workers of an earlier supervisor for a while.
                 ours = {child.process.pid for child in children if child.name.startswith("worker")}
                 try:

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from modelshapley.client import Client
-from modelshapley.contracts import Run, RunRequest
+from modelshapley.contracts import Run, RunRequest, Status
 from modelshapley.evaluation.verdict import verdict
 from modelshapley.units import UnitKind
 from tests.conftest import Server, StartServer
@@ -91,3 +91,18 @@ def test_it_is_accessible_and_fits(page: Page, server: Server, api: Client, digi
         expect(page.get_by_text("This run was not scored by 'nonsense'.")).to_be_visible()
         assert_accessible(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_running_check_is_cancelled_by_a_click(page: Page, server: Server, api: Client) -> None:
+    request = RunRequest(
+        model="demo:digits-vit", task="digits", methods=["two-sided", "mean-abs"], seed=7, faithfulness="none"
+    )
+    run = api.wait(api.submit_run(request).id)
+    open_trust(page, server, run)
+    page.get_by_role("button", name="Check thoroughly").click()
+    expect(page.locator("#check-progress")).to_contain_text("Full check in progress")
+    page.get_by_role("button", name="Cancel the check").click()
+    expect(page.get_by_text("The check was cancelled after")).to_be_visible(timeout=15_000)
+    expect(page.get_by_role("button", name="Check now")).to_be_visible()
+    assert api.run(run.id).checks is Status.CANCELLED
+    assert_accessible(page)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from modelshapley.errors import ModelShapleyError
-from modelshapley.tasks.language.templates import TemplateRefusal, TemplateRenderer
+from modelshapley.models.confined.templates import TemplateRefusal, TemplateRenderer
 
 MESSAGES = [{"role": "user", "content": "hi"}]
 LOOP, END = "{% for i in range(99999) %}", "{% endfor %}"
@@ -37,7 +37,7 @@ HOSTILE = {
 
 @pytest.fixture(scope="module")
 def renderer() -> Iterator[TemplateRenderer]:
-    renderer = TemplateRenderer(timeout=2.0)
+    renderer = TemplateRenderer(cpu_s=2.0)
     assert renderer.render(GOOD, MESSAGES, {"bos_token": "<s>"}) == "<s><user>hi>"
     yield renderer
     renderer.close()

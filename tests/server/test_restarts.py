@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import os
+import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from modelshapley.server.supervisor import MAX_PAUSE_S, Child
+import pytest
+
+from modelshapley.errors import ModelShapleyError
+from modelshapley.server.redis_server import RedisServer
+from modelshapley.server.supervisor import MAX_PAUSE_S, Child, Supervisor
 
 
 class Clock:
@@ -66,3 +73,15 @@ def test_a_process_that_cannot_be_started_is_tried_again() -> None:
     clock.now += 60
     child.revive()
     assert len(started) > 1
+
+
+def test_a_redis_that_cannot_read_its_file_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modelshapley.server.supervisor.signal.signal", lambda *_: None)  # this process keeps its own
+    server = RedisServer.plan(tmp_path)
+    (server.data / "appendonlydir").mkdir(parents=True)
+    (server.data / "appendonlydir" / "appendonly.aof.manifest").write_text("file nonsense seq x type z\n")
+    supervisor = Supervisor(tmp_path, "127.0.0.1", 0, 0, os.environ)
+    started = time.monotonic()
+    with pytest.raises(ModelShapleyError, match=r"Redis \(.*\) does not start: .+move this folder away"):
+        supervisor.run()
+    assert time.monotonic() - started < 60

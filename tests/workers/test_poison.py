@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+import re
 import signal
 import time
 from pathlib import Path
@@ -14,18 +14,13 @@ import tokenizers
 import transformers
 
 from modelshapley.client import Client
-from modelshapley.contracts import RunRequest, Status
+from modelshapley.contracts import Run, RunRequest, Status
 from tests.conftest import DIGITS_RUN, Server, StartServer
 from tests.support.model_files import CONFIG
 from tests.support.task_data import jsonl
 
 QUICK = DIGITS_RUN.model_copy(update={"methods": ["mean-abs"], "limit": 16, "faithfulness": "none"})
-TASK = {
-    "kind": "language-modelling",
-    "name": "poison",
-    "source": {"path": "poison"},
-    "window": 8,
-}
+TASK = {"kind": "language-modelling", "window": 8}
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +37,22 @@ def pid_at(api: Client, label: str, seconds: float) -> int:
                 return worker.pid
         time.sleep(0.02)
     pytest.fail(f"nobody works on {label}")
+
+
+def another_pid(api: Client, run: Run, known: set[int]) -> int | None:
+    """Another process that works on a run, once one does; None if the run ends."""
+    until = time.monotonic() + 90
+    while not api.run(run.id).status.ended:
+        assert time.monotonic() < until
+        for worker in api.workers():
+            if (
+                (worker.current or "").startswith(f"run:{run.id}")
+                and worker.pid is not None
+                and worker.pid not in known
+            ):
+                return worker.pid
+        time.sleep(0.02)
+    return None
 
 
 def slow_model(folder: Path) -> None:
@@ -61,36 +72,50 @@ def test_a_run_that_kills_three_workers_fails_and_others_go_on(house: Server) ->
         api.wait(api.submit_run(QUICK).id)
         run = api.submit_run(RunRequest(model="demo:smollm2-135m", task="world-capitals", faithfulness="none"))
         killed: set[int] = set()
-        for _ in range(3):
-            pid = pid_at(api, f"run:{run.id}", 90)
-            while pid in killed:
-                time.sleep(0.1)
-                pid = pid_at(api, f"run:{run.id}", 90)
+        while (pid := another_pid(api, run, killed)) is not None and len(killed) < 9:  # three at each of its stages
             os.kill(pid, signal.SIGKILL)
             killed.add(pid)
             assert api.wait(api.submit_run(QUICK.model_copy(update={"seed": len(killed)})).id).status is Status.DONE
         failed = api.wait(run.id)
         assert failed.status is Status.FAILED
-        assert "died 3 times" in (failed.error or "")
+        assert re.search(r"died [3-9] times", failed.error or "")
         assert api.health().status == "ok"
 
 
-@pytest.mark.slow
+def submit_poison(api: Client, house: Server, name: str, characters: int) -> Run:
+    """Submit a run of a slow model on 40 texts of this length."""
+    if not (house.data / "models" / "slow").exists():
+        slow_model(house.data / "models" / "slow")
+    rows = [{"text": "a" * (characters + number)} for number in range(40)]
+    for part in ("train", "test"):
+        jsonl(house.data / "datasets" / name / f"{part}.jsonl", rows)
+    api.add_task(json.dumps(TASK | {"name": name, "source": {"path": name}}))
+    return api.submit_run(RunRequest(model="local:slow", task=name, methods=["mean-abs"], faithfulness="none"))
+
+
 @pytest.mark.timeout(240)
-def test_a_cancelled_run_that_does_not_stop_is_ended_by_force(house: Server) -> None:
-    slow_model(house.data / "models" / "slow")
-    jsonl(house.data / "datasets" / "poison" / "train.jsonl", [{"text": "a" * 60_000} for _ in range(40)])
-    shutil.copy(house.data / "datasets" / "poison" / "train.jsonl", house.data / "datasets" / "poison" / "test.jsonl")
+def test_a_tokenizer_that_takes_too_long_fails_its_run_alone(house: Server) -> None:
     with Client(house.url) as api:
-        api.add_task(json.dumps(TASK))
-        run = api.submit_run(RunRequest(model="local:slow", task="poison", methods=["mean-abs"], faithfulness="none"))
+        run = submit_poison(api, house, "too-long", 60_000)
         pid = pid_at(api, f"run:{run.id}", 60)
-        time.sleep(5)
-        assert api.run(run.id).status is Status.RUNNING, "it must hang, or this shows nothing"
+        failed = api.wait(run.id)
+        assert failed.status is Status.FAILED
+        assert "tokenizer of the model takes longer than 3.2 s for one text" in (failed.error or "")
+        assert [worker.pid for worker in api.workers()] == [pid]
+
+
+@pytest.mark.timeout(240)
+def test_a_cancel_reaches_a_run_that_tokenises_and_its_worker_stays(house: Server) -> None:
+    with Client(house.url) as api:
+        run = submit_poison(api, house, "long", 1_500)
+        pid = pid_at(api, f"run:{run.id}", 60)
+        time.sleep(6)
+        assert api.run(run.id).status is Status.RUNNING, "it must be slow, or this shows nothing"
         cancelled = time.monotonic()
         api.cancel_run(run.id)
-        while os.path.exists(f"/proc/{pid}") and "Z" not in Path(f"/proc/{pid}/stat").read_text().split(")")[1][:3]:
-            assert time.monotonic() - cancelled < 6
+        while any((worker.current or "").startswith(f"run:{run.id}") for worker in api.workers()):
+            assert time.monotonic() - cancelled < 5
             time.sleep(0.05)
         assert api.wait(api.submit_run(QUICK.model_copy(update={"seed": 9})).id).status is Status.DONE
         assert api.run(run.id).status is Status.CANCELLED
+        assert [worker.pid for worker in api.workers()] == [pid]

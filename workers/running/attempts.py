@@ -34,7 +34,7 @@ class Attempts:
 
     def forget(self, job_id: str) -> None:
         """Forget the starts of a job that has ended, in an error or not."""
-        self._redis.delete(_key(job_id))
+        self._redis.delete(_key(job_id), _stages(job_id))
 
     def end(self) -> None:
         """Leave the innermost job; the one around it is to blame again."""
@@ -47,6 +47,19 @@ class Attempts:
         """Forget all starts but the current one: the innermost job has got further than ever before."""
         if self.running:
             self._redis.set(_key(self.running[-1]), 1, ex=COUNT_TTL_S)
+
+    def reached(self, stage: str) -> None:
+        """Note a stage of the innermost job that leaves nothing behind: the first time is progress.
+
+        A job that kills its worker does so at the same stage each time; one whose workers are killed by something else
+        is rarely hit thrice before the next stage.
+        """
+        if self.running:
+            stages = _stages(self.running[-1])
+            new = self._redis.sadd(stages, stage)
+            self._redis.expire(stages, COUNT_TTL_S)
+            if new:
+                self.progressed()
 
     def forgive(self) -> None:
         """Do not count the current start: this worker was told to stop."""
@@ -61,3 +74,7 @@ class Attempts:
 
 def _key(job_id: str) -> str:
     return PREFIX + job_id
+
+
+def _stages(job_id: str) -> str:
+    return f"{PREFIX}{job_id}:stages"

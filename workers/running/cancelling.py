@@ -11,6 +11,7 @@ from collections.abc import Callable
 from backend.store.records import Records
 from modelshapley.contracts import Status
 from modelshapley.errors import NotFound
+from modelshapley.models.confined.process import interrupt_all
 
 log = logging.getLogger(__name__)
 CANCEL_POLL_S = 1.0
@@ -18,6 +19,9 @@ RUN_GRACE_S = 3.0
 """Time in which a cancelled run or check stops between passes; then its process is killed, which loses warm models."""
 DERIVE_GRACE_S = 120.0
 """The same for a derived model, whose steps are longer: saving, and loading in another process."""
+INTERRUPT_BEFORE_S = 2.0
+"""How long before its end a worker gives up what its confined processes (templates, tokenizers) are asked: a job that
+waits for one of them then ends by itself, and the worker stays."""
 TRIAL_GRACE_S = 30.0
 """The same for a trial, which no user cancels: a newer one of its session supersedes it many times a minute."""
 
@@ -55,6 +59,8 @@ class CancelWatch:
             return
         now = time.monotonic()
         since = self._since.setdefault(job_id, now)
+        if now - since >= grace - INTERRUPT_BEFORE_S:
+            interrupt_all()
         if now - since >= grace:
             log.error("job %s was cancelled %.0f s ago and does not stop; ending this worker", job_id, now - since)
             self._end()

@@ -28,6 +28,9 @@ class Server(Protocol):
     def progressed(self) -> None:
         """Note that the current job got further than ever before."""
 
+    def reached(self, stage: str) -> None:
+        """Note that the current job has reached a stage."""
+
 
 class Turns:
     """Turns of the jobs of one worker, which sets `server` when it starts; without a server no trial waits."""
@@ -59,6 +62,11 @@ class Turns:
         """Note that the current job got further than ever before: what it has done is stored."""
         if self.server is not None:
             self.server.progressed()
+
+    def reached(self, stage: str) -> None:
+        """Note that the current job has reached a stage, which leaves nothing stored."""
+        if self.server is not None:
+            self.server.reached(stage)
 
     def over(self, began: float) -> bool:
         """Return whether a trial that began its turn at `began` (time.monotonic) should yield to other trials."""

@@ -7,6 +7,7 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import Input, Output, dcc, html
 
+from frontend.links import link
 from frontend.pages.shared import empty_states
 from frontend.pages.shared.wiring import Callbacks
 from frontend.pages.system import system_view
@@ -33,6 +34,7 @@ def layout() -> Any:
             html.Div(waiting, id="system-health"),
             _section("Workers", "system-workers", waiting),
             _section("Recent failures", "system-failures", waiting),
+            html.P(dcc.Link("Keys and audit log", href=link("/keys"))),
         ],
         className="system",
     )

@@ -176,6 +176,26 @@ async def start_check(clicks: list[int | None], data: Any, *, api: AsyncClient) 
     return report.model_dump(mode="json"), None
 
 
+@callbacks.server(
+    Output("trust-request", "data", allow_duplicate=True),
+    Output("trust-problem", "children", allow_duplicate=True),
+    Input("cancel-check", "n_clicks"),
+    State("trust-run", "data"),
+    prevent_initial_call=True,
+)
+async def cancel_check(clicks: int | None, data: Any, *, api: AsyncClient) -> Any:
+    """Cancel the check of the run's maps; what it has measured stays."""
+    if not clicks:
+        return no_update, no_update
+    try:
+        await api.send(client.cancel_check(data["id"]))
+    except ModelShapleyError as error:
+        # After a conflict the check has just ended, and the page shows its report.
+        ended = isinstance(error, ApiError) and error.problem.status == 409
+        return (ctx.triggered[0] if ended else no_update), None if ended else empty_states.failure(error)
+    return {"cancelled": clicks}, None
+
+
 callbacks.browser(
     "pages",
     "trustAddress",

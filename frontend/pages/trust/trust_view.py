@@ -22,6 +22,7 @@ from modelshapley.contracts import (
     Outcome,
     RandomCurve,
     Run,
+    Status,
     Trial,
     Verdict,
 )
@@ -136,6 +137,7 @@ def state_of(report: Faithfulness, measured: bool) -> Any:
             [
                 html.Div(f"{report.effort.capitalize()} check in progress: {state}.", id="check-progress"),
                 dmc.Progress(value=share, size="sm", mt=6, **{"aria-label": "progress of the check"}),
+                dmc.Button("Cancel the check", id="cancel-check", size="xs", variant="default", mt="sm"),
             ],
             className="check-state",
             role="status",
@@ -148,10 +150,12 @@ def state_of(report: Faithfulness, measured: bool) -> Any:
             variant="light",
             className="check-state",
         )
+    if report.status is Status.CANCELLED:
+        about = f"The check was cancelled after {report.progress.done} of {report.progress.total} measurements."
+        return html.Div([html.P(about), dmc.Group(_both_buttons())], className="check-state")
     if not measured:
         about = "A quick check takes about as long as scoring. Other work takes precedence."
-        buttons = [check_button("Check now", "quick"), check_button("Check thoroughly", "full", "default")]
-        return html.Div([html.P(about), dmc.Group(buttons)], className="check-state")
+        return html.Div([html.P(about), dmc.Group(_both_buttons())], className="check-state")
     if report.effort == "quick":
         about = (
             "This was a quick check, with few examples and one random order. A thorough check uses all test examples, "
@@ -159,6 +163,10 @@ def state_of(report: Faithfulness, measured: bool) -> Any:
         )
         return html.Div([html.P(about), check_button("Check thoroughly", "full", "default")], className="check-state")
     return None
+
+
+def _both_buttons() -> list[Any]:
+    return [check_button("Check now", "quick"), check_button("Check thoroughly", "full", "default")]
 
 
 def check_button(label: str, effort: str, variant: str = "filled") -> Any:

@@ -13,21 +13,27 @@ from modelshapley.models.passes.decoding import quick_attention
 from modelshapley.models.passes.finite import require_finite
 from modelshapley.models.passes.stepping import CachedTexts, PlainText
 
+IsComplete = Callable[[list[list[int]]], list[bool]]
 COMPACT_BELOW = 0.75  # share of unfinished texts below which dropping the others is worth copying the cache
+
+
+def never_complete(rows: list[list[int]]) -> list[bool]:
+    """Return that no text may end before its end-of-text token or its limit."""
+    return [False] * len(rows)
 
 
 def greedy(
     loaded: LoadedModel,
     prompts: Sequence[Sequence[int]],
     limits: Sequence[int],
-    is_complete: Callable[[list[int]], bool] = lambda _: False,
+    is_complete: IsComplete = never_complete,
 ) -> list[list[int]]:
     """Generate the likeliest token after each prompt, repeatedly; return new tokens without the end-of-text token.
 
-    limits: maximum number of new tokens of each text. is_complete: given all new tokens of a text, returns whether
-    it may end there. Where that is proven for the model (`loaded.shortcuts`), prompts are left-padded to one pass, with
-    a cache of keys and values, and finished texts leave the pass once they make up a quarter of it, unless each
-    example has its own gates. Else texts are written one after the other, if need be without a cache.
+    limits: maximum number of new tokens of each text. is_complete: given all new tokens of some texts, returns for each
+    whether it may end there. Where that is proven for the model (`loaded.shortcuts`), prompts are left-padded to one
+    pass, with a cache of keys and values, and finished texts leave the pass once they make up a quarter of it, unless
+    each example has its own gates. Else texts are written one after the other, if need be without a cache.
 
     This is not transformers' `generate`, which has one limit for all rows and lets a text depend on the longest
     prompt in its batch. Raises NotFinite.
@@ -47,13 +53,11 @@ def greedy(
         return _cached(loaded, prompts, limits, is_complete)
 
 
-def _recomputed(
-    loaded: LoadedModel, prompt: Sequence[int], limit: int, is_complete: Callable[[list[int]], bool]
-) -> list[int]:
+def _recomputed(loaded: LoadedModel, prompt: Sequence[int], limit: int, is_complete: IsComplete) -> list[int]:
     """Write one text plainly: every token from a whole pass over all tokens before it."""
     generated: list[int] = []
     text, end = PlainText(loaded, prompt), end_tokens(loaded)
-    while len(generated) < limit and not (generated and is_complete(generated)):
+    while len(generated) < limit and not (generated and is_complete([generated])[0]):
         token = _likeliest(loaded, text.next_logits())[0]
         if token in end:
             break
@@ -66,21 +70,23 @@ def _cached(
     loaded: LoadedModel,
     prompts: Sequence[Sequence[int]],
     limits: Sequence[int],
-    is_complete: Callable[[list[int]], bool],
+    is_complete: IsComplete,
 ) -> list[list[int]]:
     growing, end = CachedTexts(loaded, prompts), end_tokens(loaded)
     generated: list[list[int]] = [[] for _ in prompts]
     unfinished = [limit > 0 for limit in limits]
     texts = list(range(len(prompts)))  # the text that each row of the pass belongs to
     while any(unfinished):
+        longer = []  # the texts that may go on
         for text, token in zip(texts, _likeliest(loaded, growing.next_logits()), strict=True):
-            if not unfinished[text]:
-                continue
-            if token not in end:
+            if unfinished[text] and token not in end:
                 generated[text].append(token)
-            unfinished[text] = (
-                token not in end and len(generated[text]) < limits[text] and not is_complete(generated[text])
-            )
+                if len(generated[text]) < limits[text]:
+                    longer.append(text)
+        complete = is_complete([generated[text] for text in longer]) if longer else []
+        unfinished = [False] * len(prompts)
+        for text, ends in zip(longer, complete, strict=True):
+            unfinished[text] = not ends
         rows = [row for row, text in enumerate(texts) if unfinished[text]]
         if rows and len(rows) <= COMPACT_BELOW * len(texts) and not examples_differ():
             growing.select(rows)

@@ -122,8 +122,7 @@ class WorldCapitals(Task[Question]):
 
     def check(self, loaded: LoadedModel) -> None:
         super().check(loaded)
-        if loaded.tokenizer is None:
-            raise TaskMismatch(f"Task {self.info.id!r} needs a tokenizer, but {loaded.id!r} has none.")
+        text.check_tokenizer(self.info.id, loaded)
 
     def content(self) -> Any:
         return {
@@ -136,9 +135,8 @@ class WorldCapitals(Task[Question]):
 
 def tokenize_continuation(loaded: LoadedModel, prompt: str, ending: str) -> Continuation:
     """Encode prompt and ending, of which the ending's tokens count. Raises TaskMismatch where a token spans both."""
-    assert loaded.tokenizer is not None
-    prompt_ids = loaded.tokenizer(prompt)["input_ids"]
-    whole = loaded.tokenizer(f"{prompt} {ending}")["input_ids"]
+    prompt_ids = text.encode(loaded, prompt).ids
+    whole = text.encode(loaded, f"{prompt} {ending}").ids
     if whole[: len(prompt_ids)] != prompt_ids or len(whole) == len(prompt_ids):
         raise TaskMismatch(f"The tokenizer of {loaded.id!r} does not keep {prompt!r} apart from {ending!r}.")
     try:

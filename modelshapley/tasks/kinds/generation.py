@@ -13,7 +13,7 @@ from torch import Tensor
 from modelshapley.contracts.task_file import GenerationTask
 from modelshapley.contracts.tasks import ExampleShown
 from modelshapley.models.loaded import LoadedModel
-from modelshapley.models.passes.greedy import greedy
+from modelshapley.models.passes.greedy import greedy, never_complete
 from modelshapley.models.passes.prefix_tree import (
     Continuation,
     ContinuationScores,
@@ -145,14 +145,12 @@ class Generation(DataTask[Question, GenerationTask]):
         if self._by_tokens:
             wholes = [self.continuation(loaded, example) for example in examples]
             limits = [min(limit, len(whole.tokens) - whole.start) for limit, whole in zip(limits, wholes, strict=True)]
-        tokenizer: Any = loaded.tokenizer
 
-        def complete(ids: list[int]) -> bool:
-            return self.rule.stops and self.rule.complete(tokenizer.decode(ids[-COMPLETION_TAIL:]))
+        def complete(rows: list[list[int]]) -> list[bool]:
+            return [self.rule.complete(end) for end in text.decode(loaded, [ids[-COMPLETION_TAIL:] for ids in rows])]
 
-        generated = greedy(loaded, prompts, limits, complete)
-        texts: list[str] = tokenizer.batch_decode(generated, skip_special_tokens=True)
-        return texts
+        generated = greedy(loaded, prompts, limits, complete if self.rule.stops else never_complete)
+        return text.decode(loaded, generated, skip_special=True)
 
     def _encode(self, loaded: LoadedModel, example: Question) -> tuple[list[int], Continuation]:
         prompt = text.render_prompt(loaded, self.spec.system, example.prompt, self.spec.chat)

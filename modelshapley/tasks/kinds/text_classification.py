@@ -93,7 +93,10 @@ class TextClassification(Classification[Text, TextClassificationTask]):
 
 
 def _encode(loaded: LoadedModel, example: Text) -> dict[str, list[int]]:
-    assert loaded.tokenizer is not None
-    encoding = loaded.tokenizer(example.text, example.pair, return_attention_mask=True)
+    tokenizer: Any = loaded.tokenizer
+    encoding = text.encode(loaded, example.text, example.pair or None, detail="types")
+    inputs = {"input_ids": encoding.ids, "attention_mask": [1] * len(encoding.ids)}
+    if "token_type_ids" in tokenizer.model_input_names:
+        inputs["token_type_ids"] = encoding.types
     accepted = inspect.signature(loaded.model.forward).parameters  # DistilBERT, say, takes no token types
-    return {name: list(encoding[name]) for name in encoding if name in accepted}
+    return {name: values for name, values in inputs.items() if name in accepted}

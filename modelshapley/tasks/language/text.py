@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from modelshapley.contracts.task_file import Chat
 from modelshapley.contracts.tasks import Token
 from modelshapley.errors import TaskMismatch
+from modelshapley.models.confined.templates import RENDERER, TemplateRefusal
+from modelshapley.models.confined.tokenizer import Detail, Encoding, confined
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.passes.prefix_tree import Continuation
 from modelshapley.tasks.data import BadRow
-from modelshapley.tasks.language.templates import RENDERER, TemplateRefusal
 
 UNBOUNDED = 10**9  # tokenizers without a limit report a number above this
 
@@ -38,16 +40,28 @@ def render_prompt(loaded: LoadedModel, system: str, prompt: str, chat: Chat) -> 
 
 def tokenize(loaded: LoadedModel, text: str) -> list[int]:
     """Encode a whole text, with the special tokens that the tokenizer adds."""
-    return check_ids(loaded, _tokenizer(loaded)(text)["input_ids"])
+    return check_ids(loaded, encode(loaded, text).ids)
+
+
+def encode(
+    loaded: LoadedModel, text: str, pair: str | None = None, special: bool = True, detail: Detail = "none"
+) -> Encoding:
+    """Encode a text or a pair, within limits. special: whether special tokens are added. Raises ModelShapleyError."""
+    return confined(_tokenizer(loaded)).encode(text, pair, special, detail)
+
+
+def decode(loaded: LoadedModel, rows: Sequence[Sequence[int]], skip_special: bool = False) -> list[str]:
+    """Decode the tokens of each row, within limits. Raises ModelShapleyError."""
+    return confined(_tokenizer(loaded)).decode(rows, skip_special)
 
 
 def tokenize_prompt(loaded: LoadedModel, prompt: tuple[str, bool]) -> list[int]:
     """Encode a prompt from :func:`render_prompt` to continue, without special tokens after it. Raises BadRow."""
-    whole = _tokenizer(loaded)(prompt[0], add_special_tokens=not prompt[1], return_offsets_mapping=True)
-    length = max((i for i, (_, end) in enumerate(whole["offset_mapping"], 1) if end), default=0)
+    whole = encode(loaded, prompt[0], special=not prompt[1], detail="ends")
+    length = max((i for i, end in enumerate(whole.ends, 1) if end), default=0)
     if not length:
         raise BadRow("there is nothing before the answer")
-    return check_ids(loaded, whole["input_ids"][:length])
+    return check_ids(loaded, whole.ids[:length])
 
 
 def tokenize_answer(loaded: LoadedModel, rendered: tuple[str, bool], answer: str) -> Continuation:
@@ -58,13 +72,13 @@ def tokenize_answer(loaded: LoadedModel, rendered: tuple[str, bool], answer: str
     """
     prompt, chat = rendered
     gap = "" if chat or prompt[-1:].isspace() or answer[:1].isspace() else " "
-    whole = _tokenizer(loaded)(prompt + gap + answer, add_special_tokens=not chat, return_offsets_mapping=True)
-    counted = [i for i, (_, end) in enumerate(whole["offset_mapping"]) if end > len(prompt)]
+    whole = encode(loaded, prompt + gap + answer, special=not chat, detail="ends")
+    counted = [i for i, end in enumerate(whole.ends) if end > len(prompt)]
     if not counted:
         raise BadRow("the answer is empty")
     if counted[0] == 0:
         raise BadRow("there is nothing before the answer")
-    return Continuation(tuple(check_ids(loaded, whole["input_ids"][: counted[-1] + 1])), counted[0])
+    return Continuation(tuple(check_ids(loaded, whole.ids[: counted[-1] + 1])), counted[0])
 
 
 def check_ids(loaded: LoadedModel, ids: list[int]) -> list[int]:
@@ -74,7 +88,7 @@ def check_ids(loaded: LoadedModel, ids: list[int]) -> list[int]:
     count, highest = embeddings.weight.shape[0], max(ids, default=0)
     if highest >= count:
         raise BadRow(
-            f"the token {_tokenizer(loaded).decode([highest])!r} has number {highest}, but the model has {count} "
+            f"the token {decode(loaded, [[highest]])[0]!r} has number {highest}, but the model has {count} "
             "embeddings: the tokenizer is of another model, or the embeddings were never resized"
         )
     return ids
@@ -82,10 +96,8 @@ def check_ids(loaded: LoadedModel, ids: list[int]) -> list[int]:
 
 def display_tokens(loaded: LoadedModel, continuation: Continuation) -> list[Token]:
     """Return the tokens for display, those that count marked."""
-    return [
-        Token(text=_tokenizer(loaded).decode([token]), loss=place >= continuation.start)
-        for place, token in enumerate(continuation.tokens)
-    ]
+    texts = decode(loaded, [[token] for token in continuation.tokens])
+    return [Token(text=text, loss=place >= continuation.start) for place, text in enumerate(texts)]
 
 
 def context_length(loaded: LoadedModel) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 
@@ -68,3 +69,13 @@ def test_files_of_versions_without_checksums_are_read(storage: Storage, tmp_path
     file = tmp_path / "runs" / "one" / "two-sided.safetensors"
     file.write_bytes(file.read_bytes()[: -len(MARK) - DIGEST_BYTES])
     assert storage.load_map("one", "two-sided").scores[UnitKind.HEAD][0, 0] == 1.0
+
+
+def test_a_store_that_does_not_respond_is_an_error_of_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(fsspec.config.conf, "s3", {"endpoint_url": "http://127.0.0.1:1", "key": "a", "secret": "b"})
+    storage = Storage("s3://bucket")
+    storage._files.retries = 1
+    with pytest.raises(OSError, match="the storage does not respond: EndpointConnectionError"):
+        storage.save_intact("run", b"answers")
+    with pytest.raises(OSError, match="the storage does not respond: EndpointConnectionError"):
+        storage.load_intact("run")

@@ -173,3 +173,16 @@ def test_old_runs_are_deleted_and_old_trials_removed(records: Records) -> None:
     assert records.run(waiting.id).deleted is None
     assert records.expire_trials(later) == 1
     assert records.trial(open_trial.id).status is Status.QUEUED
+
+
+def test_a_deleted_run_needs_its_model_until_it_is_gone(records: Records) -> None:
+    run = ended(records)
+    assert records.is_model_used(run.model)
+    assert not records.is_model_used("local:other")
+    records.delete_run(run.id)
+    assert records.is_model_used(run.model), "it may be restored"
+    records.purge_run(run.id, now() + timedelta(days=1))
+    assert not records.is_model_used(run.model)
+    failed = add(records)
+    records.update_run(failed.id, status=Status.FAILED, error="no reason")
+    assert not records.is_model_used(failed.model)

@@ -22,7 +22,7 @@ from backend.store.uploads import Uploads
 from modelshapley.client import ApiError, Call, Client, add_piece, begin_upload, finish_upload, upload
 from modelshapley.contracts import RunRequest, Status, Upload, UploadFile, UploadRequest
 from modelshapley.errors import Conflict, ModelShapleyError, NotFound
-from modelshapley.models.catalog import ASSETS, Catalog
+from modelshapley.models.catalog import ASSETS, FINISHED, Catalog, mark_uploaded
 from tests.conftest import Server, StartServer
 from tests.hostile.model_folders import HEADERS
 from tests.support.model_files import CONFIG, safetensors
@@ -389,3 +389,29 @@ def test_nothing_else_is_deleted(house: Server, api: Client, tmp_path: Path) -> 
     assert (tmp_path / "elsewhere" / "config.json").exists()
     (models / "link").unlink()
     shutil.rmtree(models / "put-there")
+
+
+def test_uploaded_models_without_use_are_removed_and_no_others(tmp_path: Path) -> None:
+    catalog = Catalog(tmp_path)
+    uploads = Uploads(catalog, 10**9, PIECE)
+    for name in ("used", "idle", "late", "by-hand"):
+        copied(tmp_path / "models" / name)
+        if name != "by-hand":
+            mark_uploaded(tmp_path / "models" / name)
+    month, now = timedelta(days=30), datetime.now(UTC)
+    for name in ("used", "idle", "late"):
+        os.utime(tmp_path / "models" / FINISHED / name, ((now - month).timestamp(),) * 2)
+    assert uploads.drop_unused(now - 2 * month, lambda _: False) == []
+    asked: list[str] = []
+
+    def is_used(model: str) -> bool:
+        asked.append(model)
+        return model == "local:used" or asked.count("local:late") > 1
+
+    assert uploads.drop_unused(now - timedelta(days=1), is_used) == ["local:idle"]
+    assert {"local:used", "local:late", "local:by-hand"} <= set(catalog.ids())
+    assert catalog.describe("local:late").usable, "a run that came at that moment keeps it"
+    assert "local:idle" not in catalog.ids()
+    assert uploads.drop_unused(now - timedelta(days=1), lambda _: False) == ["local:late"], "use counts from its end"
+    assert uploads.drop_unused(now + timedelta(days=1), lambda _: False) == ["local:used"]
+    assert "local:by-hand" in catalog.ids()

@@ -34,7 +34,13 @@ def buttons(component: Any) -> list[str]:
     ("values", "effort", "offered", "said"),
     [
         ({}, "none", ["Check now", "Check thoroughly"], "A quick check takes"),
-        ({"status": Status.RUNNING}, "quick", [], "Quick check in progress: 1 of 2 measurements."),
+        ({"status": Status.RUNNING}, "quick", ["Cancel the check"], "Quick check in progress: 1 of 2 measurements."),
+        (
+            {"status": Status.CANCELLED},
+            "full",
+            ["Check now", "Check thoroughly"],
+            "The check was cancelled after 1 of 2 measurements.",
+        ),
         ({"status": Status.FAILED, "error": "the files changed"}, "quick", ["Try again"], "the files changed"),
         (MEASURED, "quick", ["Check thoroughly"], "This was a quick check"),
         (MEASURED, "full", [], ""),

@@ -1,0 +1,1 @@
+"""Named keys and the audit log, for admins."""

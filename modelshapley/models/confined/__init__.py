@@ -1,0 +1,1 @@
+"""Chat templates and tokenizers, which a model brings and are nearly programs, in processes with limits."""
