@@ -88,9 +88,9 @@ def caption(plane: Plane, label: str) -> str:
     p = plane.provenance
     of_class = f", class {label}" if label else ""
     return (
-        f"Importance of the units of {p['model']} (revision {p['revision'][:12]}) on {p['task']}{of_class}. Rows: layers, "
-        f"the first at the top. Colour: {plane.quantity}; each panel has its own range. Crosses: units that are switched "
-        f"off. Method: {plane.method}, n = {p['n']} probe examples, seed {p['seed']}."
+        f"Importance of the units of {p['model']} (revision {p['revision'][:12]}) on {p['task']}{of_class}. "
+        f"Rows: layers, the first at the top. Colour: {plane.quantity}; each panel has its own range. "
+        f"Crosses: units that are switched off. Method: {plane.method}, n = {p['n']} probe examples, seed {p['seed']}."
     )
 
 
