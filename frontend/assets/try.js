@@ -1,4 +1,4 @@
-/* The page to try a prompt: its answer as it is written, single tokens, and the field for a picture. */
+/* The page to try a prompt: its answer as it is written, and single tokens. */
 (function () {
   const MS = (window.modelShapley = window.modelShapley || {});
   const dc = (window.dash_clientside = window.dash_clientside || {});
@@ -6,8 +6,7 @@
   const set = (id, props) => dc.set_props(id, props);
   const byId = (id) => document.getElementById(id);
   const RETRY_MS = 1500;
-  const MAX_URL = 900000; // characters; the API's limit
-  const SIDES = [1024, 768, 512, 384, 256]; // sizes tried for a picture that is too large, in pixels
+  const SILENCE_MS = 8000; // without an answer to a submission
   const ENDED = ["done", "failed", "cancelled"];
 
   let current = null; // {id, source, began, steps} of the prompt that the page shows
@@ -15,6 +14,7 @@
   let comparing = true; // whether the answer has a second column
   let chosen = null; // the position whose next tokens are shown
   let number = 0;
+  let silence = null;
 
   const onPage = () => byId("try-page") !== null;
   const say = (text) => byId("try-state") && (byId("try-state").textContent = text);
@@ -197,52 +197,6 @@
     byId("try-details").replaceChildren(make("p", { id: "try-position" }, line), make("div", { className: "try-tables" }, ...tables));
   }
 
-  /* -- the field for a picture ---------------------------------------------------------------------------- */
-
-  const dataUrl = (file) =>
-    new Promise((resolve, reject) => {
-      const reader = new FileReader();
-      reader.onload = () => resolve(reader.result);
-      reader.onerror = () => reject(reader.error);
-      reader.readAsDataURL(file);
-    });
-
-  /* The file as it is or, where it is too large, as a smaller JPEG. */
-  async function fitted(file) {
-    const whole = await dataUrl(file);
-    if (whole.length <= MAX_URL) return whole;
-    const image = await createImageBitmap(file);
-    for (const side of SIDES) {
-      const scale = Math.min(1, side / Math.max(image.width, image.height));
-      const canvas = make("canvas", { width: Math.round(image.width * scale), height: Math.round(image.height * scale) });
-      canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
-      const url = canvas.toDataURL("image/jpeg", 0.92);
-      if (url.length <= MAX_URL) return url;
-    }
-    throw new Error("too large");
-  }
-
-  function buildPictureField(frame) {
-    if (frame.firstChild) return;
-    const input = make("input", { type: "file", id: "try-file", accept: "image/*", className: "upload-field" });
-    const preview = make("img", { alt: "the chosen picture", className: "example-image", hidden: true });
-    const note = make("div", { className: "problem", role: "status" });
-    input.onchange = async () => {
-      note.textContent = "";
-      preview.hidden = true;
-      set("try-image", { data: null });
-      if (!input.files.length) return;
-      try {
-        const url = await fitted(input.files[0]);
-        [preview.src, preview.hidden] = [url, false];
-        set("try-image", { data: url });
-      } catch {
-        note.textContent = "This file cannot be read as a picture. Choose a PNG or JPEG.";
-      }
-    };
-    frame.append(make("label", { htmlFor: "try-file" }, "Picture"), input, preview, note);
-  }
-
   /* -- what the page calls -------------------------------------------------------------------------------- */
 
   dc.tryOut = {
@@ -252,9 +206,12 @@
       stop();
       current = null;
       say("Sending …");
+      clearTimeout(silence);
+      silence = setTimeout(() => say("The server does not respond. Choose Answer again once it does."), SILENCE_MS);
       return { number, session: `${MS.session()}-try` };
     },
     follow(prompt) {
+      clearTimeout(silence);
       if (!prompt) {
         say("");
         return dc.no_update;
@@ -279,7 +236,7 @@
       return "try-strip";
     },
     open() {
-      for (const frame of document.querySelectorAll("[data-picture-field]")) buildPictureField(frame);
+      for (const frame of document.querySelectorAll("[data-picture-field]")) MS.buildPictureField(frame);
       return dc.no_update;
     },
   };

@@ -64,6 +64,20 @@ def test_pictures_for_the_tour(
     assert {name: size for name, size in sizes.items() if size < 20_000} == {}
 
 
+@pytest.mark.slow  # loads the language model
+def test_pictures_of_a_prompt(page: Page, server: Server, capitals_run: Run, tmp_path: Path) -> None:
+    def take(name: str) -> None:
+        page.wait_for_timeout(800)
+        assert taken(page, Path(os.environ.get("PICTURES", tmp_path)) / f"{name}.png") > 20_000
+
+    page.goto(f"{server.url}/try?run={capitals_run.id}&off=most:0.05:head:two-sided")
+    page.get_by_label("Prompt").fill("Which city is the capital of Japan, and what is it known for?")
+    page.get_by_role("button", name="Answer").click()
+    expect(page.locator("#try-strip button").first).to_be_visible(timeout=60_000)
+    page.evaluate("window.scrollTo(0, 0)")
+    take("tour-try")
+
+
 def test_the_tour_shows_every_picture_that_is_taken() -> None:
     tour = (ROOT / "docs" / "tour.md").read_text()
     taken_here = set(re.findall(r'take\("(tour-\w+)"', Path(__file__).read_text()))

@@ -75,6 +75,18 @@ def test_the_python_lines_of_the_page_on_applications_run(tmp_path: Path) -> Non
     assert re.fullmatch(r"13\d,\d{3} of 185,162 parameters, accuracy 0\.\d{3}\n", answer.stdout.splitlines(True)[-1])
 
 
+@pytest.mark.slow  # loads the language model
+def test_the_python_lines_of_the_page_on_prompts_run(tmp_path: Path, prepared_data: Path) -> None:
+    (tmp_path / ".data").symlink_to(prepared_data)
+    (script,) = blocks("python", (ROOT / "docs" / "try.md").read_text())
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    answer = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert "Paris" in answer.stdout.splitlines()[-1].partition("|")[0]
+
+
 def test_the_serverless_line_of_the_readme_runs(tmp_path: Path) -> None:
     (script,) = [block for block in blocks("bash") if "modelshapley score" in block]
     arguments = script.split()

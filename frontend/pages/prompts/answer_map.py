@@ -173,14 +173,15 @@ async def _differences(maps: MapCache, run: Run, state: PromptMap, planes: Mappi
     for kind, here in planes.items():
         if kind in run.units:
             there = await maps.get(run.id, method, kind)
-            cards.append(await asyncio.to_thread(_card, run, kind, here, there))
+            cards.append(await asyncio.to_thread(comparison_card, kind, here, there))
     if not cards:
         return []
     title = f"Compared with the map of {run.task} (the top {100 * TOP:.0f} % of each)"
     return [dmc.Title(title, order=3, size="h5", mt="lg"), html.Div(cards, className="trust-grid three answer-cards")]
 
 
-def _card(run: Run, kind: UnitKind, here: Plane, there: Plane) -> Any:
+def comparison_card(kind: UnitKind, here: Plane, there: Plane) -> Any:
+    """Compare the maps of an answer and of a task: agreement, and the units that matter in one of them only."""
     tops = Tops.of(here.scores, there.scores, TOP)
     rho = rank_correlation(here.scores.reshape(here.shape), there.scores.reshape(there.shape))
     agreement = "one of the maps is constant" if rho is None else f"rank correlation ρ {formatting.signed(rho)}"

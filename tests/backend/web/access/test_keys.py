@@ -201,3 +201,20 @@ def test_the_command_line_makes_lists_and_revokes(tmp_path: Path) -> None:
     assert twice.returncode == 1
     assert "'ada'" in twice.stderr
     records.close()
+
+
+def test_a_prompt_is_its_keys_own_and_counts_as_open_work(web: TestClient) -> None:
+    image = "data:image/png;base64,AAAA"
+    mine, other, reader = (make(web, f"prompts {scope}", scope) for scope in ("measure", "submit", "read"))
+    body = {"model": "demo:digits-vit", "image": image}
+    assert send(web, reader, "POST", "/prompts", json=body).status_code == 403
+    made = [send(web, mine, "POST", "/prompts", json=body) for _ in range(4)]
+    assert [answer.status_code for answer in made] == [202, 202, 202, 429]
+    prompt = made[0].json()["id"]
+    for method, path in (("GET", ""), ("DELETE", ""), ("GET", "/comparison"), ("POST", "/run")):
+        answer = send(web, other, method, f"/prompts/{prompt}{path}", json={} if method == "POST" else None)
+        assert answer.status_code == 404, (method, path)
+    assert send(web, mine, "POST", f"/prompts/{prompt}/run", json={}).status_code == 403
+    assert send(web, SERVER_KEY, "GET", f"/prompts/{prompt}").json()["owner"] == "prompts measure"
+    assert send(web, mine, "DELETE", f"/prompts/{prompt}").json()["status"] == "cancelled"
+    assert send(web, mine, "POST", "/prompts", json=body).status_code == 202  # one less is open
