@@ -13,6 +13,7 @@ from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.passes.finite import require_finite
 from modelshapley.models.passes.head import accepts, forget_lengths, logits_at
 from modelshapley.prompts.writing import Changes
+from modelshapley.tasks.language.text import decode
 
 MOST = 8  # likeliest next tokens of each state, and tokens that moved most, of one position
 
@@ -36,7 +37,7 @@ def compare_answer(
     def name(number: int) -> str:
         if loaded.tokenizer is None:
             return ""
-        return str(loaded.tokenizer.decode([number], clean_up_tokenization_spaces=False))
+        return decode(loaded, [[number]])[0]
 
     return PromptComparison(positions=compare_states(loaded, logits, answer, changes, name))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from modelshapley.models.passes.greedy import end_tokens
 from modelshapley.models.passes.stepping import Growing, growing
 from modelshapley.prompts.pieces import Pieces
 from modelshapley.prompts.sampling import choose
+from modelshapley.tasks.language import text
 
 Changes = Sequence[tuple[Site, Change]]
 NOTHING = PromptColumn()
@@ -91,8 +93,9 @@ class Writing:
             yield self.step()
 
     def _column(self, changes: Changes, prompt: Sequence[int], written: PromptColumn) -> _Column:
-        tokenizer, ids = self._loaded.tokenizer, [token.id for token in written.tokens]
-        pieces = Pieces(tokenizer, [*prompt, *ids]) if tokenizer is not None else None
+        ids = [token.id for token in written.tokens]
+        decode = partial(text.decode, self._loaded, skip_special=True)
+        pieces = Pieces(decode, [*prompt, *ids]) if self._loaded.tokenizer is not None else None
         texts = growing(self._loaded, [*prompt, *ids], self._longest)
         return _Column(changes, texts, pieces, list(written.tokens), written.finish)
 
