@@ -38,7 +38,7 @@ from benchmarks.common import DATA, report
 from benchmarks.live_service import measure_service
 from benchmarks.plain import continuations_of, plain_answers, plain_log_likelihoods
 from modelshapley import load_task
-from modelshapley.contracts.task_file import parse
+from modelshapley.contracts.task_files.file import parse
 from modelshapley.evaluation.hidden_states import HiddenStateCache, logits_of, refusal
 from modelshapley.evaluation.trials import all_answers
 from modelshapley.interventions.gates import treated

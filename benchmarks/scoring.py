@@ -30,7 +30,7 @@ from torch.nn import functional
 
 from benchmarks.common import report
 from modelshapley.architectures.families import anatomy_of
-from modelshapley.contracts.tasks import TaskInfo
+from modelshapley.contracts.task_files.descriptions import TaskInfo
 from modelshapley.methods import METHODS, load_method
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.scoring.accumulator import ScoreAccumulator

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelshapley.contracts import Comparison, Dtype
-from modelshapley.contracts.task_file import read_file
+from modelshapley.contracts.task_files.file import read_file
 from modelshapley.errors import ModelShapleyError
 from modelshapley.models import hub
 from modelshapley.models.catalog import SMOLLM2, Catalog, ModelFolder, inspect_folder

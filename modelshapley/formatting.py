@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from math import floor, isfinite, log10
 
 from modelshapley.contracts import Fetching, Interval, Measured, MethodInfo, Run, Status
-from modelshapley.contracts.tasks import TaskInfo
+from modelshapley.contracts.task_files.descriptions import TaskInfo
 from modelshapley.units import OFF, Treatment, UnitKind
 
 MINUS = "\u2212"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from modelshapley.contracts import Status
-from modelshapley.contracts.examples import TrialDetails
+from modelshapley.contracts.task_files.examples import TrialDetails
 from modelshapley.errors import NotFound
 from modelshapley.evaluation.examples import trial_details, unit_examples
 from modelshapley.evaluation.intervals import unpack

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from backend.queue.metrics import PASS
 from modelshapley.contracts import Measured, Run, Status
-from modelshapley.contracts.tasks import BadRows
+from modelshapley.contracts.task_files.descriptions import BadRows
 from modelshapley.evaluation.intervals import mean_interval, pack
 from modelshapley.methods import load_method
 from modelshapley.scoring.accumulator import ScoreAccumulator

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from modelshapley.contracts import Status
-from modelshapley.contracts.tasks import TaskCheck, TaskCheckRequest
+from modelshapley.contracts.task_files.descriptions import TaskCheck, TaskCheckRequest
 from modelshapley.errors import NotFound
 from modelshapley.tasks.preview import check_task as preview
 from workers.context import WorkerContext, get_context

@@ -15,7 +15,7 @@ from rq.utils import as_text
 from backend.queue.result_cache import RESULT_TTL_S, ResultCache, read
 from modelshapley.contracts import Status
 from modelshapley.contracts.prompts import Prompt, PromptComparison, PromptMap, PromptRequest
-from modelshapley.contracts.task_file import TaskFile, parse
+from modelshapley.contracts.task_files.file import TaskFile, parse
 
 MAX_MAP_BYTES = 64 * 2**20  # of one map in Redis; a larger one can be kept as a run
 SUPERSEDED = "superseded by a newer prompt of the same session"

@@ -9,8 +9,8 @@ from redis import Redis
 
 from modelshapley.contracts import Status
 from modelshapley.contracts.derived import SizePrediction
-from modelshapley.contracts.examples import TrialDetails, UnitExamples
-from modelshapley.contracts.tasks import TaskCheck, TaskCheckRequest
+from modelshapley.contracts.task_files.descriptions import TaskCheck, TaskCheckRequest
+from modelshapley.contracts.task_files.examples import TrialDetails, UnitExamples
 from modelshapley.errors import NotFound
 
 RESULT_TTL_S = 3600

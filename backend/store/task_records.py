@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from backend.store.database import Database, now
 from backend.store.tables import RunRow, TaskRow
 from modelshapley.contracts import Status
-from modelshapley.contracts.task_file import TaskFile, parse
+from modelshapley.contracts.task_files.file import TaskFile, parse
 from modelshapley.errors import BadTask, Conflict, NotFound
 
 log = logging.getLogger(__name__)

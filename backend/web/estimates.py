@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from backend.web.dependencies import Services
 from backend.web.validation import check_run
 from modelshapley.contracts import Dtype, Estimate, Memory, Pace, Run, RunRequest, WorkerInfo
-from modelshapley.contracts.tasks import TaskInfo
+from modelshapley.contracts.task_files.descriptions import TaskInfo
 from modelshapley.formatting import bytes_as_text
 from modelshapley.methods.cost import cost_of
 from modelshapley.scoring.footprint import BYTES, activation_bytes

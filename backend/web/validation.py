@@ -8,8 +8,8 @@ from pathlib import Path, PurePath
 
 from modelshapley.architectures.anatomy import Anatomy
 from modelshapley.contracts import RunRequest
-from modelshapley.contracts.task_file import Source, TaskFile
-from modelshapley.contracts.tasks import TaskInfo
+from modelshapley.contracts.task_files.descriptions import TaskInfo
+from modelshapley.contracts.task_files.file import Source, TaskFile
 from modelshapley.errors import BadParameter, BadTask, TaskMismatch
 from modelshapley.methods import canonical, check_size
 from modelshapley.models.catalog import Catalog

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from modelshapley.api import load_model, load_task
 from modelshapley.cli.options import Data, Datasets, notes, page
-from modelshapley.contracts.task_file import to_yaml
-from modelshapley.contracts.tasks import TaskCheck
+from modelshapley.contracts.task_files.descriptions import TaskCheck
+from modelshapley.contracts.task_files.file import to_yaml
 from modelshapley.errors import ModelShapleyError
 from modelshapley.tasks.catalog import TaskCatalog
 from modelshapley.tasks.fields import describe_fields

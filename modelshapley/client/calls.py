@@ -40,10 +40,10 @@ from modelshapley.contracts import (
     WorkerInfo,
 )
 from modelshapley.contracts.derived import Derived, DerivedRequest, SizePrediction, SizeRequest
-from modelshapley.contracts.examples import TrialDetails, UnitExamples, UnitExamplesRequest
 from modelshapley.contracts.prompts import Prompt, PromptComparison, PromptMap, PromptMapRequest, PromptRequest
-from modelshapley.contracts.task_file import TaskFile
-from modelshapley.contracts.tasks import TaskCheck, TaskCheckRequest, TaskInfo
+from modelshapley.contracts.task_files.descriptions import TaskCheck, TaskCheckRequest, TaskInfo
+from modelshapley.contracts.task_files.examples import TrialDetails, UnitExamples, UnitExamplesRequest
+from modelshapley.contracts.task_files.file import TaskFile
 from modelshapley.units import UnitKind
 
 Form = Literal["csv", "safetensors", "parquet"]

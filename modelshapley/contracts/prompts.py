@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StrictBool, model_validator
 
 from modelshapley.contracts.base import Contract, Modality, Status, Whole
-from modelshapley.contracts.task_file import Chat
+from modelshapley.contracts.task_files.file import Chat
 from modelshapley.contracts.trials import Off, Waiting
 from modelshapley.units import DEFAULT_KINDS, OFF, Treatment, UnitKind
 

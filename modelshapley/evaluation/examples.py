@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from modelshapley.contracts import Status
-from modelshapley.contracts.examples import ClassChange, Flip, TrialDetails, UnitExample
+from modelshapley.contracts.task_files.examples import ClassChange, Flip, TrialDetails, UnitExample
 from modelshapley.evaluation.activations import Activations
 from modelshapley.evaluation.intervals import Outcomes
 from modelshapley.evaluation.trials import compare

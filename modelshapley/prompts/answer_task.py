@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from modelshapley.contracts.prompts import PromptToken
-from modelshapley.contracts.task_file import Chat, GenerationTask, ImageClassificationTask, Part, Source
+from modelshapley.contracts.task_files.file import Chat, GenerationTask, ImageClassificationTask, Part, Source
 from modelshapley.errors import KINDS_OF_MODEL, BadPrompt, TaskMismatch
 
 CAUSAL, PICTURES = "AutoModelForCausalLM", "AutoModelForImageClassification"

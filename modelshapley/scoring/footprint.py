@@ -7,7 +7,7 @@ from typing import Any
 
 from modelshapley.architectures.anatomy import Anatomy
 from modelshapley.contracts import Dtype
-from modelshapley.contracts.tasks import TaskInfo
+from modelshapley.contracts.task_files.descriptions import TaskInfo
 from modelshapley.units import UnitKind
 
 BYTES: dict[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2}

@@ -17,7 +17,7 @@ import transformers
 from torch import Tensor
 
 from modelshapley import __version__
-from modelshapley.contracts.tasks import BadRows
+from modelshapley.contracts.task_files.descriptions import BadRows
 from modelshapley.errors import BadParameter, NotFinite, TaskMismatch
 from modelshapley.interventions.gates import gated_each
 from modelshapley.interventions.weights import magnitudes

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from torch import Tensor
 
-from modelshapley.contracts.tasks import BadRows, ExampleShown, TaskInfo
+from modelshapley.contracts.task_files.descriptions import BadRows, ExampleShown, TaskInfo
 from modelshapley.errors import TaskMismatch
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.passes.prefix_tree import ContinuationScores

@@ -8,8 +8,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelshapley.contracts.task_file import TaskFile
-from modelshapley.contracts.tasks import TaskInfo
+from modelshapley.contracts.task_files.descriptions import TaskInfo
+from modelshapley.contracts.task_files.file import TaskFile
 from modelshapley.errors import UnknownName
 from modelshapley.tasks.infos import TASKS, built_in_files, info_of
 

@@ -13,7 +13,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from modelshapley.contracts.task_file import SPLIT_ALIASES, WHOLE, Source
+from modelshapley.contracts.task_files.file import SPLIT_ALIASES, WHOLE, Source
 from modelshapley.errors import BadData
 from modelshapley.models.hub import reachable
 

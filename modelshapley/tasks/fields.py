@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from modelshapley.contracts.task_file import (
+from modelshapley.contracts.task_files.file import (
     GenerationTask,
     ImageClassificationTask,
     LanguageModellingTask,

@@ -7,8 +7,8 @@ from importlib import resources
 from typing import Any
 
 from modelshapley.contracts import Modality
-from modelshapley.contracts.task_file import Source, TaskFile, parse_text
-from modelshapley.contracts.tasks import TaskInfo
+from modelshapley.contracts.task_files.descriptions import TaskInfo
+from modelshapley.contracts.task_files.file import Source, TaskFile, parse_text
 
 DIGITS = TaskInfo(
     id="digits",

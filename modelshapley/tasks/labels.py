@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-from modelshapley.contracts.task_file import LabelledTask
-from modelshapley.contracts.tasks import Labels
+from modelshapley.contracts.task_files.descriptions import Labels
+from modelshapley.contracts.task_files.file import LabelledTask
 from modelshapley.errors import TaskMismatch
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.tasks.data import BadRow, Row, Table, shorten

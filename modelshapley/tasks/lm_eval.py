@@ -14,8 +14,8 @@ from typing import Any
 
 import yaml
 
-from modelshapley.contracts import yaml_text
-from modelshapley.contracts.task_file import MAX_FILE_BYTES, SPLIT_ALIASES, WHOLE, TaskFile, parse
+from modelshapley.contracts.task_files import yaml_text
+from modelshapley.contracts.task_files.file import MAX_FILE_BYTES, SPLIT_ALIASES, WHOLE, TaskFile, parse
 from modelshapley.errors import BadTask
 
 COLUMN = re.compile(r"\{\{-?\s*([A-Za-z_]\w*)\s*-?\}\}")

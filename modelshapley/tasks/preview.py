@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from modelshapley.contracts import Status
-from modelshapley.contracts.tasks import ExampleShown, Labels, TaskCheck
+from modelshapley.contracts.task_files.descriptions import ExampleShown, Labels, TaskCheck
 from modelshapley.errors import BadData, TaskMismatch
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.tasks.base import Split, Task

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from modelshapley.contracts.task_file import parse_text
+from modelshapley.contracts.task_files.file import parse_text
 from modelshapley.maps.importance import ImportanceMap
 from modelshapley.tasks import TASKS, TaskCatalog
 from tests.support.command_line import run

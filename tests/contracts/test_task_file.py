@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelshapley.contracts.task_file import MAX_FILE_BYTES, GenerationTask, parse, parse_text, read_file, to_yaml
+from modelshapley.contracts.task_files.file import MAX_FILE_BYTES, GenerationTask, parse, parse_text, read_file, to_yaml
 from modelshapley.errors import BadTask
 from modelshapley.tasks.infos import ORDER, built_in_files
 

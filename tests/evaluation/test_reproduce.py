@@ -12,7 +12,7 @@ from scipy.stats import ttest_rel
 from torch.nn import functional
 
 from modelshapley import load_task
-from modelshapley.contracts.task_file import parse
+from modelshapley.contracts.task_files.file import parse
 from modelshapley.errors import ModelShapleyError
 from modelshapley.evaluation.accuracy import evaluate
 from modelshapley.evaluation.reproduce import BASELINE_METHOD, INTACT, markdown, paired_p, reproduce_deactivation

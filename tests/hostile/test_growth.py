@@ -12,7 +12,7 @@ import pytest
 
 from backend.web.bodies import load_json
 from modelshapley.contracts import Off, TrialRequest
-from modelshapley.contracts.task_file import parse, parse_text, to_yaml
+from modelshapley.contracts.task_files.file import parse, parse_text, to_yaml
 from modelshapley.errors import BadTask
 from modelshapley.models.upload_files import problems_of
 from modelshapley.tasks.labels import class_index, number_by_name
@@ -138,7 +138,7 @@ def test_usual_patterns_are_taken(pattern: str) -> None:
     [("1:30", "1:30"), ("0x1F", 31), ("017", 15), ("12", 12), ("-3", -3), ("1.5", 1.5), ("1e5", "1e5"), ("no", False)],
 )
 def test_scalars_of_yaml(text: str, value: Any) -> None:
-    from modelshapley.contracts.yaml_text import load_yaml
+    from modelshapley.contracts.task_files.yaml_text import load_yaml
 
     assert load_yaml(f"a: {text}") == {"a": value}
 

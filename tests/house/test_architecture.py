@@ -26,7 +26,7 @@ TORCH_FREE = (
     "modelshapley.maps.parquet",
     "modelshapley.tasks",
     "modelshapley.tasks.catalog",
-    "modelshapley.contracts.task_file",
+    "modelshapley.contracts.task_files.file",
     "modelshapley.server.supervisor",
 )
 

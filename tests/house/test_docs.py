@@ -14,7 +14,7 @@ import pytest
 
 from backend.settings import Settings
 from modelshapley.client import Client
-from modelshapley.contracts.task_file import parse_text
+from modelshapley.contracts.task_files.file import parse_text
 from modelshapley.methods import METHODS
 from modelshapley.tasks import TASKS
 from modelshapley.tasks.fields import as_markdown, describe_fields

@@ -16,7 +16,7 @@ import torch
 
 from modelshapley import load_task
 from modelshapley.contracts.prompts import PromptSettings, PromptToken
-from modelshapley.contracts.task_file import parse
+from modelshapley.contracts.task_files.file import parse
 from modelshapley.errors import BadPrompt, TaskMismatch
 from modelshapley.interventions.gates import changes_of, treated
 from modelshapley.interventions.weights import scaled_weights

@@ -15,7 +15,7 @@ import tokenizers
 import transformers
 from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 
-from modelshapley.contracts.task_file import parse
+from modelshapley.contracts.task_files.file import parse
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.tasks.catalog import TaskCatalog
 from tests.support.toys import tiny

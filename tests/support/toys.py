@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from modelshapley.architectures.families import anatomy_of
-from modelshapley.contracts.tasks import TaskInfo
+from modelshapley.contracts.task_files.descriptions import TaskInfo
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.passes.prove import prove_shortcuts
 from modelshapley.tasks.base import Split, Task

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from modelshapley.contracts.task_file import parse
+from modelshapley.contracts.task_files.file import parse
 from modelshapley.errors import TaskMismatch, UnknownName
 from modelshapley.methods import load_method
 from modelshapley.models.loaded import LoadedModel

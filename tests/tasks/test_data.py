@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelshapley.contracts.task_file import Source
+from modelshapley.contracts.task_files.file import Source
 from modelshapley.errors import BadData
 from modelshapley.tasks.base import Split
 from modelshapley.tasks.catalog import TaskCatalog

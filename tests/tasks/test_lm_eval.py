@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from modelshapley.contracts.task_file import parse_text, to_yaml
+from modelshapley.contracts.task_files.file import parse_text, to_yaml
 from modelshapley.errors import BadTask
 from modelshapley.tasks.answers import get_rule
 from modelshapley.tasks.base import Split

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from modelshapley.contracts.task_file import TaskFile
+from modelshapley.contracts.task_files.file import TaskFile
 from modelshapley.tasks.base import Task
 from modelshapley.tasks.catalog import TaskCatalog
 from modelshapley.tasks.data import folders_of

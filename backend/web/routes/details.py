@@ -11,7 +11,7 @@ from backend.web.dependencies import ServicesDep
 from backend.web.routes.runs import get_run
 from backend.web.routes.trials import get_trial
 from modelshapley.contracts import Run, Status, Trial
-from modelshapley.contracts.examples import TrialDetails, UnitExamples, UnitExamplesRequest
+from modelshapley.contracts.task_files.examples import TrialDetails, UnitExamples, UnitExamplesRequest
 from modelshapley.errors import Conflict, NotFound
 from modelshapley.units import Deactivation, UnitKind, UnitShapes
 

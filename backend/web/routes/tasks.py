@@ -12,8 +12,8 @@ from backend.web.access.callers import IdentityDep
 from backend.web.bodies import YAML_TYPES, BodyRoute, load_json, media_type
 from backend.web.dependencies import ServicesDep
 from backend.web.validation import check_file, check_fit
-from modelshapley.contracts.task_file import MAX_FILE_BYTES, TaskFile, parse, parse_text, to_yaml
-from modelshapley.contracts.tasks import TaskCheck, TaskCheckRequest, TaskInfo
+from modelshapley.contracts.task_files.descriptions import TaskCheck, TaskCheckRequest, TaskInfo
+from modelshapley.contracts.task_files.file import MAX_FILE_BYTES, TaskFile, parse, parse_text, to_yaml
 from modelshapley.errors import BadTask, Conflict, NotFound, UnknownName
 from modelshapley.tasks.infos import KINDS, TASKS, info_of
 

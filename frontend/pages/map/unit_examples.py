@@ -13,7 +13,7 @@ from frontend.pages.shared.wiring import Callbacks
 from modelshapley import client, formatting
 from modelshapley.client import AsyncClient
 from modelshapley.contracts import Status
-from modelshapley.contracts.examples import UnitExample, UnitExamples, UnitExamplesRequest
+from modelshapley.contracts.task_files.examples import UnitExample, UnitExamples, UnitExamplesRequest
 from modelshapley.errors import ModelShapleyError
 from modelshapley.units import UnitKind
 

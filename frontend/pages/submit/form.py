@@ -17,7 +17,7 @@ from frontend.pages.submit import form_model, form_task
 from modelshapley import client, formatting
 from modelshapley.client import AsyncClient
 from modelshapley.contracts import MethodInfo, ModelInfo, RunRequest
-from modelshapley.contracts.tasks import TaskInfo
+from modelshapley.contracts.task_files.descriptions import TaskInfo
 from modelshapley.errors import KINDS_OF_MODEL, ModelShapleyError
 from modelshapley.units import DEFAULT_KINDS, UnitKind
 

@@ -13,7 +13,7 @@ from frontend.links import link
 from frontend.pages.shared.wiring import Callbacks
 from modelshapley import formatting
 from modelshapley.contracts import ModelInfo
-from modelshapley.contracts.tasks import TaskInfo
+from modelshapley.contracts.task_files.descriptions import TaskInfo
 from modelshapley.errors import KINDS_OF_MODEL
 
 callbacks = Callbacks()

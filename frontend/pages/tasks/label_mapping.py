@@ -12,8 +12,8 @@ from dash import ALL, Input, Output, State, html, no_update
 
 from frontend.pages.shared.wiring import Callbacks
 from frontend.pages.tasks.task_form import lines_of_mapping, validate_text
-from modelshapley.contracts.task_file import parse, to_yaml
-from modelshapley.contracts.tasks import Labels
+from modelshapley.contracts.task_files.descriptions import Labels
+from modelshapley.contracts.task_files.file import parse, to_yaml
 
 callbacks = Callbacks()
 

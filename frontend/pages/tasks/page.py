@@ -13,7 +13,7 @@ from frontend.pages.shared.wiring import Callbacks
 from frontend.pages.tasks import label_mapping, task_editor, task_preview
 from modelshapley import client, formatting
 from modelshapley.client import AsyncClient
-from modelshapley.contracts.tasks import TaskInfo
+from modelshapley.contracts.task_files.descriptions import TaskInfo
 from modelshapley.errors import ModelShapleyError
 
 callbacks = Callbacks()

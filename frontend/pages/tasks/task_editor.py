@@ -19,7 +19,7 @@ from frontend.pages.tasks import task_preview
 from frontend.pages.tasks.task_form import FIELDS, GROUPS, Field, by_field, validate, validate_text, visible_fields
 from modelshapley import client
 from modelshapley.client import ApiError, AsyncClient
-from modelshapley.contracts.task_file import TaskFile
+from modelshapley.contracts.task_files.file import TaskFile
 from modelshapley.errors import ModelShapleyError
 
 callbacks = Callbacks()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from modelshapley.contracts.task_file import TaskFile, parse, parse_text
+from modelshapley.contracts.task_files.file import TaskFile, parse, parse_text
 from modelshapley.errors import BadTask
 from modelshapley.formatting import KINDS_OF_TASK
 

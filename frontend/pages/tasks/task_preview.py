@@ -14,8 +14,8 @@ from frontend.pages.tasks import task_view
 from modelshapley import client
 from modelshapley.client import ApiError, AsyncClient
 from modelshapley.contracts import Status
-from modelshapley.contracts.task_file import parse
-from modelshapley.contracts.tasks import TaskCheck, TaskCheckRequest
+from modelshapley.contracts.task_files.descriptions import TaskCheck, TaskCheckRequest
+from modelshapley.contracts.task_files.file import parse
 from modelshapley.errors import KINDS_OF_MODEL, ModelShapleyError
 from modelshapley.tasks.infos import KINDS
 

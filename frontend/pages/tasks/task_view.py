@@ -10,7 +10,7 @@ from dash import html
 
 from frontend.pages.tasks import label_mapping
 from modelshapley.contracts import Status
-from modelshapley.contracts.tasks import BadRows, ExampleShown, Labels, TaskCheck, Token
+from modelshapley.contracts.task_files.descriptions import BadRows, ExampleShown, Labels, TaskCheck, Token
 
 MOST_TOKENS = 1500  # displayed of an example
 MAP_ELSEWHERE = "To map them, choose “Use as template” for this task and preview your own."

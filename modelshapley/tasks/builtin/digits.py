@@ -15,7 +15,7 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torch.nn import functional
 
-from modelshapley.contracts.tasks import ExampleShown
+from modelshapley.contracts.task_files.descriptions import ExampleShown
 from modelshapley.errors import TaskMismatch
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.passes.finite import require_finite

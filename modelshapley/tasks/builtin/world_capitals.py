@@ -13,7 +13,7 @@ import torch
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
-from modelshapley.contracts.tasks import ExampleShown
+from modelshapley.contracts.task_files.descriptions import ExampleShown
 from modelshapley.errors import TaskMismatch
 from modelshapley.models.catalog import ASSETS
 from modelshapley.models.loaded import LoadedModel

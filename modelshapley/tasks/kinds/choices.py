@@ -5,7 +5,7 @@ from __future__ import annotations
 from string import ascii_uppercase
 from typing import Any
 
-from modelshapley.contracts.task_file import PromptedTask, placeholders
+from modelshapley.contracts.task_files.file import PromptedTask, placeholders
 from modelshapley.tasks.data import BadRow, MisreadRows, Row, shorten
 from modelshapley.tasks.kinds.data_task import fill_template
 

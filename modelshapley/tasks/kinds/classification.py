@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from modelshapley.contracts.task_file import LabelledTask
-from modelshapley.contracts.tasks import Labels
+from modelshapley.contracts.task_files.descriptions import Labels
+from modelshapley.contracts.task_files.file import LabelledTask
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.passes.finite import require_finite
 from modelshapley.tasks.data import Row

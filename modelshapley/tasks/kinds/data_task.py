@@ -8,8 +8,8 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-from modelshapley.contracts.task_file import Part, TaskFile, placeholders
-from modelshapley.contracts.tasks import BadRows
+from modelshapley.contracts.task_files.descriptions import BadRows
+from modelshapley.contracts.task_files.file import Part, TaskFile, placeholders
 from modelshapley.errors import BadData
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.tasks.base import Split, Task

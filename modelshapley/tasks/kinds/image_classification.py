@@ -16,8 +16,8 @@ import PIL.ImageOps
 import torch
 from torch import Tensor
 
-from modelshapley.contracts.task_file import ImageClassificationTask
-from modelshapley.contracts.tasks import ExampleShown
+from modelshapley.contracts.task_files.descriptions import ExampleShown
+from modelshapley.contracts.task_files.file import ImageClassificationTask
 from modelshapley.errors import TaskMismatch
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.tasks.data import BadRow, Row, Table, shorten

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from modelshapley.contracts.task_file import LanguageModellingTask
-from modelshapley.contracts.tasks import ExampleShown
+from modelshapley.contracts.task_files.descriptions import ExampleShown
+from modelshapley.contracts.task_files.file import LanguageModellingTask
 from modelshapley.errors import TaskMismatch
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.passes.prefix_tree import (

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from modelshapley.contracts.task_file import TextClassificationTask
-from modelshapley.contracts.tasks import ExampleShown
+from modelshapley.contracts.task_files.descriptions import ExampleShown
+from modelshapley.contracts.task_files.file import TextClassificationTask
 from modelshapley.errors import TaskMismatch
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.passes.prefix_tree import Continuation

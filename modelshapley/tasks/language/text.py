@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from modelshapley.contracts.task_file import Chat
-from modelshapley.contracts.tasks import Token
+from modelshapley.contracts.task_files.descriptions import Token
+from modelshapley.contracts.task_files.file import Chat
 from modelshapley.errors import TaskMismatch
 from modelshapley.models.confined.templates import RENDERER, TemplateRefusal
 from modelshapley.models.confined.tokenizer import Detail, Encoding, confined

@@ -21,7 +21,7 @@ from backend.store.records import Records
 from backend.store.schema import migrate
 from backend.store.tables import Base, ShardRow
 from modelshapley.contracts import Layout, RunRequest, Status
-from modelshapley.contracts.task_file import TaskFile, parse
+from modelshapley.contracts.task_files.file import TaskFile, parse
 from modelshapley.errors import Conflict, NotFound
 from modelshapley.units import Deactivation, Treatment, UnitKind
 

@@ -17,7 +17,7 @@ from backend.queue.leases import lease_key
 from modelshapley.client import ApiError, Client
 from modelshapley.contracts import Off, Run, Status
 from modelshapley.contracts.prompts import Prompt, PromptMapRequest, PromptRequest, PromptStep
-from modelshapley.contracts.task_file import parse_text
+from modelshapley.contracts.task_files.file import parse_text
 from modelshapley.interventions.weights import scaled_weights
 from modelshapley.methods import load_method
 from modelshapley.models.catalog import DIGITS_VIT, SMOLLM2

@@ -16,8 +16,8 @@ import pytest
 
 from modelshapley.client import ApiError, Client
 from modelshapley.contracts import Off, Problem, RunRequest, Status, TrialRequest
-from modelshapley.contracts.task_file import GenerationTask, parse, parse_text
-from modelshapley.contracts.tasks import TaskCheckRequest
+from modelshapley.contracts.task_files.descriptions import TaskCheckRequest
+from modelshapley.contracts.task_files.file import GenerationTask, parse, parse_text
 from modelshapley.models.catalog import SMOLLM2
 from modelshapley.units import UnitKind
 from tests.conftest import Server, StartServer

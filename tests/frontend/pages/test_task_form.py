@@ -16,8 +16,8 @@ from frontend.pages.tasks.task_form import (
     validate_text,
     visible_fields,
 )
-from modelshapley.contracts.task_file import ADAPTER, parse
-from modelshapley.contracts.tasks import Kind
+from modelshapley.contracts.task_files.descriptions import Kind
+from modelshapley.contracts.task_files.file import ADAPTER, parse
 from modelshapley.formatting import KINDS_OF_TASK
 
 EMPTY = {name: field.value for name, field in FIELDS.items()}

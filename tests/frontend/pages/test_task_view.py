@@ -11,7 +11,7 @@ import pytest
 from frontend.pages.submit.form_task import about, options
 from frontend.pages.tasks.task_view import MOST_CLASSES, MOST_TOKENS, view
 from modelshapley.contracts import Status
-from modelshapley.contracts.tasks import BadRows, ExampleShown, Labels, TaskCheck, Token
+from modelshapley.contracts.task_files.descriptions import BadRows, ExampleShown, Labels, TaskCheck, Token
 from modelshapley.tasks.infos import TASKS
 
 DONE: dict[str, Any] = {"id": "c", "status": Status.DONE}

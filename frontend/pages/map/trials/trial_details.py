@@ -12,8 +12,8 @@ from frontend.pages.shared.wiring import Callbacks
 from modelshapley import client, formatting
 from modelshapley.client import AsyncClient
 from modelshapley.contracts import Status, Trial
-from modelshapley.contracts.examples import ClassChange, Flip, TrialDetails
-from modelshapley.contracts.tasks import ExampleShown
+from modelshapley.contracts.task_files.descriptions import ExampleShown
+from modelshapley.contracts.task_files.examples import ClassChange, Flip, TrialDetails
 from modelshapley.errors import ModelShapleyError
 
 callbacks = Callbacks()

@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from modelshapley.contracts import Contract, Modality, Status
-from modelshapley.contracts.task_file import TaskSpec
+from modelshapley.contracts.task_files.file import TaskSpec
 
 Kind = Literal["image-classification", "text-classification", "multiple-choice", "generation", "language-modelling"]
 

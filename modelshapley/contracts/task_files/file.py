@@ -22,8 +22,9 @@ from pydantic import (
     model_validator,
 )
 
-from modelshapley.contracts import Contract, yaml_text
-from modelshapley.contracts.patterns import check_pattern
+from modelshapley.contracts import Contract
+from modelshapley.contracts.task_files import yaml_text
+from modelshapley.contracts.task_files.patterns import check_pattern
 from modelshapley.errors import BadTask
 
 SLUG = r"^[a-z0-9][a-z0-9-]{0,62}$"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from modelshapley.contracts import Comparison, Contract, Status
-from modelshapley.contracts.tasks import ExampleShown
+from modelshapley.contracts.task_files.descriptions import ExampleShown
 from modelshapley.units import UnitKind
 
 

@@ -1,0 +1,1 @@
+"""Task files, what a server tells about tasks, and examples of them."""
