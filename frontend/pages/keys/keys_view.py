@@ -15,7 +15,7 @@ from modelshapley.contracts import AuditEntry, Key, NewKey, Scope
 SCOPES = {
     Scope.READ: "read: see everything",
     Scope.MEASURE: "measure: also trials, previews and groups",
-    Scope.SUBMIT: "submit: also runs, checks, tasks and uploads",
+    Scope.SUBMIT: "submit: also runs, tasks and uploads",
     Scope.ADMIN: "admin: also everybody's work, keys and this log",
 }
 ACTIONS_ON_RUNS = {"submit_run", "cancel_run", "delete_run", "restore_run", "label_run", "check_maps", "cancel_check"}

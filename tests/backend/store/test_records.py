@@ -18,7 +18,7 @@ from sqlalchemy import create_engine, text
 import backend.store.schema
 from backend.store.progress import seconds_left
 from backend.store.records import Records
-from backend.store.schema import migrate
+from backend.store.schema import migrate, migrations
 from backend.store.tables import Base, ShardRow
 from modelshapley.contracts import Layout, RunRequest, Status
 from modelshapley.contracts.task_files.file import TaskFile, parse
@@ -209,3 +209,19 @@ def test_what_is_told_of_a_runs_task_is_kept(records: Records) -> None:
     assert (run.task_fingerprint, run.notes) == (None, [])
     records.update_run(run.id, task_fingerprint="a" * 64, notes=["3 rows left out"])
     assert (records.run(run.id).task_fingerprint, records.run(run.id).notes) == ("a" * 64, ["3 rows left out"])
+
+
+def test_migrations_lead_from_the_first_schema_to_the_tables(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'records.sqlite'}"
+    command.upgrade(migrations(url), "0001")
+    insert = """INSERT INTO runs (id, model, task, methods, units, "limit", seed, status, done, total, shapes, created)
+    VALUES ('old', 'demo:digits-vit', 'digits', '["mean-abs"]', '["head"]', 8, 0, 'done', 8, 8, '{"head": [4, 4]}',
+    '2026-01-01 00:00:00')"""
+    with create_engine(url).begin() as connection:
+        connection.execute(text(insert))
+    migrate(url)
+    run = Records(url).run("old")
+    assert (run.status, run.shards, run.owner) == (Status.DONE, 1, None)
+    with create_engine(url).connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+    command.downgrade(migrations(url), "0001")
