@@ -39,7 +39,7 @@ def expect_map(page: Page, timeout: float = 30_000) -> None:
         state="attached",
         timeout=timeout,
     )
-    page.wait_for_function("document.querySelectorAll('#top-units tbody tr').length > 0")
+    expect(page.locator("#top-units tbody tr").first).to_be_attached()
 
 
 def click_cell(page: Page, panel: int, row: int, column: int) -> None:

@@ -53,6 +53,6 @@ def test_the_keyboard_skips_the_navigation_and_meets_the_tray_before_the_list(
     assert page.evaluate("document.activeElement.id") == "content"
     order = page.evaluate("""() => {
         const all = [...document.querySelectorAll('*')];
-        return ['#map', '#apply', '#top-table, .units-table'].map((s) => all.indexOf(document.querySelector(s)));
+        return ['#map', '#apply', '#top-units'].map((s) => all.indexOf(document.querySelector(s)));
     }""")
     assert order == sorted(order)
