@@ -57,7 +57,7 @@ def test_a_model_is_looked_at_pinned_fetched_and_scored(
         assert run.intact is not None
         assert run.intact.accuracy > 0.97
         fetched = {file.name for file in tmp_path.rglob(f"snapshots/{COMMIT}/*")}
-        assert fetched == {"config.json", "model.safetensors"}
+        assert fetched == {"config.json", "model.safetensors", "preprocessor_config.json"}
         assert not any("pytorch_model" in line for line in asked)
         asked.clear()
         trial = api.measure(TrialRequest(run=run.id, off=Off(head=[(0, 0)])))
