@@ -9,7 +9,7 @@ FOREVER = "public, max-age=31536000, immutable"
 
 
 class CacheAssets:
-    """Add Cache-Control to answers of /assets that name their version, which Dash writes as `?m=`."""
+    """Add Cache-Control to answers of /assets that name their version, which Dash writes as `?m=`, and to fonts."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -19,7 +19,7 @@ class CacheAssets:
         if (
             scope["type"] != "http"
             or not scope["path"].startswith("/assets/")
-            or not scope["query_string"].startswith(b"m=")
+            or not (scope["query_string"].startswith(b"m=") or scope["path"].endswith(".woff2"))
         ):
             await self._app(scope, receive, send)
             return

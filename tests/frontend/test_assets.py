@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 from plotly.offline import get_plotlyjs_version
 
 import frontend
+from tests.support.in_process import serving
 
 ASSETS = Path(frontend.__file__).parent / "assets"
 
@@ -32,3 +34,14 @@ def test_no_figure_offers_to_upload_itself() -> None:
                 assert ast.literal_eval(config)["showSendToCloud"] is False, file
                 graphs += 1
     assert graphs >= 4
+
+
+def test_scripts_and_fonts_are_kept_by_the_browser_and_compressed(tmp_path: Path) -> None:
+    with serving(tmp_path) as http:
+        page = http.get("/").text
+        (script,) = re.findall(r'src="(/assets/live\.js\?m=[^"]+)"', page)
+        for address in (script, "/assets/inter-latin.woff2"):
+            assert http.get(address).headers["cache-control"] == "public, max-age=31536000, immutable"
+        assert "cache-control" not in http.get("/assets/live.js").headers
+        assert http.get(script, headers={"Accept-Encoding": "br"}).headers["content-encoding"] == "br"
+        assert "Loading the dashboard" in page
