@@ -34,12 +34,12 @@ def compare_answer(
         forget_lengths(loaded.model)
         return logits_at(loaded.model, [places], **inputs)[0]
 
-    def name(number: int) -> str:
+    def names(numbers: Sequence[int]) -> list[str]:
         if loaded.tokenizer is None:
-            return ""
-        return decode(loaded, [[number]])[0]
+            return [""] * len(numbers)
+        return decode(loaded, [[number] for number in numbers])
 
-    return PromptComparison(positions=compare_states(loaded, logits, answer, changes, name))
+    return PromptComparison(positions=compare_states(loaded, logits, answer, changes, names))
 
 
 def compare_states(
@@ -47,33 +47,37 @@ def compare_states(
     logits: Callable[[], Tensor],
     chosen: Sequence[int],
     changes: Changes,
-    name: Callable[[int], str],
+    names: Callable[[Sequence[int]], list[str]],
 ) -> list[Position]:
     """Compare the distributions of `logits`, (positions, vocabulary), in both states of the model.
 
-    chosen: the token or class whose loss is reported, for each position. name: its text.
+    chosen: the token or class whose loss is reported, for each position. names: texts of tokens or classes.
     """
     with torch.inference_mode():
         intact = require_finite(loaded, logits(), "A logit")
         with changed(loaded.model, changes):
             other = require_finite(loaded, logits(), "A logit of the changed model")
     return [
-        _position(intact[row].float().log_softmax(-1), other[row].float().log_softmax(-1), number, name)
+        _position(intact[row].float().log_softmax(-1), other[row].float().log_softmax(-1), number, names)
         for row, number in enumerate(chosen)
     ]
 
 
-def _position(intact: Tensor, other: Tensor, chosen: int, name: Callable[[int], str]) -> Position:
+def _position(intact: Tensor, other: Tensor, chosen: int, names: Callable[[Sequence[int]], list[str]]) -> Position:
     """Compare two distributions, given as log-probabilities (vocabulary,)."""
     p, q = intact.exp(), other.exp()
     count = min(MOST, len(p))
     listed = [values.topk(count).indices.tolist() for values in (p, q, (q - p).abs())]
     numbers = sorted({number for numbers in listed for number in numbers}, key=lambda number: -float(p[number]))
+    text, *texts = names([chosen, *numbers])  # at once: each request may go to the tokenizer's own process
     return Position(
         id=chosen,
-        text=name(chosen),
+        text=text,
         loss_intact=-float(intact[chosen]),
         loss_changed=-float(other[chosen]),
         kl=max(0.0, float((p.double() * (intact - other).double()).sum())),
-        next=[NextToken(id=n, text=name(n), intact=float(p[n]), changed=float(q[n])) for n in numbers],
+        next=[
+            NextToken(id=n, text=text, intact=float(p[n]), changed=float(q[n]))
+            for n, text in zip(numbers, texts, strict=True)
+        ],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -38,8 +39,12 @@ def compare_picture(loaded: LoadedModel, image: str, changes: Changes) -> Prompt
 
     with torch.inference_mode():
         predicted = int(logits()[0].argmax())
-    names = class_names(loaded)
-    return PromptComparison(positions=compare_states(loaded, logits, [predicted], changes, names.__getitem__))
+    classes = class_names(loaded)
+
+    def names(numbers: Sequence[int]) -> list[str]:
+        return [classes[number] for number in numbers]
+
+    return PromptComparison(positions=compare_states(loaded, logits, [predicted], changes, names))
 
 
 def class_names(loaded: LoadedModel) -> list[str]:

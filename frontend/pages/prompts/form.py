@@ -10,8 +10,8 @@ from dash import dcc, html
 
 from modelshapley.contracts import ModelInfo
 from modelshapley.contracts.prompts import MAX_NEW_TOKENS
+from modelshapley.prompts.answer_task import CAUSAL, PICTURES
 
-CAUSAL, PICTURES = "AutoModelForCausalLM", "AutoModelForImageClassification"
 CHATS = {"auto": "If the model has one", "yes": "Yes", "no": "No"}
 
 

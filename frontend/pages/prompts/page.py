@@ -22,6 +22,7 @@ from modelshapley.client import AsyncClient
 from modelshapley.contracts import ModelInfo, Off, Status
 from modelshapley.contracts.prompts import PromptRequest
 from modelshapley.errors import ModelShapleyError
+from modelshapley.prompts.answer_task import CAUSAL, PICTURES
 from modelshapley.units import Deactivation
 
 callbacks = Callbacks()
@@ -42,7 +43,7 @@ async def layout(api: AsyncClient, maps: MapCache, search: str) -> Any:
         )
     wanted = query.get("model")
     model = next((m for m in models if m.id == wanted), None) or next(
-        (m for m in models if m.auto_class == form.CAUSAL), models[0]
+        (m for m in models if m.auto_class == CAUSAL), models[0]
     )
     about = [
         "The intact model answers. To compare with units switched off, select them on a map and choose ",
@@ -132,7 +133,7 @@ def described(off: Deactivation) -> str:
 )
 async def show_fields(model: str, target: dict[str, Any]) -> Any:
     """Show the field that the chosen model needs: a text or a picture."""
-    picture = target.get("modalities", {}).get(model) == form.PICTURES
+    picture = target.get("modalities", {}).get(model) == PICTURES
     return picture, not picture, picture
 
 
