@@ -94,7 +94,8 @@
       return dc.no_update;
     },
 
-    /* The tray's summary of the selection, and the address of the page, which holds the same. */
+    /* The tray's summary of the selection, and the address of the page, which holds the same. The figures turn grey in
+       the same frame: those of another selection never stand beside this one. */
     describe(selection, method, unit, how, colour, log, ordered, label) {
       const count = MS.count(selection);
       const parts = MS.KINDS.filter((k) => selection[k].length).map((k) => {
@@ -120,6 +121,7 @@
         how === "scale" ? {} : { display: "none" },
         how === "offset" ? {} : { display: "none" },
         `${MS.root()}try?run=${window.location.pathname.split("/").filter(Boolean).pop()}&${query.slice(1)}`,
+        triggered().startsWith("selection.") ? "tray-figures pending" : dc.no_update,
       ];
     },
 

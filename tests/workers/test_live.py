@@ -202,7 +202,8 @@ def test_workers_tell_what_they_keep(api: Client, digits_run: Run, capitals_run:
     assert sum(sizes.values()) < worker.warm.model_budget
     kept = {(probes.model, probes.task, probes.seed): probes for probes in worker.warm.probes}
     assert kept[digits_run.model, "digits", 0].bytes > 1e6
-    assert all(probes.refused is None for probes in kept.values())
+    for run in (digits_run, capitals_run):  # the server is shared: other tests' probes may well be refused
+        assert kept[run.model, run.task, 0].refused is None
 
 
 @pytest.mark.slow

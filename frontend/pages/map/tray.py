@@ -259,11 +259,13 @@ callbacks.browser(
     Output("factor-frame", "style"),
     Output("offset-frame", "style"),
     Output("try-link", "href"),
+    Output("tray-figures", "className", allow_duplicate=True),
     Input("selection", "data"),
     Input("reading", "data"),
     Input("unit", "value"),
     Input("how", "value"),
     *display_controls.INPUTS,
+    prevent_initial_call="initial_duplicate",
 )
 
 
