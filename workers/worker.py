@@ -34,7 +34,7 @@ from modelshapley.contracts import Warm
 from modelshapley.server.logs import REQUEST, log_fields
 from workers.running.attempts import Attempts
 from workers.running.cancelling import CANCEL_POLL_S, CancelWatch
-from workers.running.failures import DEATHS
+from workers.running.failures import TOO_MANY_DEATHS
 from workers.running.stopping import exit_if_redis_stays_away
 
 log = logging.getLogger(__name__)
@@ -119,13 +119,13 @@ class WarmWorker(SimpleWorker):
         self._job_queues.metrics.observe(WAITED, [seconds_waited(job)], kind_of_queue(queue.name))
         execution = self.prepare_execution(job)
         self._attempts.begin(job.id)
-        deaths = DEATHS.set(self._attempts.deaths)
+        deaths = TOO_MANY_DEATHS.set(self._attempts.deaths if self._attempts.deadly else 0)
         try:
             with log_fields(**_fields_of(job)), self._pulse(job, execution):
                 self.perform_job(job, queue, execution)
             self._attempts.forget(job.id)
         finally:
-            DEATHS.reset(deaths)
+            TOO_MANY_DEATHS.reset(deaths)
             self._cancels.forget(job.id)
             self._attempts.end()
         self.publish_state()

@@ -13,7 +13,7 @@ from modelshapley.contracts import Layout, RunRequest, Status
 from modelshapley.units import UnitKind
 from tests.support.in_process import redis_running
 from workers.running import cancelling
-from workers.running.attempts import Attempts
+from workers.running.attempts import BLAMED, Attempts
 from workers.running.cancelling import RUN_GRACE_S, CancelWatch
 
 
@@ -62,3 +62,20 @@ def test_deaths_count_only_at_the_same_stage(tmp_path: Path) -> None:
         assert begun(redis).deaths == 2, "a stage is new once"
         again.forget("run-x")
         assert begun(redis).deaths == 0
+
+
+def test_more_deaths_are_forgiven_while_workers_die_at_other_jobs(tmp_path: Path) -> None:
+    def begun(redis: Redis, job_id: str) -> Attempts:
+        attempts = Attempts(redis)
+        attempts.begin(job_id)
+        return attempts  # whose worker then dies
+
+    with redis_running(tmp_path) as url, Redis.from_url(url) as redis:
+        assert [begun(redis, "run-x").deadly for _ in range(4)] == [False, False, False, True]
+        for _ in range(2):
+            begun(redis, "trial-y")
+        assert not begun(redis, "run-x").deadly, "a worker died at a trial, too"
+        assert [begun(redis, "run-x").deadly for _ in range(5)] == [False, False, False, False, True]
+        redis.zadd(BLAMED, {"trial-y": 1.0})
+        assert not begun(redis, "check-z").deadly
+        assert begun(redis, "run-x").deadly, "that was long ago"

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from redis import Redis
 
 MAX_DEATHS = 3
+MAX_DEATHS_AMONG_OTHERS = 9
+OTHERS_WINDOW_S = 600
 COUNT_TTL_S = 7 * 24 * 3600
 PREFIX = "modelshapley:attempts:"
+BLAMED = "modelshapley:blamed"  # {job: time} of jobs that were begun after a worker had died with them
 
 
 class Attempts:
@@ -29,6 +33,9 @@ class Attempts:
             self._redis.decr(_key(self.running[-1]))
         starts: Any = self._redis.incr(_key(job_id))
         self._redis.expire(_key(job_id), COUNT_TTL_S)
+        if starts > 1:
+            self._redis.zadd(BLAMED, {job_id: time.time()})
+            self._redis.expire(BLAMED, OTHERS_WINDOW_S)
         self.running.append(job_id)
         self._deaths.append(int(starts) - 1)
 
@@ -70,6 +77,18 @@ class Attempts:
     def deaths(self) -> int:
         """Workers that the innermost job has taken along without getting further."""
         return self._deaths[-1] if self._deaths else 0
+
+    @property
+    def deadly(self) -> bool:
+        """Whether the innermost job has taken too many workers along.
+
+        More are allowed while workers die at other jobs as well: then something else may be killing them.
+        """
+        if self.deaths < MAX_DEATHS:
+            return False
+        self._redis.zremrangebyscore(BLAMED, 0, time.time() - OTHERS_WINDOW_S)
+        others = set(self._redis.zrange(BLAMED, 0, -1)) - {self.running[-1].encode()}
+        return not others or self.deaths >= MAX_DEATHS_AMONG_OTHERS
 
 
 def _key(job_id: str) -> str:

@@ -10,10 +10,9 @@ from contextvars import ContextVar
 
 from backend.queue.queues import REDIS_DOWN
 from modelshapley.errors import ModelShapleyError
-from workers.running.attempts import MAX_DEATHS
 
-DEATHS: ContextVar[int] = ContextVar("deaths", default=0)
-"""Workers that the current job has taken along without getting further."""
+TOO_MANY_DEATHS: ContextVar[int] = ContextVar("too_many_deaths", default=0)
+"""Workers that the current job has taken along without getting further; 0 while it may be tried again."""
 log = logging.getLogger(__name__)
 
 
@@ -21,7 +20,7 @@ log = logging.getLogger(__name__)
 def failures_recorded(record: Callable[[str], object]) -> Iterator[None]:
     """Record a failure as text; the log keeps the traceback. A job that keeps killing its worker fails at once."""
     try:
-        _refuse_deadly(DEATHS.get())
+        _refuse_deadly(TOO_MANY_DEATHS.get())
         yield
     except ModelShapleyError as error:
         log.warning("failed: %s", error)
@@ -42,7 +41,7 @@ def failures_recorded(record: Callable[[str], object]) -> Iterator[None]:
 
 
 def _refuse_deadly(deaths: int) -> None:
-    if deaths >= MAX_DEATHS:
+    if deaths:
         raise ModelShapleyError(
             f"Its worker died {deaths} times while it worked on this, so it was given up. The model or the task may "
             "need more memory than the machine has; see the log of the workers."
