@@ -19,6 +19,7 @@ from modelshapley.models.demo import prepare_smollm2
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.loading import load
 from tests.support.fork_server import Forked, fork_server, start_process
+from tests.support.ordering import interleaved
 
 ROOT = Path(__file__).parent.parent
 TEST_DATA = Path(os.environ.get("MODELSHAPLEY_TEST_DATA", ROOT / ".data" / "test"))
@@ -26,6 +27,13 @@ DIGITS_RUN = RunRequest(
     model=DIGITS_VIT, task="digits", methods=["two-sided", "model-shapley", "path-shapley,points=2", "random"]
 )
 CAPITALS_RUN = RunRequest(model=SMOLLM2, task="world-capitals", methods=["two-sided", "mean-abs"], faithfulness="none")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let several processes take the files in an order in which they do not all wait at once."""
+    if hasattr(config, "workerinput"):
+        items[:] = interleaved(items)
 
 
 @pytest.fixture(scope="session")
