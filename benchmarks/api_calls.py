@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.chaos.service import Service
-from benchmarks.common import report
+from benchmarks.support.common import report
 
 LEFT_OUT = "positive_data_acceptance,use_after_free"
 CASES = 60

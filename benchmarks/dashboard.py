@@ -32,9 +32,9 @@ from backend.settings import Settings
 from backend.store.files import Storage
 from backend.store.records import Records
 from backend.store.schema import migrate
-from benchmarks.browser import QUIET_FLAGS, chromium
-from benchmarks.common import report
-from benchmarks.live_service import service
+from benchmarks.support.browser import QUIET_FLAGS, chromium
+from benchmarks.support.common import report
+from benchmarks.support.live_service import service
 from modelshapley.contracts import Layout, Measured, RunRequest, Status
 from modelshapley.maps.importance import ImportanceMap
 from modelshapley.units import UnitKind

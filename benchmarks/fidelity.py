@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
-from benchmarks.common import DATA, report
+from benchmarks.support.common import DATA, report
 from benchmarks.truth import smollm2_heads, smollm2_layers
 from modelshapley import load_task
 from modelshapley.evaluation.faithfulness import FRACTIONS, area

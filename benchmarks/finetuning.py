@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from benchmarks.common import DATA, report
+from benchmarks.support.common import DATA, report
 from modelshapley import load_model, score
 from modelshapley.applications.finetuning.finetune import finetune
 from modelshapley.applications.finetuning.submatrix import named, parts_of, training, write_all

@@ -17,7 +17,7 @@ are the same, intact and with units off. `speedup_choice` = time of the plain lo
 a prompt once; the plain loop here computes logits only from the first position on that counts in a batch.
 `speedup_choice_all_logits` = the same with all logits.
 
-`service`: through the real API, Redis and one worker (benchmarks.live_service). `--only` measures one part.
+`service`: through the real API, Redis and one worker (benchmarks.support.live_service). `--only` measures one part.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.common import DATA, report
-from benchmarks.live_service import measure_service
-from benchmarks.plain import continuations_of, plain_answers, plain_log_likelihoods
+from benchmarks.support.common import DATA, report
+from benchmarks.support.live_service import measure_service
+from benchmarks.support.plain import continuations_of, plain_answers, plain_log_likelihoods
 from modelshapley import load_task
 from modelshapley.contracts.task_files.file import parse
 from modelshapley.evaluation.hidden_states import HiddenStateCache, logits_of, refusal

@@ -27,8 +27,8 @@ import numpy as np
 from redis import Redis
 
 from benchmarks.chaos.service import Service
-from benchmarks.common import report
-from benchmarks.live_service import children, random_off, resident_mb
+from benchmarks.support.common import report
+from benchmarks.support.live_service import children, random_off, resident_mb
 from modelshapley.client import Client
 from modelshapley.contracts import RunRequest, TrialRequest
 from modelshapley.models.catalog import DIGITS_VIT

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from shapiq.approximator import PermutationSamplingSV
 
-from benchmarks.common import report
 from benchmarks.fidelity import DEFAULT, SEVERAL_PASSES, load_heads_truth, log, passes
+from benchmarks.support.common import report
 from benchmarks.truth import smollm2_heads
 from benchmarks.truth.estimates import CachedGame
 from modelshapley import load_task

@@ -27,8 +27,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.common import DATA, report
-from benchmarks.live_service import service, spread
+from benchmarks.support.common import DATA, report
+from benchmarks.support.live_service import service, spread
 from modelshapley.client import Client
 from modelshapley.contracts import Off, Run, RunRequest, Status
 from modelshapley.contracts.prompts import PromptRequest, PromptSettings, PromptStep

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.common import DATA, report
+from benchmarks.support.common import DATA, report
 from modelshapley import load_model, load_task
 from modelshapley.applications.block_influence import block_influence
 from modelshapley.applications.candidates import Budget, Chooser, by_value

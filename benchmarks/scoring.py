@@ -28,7 +28,7 @@ import transformers
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.common import report
+from benchmarks.support.common import report
 from modelshapley.architectures.families import anatomy_of
 from modelshapley.contracts.task_files.descriptions import TaskInfo
 from modelshapley.methods import METHODS, load_method

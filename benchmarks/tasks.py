@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.common import DATA, report
+from benchmarks.support.common import DATA, report
 from modelshapley.evaluation.trials import in_passes
 from modelshapley.models.catalog import SMOLLM2, Catalog
 from modelshapley.models.demo import prepare_smollm2

@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.common import DATA, report
+from benchmarks.support.common import DATA, report
 from modelshapley import load_task
 from modelshapley.client import Client
 from modelshapley.contracts import Off, RunRequest, TrialRequest

@@ -28,7 +28,7 @@ from typing import Any
 from benchmarks.chaos.faults import disk_full_recovered, redis_wiped_recovered
 from benchmarks.chaos.service import ROLES, Service
 from benchmarks.chaos.work import Work
-from benchmarks.common import report
+from benchmarks.support.common import report
 
 WEIGHTS = {"worker": 6, "web": 2, "redis": 1, "supervisor": 1}
 PAUSE_S = 2.0

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from benchmarks.live_service import count_wrong, random_off
+from benchmarks.support.live_service import count_wrong, random_off
 from modelshapley.client import ApiError, ApiUnreachable, Client
 from modelshapley.contracts import Run, RunRequest, Status, TrialRequest
 from modelshapley.models.catalog import ASSETS, DIGITS_VIT

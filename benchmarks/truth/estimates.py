@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from benchmarks.common import DATA
+from benchmarks.support.common import DATA
 from modelshapley.evaluation.game import Game, Utility
 from modelshapley.evaluation.sampling import Estimate
 from modelshapley.models.catalog import SMOLLM2, Catalog

@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 import pytest
 from playwright.sync_api import Page
 
-from benchmarks.browser import QUIET_FLAGS, chromium
+from benchmarks.support.browser import QUIET_FLAGS, chromium
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
