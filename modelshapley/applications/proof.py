@@ -64,12 +64,16 @@ def inputs_of(loaded: LoadedModel) -> dict[str, Tensor]:
     return probe_inputs(loaded.model, loaded.anatomy, TOKENS)
 
 
-def reloaded_logits(folder: Path, loaded: LoadedModel) -> Tensor:
-    """Return the logits of a saved model that a fresh process loads. Raises UnsupportedModel if it cannot."""
+def reloaded_logits(folder: Path, loaded: LoadedModel, adapter: Path | None = None) -> Tensor:
+    """Return the logits of a saved model that a fresh process loads. Raises UnsupportedModel if it cannot.
+
+    adapter: folder of an adapter that peft adds to it.
+    """
     with tempfile.TemporaryDirectory(prefix="modelshapley-reload-") as temporary:
         inputs, outputs = Path(temporary) / "inputs.safetensors", Path(temporary) / "outputs.safetensors"
         save_file({name: tensor.cpu().contiguous() for name, tensor in inputs_of(loaded).items()}, inputs)
         arguments = [folder, loaded.anatomy.auto_class, loaded.device, inputs, outputs]
+        arguments += [] if adapter is None else [adapter]
         command = [sys.executable, "-m", "modelshapley.applications.reload", *map(str, arguments)]
         result = subprocess.run(command, capture_output=True, text=True, timeout=RELOAD_TIMEOUT_S, check=False)
         if result.returncode != 0:

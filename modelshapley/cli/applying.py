@@ -136,7 +136,8 @@ def finetune(
         int, typer.Option(min=0, help="stop after so many measurements without progress; 0: never")
     ] = 0,
     paper: Annotated[bool, typer.Option("--paper", help="the paper's settings instead: rate 3e-5")] = False,
-    control: Annotated[list[str] | None, typer.Option(help="random, full; default: both; none: neither")] = None,
+    control: Annotated[list[str] | None, typer.Option(help="random, lora, full; default: all; none: none")] = None,
+    adapter: Annotated[bool, typer.Option("--adapter", help="save a LoRA adapter for peft instead")] = False,
     checkpoints: Annotated[
         Path | None, typer.Option(help="folder for checkpoints; the same command continues from them")
     ] = None,
@@ -147,8 +148,8 @@ def finetune(
     data: Data = Path(".data"),
 ) -> None:
     """Train only the most important neurons or heads, beside random ones and all parameters. Needs no server."""
-    from modelshapley.applications.finetuning.finetune import describe
     from modelshapley.applications.finetuning.finetune import finetune as run
+    from modelshapley.applications.finetuning.reporting import describe
     from modelshapley.applications.selection import merged
     from modelshapley.contracts.finetuning import PAPER, FinetuneSettings
 
@@ -166,7 +167,7 @@ def finetune(
     with progress("Training") as tell:
         info = run(
             loaded, loaded_task, units, out, settings=settings, importance_map=chosen_map, limit=limit, seed=seed,
-            controls=[name for name in control or ("random", "full") if name != "none"], checkpoints=checkpoints,
+            controls=control and [name for name in control if name != "none"], checkpoints=checkpoints, adapter=adapter,
             on_step=lambda arm, done, total: tell(done, total, f"Training: {arm}"),
         )  # fmt: skip
     typer.echo(f"{out}: {percent(info.gradient_share)} of the squared gradient lies on the chosen units")

@@ -43,7 +43,7 @@ class FinetuneArm(Contract):
     examples. loss_minus_targeted: of the same examples, with its 95 % interval; null for targeted itself.
     """
 
-    name: Literal["targeted", "random", "full"]
+    name: Literal["targeted", "random", "lora", "full"]
     trained: int
     steps: int
     loss: float
@@ -57,8 +57,9 @@ class FinetuneArm(Contract):
 class FinetunedInfo(Contract):
     """The file modelshapley.json of a fine-tuned model.
 
-    gradient_share: before training, the share of the squared gradient of all neurons and heads that lies on the chosen
-    ones, the predictor of how much they can learn.
+    adapter: whether the folder holds a LoRA adapter in peft's format instead of a whole model. gradient_share: before
+    training, the share of the squared gradient of all neurons and heads that lies on the chosen ones, the predictor of
+    how much they can learn.
     """
 
     format: Literal["modelshapley.derived.v1"] = "modelshapley.derived.v1"
@@ -75,6 +76,7 @@ class FinetunedInfo(Contract):
     trained_units: dict[UnitKind, int]
     gradient_share: float
     parent_loss: float
+    adapter: bool = False
     arms: list[FinetuneArm]
     versions: dict[str, str]
     created: datetime

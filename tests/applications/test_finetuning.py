@@ -136,9 +136,9 @@ def test_the_whole_walk_saves_what_was_measured(tmp_path: Path, monkeypatch: Any
     )  # fmt: skip
     assert all(torch.equal(value, before[key]) for key, value in loaded.model.state_dict().items())
     assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
-    assert [arm.name for arm in info.arms] == ["targeted", "random", "full"]
-    assert [step for step in steps if step[1] == 12] == [("targeted", 12, 12), ("random", 12, 12), ("full", 12, 12)]
-    targeted, random, full = info.arms
+    assert [arm.name for arm in info.arms] == ["targeted", "random", "lora", "full"]
+    assert [step[0] for step in steps if step[1] == 12] == ["targeted", "random", "lora", "full"]
+    targeted, random, _, full = info.arms
     assert targeted.trained < full.trained == sum(p.numel() for p in loaded.model.parameters())
     assert random.loss - targeted.loss == pytest.approx(random.loss_minus_targeted)
     saved = transformers.ViTForImageClassification.from_pretrained(tmp_path / "tuned").eval()

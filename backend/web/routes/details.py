@@ -39,7 +39,13 @@ def request_trial_details(trial: Annotated[Trial, Depends(get_trial)], services:
 @router.get("/trials/{trial_id}/details", tags=["trials"])
 def get_trial_details(trial: Annotated[Trial, Depends(get_trial)], services: ServicesDep) -> TrialDetails:
     """Return the result, complete once `status` is done; it is kept for an hour."""
-    return services.result_caches.details.get(trial.id)
+    try:
+        return services.result_caches.details.get(trial.id)
+    except NotFound as error:
+        raise Conflict(
+            f"The details of trial {trial.id} were not requested, or more than an hour ago; request them with a POST "
+            "to this address."
+        ) from error
 
 
 @router.post("/runs/{run_id}/unit-examples", status_code=202, tags=["runs"])

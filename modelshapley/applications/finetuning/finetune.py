@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,19 +14,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from modelshapley.applications import proof
-from modelshapley.applications.finetuning.submatrix import named, training, write_all
+from modelshapley.applications.finetuning import lora
+from modelshapley.applications.finetuning.adapter import require_expressible, save_adapter
+from modelshapley.applications.finetuning.reporting import Outcome, card, compared
+from modelshapley.applications.finetuning.submatrix import SubMatrix, named, parts_of, training, write_all
 from modelshapley.applications.finetuning.trainer import Trainer
 from modelshapley.applications.folder import CARD, INFO, new_folder, save_model
 from modelshapley.applications.pruning import versions
-from modelshapley.contracts.finetuning import FinetuneArm, FinetunedInfo, FinetuneSettings
+from modelshapley.contracts.finetuning import FinetunedInfo, FinetuneSettings
 from modelshapley.errors import ModelShapleyError
 from modelshapley.evaluation.accuracy import Evaluation, evaluate
-from modelshapley.evaluation.intervals import mean_half_width, paired_difference
-from modelshapley.evaluation.trials import compare
-from modelshapley.formatting import percent, points, points_interval, score
 from modelshapley.maps.importance import ImportanceMap
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.tasks.base import Split, Task
@@ -34,6 +35,8 @@ from modelshapley.units import Deactivation, Unit, UnitKind
 FULL_RATE = 1 / 3
 """Learning rate of full fine-tuning, as a share of that of the units: more parameters move at once."""
 GRADIENT_EXAMPLES = 32
+CONTROLS = ("random", "lora", "full")
+Save = Callable[[Sequence[SubMatrix], Mapping[str, Tensor]], None]
 OnStep = Callable[[str, int, int], None]
 
 
@@ -52,14 +55,6 @@ class _Bench:
     on_step: OnStep
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    name: str
-    trained: int
-    steps: int
-    measured: Evaluation
-
-
 def finetune(
     loaded: LoadedModel,
     task: Task[Any],
@@ -67,7 +62,8 @@ def finetune(
     folder: Path,
     *,
     settings: FinetuneSettings | None = None,
-    controls: Sequence[str] = ("random", "full"),
+    controls: Sequence[str] | None = None,
+    adapter: bool = False,
     importance_map: ImportanceMap | None = None,
     limit: int | None = None,
     seed: int = 0,
@@ -77,9 +73,11 @@ def finetune(
     """Train only the neurons and heads of `units` on the task's probe examples, and save the whole model to `folder`.
 
     controls: also trained on the same examples in the same order, and measured, but not saved: `random` trains as many
-    random units of each kind; `full` trains all parameters. limit: at most so many probe examples. checkpoints: a
-    folder for checkpoints, from which an interrupted call goes on bit for bit. on_step: called with (arm, steps done,
-    of).
+    random units of each kind; `lora` (needs peft) about as many parameters as LoRA factors of the same linear maps;
+    `full` all parameters. None: all three, `lora` where peft is installed. adapter: save a LoRA adapter in peft's
+    format instead, which holds the same change; needs peft, and a family without biases there. limit: at most so many
+    probe examples. checkpoints: a folder for checkpoints, from which an interrupted call goes on bit for bit. on_step:
+    called with (arm, steps done, of).
 
     The model is as it was afterwards. The folder appears whole or not at all, and only if a fresh process that loads it
     gives the logits of the trained model. It is saved in float32, since rounding could undo small changes. Raises
@@ -88,16 +86,19 @@ def finetune(
     """
     task.check(loaded)
     settings = settings or FinetuneSettings()
-    _refuse_untrainable(loaded, units)
+    controls = _controls(controls)
+    _refuse_untrainable(loaded, units, adapter)
     test = task.select(loaded, Split.TEST, seed)
     probe = task.select(loaded, Split.PROBE, seed, limit)
     parent = evaluate(loaded, task, Deactivation(), test)
     bench = _Bench(loaded, task, settings, seed, probe, test, parent, checkpoints, on_step)
     share = gradient_share(loaded, task, units, probe[:GRADIENT_EXAMPLES])
     with new_folder(folder) as temporary:
-        outcomes = [_train_units(bench, "targeted", units, temporary)]
+        outcomes = [_targeted(bench, units, temporary, adapter)]
         if "random" in controls:
             outcomes.append(_train_units(bench, "random", random_units(loaded, units, seed)))
+        if "lora" in controls:
+            outcomes.append(_train_lora(bench, units, outcomes[0].trained))
         if "full" in controls:
             outcomes.append(_train_all(bench))
         info = FinetunedInfo(
@@ -113,7 +114,8 @@ def finetune(
             trained_units={kind: count for kind, count in units.counts().items() if count},
             gradient_share=share,
             parent_loss=parent.loss,
-            arms=[_arm(outcome, outcomes[0], parent) for outcome in outcomes],
+            adapter=adapter,
+            arms=[compared(outcome, outcomes[0], parent) for outcome in outcomes],
             versions=versions(),
             created=datetime.now(UTC),
         )
@@ -122,12 +124,28 @@ def finetune(
     return info
 
 
-def _refuse_untrainable(loaded: LoadedModel, units: Deactivation) -> None:
-    """Raise ModelShapleyError without units, or for weights that are too coarse for small steps."""
+def _controls(names: Sequence[str] | None) -> Sequence[str]:
+    """Return the controls to train. Raises ModelShapleyError for names that are none, and for lora without peft."""
+    if names is None:
+        return [name for name in CONTROLS if name != "lora" or lora.available()]
+    unknown = sorted(set(names) - set(CONTROLS))
+    if unknown:
+        raise ModelShapleyError(f"There is no control {unknown[0]!r}; choose from {', '.join(CONTROLS)}.")
+    if "lora" in names:
+        lora.require()
+    return names
+
+
+def _refuse_untrainable(loaded: LoadedModel, units: Deactivation, adapter: bool) -> None:
+    """Raise ModelShapleyError without units, for weights that are too coarse for small steps, or for no adapter."""
     if not len(units):
         raise ModelShapleyError("There are no units to train; choose some, or a larger share.")
     if loaded.dtype != "float32":
         raise ModelShapleyError(f"{loaded.id!r} is loaded in {loaded.dtype}; load it in float32 to train it.")
+    if adapter:
+        lora.require()
+        with training(loaded.model, loaded.anatomy, units) as parts:
+            require_expressible(parts)
 
 
 def random_units(loaded: LoadedModel, units: Deactivation, seed: int) -> Deactivation:
@@ -160,19 +178,50 @@ def _squared_gradient(loaded: LoadedModel, task: Task[Any], units: Deactivation,
         return sum(float(gradient.double().square().sum()) for gradient in gradients if gradient is not None)
 
 
-def _train_units(bench: _Bench, name: str, units: Deactivation, folder: Path | None = None) -> _Outcome:
-    """Train units and measure the result; save it to a folder if one is given."""
+def _targeted(bench: _Bench, units: Deactivation, folder: Path, adapter: bool) -> Outcome:
+    """Train the chosen units, and save the model or an adapter, which a fresh process must load with equal logits."""
     loaded = bench.loaded
-    with training(loaded.model, loaded.anatomy, units) as parts, _restored({p.part.path: p.module for p in parts}):
-        outcome = _run(bench, name, named(parts), units.key(), bench.settings, partial(write_all, parts))
-        if folder is not None:
-            logits = proof.logits_of(loaded.model, loaded)
+    logits: list[Tensor] = []
+
+    def save(parts: Sequence[SubMatrix], before: Mapping[str, Tensor]) -> None:
+        logits.append(proof.logits_of(loaded.model, loaded))
+        if adapter:
+            save_adapter(folder, parts, before, loaded.id.removeprefix("hub:"))
+        else:
             save_model(folder, loaded.model, loaded)
-            proof.require_equal(proof.reloaded_logits(folder, loaded), logits, "The saved model")
+
+    outcome = _train_units(bench, "targeted", units, save)
+    if not adapter:
+        proof.require_equal(proof.reloaded_logits(folder, loaded), logits[0], "The saved model")
+        return outcome
+    with tempfile.TemporaryDirectory(prefix="modelshapley-parent-", dir=folder.parent) as parent:
+        save_model(Path(parent), loaded.model, loaded)
+        proof.require_equal(proof.reloaded_logits(Path(parent), loaded, folder), logits[0], "The saved adapter")
     return outcome
 
 
-def _train_all(bench: _Bench) -> _Outcome:
+def _train_units(bench: _Bench, name: str, units: Deactivation, save: Save = lambda parts, before: None) -> Outcome:
+    """Train units and measure the result; then `save` is called with the parts and the weights before training."""
+    loaded = bench.loaded
+    with (
+        training(loaded.model, loaded.anatomy, units) as parts,
+        _restored({p.part.path: p.module for p in parts}) as original,
+    ):
+        outcome = _run(bench, name, named(parts), units.key(), bench.settings, partial(write_all, parts))
+        save(parts, {path: weights["weight"] for path, weights in original.items()})
+    return outcome
+
+
+def _train_lora(bench: _Bench, units: Deactivation, parameters: int) -> Outcome:
+    """Train LoRA factors of the linear maps that hold the units, nearly as many parameters."""
+    loaded = bench.loaded
+    settings = bench.settings.model_copy(update={"rate": bench.settings.rate * lora.RATE})
+    parts = parts_of(loaded.anatomy, units)
+    with lora.lora(loaded.model, parts, parameters, bench.seed) as factors:
+        return _run(bench, "lora", factors, units.key(), settings, lambda: None)
+
+
+def _train_all(bench: _Bench) -> Outcome:
     model = bench.loaded.model
     settings = bench.settings.model_copy(update={"rate": bench.settings.rate * FULL_RATE})
     with _restored({"": model}):
@@ -191,76 +240,23 @@ def _run(
     key: str,
     settings: FinetuneSettings,
     written: Callable[[], None],
-) -> _Outcome:
+) -> Outcome:
     loaded, task = bench.loaded, bench.task
     trainer = Trainer(loaded, task, bench.probe, parameters, settings, bench.seed, key, written)
     file = None if bench.checkpoints is None else bench.checkpoints / f"{name}.safetensors"
     steps = trainer.run(file, on_step=lambda done, total: bench.on_step(name, done, total))
     measured = evaluate(loaded, task, Deactivation(), bench.test)
-    return _Outcome(name, sum(parameter.numel() for parameter in parameters.values()), steps, measured)
+    return Outcome(name, sum(parameter.numel() for parameter in parameters.values()), steps, measured)
 
 
 @contextmanager
-def _restored(modules: Mapping[str, nn.Module]) -> Iterator[None]:
-    """Restore the weights of modules afterwards."""
+def _restored(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, dict[str, Tensor]]]:
+    """Restore the weights of modules afterwards; yields them as they were, by path and name."""
     original = {path: {k: v.detach().clone() for k, v in m.named_parameters()} for path, m in modules.items()}
     try:
-        yield
+        yield original
     finally:
         with torch.no_grad():
             for path, module in modules.items():
                 for name, parameter in module.named_parameters():
                     parameter.copy_(original[path][name])
-
-
-def _arm(outcome: _Outcome, targeted: _Outcome, parent: Evaluation) -> FinetuneArm:
-    """Compare an outcome with the parent, and with the targeted one."""
-    values: dict[str, Any] = {}
-    if outcome is not targeted:
-        difference = outcome.measured.losses - targeted.measured.losses
-        mean, half = float(difference.mean()), mean_half_width(difference)
-        accuracy, interval = paired_difference(outcome.measured.outcomes, targeted.measured.outcomes)
-        values = {
-            "loss_minus_targeted": mean,
-            "loss_interval": (mean - half, mean + half),
-            "accuracy_minus_targeted": accuracy,
-            "accuracy_interval": interval,
-        }
-    return FinetuneArm(
-        name=outcome.name,
-        trained=outcome.trained,
-        steps=outcome.steps,
-        loss=outcome.measured.loss,
-        against_parent=compare(outcome.measured.outcomes, parent.outcomes),
-        **values,
-    )
-
-
-def describe(arm: FinetuneArm) -> str:
-    """Describe an arm in one line."""
-    trial = arm.against_parent
-    text = (
-        f"{arm.name}: {arm.trained:,} parameters, loss {score(arm.loss)} nats, accuracy {percent(trial.accuracy)}, "
-        f"{points(trial.difference)} ({points_interval(trial.difference_interval)}) against the parent"
-    )
-    if arm.loss_minus_targeted is None or arm.loss_interval is None:
-        return text
-    low, high = arm.loss_interval
-    return f"{text}; loss minus targeted {score(arm.loss_minus_targeted)} ({score(low)} to {score(high)})"
-
-
-def card(info: FinetunedInfo) -> str:
-    """Return the model card, in Markdown."""
-    units = ", ".join(f"{count:,} {kind.value}s" for kind, count in info.trained_units.items())
-    lines = [
-        *("---", "library_name: transformers", "tags: [fine-tuned, model-shapley]", "---", ""),
-        f"# {info.parent}, {units} fine-tuned",
-        "",
-        f"Made from `{info.parent}` (revision `{info.parent_revision[:12]}`) by Model Shapley: only {units} "
-        f"were trained, on the probe examples of {info.task}. Measured on its test examples (95 % intervals), "
-        "controls beside it:",
-        "",
-        *(f"- {describe(arm)}" for arm in info.arms),
-        "",
-    ]
-    return "\n".join(lines)

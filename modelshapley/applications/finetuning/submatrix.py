@@ -122,12 +122,13 @@ class SubMatrix:
         bias = dict(self.module.named_parameters(recurse=False)).get("bias")
         self._bias = None if bias is None else bias.detach()
         self._cut = _Cut(part.side, torch.tensor(part.index, device=self._weight.device))
-        self.weight = nn.Parameter(self._weight.index_select(self._dimension, self._cut.index).clone())
+        self.weight = nn.Parameter(self._weight.index_select(self.dimension, self._cut.index).clone())
         has_bias = self._bias is not None and part.side == "rows"
         self.bias = nn.Parameter(self._bias[self._cut.index].clone()) if has_bias and self._bias is not None else None
 
     @property
-    def _dimension(self) -> int:
+    def dimension(self) -> int:
+        """Dimension of the weight (outputs x inputs) that is cut: 0 for rows, 1 for columns."""
         return 0 if self.part.side == "rows" else 1
 
     def parameters(self) -> dict[str, nn.Parameter]:
@@ -140,7 +141,7 @@ class SubMatrix:
     @torch.no_grad()
     def write(self) -> None:
         """Copy the parameters into the module's weights, which forward passes use."""
-        self._weight.index_copy_(self._dimension, self._cut.index, self.weight)
+        self._weight.index_copy_(self.dimension, self._cut.index, self.weight)
         if self.bias is not None and self._bias is not None:
             self._bias.index_copy_(0, self._cut.index, self.bias)
 

@@ -77,9 +77,13 @@ def test_units_that_are_not_there(
 
 def test_what_nobody_asked_for_is_not_there(api: Client, digits_run: Run) -> None:
     trial = api.measure(TrialRequest(run=digits_run.id, off=Off(neuron=[(1, 17)])))
-    calls: tuple[Call[Any], ...] = (client.trial_details(trial.id), client.unit_examples(digits_run.id, "nothing"))
-    for call in calls:
-        with pytest.raises(ApiError, match="kept for an hour"):
+    calls: tuple[tuple[Call[Any], int, str], ...] = (
+        (client.trial_details(trial.id), 409, "were not requested, or more than an hour ago"),
+        (client.unit_examples(digits_run.id, "nothing"), 404, "kept for an hour"),
+    )
+    for call, status, words in calls:
+        with pytest.raises(ApiError, match=words) as refused:
             api.send(call)
+        assert refused.value.problem.status == status
     with pytest.raises(ApiError, match="There is no trial"):
         api.details("nope")
