@@ -14,6 +14,7 @@ from frontend.links import inner, link, serve_under
 from frontend.map_cache import MapCache
 from frontend.pages.apply import page as apply_page
 from frontend.pages.compare import page as compare_page
+from frontend.pages.compare.matrix_cache import MatrixCache
 from frontend.pages.keys import page as keys_page
 from frontend.pages.map import page as map_page
 from frontend.pages.prompts import page as prompts_page
@@ -80,6 +81,7 @@ def attach(root: FastAPI, api: AsyncClient, path: str = "") -> Dash:
         api=api,
         maps=maps,
         cards=CardCache(),
+        matrices=MatrixCache(),
         render_page=lambda path, search: _page(api, maps, inner(path), search),
     )
     # Dash would do this at the first request for "/", and a link to a run that is opened before would get a page
