@@ -36,6 +36,7 @@ from modelshapley.errors import ModelShapleyError
 
 log = logging.getLogger(__name__)
 callbacks = Callbacks()
+LOADED_WHEN_NEEDED = r"jspdf\..*"  # by assets/paper-formats.js, instead of with every page
 PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -72,6 +73,7 @@ def attach(root: FastAPI, api: AsyncClient, path: str = "") -> Dash:
         routes_pathname_prefix="/",
         requests_pathname_prefix=f"{path}/",
         suppress_callback_exceptions=True,
+        assets_ignore=LOADED_WHEN_NEEDED,
         on_error=_log_error,
         meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
     )
