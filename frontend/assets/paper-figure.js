@@ -6,7 +6,7 @@
    width}, {text, at: [x, y], size (points), bold, anchor (start, middle, end), turned}. rect: [x, y, width, height]. */
 (function () {
   const MS = (window.modelShapley = window.modelShapley || {});
-  const INK = "#1d2129", OFF = "#e8347f", PAPER = "#ffffff";
+  const OFF = "#e8347f", PAPER = "#ffffff";
   const TITLE = 9, LABEL = 7, SMALL = 6.5; // points
   const MM_A_POINT = 25.4 / 72, LINE = 1.3; // millimetres; height of a line, in sizes
   const LEFT = 9.5, EDGE = 2.5, GAP_BELOW = 2; // millimetres
@@ -102,7 +102,7 @@
   /* The marks of assets/marks.js as shapes; returns which signs they use. */
   function drawMarks(shapes, panel, selection, places, box) {
     const treated = MS.treatmentText(selection);
-    const used = new Set();
+    const used = new Set(), strikes = [];
     for (const cell of MS.cells(selection, panel)) {
       const [left, right] = [places.left(cell.column), places.left(cell.column + 1)];
       if (right <= left) continue;
@@ -115,9 +115,10 @@
       const all = cell.off === cell.of;
       if (all && !treated) shapes.push({ rect: [left, places.top(cell.row), width, box.row], fill: PAPER });
       const thick = Math.min(box.row / 2, all ? 0.6 : 0.2);
-      shapes.push({ rect: [left, middle - thick / 2, Math.max(width, 0.25), thick], fill: OFF });
+      strikes.push([left, middle - thick / 2, Math.max(width, 0.25), thick]);
       used.add("strike");
     }
+    for (const rect of strikes) shapes.push({ rect, fill: OFF }); // above what is blanked around them
     return used;
   }
 
@@ -178,8 +179,8 @@
   /* A colour bar with the numbers at its ends, and the middle one where there is room. */
   function drawBar(shapes, colours, { colorbar }, { left, top, width }) {
     const steps = 48;
-    for (let i = 0; i < steps; i++)
-      shapes.push({ rect: [left + (i * width) / steps, top, width / steps + 0.03, 1.8], fill: colours((i + 0.5) / steps) });
+    for (let i = 0; i < steps; i++) // each reaches to the end, so that no seams show
+      shapes.push({ rect: [left + (i * width) / steps, top, width * (1 - i / steps), 1.8], fill: colours((i + 0.5) / steps) });
     const texts = colorbar.ticktext, last = texts[texts.length - 1];
     const y = top + 1.8 + 2.6;
     const say = (text, x, anchor) => shapes.push({ text, at: [x, y], size: SMALL, anchor });
@@ -192,7 +193,7 @@
   }
 
   function panelTitle(full, width) {
-    const text = full.replace(/<\/?b>/g, "").replace(/ {2}/, " ");
+    const text = full.replace(/ {2}/, " ");
     return widthOf(text, LABEL, true) <= width ? text : text.replace(/ \(.*\)$/, "");
   }
 
@@ -230,7 +231,7 @@
       const [from, to] = axis.domain;
       const box = { left: LEFT + from * inner, top, width: (to - from) * inner, row, height: row * layers };
       const places = placesOf(panel, axis, box);
-      const name = panelTitle(graph.layout.annotations[index].text, box.width);
+      const name = panelTitle(panel.title, box.width);
       shapes.push({ text: name, at: [box.left, top - 1.2], size: LABEL, bold: true, anchor: "start" });
       drawCells(shapes, panel, graph.data[2 * index], colours, layout[`coloraxis${suffix}`], places, box);
       for (const mark of drawMarks(shapes, panel, selection, places, box)) used.add(mark);

@@ -121,6 +121,7 @@ def window_of(data: Scores, window: tuple[int, int], display: Display, within: t
 def _meta(panel: Panel, suffix: str, layers: int) -> dict[str, Any]:
     return {
         "kind": panel.kind.value,
+        "title": _title_text(panel),
         "axis": f"x{suffix}",
         "edges": panel.edges,
         "layers": layers,
@@ -286,7 +287,7 @@ def _colour_axis(painted: Colours, domain: tuple[float, float], height: int) -> 
     }
 
 
-def _title(panel: Panel, domain: tuple[float, float]) -> dict[str, Any]:
+def _title_text(panel: Panel) -> str:
     title = PLURALS[panel.kind].capitalize()
     if panel.names is not None:
         title += f"  (means of {panel.units:,})"
@@ -294,8 +295,12 @@ def _title(panel: Panel, domain: tuple[float, float]) -> dict[str, Any]:
         title += f"  (up to {max(panel.counts):,} per layer)"
     elif panel.kind is not UnitKind.LAYER:
         title += f"  ({panel.width:,} per layer)"
+    return title
+
+
+def _title(panel: Panel, domain: tuple[float, float]) -> dict[str, Any]:
     return {
-        "text": f"<b>{title}</b>",
+        "text": f"<b>{_title_text(panel)}</b>",
         "x": domain[0],
         "y": 1,
         "xref": "paper",
