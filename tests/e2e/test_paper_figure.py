@@ -65,7 +65,7 @@ def test_title_size_unit_legend_and_marks_are_in_every_format(
 
     root = ElementTree.fromstring(saved(page, "svg", tmp_path))
     assert (root.get("width"), root.get("height")) == ("85mm", f"{height:g}mm")
-    texts = [element.text for element in root.iter(f"{SVG}text")]
+    texts = [element.text or "" for element in root.iter(f"{SVG}text")]
     assert "Heads & neurons ≥ 0, ρ < 1" in texts
     assert "switched off: 8 neurons · 1 head" in texts
     assert "Colour: estimated loss increase if removed (nats per example)." in " ".join(texts)
