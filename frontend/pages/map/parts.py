@@ -14,7 +14,6 @@ from frontend import address
 from frontend.display import Display
 from frontend.figures.planes import Plane
 from frontend.links import link
-from frontend.pages.runs import labels
 from modelshapley import formatting
 from modelshapley.contracts import MethodInfo, Run
 
@@ -26,7 +25,7 @@ def head(run: Run) -> Any:
     assert run.intact is not None
     return dmc.Group(
         [
-            dmc.Title(labels.title(run), order=1, size="h2", id="run-title"),
+            dmc.Title(formatting.run_heading(run), order=1, size="h2", id="run-title"),
             html.Div(
                 f"{run.progress.total} probe examples · seed {run.seed} · "
                 f"intact {formatting.accuracy(run.intact)}, n {run.intact.n}",
