@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import re
+from pathlib import Path
 from typing import Any
 
 import dash_mantine_components as dmc
@@ -36,12 +39,16 @@ from modelshapley.errors import ModelShapleyError
 
 log = logging.getLogger(__name__)
 callbacks = Callbacks()
-LOADED_WHEN_NEEDED = r"jspdf\..*"  # by assets/paper-formats.js, instead of with every page
+PLOTLY = Path(__file__).parent / "assets" / "plotly-cartesian.min.js"  # loaded on demand: assets/plotting.js
+LOADED_WHEN_NEEDED = (
+    rf"{re.escape(PLOTLY.name)}|jspdf\..*"  # instead of with every page: by assets/paper-formats.js, too
+)
 PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
 {%metas%}
 <meta name="root-path" content="{root_path}/">
+<meta name="plotly" content="{plotly}">
 <title>{%title%}</title>
 <link rel="icon" type="image/svg+xml" href="{root_path}/assets/favicon.svg">
 {%css%}
@@ -69,11 +76,11 @@ def attach(root: FastAPI, api: AsyncClient, path: str = "") -> Dash:
         server=root,
         title="Model Shapley",
         update_title=None,
-        index_string=PAGE.replace("{root_path}", path),
+        assets_ignore=LOADED_WHEN_NEEDED,
+        index_string=PAGE.replace("{root_path}", path).replace("{plotly}", f"{path}{_plotly_address()}"),
         routes_pathname_prefix="/",
         requests_pathname_prefix=f"{path}/",
         suppress_callback_exceptions=True,
-        assets_ignore=LOADED_WHEN_NEEDED,
         on_error=_log_error,
         meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
     )
@@ -146,6 +153,11 @@ async def show_account(_: str, *, api: AsyncClient) -> Any:
     )
     keys = dcc.Link("Keys", href=link("/keys")) if caller.scope is Scope.ADMIN else None
     return html.Div([keys, logout], className="account")
+
+
+def _plotly_address() -> str:
+    """Return the path of plotly.js, which changes with its contents: see asset_cache."""
+    return f"/assets/{PLOTLY.name}?m={hashlib.sha256(PLOTLY.read_bytes()).hexdigest()[:12]}"
 
 
 def _log_error(error: Exception) -> None:
