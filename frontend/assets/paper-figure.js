@@ -185,7 +185,7 @@
     const y = top + 1.8 + 2.6;
     const say = (text, x, anchor) => shapes.push({ text, at: [x, y], size: SMALL, anchor });
     const room = (shown) => shown.reduce((sum, text) => sum + widthOf(text, SMALL) + 1, 0) <= width + 3;
-    if (texts.length === 3 && !room([texts[0], last])) return say(`±${last}`, left + width / 2, "middle");
+    if (texts.length === 3 && !room([texts[0], last])) return say(last.startsWith("≥") ? last.replace("≥ ", "≥ ±") : `±${last}`, left + width / 2, "middle");
     if (!room([texts[0], last])) return say(last, left + width, "end");
     say(texts[0], left, "start");
     if (texts.length === 3 && room(texts)) say(texts[1], left + width / 2, "middle");
