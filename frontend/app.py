@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from frontend.links import inner, link, serve_under
 from frontend.map_cache import MapCache
 from frontend.pages.apply import page as apply_page
 from frontend.pages.compare import page as compare_page
+from frontend.pages.compare.matrix_cache import MatrixCache
 from frontend.pages.keys import page as keys_page
 from frontend.pages.map import page as map_page
 from frontend.pages.prompts import page as prompts_page
@@ -38,6 +40,9 @@ from modelshapley.errors import ModelShapleyError
 log = logging.getLogger(__name__)
 callbacks = Callbacks()
 PLOTLY = Path(__file__).parent / "assets" / "plotly-cartesian.min.js"  # loaded on demand: assets/plotting.js
+LOADED_WHEN_NEEDED = (
+    rf"{re.escape(PLOTLY.name)}|jspdf\..*"  # instead of with every page: by assets/paper-formats.js, too
+)
 PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -71,7 +76,7 @@ def attach(root: FastAPI, api: AsyncClient, path: str = "") -> Dash:
         server=root,
         title="Model Shapley",
         update_title=None,
-        assets_ignore=PLOTLY.name,
+        assets_ignore=LOADED_WHEN_NEEDED,
         index_string=PAGE.replace("{root_path}", path).replace("{plotly}", f"{path}{_plotly_address()}"),
         routes_pathname_prefix="/",
         requests_pathname_prefix=f"{path}/",
@@ -85,6 +90,7 @@ def attach(root: FastAPI, api: AsyncClient, path: str = "") -> Dash:
         api=api,
         maps=maps,
         cards=CardCache(),
+        matrices=MatrixCache(),
         render_page=lambda path, search: _page(api, maps, inner(path), search),
     )
     # Dash would do this at the first request for "/", and a link to a run that is opened before would get a page

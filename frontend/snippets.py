@@ -70,18 +70,21 @@ def of_map(server: str, name: MapName, unit: UnitKind, off: Deactivation | Ranke
     return Snippet(f"Map of run {name.run}", _script(server, imports, lines), "\n".join(curl) + "\n")
 
 
-def of_comparison(server: str, a: MapName, b: MapName, unit: UnitKind) -> Snippet:
-    """Fetch two maps, and correlate their ranks."""
+def of_comparison(server: str, maps: Mapping[str, MapName], unit: UnitKind) -> Snippet:
+    """Fetch maps, by the names that their page gives them, and correlate their ranks."""
     lines = [
-        f"a = {_fetch(a, unit)}",
-        f"b = {_fetch(b, unit)}",
-        "x, y = (np.array(scores.scores, float).ravel() for scores in (a, b))",
-        "both = np.isfinite(x) & np.isfinite(y)",
-        'print("Spearman", spearmanr(x[both], y[both]).statistic)',
+        "maps = {",
+        *(f"    {name!r}: {_fetch(which, unit)}," for name, which in maps.items()),
+        "}",
+        "scores = {name: np.array(one.scores, float).ravel() for name, one in maps.items()}",
+        "for (a, x), (b, y) in combinations(scores.items(), 2):",
+        "    if x.size == y.size:",
+        "        both = np.isfinite(x) & np.isfinite(y)",
+        '        print("Spearman", spearmanr(x[both], y[both]).statistic, "of", a, "and", b)',
     ]
-    curl = "\n".join(_get(server, _map_path(name, unit)) for name in (a, b))
-    imports = ["import numpy as np", "from scipy.stats import spearmanr"]
-    return Snippet(f"Runs {a.run} and {b.run}", _script(server, imports, lines), f"{curl}\n")
+    curl = "\n".join(_get(server, _map_path(which, unit)) for which in maps.values())
+    imports = ["from itertools import combinations", "import numpy as np", "from scipy.stats import spearmanr"]
+    return Snippet(" and ".join(maps), _script(server, imports, lines), f"{curl}\n")
 
 
 def of_derived(server: str, derived: str, model: str) -> Snippet:
@@ -95,10 +98,11 @@ def of_derived(server: str, derived: str, model: str) -> Snippet:
 
 
 def _script(server: str, imports: Sequence[str], lines: Sequence[str]) -> str:
-    third_party = [line for line in imports if "modelshapley" not in line]
+    standard = [line for line in imports if "itertools" in line]
     own = sorted({"from modelshapley.client import Client", *(line for line in imports if "modelshapley" in line)})
+    third_party = [line for line in imports if line not in own and line not in standard]
     body = "".join(f"    {line}\n" for line in lines)
-    heads = ["import os", "", *third_party, *([""] if third_party else []), *own, ""]
+    heads = ["import os", *standard, "", *third_party, *([""] if third_party else []), *own, ""]
     return "\n".join(heads) + f'\nwith Client("{server}", api_key={KEY}) as client:\n{body}'
 
 

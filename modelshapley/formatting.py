@@ -160,6 +160,11 @@ def run_title(run: Run) -> str:
     return f"{model_name(run.model)} on {run.task}"
 
 
+def run_heading(run: Run) -> str:
+    """Format the heading of a run's page: 'Before the fix (digits-vit on digits)', or its title if it has no name."""
+    return f"{run.name} ({run_title(run)})" if run.name else run_title(run)
+
+
 def fetching(state: Fetching) -> str:
     """Format the progress of a fetch: 'downloading the model, 1.2 GiB of 3.4 GiB, 2 min left'."""
     left = "" if state.eta_s is None else f", {duration(state.eta_s)} left"

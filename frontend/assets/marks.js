@@ -125,6 +125,7 @@
     if (marked) MS.mark(change(marked));
   };
 
+  MS.marked = () => marked;
   MS.clearMarks = clear;
   MS.plot = plot;
   MS.paint = paint;

@@ -8,8 +8,21 @@
     return dc.no_update;
   }
 
+  /* After a cell of the matrix was pressed, the pair that it opened is far below: go there. */
+  let opening = false;
+  document.addEventListener("click", ({ target }) => {
+    if (target.closest && target.closest(".matrix button")) opening = true;
+  });
+
+  function compared(query) {
+    const detail = opening && document.getElementById("compare-detail");
+    opening = false;
+    if (detail) requestAnimationFrame(() => detail.isConnected && detail.focus());
+    return query ? hold(query) : dc.no_update;
+  }
+
   dc.pages = {
-    hold: (query) => (query ? hold(query) : dc.no_update),
+    compared,
     trustAddress: (method, unit) => hold(`?method=${encodeURIComponent(method)}&unit=${unit}`),
   };
 })();

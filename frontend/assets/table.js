@@ -8,7 +8,8 @@
   const numbers = (unit) => unit.split(".").map(Number);
 
   function row(kind, { unit, name, rank, score, share, bar }) {
-    const cell = (className, ...inside) => MS.make("td", { className }, ...inside);
+    let column = 0;
+    const cell = (className, inside) => MS.make("td", { className, dataset: { label: TITLES[column++][0] } }, inside);
     const open = MS.make("button", { type: "button", className: "plain-button", title: "Show details", dataset: { kind, unit } }, name);
     const box = MS.make("input", { type: "checkbox", className: "off-box", ariaLabel: `Switch ${name} off`, dataset: { off: unit } });
     const measure = MS.make("div", { className: "share-bar" });
@@ -27,7 +28,7 @@
     );
     const head = MS.make("thead", {}, MS.make("tr", {}, ...titles));
     const body = MS.make("tbody", { dataset: { kind: top.kind } }, ...top.rows.map((unit) => row(top.kind, unit)));
-    place.replaceChildren(...(top.rows.length ? [MS.make("table", { className: "units-table" }, head, body)] : []));
+    place.replaceChildren(...(top.rows.length ? [MS.make("table", { className: "units-table cards" }, head, body)] : []));
     MS.tick(selection);
   };
 

@@ -17,6 +17,7 @@ from modelshapley.contracts import Layout
 from modelshapley.formatting import PLURALS
 from modelshapley.units import UnitKind
 
+MARGINS = 118  # pixels above and below the rows of a map
 PANELS = (UnitKind.LAYER, UnitKind.ROW, UnitKind.HEAD, UnitKind.EXPERT, UnitKind.NEURON)
 # A sequential scale for importance, from the page's background to the strongest colour, and a diverging one, centred at
 # 0, only where the sign matters. One of each per theme, since the background differs.
@@ -31,13 +32,16 @@ DIVERGING = {
 
 
 def map_figure(
-    maps: Mapping[UnitKind, Scores], layout_of_model: Layout | None = None, display: Display = PLAIN
+    maps: Mapping[UnitKind, Scores],
+    layout_of_model: Layout | None = None,
+    display: Display = PLAIN,
+    row: int | None = None,
 ) -> dict[str, Any]:
     """Draw a panel for each kind of unit, side by side; rows are layers, the first on top.
 
     A panel has two traces: the heatmap, and one that makes it selectable. A heatmap's numbers are packed
     (:func:`packed`) and unpacked by assets/figure.js. assets/marks.js draws the marks of switched-off units over it,
-    for which `layout.meta` describes the panels.
+    for which `layout.meta` describes the panels. row: the height of a layer in pixels, by default :func:`row_height`.
     """
     projections = (layout_of_model or Layout()).projections
     panels = [
@@ -48,12 +52,12 @@ def map_figure(
         if kind in maps
     ]
     layers = panels[0].scores.shape[0]
-    row = row_height(layers)
+    row = row or row_height(layers)
     signed = next(iter(maps.values())).signed
     domains = _domains(panels)
     traces: list[dict[str, Any]] = []
     layout: dict[str, Any] = {
-        "height": height(layers),
+        "height": row * layers + MARGINS,
         "margin": {"l": 46, "r": 26, "t": 34, "b": 84},
         **BASE,
         "dragmode": "select",
@@ -93,7 +97,7 @@ def row_height(layers: int) -> int:
 
 def height(layers: int) -> int:
     """Return the height of a map, in pixels."""
-    return row_height(layers) * layers + 118
+    return row_height(layers) * layers + MARGINS
 
 
 def limits(data: Scores, display: Display) -> tuple[float, float]:
@@ -117,6 +121,7 @@ def window_of(data: Scores, window: tuple[int, int], display: Display, within: t
 def _meta(panel: Panel, suffix: str, layers: int) -> dict[str, Any]:
     return {
         "kind": panel.kind.value,
+        "title": _title_text(panel),
         "axis": f"x{suffix}",
         "edges": panel.edges,
         "layers": layers,
@@ -282,7 +287,7 @@ def _colour_axis(painted: Colours, domain: tuple[float, float], height: int) -> 
     }
 
 
-def _title(panel: Panel, domain: tuple[float, float]) -> dict[str, Any]:
+def _title_text(panel: Panel) -> str:
     title = PLURALS[panel.kind].capitalize()
     if panel.names is not None:
         title += f"  (means of {panel.units:,})"
@@ -290,8 +295,12 @@ def _title(panel: Panel, domain: tuple[float, float]) -> dict[str, Any]:
         title += f"  (up to {max(panel.counts):,} per layer)"
     elif panel.kind is not UnitKind.LAYER:
         title += f"  ({panel.width:,} per layer)"
+    return title
+
+
+def _title(panel: Panel, domain: tuple[float, float]) -> dict[str, Any]:
     return {
-        "text": f"<b>{title}</b>",
+        "text": f"<b>{_title_text(panel)}</b>",
         "x": domain[0],
         "y": 1,
         "xref": "paper",

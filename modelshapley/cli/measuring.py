@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
 import typer
@@ -12,6 +12,9 @@ from modelshapley.api import load_model, load_task, model_folder
 from modelshapley.cli.options import Data, Datasets, Device, Model, Precision, TaskName, notes, progress
 from modelshapley.errors import ModelShapleyError
 from modelshapley.units import DEFAULT_KINDS, UnitKind
+
+if TYPE_CHECKING:
+    from modelshapley.maps.rank_matrix import RankMatrix
 
 
 def score(
@@ -69,15 +72,24 @@ def verify(model: Model, device: Device = "cpu", dtype: Precision = "float32", d
 
 
 def compare(
-    one: Annotated[Path, typer.Argument(help="file of a map")],
-    other: Annotated[Path, typer.Argument(help="file of another map")],
+    files: Annotated[list[Path], typer.Argument(help="files of maps, two to eight", metavar="MAP MAP ...")],
     anyway: Annotated[bool, typer.Option("--anyway", help="even if the tasks have different fingerprints")] = False,
 ) -> None:
-    """Compare two maps: rank correlation, and the share of most important units that both have."""
+    """Compare maps: rank correlation, and of two maps the share of most important units that both have."""
     from modelshapley.maps.compare import compare_maps, differences
     from modelshapley.maps.importance import ImportanceMap
+    from modelshapley.maps.rank_matrix import MOST_MAPS, check_tasks, rank_matrix
 
-    maps = [ImportanceMap.load(file) for file in (one, other)]
+    if not 2 <= len(files) <= MOST_MAPS:
+        raise ModelShapleyError(f"Name two to {MOST_MAPS} files of maps, not {len(files)}.")
+    maps = [ImportanceMap.load(file) for file in files]
+    if len(maps) > 2:
+        named = {f"[{number}] {file}": map_ for number, (file, map_) in enumerate(zip(files, maps, strict=True), 1)}
+        if not anyway:
+            check_tasks(named)
+        for kind in dict.fromkeys(kind for map_ in maps for kind in map_.scores):
+            _print_matrix(rank_matrix(named, kind))
+        return
     comparisons = compare_maps(maps[0], maps[1], anyway)
     for name, (a, b) in differences(maps[0], maps[1]).items():
         typer.echo(f"{name} differs: {a}, {b}")
@@ -85,6 +97,17 @@ def compare(
         rho = "none (a map is constant)" if comparison.rho is None else f"{comparison.rho:.3f}"
         top = ", ".join(f"{100 * share:.0f} %: {100 * both:.0f} %" for share, both in comparison.overlap.items())
         typer.echo(f"{comparison.units:,} {comparison.kind.value}s: Spearman {rho}; of the top {top} are shared")
+
+
+def _print_matrix(matrix: RankMatrix) -> None:
+    """Print the correlations of a kind of unit: a row and a column for each map."""
+    typer.echo(f"{matrix.kind.value}s: Spearman")
+    width = max((len(name) for name in matrix.names), default=0)
+    for name, row in zip(matrix.names, matrix.rho, strict=True):
+        numbers = "".join("   none" if rho is None else f"{rho:7.3f}" for rho in row)
+        typer.echo(f"  {name:{width}}{numbers}")
+    for name, reason in matrix.refused.items():
+        typer.echo(f"  {name} is left out: {reason}")
 
 
 def report(

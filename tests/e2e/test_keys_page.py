@@ -13,6 +13,7 @@ from modelshapley.client import ApiError, Client
 from modelshapley.contracts import KeyRequest, Scope
 from tests.conftest import Server, StartServer
 from tests.e2e.conftest import Scheme, WatchedPage
+from tests.e2e.test_cards import assert_cards
 from tests.e2e.test_dashboard import assert_accessible
 
 SERVER_KEY = "the key of the settings"
@@ -95,6 +96,8 @@ def test_the_page_fits_and_is_accessible(
     log_in(page, house, SERVER_KEY)
     expect(page.get_by_role("region", name="Audit log")).to_contain_text("create key")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    if width == 390:
+        assert_cards(page, 2)
     assert_accessible(page)
     folder = Path(os.environ.get("PICTURES", tmp_path))
     page.screenshot(path=folder / f"keys-{scheme}-{width}.png", full_page=True)

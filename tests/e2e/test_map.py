@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import httpx
 import numpy as np
@@ -181,20 +180,6 @@ def test_the_curve_fills_in_as_the_slider_moves(page: Page, server: Server, digi
     expect(page.locator("#curve-text")).to_contain_text(re.compile(r"your trials \([2-9]|your trials \(\d\d"))
     page.locator("#which").get_by_text("most").click()
     expect(page).to_have_url(re.compile("off=most:0.41:neuron:two-sided"))
-
-
-def test_the_map_is_saved_as_a_picture(page: Page, server: Server, digits_run: Run, tmp_path: Path) -> None:
-    open_map(page, server, digits_run, "?off=head:0.1")
-    for form, begins in (("png", b"\x89PNG"), ("svg", b"<svg")):
-        page.get_by_text("Download", exact=True).click()
-        with page.expect_download() as caught:
-            page.locator(f"#picture-{form}").click()
-        caught.value.save_as(tmp_path / form)
-        data = (tmp_path / form).read_bytes()
-        assert data.startswith(begins)
-        assert len(data) > 10_000
-        assert caught.value.suggested_filename == f"map-runs-{digits_run.id}.{form}"
-        page.keyboard.press("Escape")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

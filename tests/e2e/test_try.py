@@ -14,7 +14,7 @@ from modelshapley.client import Client
 from modelshapley.contracts import Run, Status
 from modelshapley.contracts.prompts import PromptRequest
 from modelshapley.units import UnitKind
-from tests.conftest import Server
+from tests.conftest import Server, StartServer
 from tests.e2e.conftest import Scheme, WatchedPage
 from tests.e2e.test_dashboard import assert_accessible
 from tests.prompts.test_answers import picture
@@ -110,6 +110,21 @@ def test_a_closed_page_ends_its_prompt(page: Page, server: Server, api: Client) 
         time.sleep(0.5)
     state = api.prompt(str(prompt))
     assert (state.status, state.error) == (Status.CANCELLED, "its page was closed")
+
+
+def test_a_waiting_prompt_says_how_many_are_ahead(page: Page, start_server: StartServer) -> None:
+    """Without a worker, so that the queue stands still while it is read."""
+    server = start_server("--workers", "0")
+    with Client(server.url) as api:
+        for number in range(2):
+            api.submit_prompt(PromptRequest(model="demo:smollm2-135m", prompt=f"Long story {number}"))
+        page.goto(f"{server.url}/try?model=demo:smollm2-135m")
+        answer(page, "The capital of Peru is")
+        expect(page.locator("#try-state")).to_have_text("Waiting: 2 jobs ahead in the queue …", timeout=15_000)
+        prompt = str(page.locator("#try-followed").get_attribute("title"))
+        assert api.prompt(prompt).waiting.ahead == 2
+        page.get_by_role("button", name="Cancel").click()
+        expect(page.locator("#try-state")).to_have_text("Cancelled.", timeout=15_000)
 
 
 def test_what_is_missing_is_said_below_the_form(page: Page, server: Server) -> None:

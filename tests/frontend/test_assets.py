@@ -20,6 +20,17 @@ def test_the_part_of_plotly_that_we_serve_is_of_the_version_that_dash_expects() 
     assert "MIT license" in head
 
 
+def test_what_writes_pdfs_says_version_and_licence_and_is_not_part_of_every_page(tmp_path: Path) -> None:
+    head = (ASSETS / "jspdf.umd.min.js").read_text(encoding="utf-8")[:3000]
+    assert "Version 4.2.1" in head
+    assert "Permission is hereby granted, free of charge" in head
+    with serving(tmp_path) as http:
+        assert "jspdf" not in http.get("/").text
+        assert http.get("/assets/jspdf.umd.min.js").status_code == 200
+        for weight in (400, 600):
+            assert http.get(f"/assets/inter-{weight}.ttf").content.startswith(b"\0\1\0\0")
+
+
 def test_no_figure_offers_to_upload_itself() -> None:
     """plotly.js has a button "Share chart...", which is on unless a figure's config says otherwise."""
     assert "sendChartToCloud" in (ASSETS / "plotly-cartesian.min.js").read_text(encoding="utf-8")

@@ -20,7 +20,7 @@ SNIPPETS = [
     snippets.of_map(SERVER, NAME, UnitKind.HEAD, Deactivation(), OFF),
     snippets.of_map(SERVER, NAME, UnitKind.HEAD, HEADS, Treatment("scale", 0.5)),
     snippets.of_map(SERVER, NAME, UnitKind.HEAD, Ranked("least", 0.2, UnitKind.HEAD, "two-sided"), OFF),
-    snippets.of_comparison(SERVER, NAME, MapName("r2", "random"), UnitKind.NEURON),
+    snippets.of_comparison(SERVER, {"it's": NAME, "a · b": MapName("r2", "random")}, UnitKind.NEURON),
     snippets.of_derived(SERVER, "d1", "derived:small"),
 ]
 

@@ -67,7 +67,7 @@ def test_a_service_that_is_not_given_is_an_error() -> None:
 
 def test_no_output_has_two_callbacks_unless_that_is_said() -> None:
     app: Any = FakeApp()
-    all_callbacks.wire(app, api=None, maps=None, cards=None, render_page=None)
+    all_callbacks.wire(app, api=None, maps=None, cards=None, matrices=None, render_page=None)
     wired = [d for dependencies, _, _ in app.server for d in dependencies] + [d for e in app.browser for d in e[2:]]
     outputs = [str(d) for d in wired if isinstance(d, Output) and not d.allow_duplicate]
     assert len(app.server) > 30

@@ -1,4 +1,4 @@
-"""The comparison of two maps, from arrays to components."""
+"""A pair of maps in detail, from arrays to components."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ from modelshapley.evaluation.verdict import interval_of_rho
 from modelshapley.maps.compare import Overlap, Places, Tops, correlation_interval, rank_at, rank_correlation
 from modelshapley.units import Deactivation, UnitKind, unit_name
 
-Named = tuple[str, Side]
 LISTED = 25
 MOST_IN_A_LINK = 2000  # units; servers and proxies refuse longer addresses
 EXPLANATION = (
     (
         "Share",
         "A score divided by the sum of absolute scores of its map. Methods measure different quantities, but shares "
-        "are comparable. A − B: the share in A minus the share in B. Its standard error assumes independent maps, and "
-        "is too wide for maps of the same examples.",
+        "are comparable. The difference is the share in one map minus the share in the other. Its standard error "
+        "assumes independent maps, and is too wide for maps of the same examples.",
     ),
     (
         "ρ",
@@ -53,7 +52,7 @@ def view(a: Side, b: Side, unit: UnitKind, top: int) -> Any:
     if unequal is not None:
         return [*head, empty_states.state("These maps cannot be compared", unequal, order=2)]
     if a.choice == b.choice:
-        head.append(html.P("A and B are the same map. Choose another one for A or B.", className="compare-note"))
+        head.append(html.P("Both are the same map. Choose another one.", className="compare-note"))
     elif not warnings:
         head.append(html.P("Same model, task, examples and seed.", className="quiet compare-note"))
     tops = Tops.of(a.map.scores[unit], b.map.scores[unit], top / 100)
@@ -135,16 +134,18 @@ def _by_chance(overlap: Overlap) -> str:
 def _heatmaps(a: Side, b: Side, unit: UnitKind) -> Any:
     maps = [
         _panel(
-            name,
-            side.map.quantity,
-            drawing.graph(f"compare-{name}", pair_figures.heatmap(side, unit), f"Map {name}"),
+            side.name,
+            f"Colour: {side.map.quantity}",
+            drawing.graph(f"compare-{place}", pair_figures.heatmap(side, unit), f"Map of {side.name}"),
         )
-        for name, side in (("A", a), ("B", b))
+        for place, side in (("first", a), ("second", b))
     ]
     gap = _panel(
-        f"A {formatting.MINUS} B",
-        "difference of shares of the total, in points; blue: larger in A, brown: larger in B",
-        drawing.graph("compare-gap", pair_figures.difference(a, b, unit), "Difference of A and B"),
+        "Difference",
+        f"Shares of the total, points. Blue: larger in {a.name}; brown: larger in {b.name}.",
+        drawing.graph(
+            "compare-gap", pair_figures.difference(a, b, unit), f"Difference of shares: {a.name} minus {b.name}"
+        ),
     )
     return html.Div([*maps, gap], className="trust-grid compare-maps")
 
@@ -165,21 +166,21 @@ def _scatter(a: Side, b: Side, unit: UnitKind, tops: Tops, top: int) -> Any:
         if others > pair_figures.MOST_OTHERS
         else ""
     )
-    about = f"Each {unit.value} by its share of the total in A and in B. Marked: the top {top} %.{sampled}"
+    about = f"Each {unit.value} by its share of the total in both maps. Marked: the top {top} %.{sampled}"
     figure = pair_figures.scatter(a, b, unit, tops)
-    return _panel("A vs. B", about, drawing.graph("compare-scatter", figure, about))
+    return _panel("Unit by unit", about, drawing.graph("compare-scatter", figure, about))
 
 
 def _lists(a: Side, b: Side, unit: UnitKind, tops: Tops, top: int) -> Any:
-    first = _only(("A", a), ("B", b), unit, tops.only_first, top)
-    return dmc.Stack([first, _only(("B", b), ("A", a), unit, tops.only_second, top)], gap="md")
+    first = _only("only-first", a, b, unit, tops.only_first, top)
+    return dmc.Stack([first, _only("only-second", b, a, unit, tops.only_second, top)], gap="md")
 
 
-def _only(first: Named, second: Named, unit: UnitKind, flat: Places, top: int) -> Any:
-    """A table of units, by their places, that are important in the first map but not in the second."""
-    (name, side), (other_name, other) = first, second
+def _only(element: str, side: Side, other: Side, unit: UnitKind, flat: Places, top: int) -> Any:
+    """A table of units, by their places, that are important in one map but not in the other."""
     shape = side.map.scores[unit].shape
-    title = dmc.Title(f"Important in {name}, not in {other_name}", order=2, size="h4")
+    heading = f"Important in {side.name}, not in {other.name}"
+    title = dmc.Title(heading, order=2, size="h4")
     if not len(flat):
         empty = html.P(f"No {unit.value}. The top {top} % are the same.", className="quiet")
         return dmc.Paper([title, empty], withBorder=True, p="md", radius="md")
@@ -187,25 +188,27 @@ def _only(first: Named, second: Named, unit: UnitKind, flat: Places, top: int) -
     for place, index in zip(flat[:LISTED].tolist(), pair_figures.places_of(flat[:LISTED], shape), strict=True):
         numbers = [(_score(s, unit, index), f"{rank_at(s.map.scores[unit], place):,}") for s in (side, other)]
         rows.append([unit_name(unit, index), *(number for pair_ in numbers for number in pair_)])
-    titles = ("Unit", f"{name}: score ± s.e.", "rank", f"{other_name}: score ± s.e.", "rank")
+    titles = ["Unit", *(title for s in (side, other) for title in (f"{s.name}: score ± s.e.", "rank"))]
     more = f" Lists the first {LISTED}." if len(flat) > LISTED else ""
     return dmc.Paper(
         [
             title,
-            html.Div(f"{formatting.counted(unit, len(flat))} of the top {top} % of {name}.{more}", className="quiet"),
+            html.Div(
+                f"{formatting.counted(unit, len(flat))} of the top {top} % of {side.name}.{more}", className="quiet"
+            ),
             html.Div(
                 tables.table(titles, rows),
                 className="scroll-x only-table",
                 tabIndex=0,
                 role="region",
-                **{"aria-label": f"Important in {name}, not in {other_name}"},
+                **{"aria-label": heading},
             ),
-            _links(first, second, unit, flat),
+            _links(side, other, unit, flat),
         ],
         withBorder=True,
         p="md",
         radius="md",
-        id=f"only-{name.lower()}",
+        id=element,
     )
 
 
@@ -214,20 +217,20 @@ def _score(side: Side, unit: UnitKind, place: tuple[int, ...]) -> str:
     return f"{formatting.score(float(value))} ± {formatting.score(float(error))}"
 
 
-def _links(first: Named, second: Named, unit: UnitKind, flat: Places) -> Any:
+def _links(side: Side, other: Side, unit: UnitKind, flat: Places) -> Any:
     """Links to both maps, with these units switched off."""
     if len(flat) > MOST_IN_A_LINK:
         too_many = f"{len(flat):,} units are too many for a link. Choose a smaller share."
         return html.Div(too_many, className="quiet")
-    places = pair_figures.places_of(flat, first[1].map.scores[unit].shape)
+    places = pair_figures.places_of(flat, side.map.scores[unit].shape)
     off = Deactivation.of({unit: places})
     label = "it" if len(places) == 1 else f"these {len(places):,}"
     links = [
         dcc.Link(
-            f"Switch {label} off in {which}",
+            f"Switch {label} off in {s.name}",
             href=write(s.run.id, View(s.choice.method, unit, off)),
             className="link-button",
         )
-        for which, s in (first, second)
+        for s in (side, other)
     ]
     return html.Div(links, className="link-row")

@@ -1,8 +1,10 @@
-"""The Plotly figures of the compare page: both maps, their difference, a scatter plot. Pure; no Dash, no requests."""
+"""The Plotly figures of a pair of maps: both maps, their difference, a scatter plot. Pure; no Dash, no requests."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -11,18 +13,19 @@ from frontend.figures import heatmaps
 from frontend.figures.figure_defaults import BASE
 from frontend.figures.planes import Array, Plane
 from frontend.pages.compare.pair import Side
-from modelshapley import formatting
 from modelshapley.maps.compare import Places, Tops, shares
 from modelshapley.units import UnitKind, unit_name
 
 MOST_OTHERS = 1500  # points of units that are important in neither map
 MOST_TOP = 500  # points of each other group
-GROUPS = (
-    ("neither", "#8b95a5", "circle", 5),
-    ("both", "#12806a", "diamond", 9),
-    ("A only", "#3b82d6", "triangle-up", 10),
-    ("B only", "#c2500a", "triangle-down", 10),
+# Colour, symbol and size of the units that are important in neither map, in both, in the first or the second only.
+MARKERS = (
+    ("#8b95a5", "circle", 5),
+    ("#12806a", "diamond", 9),
+    ("#3b82d6", "triangle-up", 10),
+    ("#c2500a", "triangle-down", 10),
 )
+TITLE_WIDTH = 46  # characters of a line of an axis title
 
 
 def heatmap(side: Side, unit: UnitKind) -> dict[str, Any]:
@@ -32,11 +35,11 @@ def heatmap(side: Side, unit: UnitKind) -> dict[str, Any]:
 
 
 def difference(a: Side, b: Side, unit: UnitKind) -> dict[str, Any]:
-    """Draw the share in A minus the share in B, in points of the total; above 0 the unit matters more in A."""
+    """Draw the share in a minus the share in b, in points of the total; above 0 the unit matters more in a."""
     gap, error = gaps(a, b, unit)
     figure = heatmaps.static(heatmaps.map_figure({unit: _plane(unit, gap, error, signed=True)}, a.run.layout))
     name = "%{customdata[1]} of layer %{y}" if unit is UnitKind.ROW else _name(unit)
-    gap_text = f"A {formatting.MINUS} B %{{z:.3g}} ± %{{customdata[3]:.2g}} points of the total"
+    gap_text = "difference %{z:.3g} ± %{customdata[3]:.2g} points of the total"
     figure["data"][0]["hovertemplate"] = f"<b>{name}</b><br>{gap_text}<extra></extra>"
     return figure
 
@@ -65,23 +68,28 @@ def sample(places: Places, most: int) -> Places:
 
 
 def scatter(a: Side, b: Side, unit: UnitKind, tops: Tops) -> dict[str, Any]:
-    """Draw each unit by its share of the total in A (x) and in B (y), percent, with the line of equal shares."""
+    """Draw each unit by its share of the total in a (x) and in b (y), percent, with the line of equal shares."""
     one, other = a.map.scores[unit], b.map.scores[unit]
     x, y = (100 * shares(scores).reshape(-1) for scores in (one, other))
-    parts = {"both": tops.both, "A only": tops.only_first, "B only": tops.only_second, "neither": tops.neither}
+    groups = [
+        ("neither", tops.neither),
+        ("both", tops.both),
+        (f"{as_text(a.name)} only", tops.only_first),
+        (f"{as_text(b.name)} only", tops.only_second),
+    ]
     traces = []
-    for name, colour, symbol, size in GROUPS:
-        places = sample(parts[name], MOST_OTHERS) if name == "neither" else parts[name][:MOST_TOP]
+    for (name, part), (colour, symbol, size) in zip(groups, MARKERS, strict=True):
+        places = sample(part, MOST_OTHERS) if name == "neither" else part[:MOST_TOP]
         traces.append(
             {
                 "type": "scatter",
                 "mode": "markers",
-                "name": f"{name} ({len(parts[name]):,})",
+                "name": f"{name} ({len(part):,})",
                 "x": _rounded(x[places]),
                 "y": _rounded(y[places]),
                 "text": names(places, one.shape, unit),
                 "marker": {"color": colour, "symbol": symbol, "size": size, "opacity": 0.8},
-                "hovertemplate": "<b>%{text}</b><br>%{x:.3g} % of A, %{y:.3g} % of B<extra></extra>",
+                "hovertemplate": "<b>%{text}</b><br>across %{x:.3g} %, up %{y:.3g} %<extra></extra>",
             }
         )
     ends = [float(np.nanmin([np.nanmin(x), np.nanmin(y), 0])), float(np.nanmax([np.nanmax(x), np.nanmax(y)]))]
@@ -94,21 +102,30 @@ def scatter(a: Side, b: Side, unit: UnitKind, tops: Tops) -> dict[str, Any]:
         "hoverinfo": "skip",
         "showlegend": False,
     }
-    return {"data": [line, *traces], "layout": _layout()}
+    return {"data": [line, *traces], "layout": _layout(a.name, b.name)}
 
 
-def _layout() -> dict[str, Any]:
+def _layout(across: str, up: str) -> dict[str, Any]:
     return {
-        "height": 520,
+        "height": 560,
         "margin": {"l": 58, "r": 12, "t": 30, "b": 50},
         **BASE,
         "hovermode": "closest",
         "hoverlabel": {"align": "left"},
         "showlegend": True,
         "legend": {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"},
-        "xaxis": {"title": {"text": "share in A, %", "standoff": 6}, "zeroline": False},
-        "yaxis": {"title": {"text": "share in B, %", "standoff": 4}, "zeroline": False},
+        "xaxis": {"title": {"text": _axis_title(across), "standoff": 6}, "zeroline": False, "automargin": True},
+        "yaxis": {"title": {"text": _axis_title(up), "standoff": 14}, "zeroline": False, "automargin": True},
     }
+
+
+def _axis_title(name: str) -> str:
+    return "<br>".join(map(as_text, textwrap.wrap(f"share in {name}, %", TITLE_WIDTH)))
+
+
+def as_text(name: str) -> str:
+    """Return a name as Plotly shows it literally, whatever tags it contains."""
+    return escape(name, quote=False)
 
 
 def places_of(flat: Places, shape: Sequence[int]) -> list[tuple[int, ...]]:

@@ -18,6 +18,8 @@ SCOPES = {
     Scope.SUBMIT: "submit: also runs, tasks and uploads",
     Scope.ADMIN: "admin: also everybody's work, keys and this log",
 }
+KEY_TITLES = ("Name", "Scope", "Requests a minute", "Open work", "Made", "State")
+AUDIT_TITLES = ("When", "Key", "Change", "Of what")
 ACTIONS_ON_RUNS = {"submit_run", "cancel_run", "delete_run", "restore_run", "label_run", "check_maps", "cancel_check"}
 
 
@@ -25,9 +27,8 @@ def keys(listed: Sequence[Key]) -> Any:
     """The table of keys, those in use first, each with a button that revokes it."""
     if not listed:
         return html.P("No key has been made yet.", className="quiet")
-    titles = ["Name", "Scope", "Requests a minute", "Open work", "Made", "State"]
     rows = [_key(key) for key in sorted(listed, key=lambda key: (key.revoked is not None, key.name))]
-    return _table(titles, rows, "Keys")
+    return _table(KEY_TITLES, rows, "Keys")
 
 
 def _key(key: Key) -> Any:
@@ -43,7 +44,7 @@ def _key(key: Key) -> Any:
     )
     limits = ["default" if limit is None else f"{limit:,}" for limit in (key.requests_per_minute, key.max_queued)]
     cells = [key.name, key.scope.value, *limits, _moment(key.created), state]
-    return html.Tr([html.Td(cell) for cell in cells], className="quiet" if key.revoked is not None else "")
+    return html.Tr(_cells(KEY_TITLES, cells), className="quiet" if key.revoked is not None else "")
 
 
 def secret(key: NewKey) -> Any:
@@ -67,8 +68,8 @@ def audit(entries: Sequence[AuditEntry]) -> Any:
     """The table of changes, newest first."""
     if not entries:
         return html.P("Nothing was changed yet.", className="quiet")
-    rows = [html.Tr([html.Td(cell) for cell in _audit_cells(entry)]) for entry in entries]
-    return _table(["When", "Key", "Change", "Of what"], rows, "Audit log")
+    rows = [html.Tr(_cells(AUDIT_TITLES, _audit_cells(entry))) for entry in entries]
+    return _table(AUDIT_TITLES, rows, "Audit log")
 
 
 def _audit_cells(entry: AuditEntry) -> list[Any]:
@@ -78,9 +79,14 @@ def _audit_cells(entry: AuditEntry) -> list[Any]:
     return [_moment(entry.at), entry.key or "server key", entry.action.replace("_", " "), target]
 
 
+def _cells(titles: Sequence[str], contents: Sequence[Any]) -> list[Any]:
+    """The cells of a row, with the titles that they have as a card."""
+    return [html.Td(content, **{"data-label": title}) for title, content in zip(titles, contents, strict=True)]
+
+
 def _table(titles: Sequence[str], rows: Sequence[Any], name: str) -> Any:
     table = html.Table(
-        [html.Thead(html.Tr([html.Th(title) for title in titles])), html.Tbody(rows)], className="text-table"
+        [html.Thead(html.Tr([html.Th(title) for title in titles])), html.Tbody(rows)], className="text-table cards"
     )
     # A region that scrolls sideways on a phone must be reachable with the keyboard.
     return html.Div(table, className="wide-table", role="region", tabIndex=0, **{"aria-label": name})

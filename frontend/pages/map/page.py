@@ -157,7 +157,9 @@ async def _map_texts(
         return empty_states.failure(error), None, None
     return (
         parts.quantity(plane, display),
-        parts.downloads(run, method, label or "", plane),
+        parts.downloads(
+            run, method, label or "", plane, parts.paper_figure(run, method, label or "", plane, display, infos)
+        ),
         parts.explanation(infos[method.partition(",")[0]], plane.provenance),
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -12,9 +14,10 @@ from frontend import address
 from frontend.display import Display
 from frontend.figures.planes import Plane
 from frontend.links import link
-from frontend.pages.runs import labels
 from modelshapley import formatting
 from modelshapley.contracts import MethodInfo, Run
+
+Infos = Mapping[str, MethodInfo]
 
 
 def head(run: Run) -> Any:
@@ -22,7 +25,7 @@ def head(run: Run) -> Any:
     assert run.intact is not None
     return dmc.Group(
         [
-            dmc.Title(labels.title(run), order=1, size="h2", id="run-title"),
+            dmc.Title(formatting.run_heading(run), order=1, size="h2", id="run-title"),
             html.Div(
                 f"{run.progress.total} probe examples · seed {run.seed} · "
                 f"intact {formatting.accuracy(run.intact)}, n {run.intact.n}",
@@ -50,37 +53,50 @@ def quantity(plane: Plane, display: Display) -> Any:
         if plane.signed
         else "Higher: the task depends more on the unit."
     )
-    meaning = {
-        "score": plane.quantity,
-        "share": f"share of the total; score: {plane.quantity}",
-        "percentile": f"percentile rank among all units of the kind; score: {plane.quantity}",
-    }[display.colour]
-    log = ", log scale" if display.log and display.colour != "percentile" and not plane.signed else ""
     return [
-        f"Colour: {meaning}{log}. {reading} Each panel has its own range. ",
+        f"{colour(plane, display)} {reading} Each panel has its own range. ",
         "Click a cell or drag a box to switch units off ",
         html.Span("✕", className="legend-off", title="switched off"),
         "; click again to switch them on.",
     ]
 
 
-def downloads(run: Run, method: str, label: str, plane: Plane) -> Any:
-    """The menu of downloads: scores by kind of unit, pictures with a caption, the report."""
+def colour(plane: Plane, display: Display) -> str:
+    """Say what the colours are, with their unit."""
+    meaning = {
+        "score": plane.quantity,
+        "share": f"share of the total; score: {plane.quantity}",
+        "percentile": f"percentile rank among all units of the kind; score: {plane.quantity}",
+    }[display.colour]
+    log = ", log scale" if display.log and display.colour != "percentile" and not plane.signed else ""
+    return f"Colour: {meaning}{log}."
+
+
+def downloads(run: Run, method: str, label: str, plane: Plane, figure: Any) -> Any:
+    """The menu of downloads: scores by kind of unit, the figure with a caption, the report."""
     links = []
     of_class = f"&class={quote(label, safe='')}" if label else ""
     for kind in run.units:
         for form in ("csv", "parquet", "safetensors"):
             href = link(f"/api/v1/runs/{run.id}/maps/{method}/{kind.value}?format={form}{of_class}")
             links.append(html.A(f"{formatting.PLURALS[kind].capitalize()} as {form}", href=href))
-    pictures = [
-        html.Button(f"Map as {form.upper()}", id=f"picture-{form}", className="plain-button") for form in ("png", "svg")
-    ]
     report = html.A("Full report (HTML)", href=link(f"/runs/{run.id}/report?method={quote(method)}"))
     text = caption(plane, label)
     copy = html.Div(
         ["Copy a caption ", dcc.Clipboard(content=text, title="Copy a caption", className="copy")], title=text
     )
-    return _menu("Download", [*links, *pictures, copy, report])
+    return _menu("Download", [*links, figure, copy, report])
+
+
+def paper_figure(run: Run, method: str, label: str, plane: Plane, display: Display, infos: Infos) -> Any:
+    """The button that opens the dialog of assets/picture.js, with the texts that the dialog starts from."""
+    of_class = f" · class {label}" if label else ""
+    texts = {
+        "data-title": f"{run.name or formatting.run_title(run)} · {formatting.method(method, infos)}{of_class}",
+        "data-colour": f"{colour(plane, display)} Each panel has its own range. Rows: layers.",
+        "data-name": f"map-{run.id}-{re.sub(r'[^A-Za-z0-9=.]+', '-', method)}",
+    }
+    return html.Button("Figure for a paper …", id="paper-open", className="plain-button", **texts)
 
 
 def caption(plane: Plane, label: str) -> str:

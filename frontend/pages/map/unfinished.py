@@ -8,7 +8,6 @@ import dash_mantine_components as dmc
 from dash import Input, Output, State, dcc, html, no_update
 
 from frontend.links import link
-from frontend.pages.runs import labels
 from frontend.pages.shared import empty_states
 from frontend.pages.shared.wiring import Callbacks
 from modelshapley import client, formatting
@@ -39,7 +38,7 @@ def layout(run: Run) -> Any:
 
 def state(run: Run) -> Any:
     """The state: a bar with what is being done, or what ended the run."""
-    title = labels.title(run)
+    title = formatting.run_heading(run)
     back = dcc.Link("Back to the runs", href=link("/"))
     if run.status is Status.FAILED:
         return empty_states.state(title, run.error or "The run failed.", back)

@@ -9,7 +9,7 @@ from dash import Input, Output, State, dcc, html, no_update
 
 from frontend.pages.shared import empty_states
 from frontend.pages.shared.wiring import Callbacks
-from modelshapley import client
+from modelshapley import client, formatting
 from modelshapley.client import AsyncClient
 from modelshapley.contracts import Run, RunLabels
 from modelshapley.errors import ModelShapleyError
@@ -81,10 +81,4 @@ async def save_labels(
         return no_update, no_update, dmc.Alert(problem, color="red", variant="light")
     except ModelShapleyError as error:
         return no_update, no_update, empty_states.failure(error)
-    return layout(run).children, title(run), None
-
-
-def title(run: Run) -> str:
-    """Return the heading of a run's page."""
-    scored = f"{run.model.partition(':')[2]} on {run.task}"
-    return f"{run.name} ({scored})" if run.name else scored
+    return layout(run).children, formatting.run_heading(run), None

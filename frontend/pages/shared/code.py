@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import quote
 
@@ -9,6 +10,8 @@ import dash_mantine_components as dmc
 from dash import dcc, html
 
 from frontend.snippets import Snippet
+
+MOST_NAME = 120  # characters of a file's name; file systems take 255 bytes
 
 
 def button(name: str) -> Any:
@@ -28,10 +31,11 @@ def unfolding(snippet: Snippet) -> Any:
 
 def content(snippet: Snippet) -> Any:
     """Python, curl and a notebook, each with a way to take it along."""
+    name = re.sub(r"[^\w.-]+", "-", snippet.title.lower())[:MOST_NAME]
     notebook = html.A(
         "Download the notebook",
         href=f"data:application/x-ipynb+json;charset=utf-8,{quote(snippet.notebook())}",
-        download=f"{snippet.title.replace(' ', '-').replace(':', '-').lower()}.ipynb",
+        download=f"{name}.ipynb",
     )
     panels = {
         "Python": _text(snippet.python),

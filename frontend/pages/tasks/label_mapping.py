@@ -10,6 +10,7 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import ALL, Input, Output, State, html, no_update
 
+from frontend.pages.shared import tables
 from frontend.pages.shared.wiring import Callbacks
 from frontend.pages.tasks.task_form import lines_of_mapping, validate_text
 from modelshapley.contracts.task_files.descriptions import Labels
@@ -40,8 +41,8 @@ def table(labels: Labels) -> Any:
 def pairs(rows: Sequence[tuple[str, Any]], css: str = "") -> Any:
     """Lay out classes of the data beside what belongs to them in the model."""
     head = dmc.TableThead(dmc.TableTr([dmc.TableTh("In the data"), dmc.TableTh("In the model")]))
-    body = [dmc.TableTr([dmc.TableTd(name), dmc.TableTd(other)]) for name, other in rows]
-    return dmc.Table([head, dmc.TableTbody(body)], className=css)
+    body = [dmc.TableTr([dmc.TableTd(name), tables.labelled(other, "In the model", "")]) for name, other in rows]
+    return dmc.Table([head, dmc.TableTbody(body)], className=f"{tables.CARDS} {css}")
 
 
 def _choice(name: str, options: Sequence[dict[str, str]]) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import html
 
+from frontend.pages.shared import tables
 from frontend.pages.tasks import label_mapping
 from modelshapley.contracts import Status
 from modelshapley.contracts.task_files.descriptions import BadRows, ExampleShown, Labels, TaskCheck, Token
@@ -119,14 +120,14 @@ def _bad_rows(bad: Sequence[BadRows]) -> Any:
     rows = [
         dmc.TableTr(
             [
-                dmc.TableTd(f"{entry.count:,}", className="number"),
-                dmc.TableTd(entry.reason),
-                dmc.TableTd("; ".join(entry.rows)),
+                dmc.TableTd(f"{entry.count:,}", className="number", **{"data-label": "Rows"}),
+                tables.labelled(entry.reason, "Reason", ""),
+                tables.labelled("; ".join(entry.rows), "For example", ""),
             ]
         )
         for entry in bad
     ]
-    table = dmc.Table([dmc.TableThead(head), dmc.TableTbody(rows)], verticalSpacing=4)
+    table = dmc.Table([dmc.TableThead(head), dmc.TableTbody(rows)], verticalSpacing=4, className=tables.CARDS)
     return html.Section([dmc.Title("Invalid rows", order=3, size="h5", mb=4), table])
 
 

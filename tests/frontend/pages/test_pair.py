@@ -12,8 +12,8 @@ import pytest
 
 from frontend.figures import panels
 from frontend.pages.compare import compare_view, pair, pair_figures
-from frontend.pages.compare.page import resolve_pair, shared
-from frontend.pages.compare.pair import Choice, Pair, Side
+from frontend.pages.compare.address import Choice
+from frontend.pages.compare.pair import Side
 from modelshapley.contracts import Progress, Run, Status
 from modelshapley.maps.compare import Tops
 from modelshapley.maps.importance import ImportanceMap
@@ -49,7 +49,7 @@ def a_side(scores: np.ndarray, kind: UnitKind = UnitKind.HEAD, name: str = "one"
         standard_errors={kind: np.full_like(scores, 0.1)},
         provenance=PROVENANCE | provenance,
     )
-    return Side(a_run(name), Choice(name, "two-sided"), found)
+    return Side(a_run(name), Choice(name, "two-sided"), found, f"map of {name}")
 
 
 A = np.array([[6.0, 3, 1], [0, 0, 0]])
@@ -71,25 +71,6 @@ def hrefs(component: Any) -> list[str]:
     return [*here, *hrefs(getattr(component, "children", None) or [])] if hasattr(component, "children") else here
 
 
-def test_an_address_is_read_as_it_was_written() -> None:
-    one, other = Choice("r1", "path-shapley,points=2", "a:b c"), Choice("r2", "two-sided,harm=0.25")
-    assert pair.parse(pair.write(one, other, UnitKind.HEAD, 10)) == Pair(one, other, UnitKind.HEAD, 10)
-    assert pair.parse("") == Pair()
-    unclear = pair.parse("?a=nothing&b=r:m&unit=wheel&top=7").unclear
-    assert unclear == ("a=nothing", "unit=wheel", "top=7")
-
-
-def test_what_is_shown_when_a_link_says_little_or_wrong_things() -> None:
-    runs = [a_run("one"), a_run("two", methods=["random"]), a_run("three", shapes={UnitKind.HEAD: [9, 9]})]
-    assert resolve_pair(None, None, runs) == (Choice("one", "two-sided"), Choice("one", "mean-abs"))
-    assert resolve_pair(Choice("two", "random"), None, runs)[1] == Choice("one", "two-sided")
-    assert resolve_pair(Choice("one", "nonsense"), Choice("two", "random", "7"), runs) == (
-        Choice("one", "two-sided"),
-        Choice("two", "random"),
-    )
-    assert shared(a_run(), a_run(units=[UnitKind.LAYER, UnitKind.HEAD])) == [UnitKind.HEAD]
-
-
 def test_the_difference_is_that_of_shares_in_points() -> None:
     gap, error = pair_figures.gaps(a_side(A), a_side(2 * B), UnitKind.HEAD)
     assert gap == pytest.approx(np.array([[60.0, 0, 0], [0, -60, 0]]))
@@ -103,14 +84,16 @@ def test_the_difference_is_that_of_shares_in_points() -> None:
 
 def test_the_scatter_holds_every_unit_once_and_marks_the_tops() -> None:
     tops = Tops.of(A, B, 1 / 3)
-    traces = pair_figures.scatter(a_side(A), a_side(B), UnitKind.HEAD, tops)["data"][1:]
+    figure = pair_figures.scatter(a_side(A, name="<b>"), a_side(B, name="two"), UnitKind.HEAD, tops)
+    traces = figure["data"][1:]
     assert {trace["name"]: trace["text"] for trace in traces} == {
         "neither (3)": ["head 0.2", "head 1.0", "head 1.2"],
         "both (1)": ["head 0.1"],
-        "A only (1)": ["head 0.0"],
-        "B only (1)": ["head 1.1"],
+        "map of &lt;b&gt; only (1)": ["head 0.0"],
+        "map of two only (1)": ["head 1.1"],
     }
     assert len({trace["marker"]["symbol"] for trace in traces}) == 4
+    assert figure["layout"]["xaxis"]["title"]["text"] == "share in map of &lt;b&gt;, %"
 
 
 def test_lists_name_units_of_one_map_only_and_lead_to_it_with_them_off() -> None:
@@ -118,12 +101,14 @@ def test_lists_name_units_of_one_map_only_and_lead_to_it_with_them_off() -> None
     assert "/runs/one?method=two-sided&unit=head&off=head:0.0" in hrefs(body)
     assert "/runs/two?method=two-sided&unit=head&off=head:1.1" in hrefs(body)
     assert "Spearman correlation of the two rankings over 6 heads" in text(body)
+    assert "Important in map of one, not in map of two" in text(body)
+    assert "Switch it off in map of two" in text(body)
     assert "0 of 1" in text(body)
 
 
 def test_what_was_not_made_alike_is_said_first() -> None:
     def said(**provenance: Any) -> str:
-        return " ".join(pair.describe_differences(a_side(A), a_side(B, **provenance))[0])
+        return " ".join(pair.describe_differences(a_side(A), a_side(B, name="two", **provenance))[0])
 
     assert said() == ""
     assert "Different seeds, 0 and 1" in said(seed=1, task_fingerprint="g")
@@ -131,25 +116,25 @@ def test_what_was_not_made_alike_is_said_first() -> None:
     assert "The data, prompt or splits of the task differ" in said(task_fingerprint="g")
     assert "Different models, m and o" in said(model="o", revision="y")
     assert "files differ" in said(revision="y")
-    assert "all classes in A, class 7 in B" in said(**{"class": "7"})
+    assert "all classes in map of one, class 7 in map of two" in said(**{"class": "7"})
     assert "half of the probe set" in said(half=1)
-    told = pair.describe_differences(a_side(A), a_side(B, n=4, method="mean-abs"))
+    told = pair.describe_differences(a_side(A), a_side(B, name="two", n=4, method="mean-abs"))
     assert told[0] == []
-    assert "A was scored on 8 examples, B on 4" in " ".join(told[1])
+    assert "map of one was scored on 8 examples, map of two on 4" in " ".join(told[1])
     body = compare_view.view(a_side(A), a_side(B, task="u", task_fingerprint="g"), UnitKind.HEAD, 20)
     assert "Different tasks" in text(body[0])
     assert "Same model, task, examples and seed." not in text(body)
 
 
 def test_unequal_shapes_are_named() -> None:
-    body = compare_view.view(a_side(A), a_side(np.ones((4, 9))), UnitKind.HEAD, 5)
-    assert "2 x 3 (layers x units) in A, 4 x 9 in B" in text(body)
-    assert "A vs. B" not in text(body)
+    body = compare_view.view(a_side(A), a_side(np.ones((4, 9)), name="two"), UnitKind.HEAD, 5)
+    assert "2 x 3 (layers x units) in map of one, 4 x 9 in map of two" in text(body)
+    assert "Unit by unit" not in text(body)
 
 
 def test_the_same_map_twice_and_a_constant_one() -> None:
     same = compare_view.view(a_side(A), a_side(A), UnitKind.HEAD, 20)
-    assert "A and B are the same map" in text(same)
+    assert "Both are the same map" in text(same)
     assert "No head. The top 20 % are the same." in text(same)
     constant = replace(a_side(B, name="two"), choice=Choice("two", "random"))
     constant = replace(constant, map=a_side(np.ones_like(B)).map)

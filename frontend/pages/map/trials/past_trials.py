@@ -8,7 +8,7 @@ import dash_mantine_components as dmc
 from dash import ALL, Input, Output, State, ctx, dcc, html, no_update
 
 from frontend.figures import scatter
-from frontend.pages.shared import empty_states
+from frontend.pages.shared import empty_states, tables
 from frontend.pages.shared.wiring import Callbacks
 from frontend.selection import as_selection
 from modelshapley import client, formatting
@@ -141,22 +141,21 @@ async def load_trial(_: Any, *, api: AsyncClient) -> Any:
     return {"units": as_selection(trial.off.deactivation()), "treatment": vars(trial.treatment)}, None
 
 
+TITLES = ("Units", "Accuracy, 95 % interval", "Change, pts", "Examples")
+
+
 def table(trials: list[Trial], current: str | None) -> Any:
     """List trials, newest first; the current one is marked."""
     if not trials:
         return html.Div(EMPTY, className="quiet")
-    titles = [
-        ("Units", ""),
-        ("Accuracy, 95 % interval", "number"),
-        ("Change, pts", "number"),
-        ("Examples", "number"),
-    ]
-    head = dmc.TableTr([dmc.TableTh(title, className=css) for title, css in titles])
+    head = dmc.TableTr([dmc.TableTh(title, className="number" if n else "") for n, title in enumerate(TITLES)])
     rows = [
         dmc.TableTr([_units(trial), *_figures(trial)], className="current" if trial.id == current else "")
         for trial in trials
     ]
-    return dmc.Table([dmc.TableThead(head), dmc.TableTbody(rows)], highlightOnHover=True, verticalSpacing=4)
+    return dmc.Table(
+        [dmc.TableThead(head), dmc.TableTbody(rows)], highlightOnHover=True, verticalSpacing=4, className=tables.CARDS
+    )
 
 
 def _units(trial: Trial) -> Any:
@@ -167,6 +166,11 @@ def _units(trial: Trial) -> Any:
     return dmc.TableTd([button, html.Div(formatting.ago(trial.created), className="quiet")])
 
 
+def _figure(value: str, below: str | None, title: str) -> Any:
+    """A number, and what belongs to it below."""
+    return tables.labelled(html.Div([value, html.Div(below, className="quiet") if below else None]), title)
+
+
 def _figures(trial: Trial) -> list[Any]:
     n = f"{trial.n} of {trial.total}" if trial.n != trial.total or not trial.n else f"all {trial.n}"
     status = STATUS_TEXTS.get(trial.status)
@@ -175,19 +179,7 @@ def _figures(trial: Trial) -> list[Any]:
     assert trial.difference_interval is not None
     low, high = (formatting.points(end).removesuffix(" pts") for end in trial.difference_interval)
     return [
-        dmc.TableTd(
-            [
-                formatting.percent(trial.accuracy),
-                html.Div(formatting.percent_interval(trial.interval), className="quiet"),
-            ],
-            className="number",
-        ),
-        dmc.TableTd(
-            [
-                formatting.points(trial.difference).removesuffix(" pts"),
-                html.Div(f"{low} to {high}", className="quiet"),
-            ],
-            className="number",
-        ),
-        dmc.TableTd([n, html.Div(status, className="quiet") if status else None], className="number"),
+        _figure(formatting.percent(trial.accuracy), formatting.percent_interval(trial.interval), TITLES[1]),
+        _figure(formatting.points(trial.difference).removesuffix(" pts"), f"{low} to {high}", TITLES[2]),
+        _figure(n, status, TITLES[3]),
     ]

@@ -7,7 +7,7 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import Input, Output, State, dcc, html, no_update
 
-from frontend.pages.shared import empty_states
+from frontend.pages.shared import empty_states, tables
 from frontend.pages.shared.wiring import Callbacks
 from modelshapley import client, formatting
 from modelshapley.client import AsyncClient
@@ -89,25 +89,27 @@ def _classes(classes: list[ClassChange]) -> Any:
         dmc.TableTr(
             [
                 dmc.TableTd(change.label),
-                dmc.TableTd(f"{change.n}", className="number"),
-                dmc.TableTd(formatting.percent(change.intact), className="number"),
-                dmc.TableTd([formatting.percent(change.accuracy), _bar(change)], className="number"),
-                dmc.TableTd(
-                    [
-                        formatting.points(change.difference).removesuffix(" pts"),
-                        html.Div(
-                            formatting.points_interval(change.difference_interval).removesuffix(" pts"),
-                            className="quiet",
-                        ),
-                    ],
-                    className="number",
+                tables.labelled(f"{change.n}", "n"),
+                tables.labelled(formatting.percent(change.intact), "Intact"),
+                tables.labelled([html.Span(formatting.percent(change.accuracy)), _bar(change)], "Now"),
+                tables.labelled(
+                    html.Div(
+                        [
+                            formatting.points(change.difference).removesuffix(" pts"),
+                            html.Div(
+                                formatting.points_interval(change.difference_interval).removesuffix(" pts"),
+                                className="quiet",
+                            ),
+                        ]
+                    ),
+                    "Change, pts",
                 ),
             ]
         )
         for change in classes
     ]
     return html.Div(
-        dmc.Table([dmc.TableThead(head), dmc.TableTbody(rows)], verticalSpacing=3),
+        dmc.Table([dmc.TableThead(head), dmc.TableTbody(rows)], verticalSpacing=3, className=tables.CARDS),
         className="top-table",
         tabIndex=0,
         role="region",
