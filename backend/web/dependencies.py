@@ -13,6 +13,7 @@ from backend.queue.queues import Events, Queues
 from backend.queue.result_cache import ResultCaches
 from backend.queue.updates import Updates
 from backend.settings import Settings
+from backend.store.data_uploads import DataUploads
 from backend.store.files import Storage
 from backend.store.records import Records
 from backend.store.uploads import Uploads
@@ -34,6 +35,7 @@ class Services:
     fetches: Fetches
     settings: Settings
     uploads: Uploads
+    data_uploads: DataUploads
 
     @property
     def updates(self) -> Updates:

@@ -11,6 +11,7 @@ from modelshapley.contracts import (
     AuditEntry,
     Caller,
     CheckRequest,
+    Dataset,
     Estimate,
     Failure,
     Faithfulness,
@@ -273,6 +274,24 @@ def add_piece(upload_id: str, name: str, offset: int, piece: bytes) -> Call[Uplo
 
 def finish_upload(upload_id: str) -> Call[ModelInfo]:
     return Call("POST", f"/uploads/{upload_id}/finish", json_reader(ModelInfo))
+
+
+def finish_data(upload_id: str) -> Call[Upload]:
+    """Begin to inspect uploaded data; poll :func:`upload` until it is gone or failed."""
+    return Call("POST", f"/uploads/{upload_id}/finish", json_reader(Upload))
+
+
+def datasets() -> Call[list[Dataset]]:
+    return Call("GET", "/datasets", json_reader(list[Dataset]))
+
+
+def dataset(name: str) -> Call[Dataset]:
+    return Call("GET", f"/datasets/{quote(name, safe='')}", json_reader(Dataset))
+
+
+def delete_dataset(name: str) -> Call[None]:
+    """Delete uploaded data that no added task reads."""
+    return Call("DELETE", f"/datasets/{quote(name, safe='')}", lambda _: None)
 
 
 def delete_model(model_id: str) -> Call[None]:

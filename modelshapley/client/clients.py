@@ -13,11 +13,12 @@ import modelshapley.client.calls as calls
 from modelshapley.client.base import Call, headers_of, problem_of, read, unreachable
 from modelshapley.client.prompting import PromptMethods
 from modelshapley.client.sender import DEFAULT_URL, until_ended
-from modelshapley.client.uploading import upload_folder
+from modelshapley.client.uploading import upload_files, upload_folder
 from modelshapley.contracts import (
     ArchitectureInfo,
     AuditEntry,
     Caller,
+    Dataset,
     Estimate,
     Failure,
     Faithfulness,
@@ -301,6 +302,28 @@ class Client(PromptMethods):
         server refuses the model.
         """
         return upload_folder(self.send, folder, name or folder.resolve().name, told)
+
+    def upload_data(
+        self,
+        files: Path | Sequence[Path],
+        name: str | None = None,
+        told: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Dataset:
+        """Send data for tasks, and block until the server has inspected them: a task reads them by the result's `path`.
+
+        files: one csv, jsonl or parquet file, several named by their splits (train, test), or a zip file of pictures,
+        a folder for each class. name: the first file's by default. told, interruptions: as in :meth:`upload_model`.
+        Raises ApiError if the server refuses the data.
+        """
+        return upload_files(self.send, [files] if isinstance(files, Path) else list(files), name, told)
+
+    def datasets(self) -> list[Dataset]:
+        """List the uploaded data, newest first."""
+        return self.send(calls.datasets())
+
+    def delete_dataset(self, name: str) -> None:
+        """Delete uploaded data that no added task reads."""
+        self.send(calls.delete_dataset(name))
 
     def submit_trial(self, request: TrialRequest) -> Trial:
         return self.send(calls.submit_trial(request))
