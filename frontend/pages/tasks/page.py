@@ -10,7 +10,7 @@ from dash import ALL, Input, Output, State, ctx, dcc, html, no_update
 
 from frontend.pages.shared import empty_states
 from frontend.pages.shared.wiring import Callbacks
-from frontend.pages.tasks import label_mapping, task_editor, task_preview
+from frontend.pages.tasks import label_mapping, task_data, task_editor, task_preview
 from modelshapley import client, formatting
 from modelshapley.client import AsyncClient
 from modelshapley.contracts.task_files.descriptions import TaskInfo
@@ -41,7 +41,7 @@ async def layout(api: AsyncClient, search: str) -> Any:
                     dcc.ConfirmDialog(id="tasks-confirm"),
                 ]
             ),
-            html.Aside(task_editor.layout()),
+            html.Aside(task_editor.layout(await api.send(client.datasets()))),
             task_preview.layout(query.get("preview"), query.get("model")),
         ],
         className="runs-grid tasks-grid",
@@ -87,7 +87,7 @@ async def refresh_tasks(added: str | None, confirmed: int | None, name: str | No
         return no_update, empty_states.failure(error)
 
 
-callbacks.include(task_editor.callbacks, task_preview.callbacks, label_mapping.callbacks)
+callbacks.include(task_editor.callbacks, task_data.callbacks, task_preview.callbacks, label_mapping.callbacks)
 
 
 def cards(tasks: list[TaskInfo]) -> Any:
