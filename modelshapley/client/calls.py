@@ -26,6 +26,7 @@ from modelshapley.contracts import (
     MethodInfo,
     ModelInfo,
     NewKey,
+    PartialMap,
     QueueInfo,
     Run,
     RunLabels,
@@ -195,6 +196,19 @@ def importance_map(
 ) -> Call[MapData]:
     params = {"columns": columns, "harm": harm, "pool": pool, "class": label}
     return Call("GET", f"/runs/{run_id}/maps/{method}/{unit}", json_reader(MapData), params=params)
+
+
+def partial_map(
+    run_id: str, method: str, unit: UnitKind | str, columns: int | None = None, after: int = 0
+) -> Call[PartialMap | None]:
+    params = {"columns": columns, "after": after}
+    return Call("GET", f"/runs/{run_id}/partial/{method}/{unit}", json_reader(PartialMap | None), params=params)
+
+
+def partial_map_file(run_id: str, method: str, unit: UnitKind | str, after: int = 0) -> Call[bytes]:
+    """Fetch the map of a run so far as safetensors; no bytes until there is one of more than `after` examples."""
+    params = {"format": "safetensors", "after": after}
+    return Call("GET", f"/runs/{run_id}/partial/{method}/{unit}", lambda r: r.content, params=params)
 
 
 def map_file(

@@ -33,6 +33,7 @@ from modelshapley.contracts import (
     MethodInfo,
     ModelInfo,
     NewKey,
+    PartialMap,
     QueueInfo,
     Run,
     RunEvent,
@@ -236,6 +237,12 @@ class Client(PromptMethods):
         if not response.is_success:
             raise problem_of(response)
         file.write_bytes(response.content)
+
+    def partial_map(
+        self, run_id: str, method: str, unit: UnitKind | str, columns: int | None = None, after: int = 0
+    ) -> PartialMap | None:
+        """Fetch the map so far of a run that is being scored; None until there is one of more than `after` examples."""
+        return self.send(calls.partial_map(run_id, method, unit, columns, after))
 
     def faithfulness(self, run_id: str) -> Faithfulness:
         """Fetch the report on how far the maps of a finished run can be trusted; it grows until its `status` has
