@@ -35,19 +35,19 @@ def layout(run: Run) -> Any:
     kinds = _kinds(run)
     if run.status.ended or not kinds:
         return None
-    graph = drawing.graph(NAME, _empty_figure(run, kinds), "Preliminary map")
+    graph = drawing.graph(NAME, _empty_figure(run, kinds), "Partial map")
     return html.Section(
         [
             dcc.Interval(id="partial-tick", interval=TICK_MS),
             dcc.Store(id="partial-n", data=0),
-            html.Div([html.B("Preliminary map"), html.Span(id="partial-text", children=": no example is scored yet.")]),
+            html.Div([html.B("Partial map"), html.Span(id="partial-text", children=": no example is scored yet.")]),
             html.Div(EXPLANATION, className="quiet"),
             html.Div(
                 html.Div(graph, className="answer-map"),
                 className="scroll-x",
                 tabIndex=0,
                 role="region",
-                **{"aria-label": "Preliminary map"},
+                **{"aria-label": "Partial map"},
             ),
         ],
         id="partial-map",

@@ -24,7 +24,7 @@ WITHOUT_FILE = ("digits", "world-capitals")  # built by code, so there is no tas
 async def layout(api: AsyncClient, search: str) -> Any:
     """Lay out the list on the left, the editor on the right; `?preview=NAME&model=ID` opens a preview."""
     query = {key: values[-1] for key, values in parse_qs(search.removeprefix("?")).items()}
-    tasks = await api.send(client.tasks())
+    tasks, datasets = await api.send(client.tasks()), await api.send(client.datasets())
     return html.Div(
         [
             html.Section(
@@ -41,7 +41,7 @@ async def layout(api: AsyncClient, search: str) -> Any:
                     dcc.ConfirmDialog(id="tasks-confirm"),
                 ]
             ),
-            html.Aside(task_editor.layout(await api.send(client.datasets()))),
+            html.Aside(task_editor.layout(datasets)),
             task_preview.layout(query.get("preview"), query.get("model")),
         ],
         className="runs-grid tasks-grid",

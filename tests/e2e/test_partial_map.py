@@ -1,4 +1,4 @@
-"""The page of a run while it is scored: a grey map that fills, said to be preliminary, and then the map itself."""
+"""The page of a run while it is scored: a grey map that fills, said to be partial, and then the map itself."""
 
 from __future__ import annotations
 
