@@ -62,7 +62,7 @@ class RunRequest(Contract):
 Tag = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[^\x00-\x1f,]*[^\x00-\x20,]$")]
 
 
-RunOrder = Literal["newest", "model", "tag"]
+RunOrder = Literal["newest", "model", "tag", "owner"]
 
 
 class RunLabels(Contract):
