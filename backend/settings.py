@@ -13,6 +13,7 @@ from modelshapley.contracts.keys import MAX_PER_MINUTE, MAX_QUEUED
 from modelshapley.errors import ModelShapleyError
 from modelshapley.server.addresses import refuse_open_host
 from modelshapley.server.logs import LogFormat
+from modelshapley.tasks.uploaded.limits import DataLimits
 
 
 class Settings(BaseSettings):
@@ -95,6 +96,10 @@ class Settings(BaseSettings):
     )
 
     max_upload_bytes: int = Field(default=64 * 2**30, ge=1, description="of the files of one uploaded model")
+    max_data_bytes: int = Field(
+        default=2**30, ge=1, description="of uploaded data for tasks, as files and after unpacking"
+    )
+    max_data_rows: int = Field(default=1_000_000, ge=1, description="rows or pictures of uploaded data for tasks")
     upload_kept_hours: float = Field(
         default=24.0, gt=0, le=24 * 365, description="how long an upload is kept that nothing is added to"
     )
@@ -145,6 +150,10 @@ class Settings(BaseSettings):
     @property
     def dataset_folders(self) -> list[Path]:
         return self.dataset_roots or [self.data / "datasets"]
+
+    @property
+    def data_limits(self) -> DataLimits:
+        return DataLimits(self.max_data_bytes, self.max_data_rows)
 
     @property
     def maps_url(self) -> str:

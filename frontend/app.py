@@ -249,7 +249,7 @@ async def _page(api: AsyncClient, maps: MapCache, path: str, search: str) -> Any
     """Lay out the page at a path of ours; errors become pages, too."""
     try:
         if path == "/":
-            return await runs_page.layout(search)
+            return await runs_page.layout(api, search)
         if path == "/new":
             return await submit_page.layout(api, search)
         if path == "/reading":

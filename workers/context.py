@@ -18,6 +18,7 @@ from backend.queue.prompts import Prompts
 from backend.queue.queues import Queues, connect_patiently
 from backend.queue.result_cache import ResultCaches
 from backend.queue.updates import Updates
+from backend.queue.watched_runs import WatchedRuns
 from backend.settings import Settings
 from backend.store.files import Storage
 from backend.store.records import Records
@@ -75,6 +76,11 @@ class WorkerContext:
     def leases(self) -> Leases:
         """Return which trials somebody still waits for."""
         return Leases(self.queues.redis)
+
+    @property
+    def watched(self) -> WatchedRuns:
+        """Return which runs somebody watches while they are scored."""
+        return WatchedRuns(self.queues.redis)
 
     @property
     def prompts(self) -> Prompts:

@@ -20,6 +20,7 @@ from modelshapley.tasks.base import Split
 from modelshapley.tasks.kinds.data_task import format_bad_rows
 from workers.check_jobs import first_report
 from workers.context import WorkerContext, get_context
+from workers.partial_maps import PartialMaps
 from workers.running.failures import failures_recorded
 
 log = logging.getLogger(__name__)
@@ -82,6 +83,7 @@ def _score_shard(context: WorkerContext, run: Run, scoring: Scoring, number: int
     resumed_at = sums.done
     open_run = context.updates.update_shard(run.id, number, done=resumed_at, size=len(shard), rate=None, total=total)
     started = checkpointed = reported = before = time.monotonic()
+    partial_maps = PartialMaps(context, run, scoring)
     passes: list[float] = []
     for done, size in scoring.steps(sums, shard) if open_run else ():
         now = time.monotonic()
@@ -95,6 +97,7 @@ def _score_shard(context: WorkerContext, run: Run, scoring: Scoring, number: int
             rate = (done - resumed_at) / (now - started)
             open_run = context.updates.update_shard(run.id, number, done=done, size=size, rate=rate, total=total)
             context.queues.metrics.observe(PASS, passes)
+            partial_maps.offer(number, sums)
             reported, passes = now, []
         if open_run is None:
             break

@@ -63,12 +63,22 @@ class Storage:
         """Load a checkpoint; None if there is none, or it is damaged: the shard then begins again."""
         return self._read_or_forget(self._sums(run_id, shard))
 
+    def save_partial(self, run_id: str, importance_map: ImportanceMap) -> None:
+        """Save the map of a run so far; it replaces the last one of its method."""
+        self._write(self._partial(run_id, importance_map.method), importance_map.to_bytes())
+
+    def load_partial(self, run_id: str, method: str) -> ImportanceMap | None:
+        """Load the map of a run so far; None if there is none yet."""
+        data = self._read_or_forget(self._partial(run_id, method))
+        return None if data is None else ImportanceMap.from_bytes(data)
+
     def drop_sums(self, run_id: str) -> None:
-        """Remove the sums of all shards, with the partial files of killed writers."""
+        """Remove the sums of all shards and the maps so far, with the partial files of killed writers."""
         self._files.invalidate_cache()  # cached listings are outdated: other workers write here too
-        for path in self._files.glob(f"{self._root}/runs/{run_id}/sums-*"):
-            with suppress(FileNotFoundError):  # another worker of the same run removed it first
-                self._files.rm_file(path)
+        for kind in ("sums", "partial"):
+            for path in self._files.glob(f"{self._root}/runs/{run_id}/{kind}-*"):
+                with suppress(FileNotFoundError):  # another worker of the same run removed it first
+                    self._files.rm_file(path)
 
     def drop_run(self, run_id: str) -> None:
         """Remove all files of a run permanently, if there are any."""
@@ -118,6 +128,9 @@ class Storage:
     def _map(self, run_id: str, method: str, label: str | None) -> str:
         folder = "" if label is None else f"class-{quote(label, safe='')}/"
         return f"{self._root}/runs/{run_id}/{folder}{method}.safetensors"
+
+    def _partial(self, run_id: str, method: str) -> str:
+        return f"{self._root}/runs/{run_id}/partial-{method}.safetensors"
 
     def _sums(self, run_id: str, shard: int) -> str:
         return f"{self._root}/runs/{run_id}/sums-{shard}.safetensors"

@@ -108,6 +108,7 @@ class Records(TaskRecords, TrialRecords, GroupRecords, DerivedRecords, KeyRecord
             "newest": (),
             "model": (RunRow.model.expression,),
             "tag": (func.coalesce(tags, "[]") == "[]", tags),
+            "owner": (RunRow.owner.is_(None), RunRow.owner.expression),
         }
         query = select(RunRow).where(*conditions).order_by(*first[order], RunRow.created.desc(), RunRow.id)
         with self._session() as session:

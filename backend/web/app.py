@@ -12,6 +12,7 @@ from backend.queue.pending_jobs import pending_jobs
 from backend.queue.queues import REDIS_DOWN, Events, Queues, connect, connect_async
 from backend.queue.result_cache import ResultCaches
 from backend.settings import Settings
+from backend.store.data_uploads import DataUploads
 from backend.store.files import Storage
 from backend.store.records import Records
 from backend.store.schema import migrate
@@ -20,7 +21,7 @@ from backend.web import problems, reference
 from backend.web.access.callers import require_scope
 from backend.web.dependencies import Services
 from backend.web.openapi import HeadAsGet, describe_errors
-from backend.web.routes import about, derived, details, groups, keys, prompts, runs, tasks, trials, uploads
+from backend.web.routes import about, datasets, derived, details, groups, keys, prompts, runs, tasks, trials, uploads
 from modelshapley import __version__
 from modelshapley.models.catalog import Catalog
 from modelshapley.tasks.catalog import TaskCatalog
@@ -34,17 +35,19 @@ def open_services(settings: Settings) -> Services:
     redis_url = settings.redis_url.get_secret_value()
     records, redis = Records(settings.records_url), connect(redis_url)
     catalog = Catalog(settings.data, settings.model_roots, settings.hub)
+    tasks = TaskCatalog(settings.dataset_folders, records.tasks)
     return Services(
         records=records,
         queues=Queues(redis),
         events=Events(connect_async(redis_url)),
         storage=Storage(settings.maps_url),
         catalog=catalog,
-        tasks=TaskCatalog(settings.dataset_folders, records.tasks),
+        tasks=tasks,
         result_caches=ResultCaches(redis),
         fetches=Fetches(redis),
         settings=settings,
         uploads=Uploads(catalog, settings.max_upload_bytes, settings.max_body_bytes),
+        data_uploads=DataUploads(tasks.roots[0], settings.data_limits, settings.max_body_bytes),
     )
 
 
@@ -61,7 +64,7 @@ def create_api(services: Services) -> FastAPI:
     problems.install(api)
     reference.install(api)
     api_v1 = APIRouter(prefix="/v1", dependencies=[Depends(require_scope)])
-    routers = (about, tasks, runs, trials, prompts, groups, details, derived, uploads, keys)
+    routers = (about, tasks, runs, trials, prompts, groups, details, derived, uploads, datasets, keys)
     for router in (module.router for module in routers):
         api_v1.include_router(router)
     api.include_router(api_v1)
@@ -81,6 +84,7 @@ def requeue_unfinished(services: Services) -> None:
 
 async def close_services(services: Services) -> None:
     """Close the connections."""
+    services.data_uploads.close()
     services.records.close()
     services.queues.redis.close()
     await services.events.redis.aclose()

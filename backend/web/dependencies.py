@@ -12,7 +12,9 @@ from backend.queue.prompts import Prompts
 from backend.queue.queues import Events, Queues
 from backend.queue.result_cache import ResultCaches
 from backend.queue.updates import Updates
+from backend.queue.watched_runs import WatchedRuns
 from backend.settings import Settings
+from backend.store.data_uploads import DataUploads
 from backend.store.files import Storage
 from backend.store.records import Records
 from backend.store.uploads import Uploads
@@ -34,11 +36,17 @@ class Services:
     fetches: Fetches
     settings: Settings
     uploads: Uploads
+    data_uploads: DataUploads
 
     @property
     def updates(self) -> Updates:
         """Record and publish changes of runs and trials."""
         return Updates(self.records, self.queues)
+
+    @property
+    def watched(self) -> WatchedRuns:
+        """Runs that somebody watches while they are scored."""
+        return WatchedRuns(self.queues.redis)
 
     @property
     def prompts(self) -> Prompts:

@@ -27,7 +27,8 @@ def clean_up(services: Services, now: datetime) -> None:
         services.records.purge_run(run_id, before)
         log.info("removed run %s, which was deleted long enough ago", run_id)
     services.records.forget_audit(now - timedelta(days=services.settings.audit_kept_days))
-    for name in services.uploads.drop_stale(now - timedelta(hours=services.settings.upload_kept_hours)):
+    stopped = now - timedelta(hours=services.settings.upload_kept_hours)
+    for name in [*services.uploads.drop_stale(stopped), *services.data_uploads.drop_stale(stopped)]:
         log.info("discarded the upload of %s, which stopped long ago", name)
     _drop_unused_models(services, now)
 

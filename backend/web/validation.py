@@ -64,6 +64,8 @@ def _path_problem(source: Source, roots: Sequence[Path]) -> tuple[str, str]:
     inside = "give it from a dataset root (MODELSHAPLEY_DATASET_ROOTS), such as my-data/train.jsonl"
     if path.is_absolute() or ".." in path.parts or "\0" in source.path:
         return "source.path", f"{source.path!r} leads out of the dataset roots; {inside}"
+    if any(part.startswith(".") for part in path.parts):
+        return "source.path", f"{source.path!r} is hidden; a task reads plain folders and files"
     if not all((root / path).resolve().is_relative_to(root.resolve()) for root in roots):
         return "source.path", f"{source.path!r} is a link that leads out of the dataset roots; {inside}"
     return "", ""

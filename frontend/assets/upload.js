@@ -21,6 +21,8 @@
   const size = (n) =>
     n < 1024 ? `${n} B` : n < 2 ** 20 ? `${(n / 1024).toFixed(0)} KiB` : n < 2 ** 30 ? `${(n / 2 ** 20).toFixed(1)} MiB` : `${(n / 2 ** 30).toFixed(2)} GiB`;
   const left = (s) => (s < 90 ? `${Math.max(1, Math.round(s))} s` : s < 5400 ? `${Math.round(s / 60)} min` : `${Math.round(s / 3600)} h`);
+  const suggestedName = (folder) =>
+    folder.replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^[^A-Za-z0-9]+/, "").slice(0, 80);
   const fits = (name, patterns) => patterns.some((p) => (p.startsWith("*") ? name.endsWith(p.slice(1)) && name.length >= p.length : p === name));
 
   /* Send every byte that the server does not have. Calls `progress(done, total)`, and `lost()` while there is no
@@ -57,6 +59,9 @@
     return false;
   }
 
+  /* What other forms that upload need (upload-data.js). */
+  window.modelShapley.uploads = { ask, send, size, suggestedName, progressOf, Refused };
+
   /* The form's elements, in the box. */
   function createForm(box) {
     const field = (label, input, hint) => {
@@ -82,9 +87,6 @@
     );
     return form;
   }
-
-  const suggestedName = (folder) =>
-    folder.replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^[^A-Za-z0-9]+/, "").slice(0, 80);
 
   /* The files that a model needs, by name, and a summary of them. Folders inside the folder are left out. */
   function selectFiles(input, limits) {

@@ -152,6 +152,8 @@ def colour_range(values: Array, signed: bool) -> tuple[float, float, bool]:
     One outlier would leave every other cell pale, so a maximum far above the 99th percentile is clipped to it.
     """
     sizes = np.abs(values[np.isfinite(values)])
+    if not sizes.size:  # no unit is scored yet
+        return (-1.0 if signed else 0.0), 1.0, False
     top, typical = float(sizes.max()), float(np.quantile(sizes, 0.99))
     clipped = values.size > 300 and top > 3 * typical > 0
     high = (typical if clipped else top) or 1.0

@@ -11,6 +11,7 @@ from modelshapley.contracts import (
     AuditEntry,
     Caller,
     CheckRequest,
+    Dataset,
     Estimate,
     Failure,
     Faithfulness,
@@ -25,6 +26,7 @@ from modelshapley.contracts import (
     MethodInfo,
     ModelInfo,
     NewKey,
+    PartialMap,
     QueueInfo,
     Run,
     RunLabels,
@@ -196,6 +198,19 @@ def importance_map(
     return Call("GET", f"/runs/{run_id}/maps/{method}/{unit}", json_reader(MapData), params=params)
 
 
+def partial_map(
+    run_id: str, method: str, unit: UnitKind | str, columns: int | None = None, after: int = 0
+) -> Call[PartialMap | None]:
+    params = {"columns": columns, "after": after}
+    return Call("GET", f"/runs/{run_id}/partial/{method}/{unit}", json_reader(PartialMap | None), params=params)
+
+
+def partial_map_file(run_id: str, method: str, unit: UnitKind | str, after: int = 0) -> Call[bytes]:
+    """Fetch the map of a run so far as safetensors; no bytes until there is one of more than `after` examples."""
+    params = {"format": "safetensors", "after": after}
+    return Call("GET", f"/runs/{run_id}/partial/{method}/{unit}", lambda r: r.content, params=params)
+
+
 def map_file(
     run_id: str,
     method: str,
@@ -273,6 +288,24 @@ def add_piece(upload_id: str, name: str, offset: int, piece: bytes) -> Call[Uplo
 
 def finish_upload(upload_id: str) -> Call[ModelInfo]:
     return Call("POST", f"/uploads/{upload_id}/finish", json_reader(ModelInfo))
+
+
+def finish_data(upload_id: str) -> Call[Upload]:
+    """Begin to inspect uploaded data; poll :func:`upload` until it is gone or failed."""
+    return Call("POST", f"/uploads/{upload_id}/finish", json_reader(Upload))
+
+
+def datasets() -> Call[list[Dataset]]:
+    return Call("GET", "/datasets", json_reader(list[Dataset]))
+
+
+def dataset(name: str) -> Call[Dataset]:
+    return Call("GET", f"/datasets/{quote(name, safe='')}", json_reader(Dataset))
+
+
+def delete_dataset(name: str) -> Call[None]:
+    """Delete uploaded data that no added task reads."""
+    return Call("DELETE", f"/datasets/{quote(name, safe='')}", lambda _: None)
 
 
 def delete_model(model_id: str) -> Call[None]:

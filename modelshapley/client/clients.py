@@ -13,11 +13,12 @@ import modelshapley.client.calls as calls
 from modelshapley.client.base import Call, headers_of, problem_of, read, unreachable
 from modelshapley.client.prompting import PromptMethods
 from modelshapley.client.sender import DEFAULT_URL, until_ended
-from modelshapley.client.uploading import upload_folder
+from modelshapley.client.uploading import upload_files, upload_folder
 from modelshapley.contracts import (
     ArchitectureInfo,
     AuditEntry,
     Caller,
+    Dataset,
     Estimate,
     Failure,
     Faithfulness,
@@ -32,6 +33,7 @@ from modelshapley.contracts import (
     MethodInfo,
     ModelInfo,
     NewKey,
+    PartialMap,
     QueueInfo,
     Run,
     RunEvent,
@@ -236,6 +238,12 @@ class Client(PromptMethods):
             raise problem_of(response)
         file.write_bytes(response.content)
 
+    def partial_map(
+        self, run_id: str, method: str, unit: UnitKind | str, columns: int | None = None, after: int = 0
+    ) -> PartialMap | None:
+        """Fetch the map so far of a run that is being scored; None until there is one of more than `after` examples."""
+        return self.send(calls.partial_map(run_id, method, unit, columns, after))
+
     def faithfulness(self, run_id: str) -> Faithfulness:
         """Fetch the report on how far the maps of a finished run can be trusted; it grows until its `status` has
         ended.
@@ -301,6 +309,28 @@ class Client(PromptMethods):
         server refuses the model.
         """
         return upload_folder(self.send, folder, name or folder.resolve().name, told)
+
+    def upload_data(
+        self,
+        files: Path | Sequence[Path],
+        name: str | None = None,
+        told: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Dataset:
+        """Send data for tasks, and block until the server has inspected them: a task reads them by the result's `path`.
+
+        files: one csv, jsonl or parquet file, several named by their splits (train, test), or a zip file of pictures,
+        a folder for each class. name: the first file's by default. told, interruptions: as in :meth:`upload_model`.
+        Raises ApiError if the server refuses the data.
+        """
+        return upload_files(self.send, [files] if isinstance(files, Path) else list(files), name, told)
+
+    def datasets(self) -> list[Dataset]:
+        """List the uploaded data, newest first."""
+        return self.send(calls.datasets())
+
+    def delete_dataset(self, name: str) -> None:
+        """Delete uploaded data that no added task reads."""
+        self.send(calls.delete_dataset(name))
 
     def submit_trial(self, request: TrialRequest) -> Trial:
         return self.send(calls.submit_trial(request))

@@ -42,6 +42,7 @@ from modelshapley.contracts.runs import (
     MapData,
     MapLink,
     Measured,
+    PartialMap,
     Progress,
     Run,
     RunLabels,
@@ -50,7 +51,15 @@ from modelshapley.contracts.runs import (
     RunRequest,
 )
 from modelshapley.contracts.trials import Comparison, Group, GroupRequest, Off, Pair, Trial, TrialRequest, Waiting
-from modelshapley.contracts.uploads import Upload, UploadedFile, UploadFile, UploadRequest
+from modelshapley.contracts.uploads import (
+    DataColumn,
+    Dataset,
+    DataSplit,
+    Upload,
+    UploadedFile,
+    UploadFile,
+    UploadRequest,
+)
 
 __all__ = [
     "MAX_UNITS_OFF",
@@ -63,6 +72,9 @@ __all__ = [
     "Contract",
     "Curve",
     "CurvePoint",
+    "DataColumn",
+    "DataSplit",
+    "Dataset",
     "Dtype",
     "Efficiency",
     "Effort",
@@ -97,6 +109,7 @@ __all__ = [
     "Pace",
     "Pair",
     "ParameterInfo",
+    "PartialMap",
     "Problem",
     "Progress",
     "PromptEvent",

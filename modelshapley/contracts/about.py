@@ -28,12 +28,16 @@ class Limits(Contract):
     """Limits of a server.
 
     max_body_bytes: size of one request. max_upload_bytes: size of an uploaded model, whose files match upload_files.
+    max_data_bytes, max_data_rows: size of uploaded data, whose files end with data_files.
     deleted_kept_hours: time in which a deleted run can be restored.
     """
 
     max_body_bytes: int
     max_upload_bytes: int
     upload_files: list[str]
+    max_data_bytes: int
+    max_data_rows: int
+    data_files: list[str]
     deleted_kept_hours: float
     hub: bool = Field(description="whether models of the Hugging Face hub are allowed")
 

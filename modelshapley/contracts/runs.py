@@ -62,7 +62,7 @@ class RunRequest(Contract):
 Tag = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[^\x00-\x1f,]*[^\x00-\x20,]$")]
 
 
-RunOrder = Literal["newest", "model", "tag"]
+RunOrder = Literal["newest", "model", "tag", "owner"]
 
 
 class RunLabels(Contract):
@@ -200,3 +200,14 @@ class MapData(Contract):
     quantity: str
     signed: bool
     provenance: dict[str, Any]
+
+
+class PartialMap(Contract):
+    """The map so far of a run that is being scored. It is no result: it changes until the run is done.
+
+    n: number of examples that are in it, of `total`.
+    """
+
+    n: int
+    total: int
+    map: MapData

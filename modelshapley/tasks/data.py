@@ -197,7 +197,7 @@ def _tables(files: Sequence[Path], base: Path, json_field: str | None) -> Table:
     places: list[str] = []
     bad: list[RejectedRow] = []
     for file in files:
-        for number, row in enumerate(_read(file, json_field), 1):
+        for number, row in enumerate(read_rows(file, json_field), 1):
             where = f"{file.relative_to(base).as_posix()}, row {number}"
             if isinstance(row, str):
                 bad.append(RejectedRow(where, row))
@@ -207,7 +207,7 @@ def _tables(files: Sequence[Path], base: Path, json_field: str | None) -> Table:
     return Table(rows, places.__getitem__, _digest(files, base), bad=bad, base=base)
 
 
-def _read(file: Path, json_field: str | None) -> Iterator[Row | str]:
+def read_rows(file: Path, json_field: str | None = None) -> Iterator[Row | str]:
     """Yield the rows in order; a string instead of a row says why it cannot be read."""
     # Bytes that are not UTF-8 come through as lone surrogates, so that the rows that hold them can be named.
     with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:

@@ -197,6 +197,7 @@ def test_the_form_is_checked_as_it_is_filled_in(page: Page, server: Server, digi
     page.goto(f"{server.url}/new")
     button = page.get_by_role("button", name="Score", exact=True)
     expect(button).to_be_enabled()
+    page.locator("#form-more summary").click()
     page.locator("#form-limit").fill("0")
     expect(page.get_by_text("Enter a whole number, at least 1.")).to_be_visible()
     expect(button).to_be_disabled()

@@ -216,6 +216,7 @@ def test_what_a_run_takes_is_told_beside_the_form(page: Page, house: Server, sco
     expect(told).to_contain_text("1 backward pass over each of 256 examples.")
     expect(told).to_contain_text(re.compile(r"About .*based on \d+ earlier runs"))
     expect(told).to_contain_text("of weights (float32)")
+    page.locator("#form-more summary").click()
     methods = page.locator(".mantine-MultiSelect-input")
     methods.click(position={"x": 4, "y": 4})  # not on a chosen method
     page.get_by_role("option", name="Coalition Shapley").click()

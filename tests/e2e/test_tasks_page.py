@@ -50,6 +50,7 @@ def field(page: Page, label: str) -> Locator:
 def fill(page: Page, name: str) -> None:
     """The form for the sums."""
     field(page, "Name").fill(name)
+    page.locator("#task-more summary").click()
     field(page, "Title (optional)").fill("Small sums")
     field(page, "File or folder").fill("sums/all.jsonl")
     for split in ("Split for scoring", "Split for accuracy"):

@@ -52,6 +52,11 @@ def upload(file: str, size: Any = 10, **fields: Any) -> Hostile:
     return Hostile("POST", "/uploads", {"name": "bad", "files": files} | fields)
 
 
+def data(*files: str, size: Any = 10, **fields: Any) -> Hostile:
+    listed = [{"name": file, "size": size} for file in files]
+    return Hostile("POST", "/uploads", {"kind": "data", "name": "bad", "files": listed} | fields)
+
+
 def trial(off: Any) -> Hostile:
     return Hostile("POST", "/trials", {"run": "0123456789ab", "off": off})
 
@@ -107,6 +112,7 @@ RUNS: dict[str, Hostile] = {
     "tags as bombs": run(tags=["x" * 100_000] * 100),
 }
 TASKS: dict[str, Hostile] = {
+    "data that are still uploaded": task(source={"path": ".uploads/0123456789ab/files"}),
     "a path out of the data": task(name="out", source={"path": "../../etc/passwd"}),
     "an absolute path of data": task(name="out", source={"path": "/etc/passwd"}),
     "a null byte in a path": task(source={"path": "a\x00b"}),
@@ -191,6 +197,10 @@ BODIES: dict[str, Hostile] = {
 }
 PATHS: dict[str, Hostile] = {
     "a run that climbs": get("/runs/..%2f..%2fetc%2fpasswd"),
+    "data to delete that climb": Hostile("DELETE", "/datasets/..%2f..%2fmodels"),
+    "data to delete that are hidden": Hostile("DELETE", "/datasets/.uploads"),
+    "a partial map that climbs": get("/runs/0123456789ab/partial/..%2f..%2fx/head"),
+    "a partial map of a negative number": get("/runs/0123456789ab/partial/two-sided/head?after=-1"),
     "a run with a null byte": get("/runs/%00"),
     "a run that is no UTF-8": get("/runs/%ff%fe"),
     "a run of 10,000 letters": get("/runs/" + "x" * 10_000),
@@ -242,6 +252,18 @@ OTHERS: dict[str, Hostile] = {
         "/uploads",
         {"name": "bad", "files": [{"name": "config.json", "size": 2**40}, {"name": "model.safetensors", "size": 9}]},
     ),
+    "data that are code": data("evil.py"),
+    "data that are a pickle": data("rows.pkl"),
+    "data that climb out": data("../rows.csv"),
+    "data in a hidden file": data(".rows.csv"),
+    "data with a null byte": data("a\x00.csv"),
+    "data of letters that look alike": data("d\u0430ta.csv"),
+    "data of nothing": data("rows.csv", size=0),
+    "data of 10^15 bytes": data("rows.csv", size=2**50),
+    "data of two archives": data("a.zip", "b.zip"),
+    "data of one split twice": data("val.csv", "validation.csv"),
+    "data named with dots": data("rows.csv", name=".."),
+    "data of another kind": data("rows.csv", kind="code"),
     "a trial of nothing there": trial({"head": [[0, 0]]}),
     "a trial of 10^30": trial({"head": [[10**30, 0]]}),
     "a trial of negative units": trial({"head": [[-1, -1]]}),

@@ -26,7 +26,7 @@ MEASURES = {  # routes that change something and need the scope `measure`, by fu
     "delete_group",
 }
 OPEN = {"get_health"}
-ADMINISTERS = {"list_keys", "create_key", "revoke_key", "list_audit", "delete_model"}
+ADMINISTERS = {"list_keys", "create_key", "revoke_key", "list_audit", "delete_model", "delete_dataset"}
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from modelshapley.formatting import bytes_as_text, duration
 from modelshapley.methods import METHODS
 from modelshapley.models.catalog import HUB
 from modelshapley.models.upload_files import ALLOWED_NAMES
+from modelshapley.tasks.uploaded.names import SUFFIXES
 
 MIN_FREE_BYTES = 64 * 2**20  # with less, checkpoints and records fail soon
 router = APIRouter(tags=["about"], route_class=BodyRoute)
@@ -73,6 +74,9 @@ def get_limits(services: ServicesDep) -> Limits:
         max_body_bytes=services.settings.max_body_bytes,
         max_upload_bytes=services.settings.max_upload_bytes,
         upload_files=list(ALLOWED_NAMES),
+        max_data_bytes=services.settings.max_data_bytes,
+        max_data_rows=services.settings.max_data_rows,
+        data_files=list(SUFFIXES),
         deleted_kept_hours=services.settings.deleted_kept_hours,
         hub=services.settings.hub,
     )

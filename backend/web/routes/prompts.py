@@ -178,7 +178,18 @@ def keep_prompt(
     services.records.audit(identity.name, "add_task", task.name)
     run = RunRequest(model=prompt.model, task=task.name, methods=[method], units=units, limit=1, faithfulness="none")
     submitted = submit_run(run, services, identity, response)
-    return services.records.label_run(submitted.id, RunLabels(name=task.title))
+    comment = _comment(services.prompts.request(prompt.id))
+    return services.records.label_run(submitted.id, RunLabels(name=task.title, comment=comment))
+
+
+def _comment(request: PromptRequest) -> str | None:
+    """Say what the accuracy of a sampled answer means, since it is usually 0 % and looks like a failure."""
+    if request.prompt is None or request.temperature == 0:
+        return None
+    return (
+        f"Answer sampled at temperature {request.temperature:g}. Its accuracy tells only whether the model's likeliest "
+        "tokens are this answer, so 0 % is usual here; scores are of the answer's likelihood."
+    )
 
 
 def _finished(services: Services, run_id: str) -> Run:

@@ -18,7 +18,7 @@ from backend.web.access.callers import IdentityDep, refuse_others
 from backend.web.access.rates import refuse_too_much_work
 from backend.web.bodies import BodyRoute
 from backend.web.dependencies import Services, ServicesDep
-from backend.web.maps import load_map, map_data, pooled_or_whole
+from backend.web.maps import load_map, load_partial, map_data, pooled_or_whole
 from backend.web.routes.stream import follow, reserve_stream
 from backend.web.validation import check_run
 from modelshapley.contracts import (
@@ -27,6 +27,7 @@ from modelshapley.contracts import (
     Faithfulness,
     Harm,
     MapData,
+    PartialMap,
     Run,
     RunLabels,
     RunOrder,
@@ -185,6 +186,35 @@ def get_map(
     if pool is not None:
         return _by_projection(run, importance_map, unit)
     return pooled_or_whole(run_id, importance_map, unit, columns)
+
+
+@router.get(
+    "/{run_id}/partial/{method}/{unit}",
+    response_model=PartialMap | None,
+    responses={200: {"content": {"application/octet-stream": {}}}},
+)
+def get_partial_map(
+    run_id: str,
+    method: str,
+    unit: UnitKind,
+    services: ServicesDep,
+    format: Literal["json", "safetensors"] = "json",
+    columns: Annotated[int | None, Query(ge=1, le=1_000_000)] = None,
+    after: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
+) -> PartialMap | Response | None:
+    """Return the map so far of a run that is being scored: a mean over fewer examples, which is no result.
+
+    Null, or an empty file, until a worker has computed one, over more than `after` examples; workers do so, every few
+    seconds, only while somebody asks. `columns` as for maps. 409 once the run has ended.
+    """
+    importance_map = load_partial(services, services.records.run(run_id), method, unit, after)
+    if format == "safetensors":
+        content = b"" if importance_map is None else importance_map.to_bytes([unit])
+        return Response(content, media_type="application/octet-stream")
+    if importance_map is None:
+        return None
+    data = pooled_or_whole(run_id, importance_map, unit, columns)
+    return PartialMap(n=data.provenance["n"], total=data.provenance["partial_of"], map=data)
 
 
 @router.get("/{run_id}/faithfulness")

@@ -1,4 +1,4 @@
-"""Routes to upload a model: list its files, send them in pieces, finish."""
+"""Routes to upload a model, or data for tasks: list the files, send them in pieces, finish."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from backend.store.data_uploads import DataUploads
+from backend.store.uploads import Uploads
 from backend.web.access.callers import IdentityDep
 from backend.web.bodies import BodyRoute
-from backend.web.dependencies import ServicesDep
+from backend.web.dependencies import Services, ServicesDep
 from modelshapley.contracts import ModelInfo, Upload, UploadedFile, UploadRequest
 
 router = APIRouter(prefix="/uploads", tags=["uploads"], route_class=BodyRoute)
@@ -17,8 +19,8 @@ BINARY_CONTENT = {"application/octet-stream": {"schema": {"type": "string", "for
 
 @router.post("", status_code=201)
 def begin_upload(request: UploadRequest, services: ServicesDep, response: Response) -> Upload:
-    """Begin to upload a model, or resume the upload with the same name and files."""
-    upload = services.uploads.begin(request)
+    """Begin to upload a model or data, or resume the upload with the same name and files."""
+    upload = (services.data_uploads if request.kind == "data" else services.uploads).begin(request)
     response.headers["Location"] = f"/api/v1/uploads/{upload.id}"
     return upload
 
@@ -26,13 +28,18 @@ def begin_upload(request: UploadRequest, services: ServicesDep, response: Respon
 @router.get("")
 def list_uploads(services: ServicesDep) -> list[Upload]:
     """List the uploads in progress, oldest first."""
-    return services.uploads.list_all()
+    uploads = [*services.uploads.list_all(), *services.data_uploads.list_all()]
+    return sorted(uploads, key=lambda upload: upload.created)
 
 
 @router.get("/{upload_id}")
 def get_upload(upload_id: str, services: ServicesDep) -> Upload:
-    """Return the state of each file, to resume after an interruption."""
-    return services.uploads.get(upload_id)
+    """Return the state of each file, to resume after an interruption; for data, also of their inspection."""
+    return _holder(services, upload_id).get(upload_id)
+
+
+def _holder(services: Services, upload_id: str) -> Uploads | DataUploads:
+    return services.data_uploads if upload_id in services.data_uploads else services.uploads
 
 
 async def _body(request: Request) -> bytes:
@@ -48,12 +55,24 @@ def add_piece(
     offset: Annotated[int, Query(ge=0, le=2**50)] = 0,
 ) -> UploadedFile:
     """Append a piece of a file, as raw bytes. `offset`: position of the piece; 409 names the right one."""
-    return services.uploads.add_piece(upload_id, name, offset, piece)
+    return _holder(services, upload_id).add_piece(upload_id, name, offset, piece)
 
 
 @router.post("/{upload_id}/finish", status_code=201)
-def finish_upload(upload_id: str, services: ServicesDep, identity: IdentityDep) -> ModelInfo:
-    """Validate the files; a usable model becomes `local:<name>`."""
+def finish_upload(
+    upload_id: str, services: ServicesDep, identity: IdentityDep, response: Response
+) -> ModelInfo | Upload:
+    """Validate the files; a usable model becomes `local:<name>`.
+
+    Data are inspected in the background: 202 with the upload, whose `state` is then 'checking'. It ends 'failed', or is
+    gone, and `/datasets/<name>` describes the data.
+    """
+    if upload_id in services.data_uploads:
+        upload = services.data_uploads.begin_check(upload_id)
+        services.records.audit(identity.name, "finish_upload", f"data:{upload.name}")
+        response.status_code = 202
+        response.headers["Location"] = f"/api/v1/uploads/{upload_id}"
+        return upload
     model = services.uploads.finish(upload_id)
     services.records.audit(identity.name, "finish_upload", model.id)
     return model
@@ -62,5 +81,5 @@ def finish_upload(upload_id: str, services: ServicesDep, identity: IdentityDep) 
 @router.delete("/{upload_id}", status_code=204)
 def delete_upload(upload_id: str, services: ServicesDep, identity: IdentityDep) -> None:
     """Discard an upload and its files."""
-    services.uploads.drop(upload_id)
+    _holder(services, upload_id).drop(upload_id)
     services.records.audit(identity.name, "delete_upload", upload_id)

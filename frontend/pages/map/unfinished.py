@@ -8,6 +8,7 @@ import dash_mantine_components as dmc
 from dash import Input, Output, State, dcc, html, no_update
 
 from frontend.links import link
+from frontend.pages.map import partial
 from frontend.pages.shared import empty_states
 from frontend.pages.shared.wiring import Callbacks
 from modelshapley import client, formatting
@@ -31,6 +32,7 @@ def layout(run: Run) -> Any:
                 style={"display": "none"} if run.status.ended else {},
             ),
             html.Div(id="run-cancel-problem", role="alert"),
+            partial.layout(run),
         ],
         className="unfinished",
     )
@@ -49,9 +51,12 @@ def state(run: Run) -> Any:
         value=formatting.share_done(run), w=360, maw="80vw", animated=True, **{"aria-label": "progress of the run"}
     )
     about = f"{', '.join(run.methods)} · {run.limit} examples at most · seed {run.seed}"
-    worker = f"Worker {run.worker}" if run.worker else "The map appears here when the run is done."
+    worker = f"Worker {run.worker}" if run.worker else "The map appears below as examples are scored."
     detail = html.Div([html.Div(about), html.Div(worker)], className="quiet")
     return empty_states.state(title, f"{progress[0].upper()}{progress[1:]}.", dmc.Stack([bar, detail], align="center"))
+
+
+callbacks.include(partial.callbacks)
 
 
 @callbacks.server(

@@ -29,12 +29,16 @@ callbacks = Callbacks()
 PAGE_SIZE = 20
 BUSY_MS, IDLE_MS = 1000, 5000
 HIDDEN = {"display": "none"}
-ORDERS: dict[RunOrder, str] = {"newest": "Newest", "model": "By model", "tag": "By tag"}
+ORDERS: dict[RunOrder, str] = {"newest": "Newest", "model": "By model", "tag": "By tag", "owner": "By key"}
 
 
-async def layout(search: str = "") -> Any:
-    """Lay out the page; its list is filled by a callback. search: the query part of the address."""
+async def layout(api: AsyncClient, search: str = "") -> Any:
+    """Lay out the page; its list is filled by a callback. search: the query part of the address.
+
+    Raises ModelShapleyError.
+    """
     filter_ = run_filter.parse(search)
+    has_owners = (await api.send(client.me())).keys_needed or filter_.order == "owner"
     return html.Section(
         [
             html.Div(
@@ -49,7 +53,7 @@ async def layout(search: str = "") -> Any:
                 "Open a run to see which parts carry the task, and to switch them off.",
                 className="quiet",
             ),
-            _filter(filter_),
+            _filter(filter_, [order for order in run_filter.ORDERS if has_owners or order != "owner"]),
             dcc.Interval(id="runs-tick", interval=BUSY_MS),
             dcc.Store(id="runs-seen"),
             dcc.Store(id="runs-action"),
@@ -66,7 +70,7 @@ async def layout(search: str = "") -> Any:
     )
 
 
-def _filter(filter_: RunFilter) -> Any:
+def _filter(filter_: RunFilter, orders: Sequence[RunOrder]) -> Any:
     names = {"": "All", DELETED: "deleted"} | {status.value: formatting.STATUS_WORDS[status] for status in Status}
     return html.Div(
         [
@@ -89,7 +93,7 @@ def _filter(filter_: RunFilter) -> Any:
             dmc.SegmentedControl(
                 id="runs-order",
                 value=filter_.order,
-                data=[{"value": order, "label": ORDERS[order]} for order in run_filter.ORDERS],
+                data=[{"value": order, "label": ORDERS[order]} for order in orders],
                 size="xs",
                 **{"aria-label": "Order of runs"},
             ),
@@ -260,6 +264,8 @@ async def _list(
 def _group_title(run: Run, filter_: RunFilter) -> str:
     if filter_.order == "model":
         return formatting.model_name(run.model)
+    if filter_.order == "owner":
+        return run.owner or "Without a named key"
     return ", ".join(run.tags) or "Without tags"
 
 

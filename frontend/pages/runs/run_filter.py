@@ -1,6 +1,7 @@
 """The filter of the list of runs, and how its address writes it: `/?search=vit&status=failed&page=2`. Pure.
 
-`tag=paper` lists only runs with that tag, `order=model` groups them by model.
+`tag=paper` lists only runs with that tag, `order=model` groups them by model, `order=owner` by the key that submitted
+them.
 """
 
 from __future__ import annotations

@@ -65,16 +65,7 @@ async def layout(api: AsyncClient, task: str | None = None, model: str | None = 
                 ),
                 form_model.layout(limits.hub),
                 *form_task.layout(tasks, first_model, first_task),
-                dmc.MultiSelect(
-                    id="form-methods",
-                    label="Methods",
-                    description="Methods that need one backward pass share it.",
-                    data=[{"value": method.id, "label": method.title} for method in methods],
-                    value=DEFAULT_METHODS,
-                ),
-                html.Div(id="form-methods-about", className="quiet"),
-                _units(first_model),
-                _numbers(),
+                _more(first_model, methods),
                 html.Div(id="form-answer", role="status"),
                 dmc.Button("Score", id="form-submit", fullWidth=True),
             ],
@@ -107,6 +98,32 @@ def _known(models: Sequence[ModelInfo], tasks: Sequence[TaskInfo], methods: Sequ
         "tasks": [task.model_dump(mode="json") for task in tasks],
         "methods": {info.id: [info.title, f"{info.summary} {formatting.cost(info)}"] for info in methods},
     }
+
+
+def _more(model: ModelInfo | None, methods: Sequence[MethodInfo]) -> Any:
+    """Lay out what has a default that suits most runs, folded; the choices are named beside the heading."""
+    return html.Details(
+        [
+            html.Summary(["More", html.Span(id="form-more-about", className="quiet")]),
+            dmc.Stack(
+                [
+                    dmc.MultiSelect(
+                        id="form-methods",
+                        label="Methods",
+                        description="Methods that need one backward pass share it.",
+                        data=[{"value": method.id, "label": method.title} for method in methods],
+                        value=DEFAULT_METHODS,
+                    ),
+                    html.Div(id="form-methods-about", className="quiet"),
+                    _units(model),
+                    _numbers(),
+                ],
+                gap="sm",
+            ),
+        ],
+        id="form-more",
+        className="section form-more",
+    )
 
 
 def _units(model: ModelInfo | None) -> Any:
@@ -156,6 +173,8 @@ def _numbers() -> Any:
     Output("form-seed", "error"),
     Output("form-submit", "disabled"),
     Output("form-methods-about", "children"),
+    Output("form-more-about", "children"),
+    Output("form-more", "open"),
     *FIELDS,
     State("known", "data"),
 )
@@ -169,6 +188,8 @@ async def validate_form(*values: Any) -> Any:
         *(problems.get(f) for f in ("limit", "seed")),
         bool(problems),
         [html.Div([html.B(title), f": {summary}"]) for title, summary in map(known["methods"].get, methods)],
+        f": {chosen_text(fields, known)}",
+        True if problems.keys() & {"methods", "units", "limit", "seed"} else no_update,
     )
 
 
@@ -254,6 +275,20 @@ def validate(
     elif seed > MAX_SEED:
         problems["seed"] = f"At most {MAX_SEED:,}."
     return problems
+
+
+def chosen_text(fields: Sequence[Any], known: Any) -> str:
+    """Name what is chosen in the folded fields."""
+    _, _, methods, units, limit, seed = fields
+    titles = [known["methods"][method][0] for method in methods]
+    kinds = [formatting.PLURALS[kind] for kind in heatmaps.PANELS if kind.value in units]
+    parts = [
+        ", ".join(titles) or "no method",
+        ", ".join(kinds) or "no units",
+        f"{limit} examples at most",
+        f"seed {seed}",
+    ]
+    return " · ".join(parts)
 
 
 def _unit_error(problems: dict[str, str]) -> Any:

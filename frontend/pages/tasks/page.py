@@ -10,7 +10,7 @@ from dash import ALL, Input, Output, State, ctx, dcc, html, no_update
 
 from frontend.pages.shared import empty_states
 from frontend.pages.shared.wiring import Callbacks
-from frontend.pages.tasks import label_mapping, task_editor, task_preview
+from frontend.pages.tasks import label_mapping, task_data, task_editor, task_preview
 from modelshapley import client, formatting
 from modelshapley.client import AsyncClient
 from modelshapley.contracts.task_files.descriptions import TaskInfo
@@ -24,7 +24,7 @@ WITHOUT_FILE = ("digits", "world-capitals")  # built by code, so there is no tas
 async def layout(api: AsyncClient, search: str) -> Any:
     """Lay out the list on the left, the editor on the right; `?preview=NAME&model=ID` opens a preview."""
     query = {key: values[-1] for key, values in parse_qs(search.removeprefix("?")).items()}
-    tasks = await api.send(client.tasks())
+    tasks, datasets = await api.send(client.tasks()), await api.send(client.datasets())
     return html.Div(
         [
             html.Section(
@@ -41,7 +41,7 @@ async def layout(api: AsyncClient, search: str) -> Any:
                     dcc.ConfirmDialog(id="tasks-confirm"),
                 ]
             ),
-            html.Aside(task_editor.layout()),
+            html.Aside(task_editor.layout(datasets)),
             task_preview.layout(query.get("preview"), query.get("model")),
         ],
         className="runs-grid tasks-grid",
@@ -87,7 +87,7 @@ async def refresh_tasks(added: str | None, confirmed: int | None, name: str | No
         return no_update, empty_states.failure(error)
 
 
-callbacks.include(task_editor.callbacks, task_preview.callbacks, label_mapping.callbacks)
+callbacks.include(task_editor.callbacks, task_data.callbacks, task_preview.callbacks, label_mapping.callbacks)
 
 
 def cards(tasks: list[TaskInfo]) -> Any:

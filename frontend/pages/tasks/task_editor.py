@@ -15,10 +15,12 @@ from dash import ALL, Input, Output, State, ctx, dcc, html, no_update
 from frontend.links import link
 from frontend.pages.shared import empty_states
 from frontend.pages.shared.wiring import Callbacks
-from frontend.pages.tasks import task_preview
+from frontend.pages.tasks import task_data, task_preview
+from frontend.pages.tasks.columns import TEMPLATES
 from frontend.pages.tasks.task_form import FIELDS, GROUPS, Field, by_field, validate, validate_text, visible_fields
 from modelshapley import client
 from modelshapley.client import ApiError, AsyncClient
+from modelshapley.contracts import Dataset
 from modelshapley.contracts.task_files.file import TaskFile
 from modelshapley.errors import ModelShapleyError
 
@@ -26,7 +28,6 @@ callbacks = Callbacks()
 
 # Fields of half the width; two in a row are side by side.
 HALF: tuple[str, ...] = (
-    "name",
     "title",
     "source.config",
     "source.revision",
@@ -46,14 +47,23 @@ key: capital"""
 HIDDEN = {"display": "none"}
 
 
-def layout() -> Any:
-    """Lay out the editor with an empty form."""
+def layout(datasets: Sequence[Dataset]) -> Any:
+    """Lay out the editor with an empty form. datasets: the uploaded data."""
+    paths = [dataset.path for dataset in datasets]
     form = [
         dmc.Fieldset(
-            html.Div([_row(field) for field in fields], className="task-fields"), legend=title, variant="unstyled"
+            [
+                task_data.layout() if title == "Data" else None,
+                html.Div([_row(field, paths) for field in fields if not field.more], className="task-fields"),
+            ],
+            legend=title,
+            variant="unstyled",
         )
         for title, fields in GROUPS.items()
+        if not all(field.more for field in fields)
     ]
+    rest = [_row(field, paths) for field in FIELDS.values() if field.more]
+    form.append(html.Details([html.Summary("More"), html.Div(rest, className="task-fields")], id="task-more"))
     return dmc.Paper(
         [
             dmc.Title("Add a task", order=2, size="h3", mb="sm"),
@@ -111,17 +121,17 @@ def _file() -> Any:
     )
 
 
-def _row(field: Field) -> Any:
+def _row(field: Field, paths: Sequence[str]) -> Any:
     values = {name: other.value for name, other in FIELDS.items()}
     return html.Div(
-        _input(field),
+        [_input(field, paths), task_data.insertions(field.name) if field.name in TEMPLATES else None],
         id={"type": "task-row", "field": field.name},
         className="half" if field.name in HALF else "",
         style={} if field.name in visible_fields(values) else HIDDEN,
     )
 
 
-def _input(field: Field) -> Any:
+def _input(field: Field, paths: Sequence[str]) -> Any:
     common = {"id": {"type": "task-field", "field": field.name}, "label": field.label, "value": field.value}
     if field.help:
         common["description"] = field.help
@@ -134,6 +144,8 @@ def _input(field: Field) -> Any:
         return dmc.NumberInput(**common, min=0, max=100, suffix=" %", clampBehavior="none")
     if field.sort == "number":
         return dmc.NumberInput(**common, min=0, allowDecimal=False, clampBehavior="none")
+    if field.sort in ("column", "path"):
+        return dmc.Autocomplete(**common, data=list(paths) if field.sort == "path" else [], limit=50)
     return dmc.TextInput(**common)
 
 
@@ -260,6 +272,7 @@ callbacks.browser(
     "focusInvalid",
     Output("task-problem", "className"),
     Input("task-attempt", "data"),
+    Input("task-refusal", "data"),
     prevent_initial_call=True,
 )
 

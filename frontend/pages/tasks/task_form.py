@@ -11,7 +11,7 @@ from modelshapley.errors import BadTask
 from modelshapley.formatting import KINDS_OF_TASK
 
 Values = Mapping[str, Any]
-Sort = Literal["text", "area", "lines", "number", "percent", "choice"]
+Sort = Literal["text", "area", "lines", "number", "percent", "choice", "column", "path"]
 ALL = tuple(KINDS_OF_TASK)
 IMAGES, TEXTS, CHOICE, WRITTEN, PROSE = ALL
 LABELLED, ASKED = (IMAGES, TEXTS), (CHOICE, WRITTEN)
@@ -37,7 +37,7 @@ BETWEEN = {
 
 @dataclass(frozen=True)
 class Field:
-    """One input. name: its place in a task file; kinds: the kinds of task that have it."""
+    """One input. name: its place in a task file; kinds: the kinds of task that have it; more: whether it is folded."""
 
     name: str
     label: str
@@ -46,6 +46,7 @@ class Field:
     kinds: tuple[str, ...] = ALL
     value: Any = ""
     choices: tuple[tuple[str, str], ...] = ()
+    more: bool = False
 
 
 COLUMN = "The column with {}."
@@ -53,7 +54,7 @@ GROUPS: dict[str, tuple[Field, ...]] = {
     "Task": (
         Field("kind", "Kind", sort="choice", value=WRITTEN, choices=tuple(KINDS_OF_TASK.items())),
         Field("name", "Name", "For example my-sums."),
-        Field("title", "Title (optional)", "Displayed instead of the name."),
+        Field("title", "Title (optional)", "Displayed instead of the name.", more=True),
     ),
     "Data": (
         Field(
@@ -63,22 +64,24 @@ GROUPS: dict[str, tuple[Field, ...]] = {
             value="path",
             choices=(("path", "A file or folder on the server"), ("hub", "The Hugging Face hub")),
         ),
-        Field("source.path", "File or folder", "In the server's datasets folder, for example sums/train.jsonl."),
+        Field(
+            "source.path", "File or folder", "In the server's datasets folder, for example sums/train.jsonl.", "path"
+        ),
         Field("source.hub", "Dataset", "For example openai/gsm8k. A local folder of the task's name takes precedence."),
-        Field("source.config", "Configuration (optional)"),
-        Field("source.revision", "Revision (optional)"),
+        Field("source.config", "Configuration (optional)", more=True),
+        Field("source.revision", "Revision (optional)", more=True),
         Field("probe.split", "Split for scoring", "Use all for a single file.", value="train"),
         Field("probe.share", "Share of it", "Drawn at random, by the seed.", "percent", value=20),
         Field("test.split", "Split for accuracy", "Held out from scoring.", value="test"),
         Field("test.share", "Share of it", "Rows used for scoring are excluded.", "percent", value=100),
     ),
     "Input": (
-        Field("image", "Image", COLUMN.format("the image"), kinds=(IMAGES,), value="image"),
-        Field("text", "Text", COLUMN.format("the text"), kinds=(TEXTS, PROSE), value="text"),
-        Field("pair", "Second text (optional)", "The column with it, for text pairs.", kinds=(TEXTS,)),
-        Field("window", "Tokens per example", sort="number", kinds=(PROSE,), value=256),
+        Field("image", "Image", COLUMN.format("the image"), "column", kinds=(IMAGES,), value="image"),
+        Field("text", "Text", COLUMN.format("the text"), "column", kinds=(TEXTS, PROSE), value="text"),
+        Field("pair", "Second text (optional)", "The column with it, for text pairs.", "column", (TEXTS,), more=True),
+        Field("window", "Tokens per example", sort="number", kinds=(PROSE,), value=256, more=True),
         Field("prompt", "Prompt", "{column} is replaced by the row's value.", "area", ASKED, "{question}"),
-        Field("system", "System prompt (optional)", sort="area", kinds=ASKED),
+        Field("system", "System prompt (optional)", sort="area", kinds=ASKED, more=True),
         Field(
             "chat",
             "Chat template",
@@ -86,16 +89,18 @@ GROUPS: dict[str, tuple[Field, ...]] = {
             kinds=ASKED,
             value="auto",
             choices=(("auto", "If the model has one"), ("yes", "Always"), ("no", "Never")),
+            more=True,
         ),
     ),
     "Correct answer": (
-        Field("label", "Class", COLUMN.format("the correct class"), kinds=LABELLED, value="label"),
+        Field("label", "Class", COLUMN.format("the correct class"), "column", kinds=LABELLED, value="label"),
         Field(
             "labels",
             "Names of the classes (optional)",
             "One per line, in order; or, on each line, class in the data = class of the model.",
             "lines",
             LABELLED,
+            more=True,
         ),
         Field(
             "match",
@@ -104,10 +109,11 @@ GROUPS: dict[str, tuple[Field, ...]] = {
             kinds=LABELLED,
             value="names",
             choices=(("names", "By name"), ("index", "By index")),
+            more=True,
         ),
         Field("choices", "Choices", "One per line, the same for all rows or with {column}.", "lines", ASKED),
-        Field("choices_column", "Or the column with the choices", kinds=ASKED),
-        Field("key", "Correct choice", "Its column: index from 0, letter or text.", kinds=ASKED, value="answer"),
+        Field("choices_column", "Or the column with the choices", sort="column", kinds=ASKED),
+        Field("key", "Correct choice", "Its column: index from 0, letter or text.", "column", ASKED, value="answer"),
         Field(
             "score",
             "Score a choice by",
@@ -134,18 +140,33 @@ GROUPS: dict[str, tuple[Field, ...]] = {
             ),
         ),
         Field("pattern", "Regular expression", "The answer is group 1 of its last match.", kinds=(WRITTEN,)),
-        Field("max_new_tokens", "Maximum new tokens", "Generation stops after this many.", "number", (WRITTEN,), 1024),
+        Field(
+            "max_new_tokens",
+            "Maximum new tokens",
+            "Generation stops after this many.",
+            "number",
+            (WRITTEN,),
+            1024,
+            more=True,
+        ),
     ),
     "Examples": (
-        Field("classes", "Classes of examples (optional)", "A column. Each of its values can have its own map."),
-        Field("limit", "Maximum examples (optional)", "Of each split.", "number"),
-        Field("seed", "Seed (optional)", "The run's seed by default.", "number"),
+        Field(
+            "classes",
+            "Classes of examples (optional)",
+            "A column. Each of its values can have its own map.",
+            "column",
+            more=True,
+        ),
+        Field("limit", "Maximum examples (optional)", "Of each split.", "number", more=True),
+        Field("seed", "Seed (optional)", "The run's seed by default.", "number", more=True),
         Field(
             "on_bad",
             "Invalid rows",
             sort="choice",
             value="stop",
             choices=(("stop", "Stop the run"), ("skip", "Skip and count")),
+            more=True,
         ),
     ),
 }

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from backend.settings import Settings
+from backend.store.data_uploads import DataUploads
 from backend.store.database import now
 from backend.store.files import Storage
 from backend.store.records import Records
@@ -19,6 +20,7 @@ from backend.web.housekeeping import clean_up
 from modelshapley.contracts import Layout, Run, RunRequest, Status
 from modelshapley.errors import Conflict, NotFound
 from modelshapley.models.catalog import Catalog
+from modelshapley.tasks.uploaded.limits import DataLimits
 from modelshapley.units import Deactivation, UnitKind
 
 SHAPES = {UnitKind.NEURON: [4, 40], UnitKind.HEAD: [4, 4], UnitKind.LAYER: [4]}
@@ -137,8 +139,11 @@ def test_tidying_removes_rows_and_files_of_what_is_overdue_and_of_nothing_else(
         records.delete_run(runs[name].id)
     records.update_checks(runs["in use"].id, Status.RUNNING)
     uploads = Uploads(Catalog(tmp_path), 1, 1)
+    data_uploads = DataUploads(tmp_path / "datasets", DataLimits(1, 1), 1)
     settings = Settings(deleted_kept_hours=1)
-    services: Any = SimpleNamespace(records=records, storage=storage, settings=settings, uploads=uploads)
+    services: Any = SimpleNamespace(
+        records=records, storage=storage, settings=settings, uploads=uploads, data_uploads=data_uploads
+    )
     clean_up(services, now() + timedelta(minutes=59))
     assert storage.load_intact(runs["deleted"].id) == b"answers"
     for _ in range(2):

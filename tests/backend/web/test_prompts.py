@@ -85,6 +85,10 @@ def test_the_same_seed_samples_the_same_text(api: Client) -> None:
     other = api.answer(warm.model_copy(update={"seed": 12}))
     assert (one.intact, one.changed) == (two.intact, two.changed)
     assert one.intact.tokens != other.intact.tokens
+    kept = api.keep_prompt(one.id)
+    assert kept.comment.startswith("Answer sampled at temperature 1.5. Its accuracy tells only whether")
+    run = api.wait(kept.id)
+    assert (run.status, run.intact.accuracy) == (Status.DONE, 0.0)
 
 
 def test_the_map_of_an_answer_and_its_run_are_those_of_its_task(
@@ -95,6 +99,7 @@ def test_the_map_of_an_answer_and_its_run_are_those_of_its_task(
     assert state.status is Status.DONE, state.error
     run = api.wait(api.keep_prompt(answered.id, request).id)
     assert run.status is Status.DONE, run.error
+    assert run.comment is None
     assert (run.model, run.intact.accuracy, run.limit) == (SMOLLM2, 1.0, 1)
     spec = parse_text(api.task_file(run.task), run.task)
     scoring = Scoring(smollm2, TaskCatalog().open(spec), [load_method("two-sided")], request.units, 1)

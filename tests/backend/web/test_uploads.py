@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from backend.store import uploads as module
+from backend.store import staging as module
 from backend.store.uploads import Uploads
 from modelshapley.client import ApiError, Call, Client, add_piece, begin_upload, finish_upload, upload
 from modelshapley.contracts import RunRequest, Status, Upload, UploadFile, UploadRequest

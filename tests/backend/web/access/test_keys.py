@@ -122,6 +122,9 @@ def test_open_work_is_limited_runs_are_named_and_others_may_not_end_them(web: Te
     key, other = make(web, "owner"), make(web, "other")
     runs = [send(web, key, "POST", "/runs", json=RUN).json() for _ in range(3)]
     assert {run["owner"] for run in runs} == {"owner"}
+    grouped = [run["owner"] for run in send(web, SERVER_KEY, "GET", "/runs?order=owner").json()["items"]]
+    named = [owner for owner in grouped if owner is not None]
+    assert grouped == sorted(named) + [None] * (len(grouped) - len(named))
     refused = send(web, key, "POST", "/runs", json=RUN)
     assert refused.status_code == 429
     assert "3" in refused.json()["detail"]
