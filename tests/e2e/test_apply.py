@@ -13,8 +13,8 @@ from modelshapley.client import Client
 from modelshapley.contracts import Run, Status
 from tests.conftest import DIGITS_RUN, Server
 from tests.e2e.conftest import Scheme, WatchedPage
-from tests.e2e.test_code import code_on, run_python
-from tests.e2e.test_dashboard import assert_accessible, expect_map, open_map
+from tests.e2e.map.test_code import code_on, run_python
+from tests.e2e.map.test_dashboard import assert_accessible, expect_map, open_map
 
 SLOW_MS = 120_000
 

@@ -11,7 +11,7 @@ from modelshapley.client import Client
 from modelshapley.contracts import Run
 from tests.conftest import Server
 from tests.e2e.conftest import Scheme
-from tests.e2e.test_dashboard import assert_accessible, measured, open_map
+from tests.e2e.map.test_dashboard import assert_accessible, measured, open_map
 
 TABLES = """() => [...document.querySelectorAll('table.cards')].filter((t) => t.checkVisibility()).map((table) => {
   const rows = [...table.tBodies[0].rows].filter((row) => row.checkVisibility());

@@ -14,7 +14,7 @@ from modelshapley.client import Client
 from modelshapley.contracts import Run, RunLabels, RunRequest
 from tests.conftest import Server, StartServer
 from tests.e2e.conftest import Scheme
-from tests.e2e.test_dashboard import assert_accessible, measured
+from tests.e2e.map.test_dashboard import assert_accessible, measured
 
 OTHER = RunRequest(
     model="demo:digits-vit",

@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 from modelshapley.client import Client
 from tests.conftest import Server
 from tests.e2e.conftest import WatchedPage
-from tests.e2e.test_dashboard import assert_accessible
+from tests.e2e.map.test_dashboard import assert_accessible
 from tests.e2e.test_tasks_page import REFUSED, expect_preview, field
 
 ROWS = [{"problem": f"What is {a} + {b}?", "solution": str(a + b)} for a in range(1, 9) for b in range(1, 9)]

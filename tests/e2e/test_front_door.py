@@ -18,7 +18,7 @@ from modelshapley.models.catalog import ASSETS
 from modelshapley.server.redis_server import RedisServer
 from tests.conftest import Server, StartServer
 from tests.e2e.conftest import Scheme, WatchedPage
-from tests.e2e.test_dashboard import assert_accessible, expect_map
+from tests.e2e.map.test_dashboard import assert_accessible, expect_map
 from tests.support.fake_hub import COMMIT, fake_hub
 
 QUICK = RunRequest(model="demo:digits-vit", task="digits", methods=["mean-abs"], limit=8, faithfulness="none")

@@ -13,8 +13,8 @@ from modelshapley.client import ApiError, Client
 from modelshapley.contracts import KeyRequest, Scope
 from tests.conftest import Server, StartServer
 from tests.e2e.conftest import Scheme, WatchedPage
+from tests.e2e.map.test_dashboard import assert_accessible
 from tests.e2e.test_cards import assert_cards
-from tests.e2e.test_dashboard import assert_accessible
 
 SERVER_KEY = "the key of the settings"
 

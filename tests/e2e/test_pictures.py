@@ -22,6 +22,7 @@ SCREENS = {
     "map": "/runs/{run}?unit=head&off=least:0.4:head:two-sided",
     "try": "/try?run={run}&off=most:0.1:head:two-sided",
     "compare": "/compare?a={run}:two-sided&b={run}:random&unit=head&top=20",
+    "compare-several": "/compare?a={run}:two-sided&b={run}:random&c={run}:model-shapley&unit=head",
     "trust": "/runs/{run}/trust?method=two-sided&unit=head",
     "apply": "/runs/{run}/apply",
     "tasks": "/tasks",

@@ -13,7 +13,7 @@ from modelshapley.client import ApiError, Client
 from modelshapley.contracts import Off, Run, RunRequest, TrialRequest
 from tests.conftest import Server, StartServer
 from tests.e2e.conftest import Scheme
-from tests.e2e.test_dashboard import assert_accessible, open_map
+from tests.e2e.map.test_dashboard import assert_accessible, open_map
 from tests.support.command_line import run
 
 

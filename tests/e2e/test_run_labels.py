@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 from modelshapley.client import Client
 from modelshapley.contracts import Run, RunRequest
 from tests.conftest import Server
-from tests.e2e.test_dashboard import assert_accessible
+from tests.e2e.map.test_dashboard import assert_accessible
 
 QUICK = RunRequest(model="demo:digits-vit", task="digits", methods=["mean-abs"], limit=8, faithfulness="none")
 

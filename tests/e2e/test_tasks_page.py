@@ -15,7 +15,7 @@ from modelshapley.client import Client
 from modelshapley.models.catalog import ASSETS
 from tests.conftest import Server, StartServer
 from tests.e2e.conftest import Scheme, WatchedPage
-from tests.e2e.test_dashboard import assert_accessible
+from tests.e2e.map.test_dashboard import assert_accessible
 
 REFUSED = "the server responded with a status of"  # Chromium's words, for what the page shows in its own
 

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from modelshapley.client import Client
 from modelshapley.contracts import Run
 from tests.conftest import Server
-from tests.e2e.test_dashboard import measured, open_map, taken
+from tests.e2e.map.test_dashboard import measured, open_map, taken
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -13,7 +13,7 @@ from modelshapley.evaluation.verdict import verdict
 from modelshapley.units import UnitKind
 from tests.conftest import Server, StartServer
 from tests.e2e.conftest import Scheme
-from tests.e2e.test_dashboard import assert_accessible, open_map
+from tests.e2e.map.test_dashboard import assert_accessible, open_map
 
 
 def plain(text: str) -> str:

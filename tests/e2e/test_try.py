@@ -16,7 +16,7 @@ from modelshapley.contracts.prompts import PromptRequest
 from modelshapley.units import UnitKind
 from tests.conftest import Server, StartServer
 from tests.e2e.conftest import Scheme, WatchedPage
-from tests.e2e.test_dashboard import assert_accessible
+from tests.e2e.map.test_dashboard import assert_accessible
 from tests.prompts.test_answers import picture
 
 OFF = "&unit=head&off=layer:12;head:0.4,3.4,6.4"

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from modelshapley.client import Client
 from tests.conftest import DIGITS_RUN, Server, StartServer
-from tests.e2e.test_dashboard import HEADS, click_cell, measured, open_map
+from tests.e2e.map.test_dashboard import HEADS, click_cell, measured, open_map
 
 PATH = "/lab/shapley"
 

@@ -14,7 +14,7 @@ from modelshapley.contracts import Off, Run, TrialRequest
 from modelshapley.units import UnitKind
 from tests.conftest import DIGITS_RUN, Server
 from tests.e2e.conftest import Scheme, WatchedPage
-from tests.e2e.test_dashboard import HEADS, NEURONS, assert_accessible, click_cell, expect_map, measured, open_map
+from tests.e2e.map.test_dashboard import HEADS, NEURONS, assert_accessible, click_cell, expect_map, measured, open_map
 
 OF_CLASSES = DIGITS_RUN.model_copy(
     update={

@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 from modelshapley.client import Client
 from modelshapley.contracts import Run
 from tests.conftest import Server
-from tests.e2e.test_dashboard import measured, open_map
+from tests.e2e.map.test_dashboard import measured, open_map
 
 
 def run_python(code: str) -> str:

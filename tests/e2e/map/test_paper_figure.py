@@ -14,7 +14,7 @@ from playwright.sync_api import Locator, Page, expect
 from modelshapley.contracts import Run
 from tests.conftest import Server
 from tests.e2e.conftest import Scheme
-from tests.e2e.test_dashboard import assert_accessible, open_map
+from tests.e2e.map.test_dashboard import assert_accessible, open_map
 from tests.support.pdf_text import page_size, streams, text_of
 
 OFF = "?off=head:0.1;neuron:1.5-12"

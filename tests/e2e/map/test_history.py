@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from modelshapley.contracts import Run
 from tests.conftest import Server
-from tests.e2e.test_dashboard import HEADS, click_cell, expect_map, expect_marks, measured, open_map
+from tests.e2e.map.test_dashboard import HEADS, click_cell, expect_map, expect_marks, measured, open_map
 
 # The first text of the line that says what happens next, and the time from the press to it.
 PRESS = """() => new Promise((done) => {

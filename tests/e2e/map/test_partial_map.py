@@ -13,7 +13,7 @@ from modelshapley.client import ApiError, Client
 from modelshapley.contracts import Run, RunRequest
 from modelshapley.models.catalog import DIGITS_VIT
 from tests.conftest import Server
-from tests.e2e.test_dashboard import assert_accessible, expect_map
+from tests.e2e.map.test_dashboard import assert_accessible, expect_map
 
 SLOW = RunRequest(
     model=DIGITS_VIT,

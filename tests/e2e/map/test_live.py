@@ -20,7 +20,7 @@ from modelshapley.models.loaded import LoadedModel
 from modelshapley.units import Treatment
 from tests.conftest import CAPITALS_RUN, DIGITS_RUN, Server, StartServer
 from tests.e2e.conftest import Scheme, WatchedPage
-from tests.e2e.test_dashboard import (
+from tests.e2e.map.test_dashboard import (
     HEADS,
     assert_accessible,
     click_cell,

@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 from modelshapley.contracts import Run
 from tests.conftest import Server
-from tests.e2e.test_dashboard import assert_accessible, expect_map
+from tests.e2e.map.test_dashboard import assert_accessible, expect_map
 
 
 @pytest.mark.first_visit
