@@ -78,9 +78,11 @@ def of_comparison(server: str, maps: Mapping[str, MapName], unit: UnitKind) -> S
         "}",
         "scores = {name: np.array(one.scores, float).ravel() for name, one in maps.items()}",
         "for (a, x), (b, y) in combinations(scores.items(), 2):",
-        "    if x.size == y.size:",
-        "        both = np.isfinite(x) & np.isfinite(y)",
-        '        print("Spearman", spearmanr(x[both], y[both]).statistic, "of", a, "and", b)',
+        "    if x.size != y.size:",
+        '        print("not compared, of different shapes:", a, "and", b)',
+        "        continue",
+        "    both = np.isfinite(x) & np.isfinite(y)",
+        '    print("Spearman", spearmanr(x[both], y[both]).statistic, "of", a, "and", b)',
     ]
     curl = "\n".join(_get(server, _map_path(which, unit)) for which in maps.values())
     imports = ["from itertools import combinations", "import numpy as np", "from scipy.stats import spearmanr"]

@@ -31,7 +31,8 @@ def fields(dependency: type[Input] | type[State]) -> list[Any]:
 
 def choices_of(runs: Sequence[str], methods: Sequence[str], labels: Sequence[str]) -> list[Choice]:
     """Return the choices that the values of :func:`fields` describe."""
-    return [Choice(*parts[:2], parts[2] or None) for parts in zip(runs, methods, labels, strict=True)]
+    parts = list(zip(runs, methods, labels, strict=True))[: len(SLOTS)]  # whatever a request holds
+    return [Choice(run, method, label or None) for run, method, label in parts]
 
 
 def layout(choices: Sequence[Choice], runs: Sequence[Run], infos: Mapping[str, MethodInfo]) -> Any:
