@@ -18,7 +18,7 @@ def dataset(
     *columns: str, splits: dict[str, int] | None = None, form: Literal["table", "pictures"] = "table"
 ) -> Dataset:
     """columns: 'name' of text, or 'name:kind'."""
-    described: list[Any] = [DataColumn(name=c.partition(":")[0], kind=c.partition(":")[2] or "text") for c in columns]  # type: ignore[arg-type]
+    described: list[Any] = [DataColumn(name=c.partition(":")[0], kind=c.partition(":")[2] or "text") for c in columns]
     parts = [DataSplit(name=name, rows=rows) for name, rows in (splits or {"all": 10}).items()]
     return Dataset(
         name="My_data.v2",
