@@ -58,11 +58,13 @@ bench: .venv/installed-test
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,lm-eval]'
 	touch $@
 
-# The tests want a browser, and curl for the lines of the README; all of them also PostgreSQL, promtool, a Redis
-# with TLS and an S3-compatible store (Swift): those on the machine, else Debian's.
+# The tests want a browser, Debian's headless shell by preference since it is the quickest, and curl for the lines of
+# the README; all of them also PostgreSQL, promtool, a Redis with TLS and an S3-compatible store (Swift): those on the
+# machine, else Debian's.
 tools:
+	@command -v chromium-headless-shell >/dev/null || ( missing=chromium-headless-shell; $(INSTALL_MISSING) ) >/dev/null 2>&1 || true
 	@missing=; \
-	command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || missing="$$missing chromium"; \
+	command -v chromium-headless-shell >/dev/null || command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || missing="$$missing chromium"; \
 	command -v curl >/dev/null || missing="$$missing curl"; \
 	$(INSTALL_MISSING)
 

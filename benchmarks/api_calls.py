@@ -48,7 +48,14 @@ def calls_of(seed: int, seconds: float) -> dict[str, Any]:
         "statuses": dict(sorted(statuses.items())),
         "failures": dict(failures),
         "summary": summary[0] if summary else done.stdout[-500:] + done.stderr[-500:],
+        **({"details": _section(done.stdout, "FAILURES")} if failures else {}),
     }
+
+
+def _section(text: str, title: str) -> str:
+    """Return the part of schemathesis' output below a heading, which holds the calls that failed."""
+    found = re.search(rf"=+ {title} =+\n(.*?)(?=\n=====|\Z)", text, re.DOTALL)
+    return found[1][:4000] if found else text[-4000:]
 
 
 def read_report(file: Path) -> tuple[Counter[str], Counter[str]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+from pathlib import Path
 from typing import Any
 
 import dash_mantine_components as dmc
@@ -35,11 +37,13 @@ from modelshapley.errors import ModelShapleyError
 
 log = logging.getLogger(__name__)
 callbacks = Callbacks()
+PLOTLY = Path(__file__).parent / "assets" / "plotly-cartesian.min.js"  # loaded on demand: assets/plotting.js
 PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
 {%metas%}
 <meta name="root-path" content="{root_path}/">
+<meta name="plotly" content="{plotly}">
 <title>{%title%}</title>
 <link rel="icon" type="image/svg+xml" href="{root_path}/assets/favicon.svg">
 {%css%}
@@ -67,7 +71,8 @@ def attach(root: FastAPI, api: AsyncClient, path: str = "") -> Dash:
         server=root,
         title="Model Shapley",
         update_title=None,
-        index_string=PAGE.replace("{root_path}", path),
+        assets_ignore=PLOTLY.name,
+        index_string=PAGE.replace("{root_path}", path).replace("{plotly}", f"{path}{_plotly_address()}"),
         routes_pathname_prefix="/",
         requests_pathname_prefix=f"{path}/",
         suppress_callback_exceptions=True,
@@ -142,6 +147,11 @@ async def show_account(_: str, *, api: AsyncClient) -> Any:
     )
     keys = dcc.Link("Keys", href=link("/keys")) if caller.scope is Scope.ADMIN else None
     return html.Div([keys, logout], className="account")
+
+
+def _plotly_address() -> str:
+    """Return the path of plotly.js, which changes with its contents: see asset_cache."""
+    return f"/assets/{PLOTLY.name}?m={hashlib.sha256(PLOTLY.read_bytes()).hexdigest()[:12]}"
 
 
 def _log_error(error: Exception) -> None:

@@ -54,7 +54,7 @@ def model_folder(name: str, data: Path = DATA, notify: Callable[[str], None] = l
     path = Path(name)
     if ":" not in name or path.is_dir():
         if not path.is_dir():
-            if not hub.NAME.fullmatch(name):
+            if not hub.is_name(name):
                 raise ModelShapleyError(f"{name!r} is neither a folder, nor demo:NAME, local:NAME or OWNER/NAME.")
             path = hub.model_folder(name)
         return inspect_folder(name, path.resolve())

@@ -262,19 +262,21 @@
     frame.addEventListener("blur", () => { cursor = null; MS.paint(); });
   }
 
-  /* Draw or redraw the map. If plotly.js has not loaded yet, wait for it, and draw the newest figure then. */
-  let waiting = null;
-  MS.render = function (figure) {
-    clearTimeout(waiting);
+  /* Draw or redraw the map, once plotly.js and the map's place are there; of several figures the newest. */
+  let newest = null;
+  MS.render = async function (figure) {
+    newest = figure;
+    const Plotly = await window.Plotly;
+    if (newest !== figure) return;
     const graph = document.querySelector("#map > div");
-    if (!window.Plotly || !graph) {
-      waiting = setTimeout(() => MS.render(figure), 30);
+    if (!graph) {
+      setTimeout(() => newest === figure && MS.render(figure), 30);
       return;
     }
     const fresh = !graph._fullLayout;
     cursor = null;
     if (fresh) zoomed = null;
-    window.Plotly.react(graph, figure.data, figure.layout, CONFIG).then(() => (fresh ? MS.paint() : restoreZoom(graph)));
+    Plotly.react(graph, figure.data, figure.layout, CONFIG).then(() => (fresh ? MS.paint() : restoreZoom(graph)));
     if (fresh) listen(graph);
   };
 

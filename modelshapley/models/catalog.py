@@ -195,7 +195,7 @@ class Catalog:
                 "upload it, or name one of its local models."
             )
         name = model_id.removeprefix(HUB)
-        if not hub.NAME.fullmatch(name):
+        if not hub.is_name(name):
             raise UnknownName("model", model_id, [*self.ids(), "hub:OWNER/NAME@REVISION"])
         return name
 

@@ -11,21 +11,32 @@ from typing import Any
 
 import httpx
 from huggingface_hub import HfApi, constants, hf_hub_url, snapshot_download
-from huggingface_hub.errors import NotASafetensorsRepoError
+from huggingface_hub.errors import HFValidationError, NotASafetensorsRepoError
 from huggingface_hub.file_download import repo_folder_name
-from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # public by its documentation
+from huggingface_hub.utils import build_hf_headers, validate_repo_id  # type: ignore[attr-defined]  # both public
 from tqdm import tqdm
 
 from modelshapley.errors import UnsafeModel, UnsupportedModel
 
 REQUEST_TIMEOUT_S = 5.0
-NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?")
+NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?", re.ASCII)
 COMMIT = re.compile(r"[0-9a-f]{40}", re.ASCII)
 # Weights as safetensors only, and the files that configure model, tokenizer and image processor.
 FILE_PATTERNS = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 MAX_CONFIG_BYTES = 4 * 2**20
 HUB_ERRORS = (OSError, ValueError, RecursionError, httpx.HTTPError)
 OnBytes = Callable[[int, int], None]
+
+
+def is_name(text: str) -> bool:
+    """Return whether a text is OWNER/NAME or OWNER/NAME@REVISION, with a repository as the hub allows them."""
+    if not NAME.fullmatch(text):
+        return False
+    try:
+        validate_repo_id(text.partition("@")[0])
+    except HFValidationError:
+        return False
+    return True
 
 
 def reachable() -> bool:

@@ -101,7 +101,7 @@ def test_a_file_is_dropped_with_the_mouse(page: WatchedPage, server: Server, api
     page.evaluate(DROP, "")
     expect(page.locator("#data-problem")).to_have_text("dropped.csv is empty. Choose another file.")
     page.evaluate(DROP, "text,label\nfine,good\nbad,poor\n")
-    expect(page.locator("#data-message")).to_have_text("dropped.csv: 28 B")
+    expect(page.locator("#data-message")).to_have_text("dropped.csv: 30 B")
     page.get_by_label("Name of the data").fill("by hand")
     page.get_by_role("button", name="Upload", exact=True).click()
     expect(page.locator("#data-problem")).to_contain_text("name")

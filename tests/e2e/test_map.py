@@ -252,3 +252,17 @@ def test_a_map_that_does_not_come_is_said_and_asked_for_again(
     page.get_by_role("button", name="Try again").click()
     expect_map(page)
     expect(page.locator("#map-problem")).to_be_empty()
+
+
+def test_plotly_loads_with_the_map_and_again_after_a_failure(
+    page: WatchedPage, server: Server, digits_run: Run
+) -> None:
+    page.goto(server.url)
+    page.get_by_role("link", name="Score a model").wait_for()
+    script = "document.querySelector('script[src*=plotly-cartesian]') !== null"
+    assert page.evaluate(script) is False, "the front page draws nothing"
+    page.allowed += ["net::ERR_FAILED"]
+    page.route("**/plotly-cartesian*", lambda route: route.abort(), times=2)
+    page.goto(f"{server.url}/runs/{digits_run.id}")
+    expect_map(page)
+    expect(page.locator("#map-problem")).to_be_empty()

@@ -45,3 +45,14 @@ def test_scripts_and_fonts_are_kept_by_the_browser_and_compressed(tmp_path: Path
         assert "cache-control" not in http.get("/assets/live.js").headers
         assert http.get(script, headers={"Accept-Encoding": "br"}).headers["content-encoding"] == "br"
         assert "Loading the dashboard" in page
+
+
+def test_plotly_loads_only_when_something_asks_for_it(tmp_path: Path) -> None:
+    with serving(tmp_path) as http:
+        page = http.get("/").text
+        assert 'src="/assets/plotting.js' in page
+        assert 'src="/assets/plotly-cartesian' not in page
+        (address,) = re.findall(r'<meta name="plotly" content="([^"]+)">', page)
+        answer = http.get(address)
+        assert answer.status_code == 200
+        assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"

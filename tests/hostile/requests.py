@@ -218,6 +218,8 @@ PATHS: dict[str, Hostile] = {
     "an event id that is none": get("/runs/0123456789ab/events", **{"last-event-id": "\x7f" * 100}),
     "a unit that does not exist": get("/runs/0123456789ab/maps/two-sided/circuit"),
     "a hub model that climbs": get("/models/hub?name=../../etc/passwd"),
+    "a hub model in letters that the hub does not take": get("/models/hub?name=O%2Fi%C3%AD"),
+    "a hub model whose name is longer than any": get("/models/hub?name=o%2F" + "n" * 97),
     "a model that climbs": Hostile("DELETE", "/models/local:..%2f..%2fetc"),
     "a demo model to delete": Hostile("DELETE", "/models/demo:digits-vit"),
     "a task to delete that is built in": Hostile("DELETE", "/tasks/digits"),

@@ -54,7 +54,7 @@ def test_limits(renderer: TemplateRenderer, what: str) -> None:
     assert len(text) < 1000, text[:100]
     assert "object at" not in text
     assert "<class" not in text
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20, "it is ended by its limit, however busy the machine"
     assert renderer.render(GOOD, MESSAGES, {}) == "<user>hi>"
 
 

@@ -200,7 +200,7 @@ def test_permutation_shapley_reaches_the_enumerated_values(kind: UnitKind, confi
     loaded = tiny(config)
     task = ToyTask(loaded)
     game = Game(loaded, task, kind, task.examples(Split.PROBE), utility)
-    pairs = 30 if kind is UnitKind.HEAD else 200  # three layers have but six orders, and a right answer is a coin
+    pairs = 30 if kind is UnitKind.HEAD else 120  # three layers have but six orders, and a right answer is a coin
     spec = canonical(f"permutation-shapley,pairs={pairs},utility={utility}")
     found = score(Scoring(loaded, task, [load_method(spec)], [kind], 100))[spec]
     truth, scores = exact(game), found.scores[kind].reshape(-1)

@@ -186,8 +186,8 @@ SMOL: dict[UnitKind, list[Unit]] = {
     UnitKind.LAYER: [(11,), (20,)],
     UnitKind.ROW: [(layer, row) for layer in range(3, 30, 6) for row in range(0, 900, 11)],
 }
-CASES: list[tuple[dict[UnitKind, list[Unit]], str]] = [
-    *(({kind: units}, "no") for kind, units in SMOL.items()),
+CASES: list[Any] = [  # some 100 passes of SmolLM2 each
+    *(pytest.param({kind: units}, "no", marks=pytest.mark.slow) for kind, units in SMOL.items()),
     (SMOL, "yes"),
     ({kind: SMOL[kind] for kind in (UnitKind.HEAD, UnitKind.NEURON)}, "yes"),
 ]
@@ -222,7 +222,7 @@ def by_hooks(model: nn.Module, change: Callable[[str, Tensor], Tensor], paths: S
         yield
 
 
-@pytest.mark.parametrize("how", [MEAN, UP], ids=str)
+@pytest.mark.parametrize("how", [MEAN, pytest.param(UP, marks=pytest.mark.slow)], ids=str)
 def test_means_and_offsets_of_the_demo_model_equal_hooks_of_our_own(smollm2: LoadedModel, how: Treatment) -> None:
     task = WorldCapitals()
     units = {kind: SMOL[kind] for kind in PATHS}

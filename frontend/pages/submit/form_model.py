@@ -103,7 +103,7 @@ async def look_up_hub_model(
     if not (clicks or submits):
         return *unchanged, no_update
     hub_name = (name or "").strip().removeprefix("hub:")
-    if not hub.NAME.fullmatch(hub_name):
+    if not hub.is_name(hub_name):
         return *unchanged, dmc.Text("Enter a hub model as owner/name.", c="red", size="sm")
     try:
         model = await api.send(client.hub_model(hub_name))
