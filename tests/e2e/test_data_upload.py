@@ -85,6 +85,36 @@ def test_a_zip_of_pictures_becomes_an_image_task(page: Page, server: Server, api
     api.delete_dataset("pets")
 
 
+DROP = """content => {
+  const transfer = new DataTransfer();
+  transfer.items.add(new File([content], "dropped.csv"));
+  const zone = document.querySelector(".data-drop");
+  for (const type of ["dragover", "drop"])
+    zone.dispatchEvent(new DragEvent(type, { dataTransfer: transfer, bubbles: true, cancelable: true }));
+}"""
+
+
+def test_a_file_is_dropped_with_the_mouse(page: WatchedPage, server: Server, api: Client) -> None:
+    page.allowed.append(REFUSED)
+    page.goto(f"{server.url}/tasks")
+    page.locator("#data-files").wait_for()
+    page.evaluate(DROP, "")
+    expect(page.locator("#data-problem")).to_have_text("dropped.csv is empty. Choose another file.")
+    page.evaluate(DROP, "text,label\nfine,good\nbad,poor\n")
+    expect(page.locator("#data-message")).to_have_text("dropped.csv: 30 B")
+    page.get_by_label("Name of the data").fill("by hand")
+    page.get_by_role("button", name="Upload", exact=True).click()
+    expect(page.locator("#data-problem")).to_contain_text("name")
+    page.get_by_label("Name of the data").fill("by-hand")
+    page.get_by_role("button", name="Upload", exact=True).click()
+    expect(page.locator("#data-about")).to_contain_text("by-hand: 2 rows", timeout=20_000)
+    expect(field(page, "Text")).to_have_value("text")
+    field(page, "Class").fill("")
+    page.get_by_role("option", name="label").click()
+    expect(field(page, "Class")).to_have_value("label")
+    api.delete_dataset("by-hand")
+
+
 def test_an_upload_is_stopped_while_it_is_checked(page: Page, server: Server, api: Client, tmp_path: Path) -> None:
     (tmp_path / "long.jsonl").write_text('{"a": 1}\n' * 700_000)
     page.goto(f"{server.url}/tasks")

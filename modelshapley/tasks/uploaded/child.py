@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,10 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
         return {"error": "needs too much memory"}
     except FileNotFoundError:
         return {"error": "was discarded"}
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            return {"error": f"cannot be read ({type(error).__name__})"}
+        return {"refused": "The server's disk is full; free some space and upload the file again."}
     except Exception as error:  # noqa: BLE001  # whatever a reader raises on hostile data
         return {"error": f"cannot be read ({type(error).__name__})"}
 
