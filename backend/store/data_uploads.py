@@ -74,8 +74,9 @@ class DataUploads(Staging):
             self._progress(upload_id).write_text("0")
             self._save_check(upload_id, _Check(state="checking"))
             self._submitted.add(upload_id)
+            begun = self.get(upload_id)  # a small file may be data, and no upload any more, before the next line ends
         self._pool.submit(self._check, upload_id)
-        return self.get(upload_id)
+        return begun
 
     def _check(self, upload_id: str) -> None:
         """Inspect the files of an upload, and move them into place or note what is wrong with them."""

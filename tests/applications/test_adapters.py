@@ -25,7 +25,9 @@ UNITS = Deactivation.of({UnitKind.NEURON: [(0, 1), (0, 7), (2, 3)], UnitKind.HEA
 SETTINGS = FinetuneSettings(steps=4, batch=4, rate=1e-2)
 
 
-@pytest.mark.parametrize("name", ["llama", "gemma2", "phi3"])
+@pytest.mark.parametrize(
+    "name", ["llama", *(pytest.param(name, marks=pytest.mark.slow) for name in ("gemma2", "phi3"))]
+)
 def test_an_adapter_is_the_trained_model(name: str, tmp_path: Path) -> None:
     loaded = tiny(CONFIGS[name])
     task = ToyTask(loaded, probe=12)
@@ -68,6 +70,7 @@ def test_lora_trains_nearly_as_many_parameters_and_leaves_no_trace(tmp_path: Pat
     assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
 
 
+@pytest.mark.slow  # each result is loaded by a process of its own
 def test_lora_is_the_same_again(tmp_path: Path) -> None:
     losses: list[float] = []
     for name in ("a", "b"):

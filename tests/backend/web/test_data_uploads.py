@@ -281,3 +281,18 @@ def test_names_are_no_paths(uploads: DataUploads, name: str) -> None:
     for act in (uploads.dataset, uploads.delete):
         with pytest.raises(ModelShapleyError, match="no uploaded data"):
             act(name)
+
+
+def test_data_that_are_checked_at_once_are_answered_as_being_checked(tmp_path: Path) -> None:
+    uploads = DataUploads(tmp_path, DataLimits(100_000, 500), PIECE)
+    uploads._pool.submit = lambda check, *arguments: check(*arguments)  # type: ignore[method-assign, assignment]
+    content = b'{"a": 1}\n{"a": 2}\n'
+    upload = uploads.begin(
+        UploadRequest(kind="data", name="quick", files=[UploadFile(name="quick.jsonl", size=len(content))])
+    )
+    uploads.add_piece(upload.id, "quick.jsonl", 0, content)
+    assert uploads.begin_check(upload.id).state == "checking"
+    assert uploads.dataset("quick").splits[0].rows == 2
+    with pytest.raises(NotFound):
+        uploads.get(upload.id)
+    uploads.close()
