@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -14,6 +15,12 @@ def _refuse_boolean(value: Any) -> Any:
     if isinstance(value, bool):
         raise ValueError("should be a whole number, not true or false")
     return value
+
+
+def refuse_repeats(name: str, values: Sequence[str]) -> None:
+    """Raise ValueError if a list called `name` holds a value more than once."""
+    if len(set(values)) != len(values):
+        raise ValueError(f"{name} names one more than once: {', '.join(values)}")
 
 
 Whole = Annotated[int, BeforeValidator(_refuse_boolean)]

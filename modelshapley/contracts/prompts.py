@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StrictBool, model_validator
 
-from modelshapley.contracts.base import Contract, Modality, Status, Whole
+from modelshapley.contracts.base import Contract, Modality, Status, Whole, refuse_repeats
 from modelshapley.contracts.task_files.file import Chat
 from modelshapley.contracts.trials import Off, Waiting
 from modelshapley.units import DEFAULT_KINDS, OFF, Treatment, UnitKind
@@ -151,6 +151,11 @@ class PromptMapRequest(Contract):
     units: list[UnitKind] = Field(
         default_factory=lambda: list(DEFAULT_KINDS), min_length=1, max_length=len(UnitKind), description="kinds of unit"
     )
+
+    @model_validator(mode="after")
+    def _no_repeats(self) -> Self:
+        refuse_repeats("units", self.units)
+        return self
 
 
 class PromptMap(Contract):

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, NonNegativeInt, StrictBool, model_validator
 
 from modelshapley.contracts.about import Layout
-from modelshapley.contracts.base import Contract, Interval, Status, Whole
+from modelshapley.contracts.base import Contract, Interval, Status, Whole, refuse_repeats
 from modelshapley.units import DEFAULT_KINDS, UnitKind
 
 PRINTABLE = r"^[^\x00-\x1f]*[^\x00-\x20]$"
@@ -53,9 +53,8 @@ class RunRequest(Contract):
 
     @model_validator(mode="after")
     def _no_repeats(self) -> Self:
-        for name, values in (("methods", self.methods), ("units", self.units)):
-            if len(set(values)) != len(values):
-                raise ValueError(f"{name} names one more than once: {', '.join(values)}")
+        refuse_repeats("methods", self.methods)
+        refuse_repeats("units", self.units)
         return self
 
 
@@ -76,8 +75,7 @@ class RunLabels(Contract):
 
     @model_validator(mode="after")
     def _no_repeats(self) -> Self:
-        if len(set(self.tags)) != len(self.tags):
-            raise ValueError(f"tags names one more than once: {', '.join(self.tags)}")
+        refuse_repeats("tags", self.tags)
         return self
 
 

@@ -65,5 +65,5 @@ def mismatch(what: str, expected: str, model: str, actual: str) -> TaskMismatch:
 
 
 def _shorten(text: str) -> str:
-    line = " ".join(text.split())
+    line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
     return line if len(line) <= 60 else f"{line[:57]}..."

@@ -217,6 +217,7 @@ PATHS: dict[str, Hostile] = {
     "a search of 100,000 letters": get("/runs?search=" + "x" * 50_000),
     "an event id that is none": get("/runs/0123456789ab/events", **{"last-event-id": "\x7f" * 100}),
     "a unit that does not exist": get("/runs/0123456789ab/maps/two-sided/circuit"),
+    "a map of an answer that names a kind twice": Hostile("POST", "/prompts/0123456789ab/run", {"units": ["head"] * 2}),
     "a hub model that climbs": get("/models/hub?name=../../etc/passwd"),
     "a hub model in letters that the hub does not take": get("/models/hub?name=O%2Fi%C3%AD"),
     "a hub model whose name is longer than any": get("/models/hub?name=o%2F" + "n" * 97),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,8 @@ import pytest
 import torch
 
 from modelshapley import load_task
-from modelshapley.contracts.prompts import PromptSettings, PromptToken
+from modelshapley.contracts import RunLabels, RunRequest
+from modelshapley.contracts.prompts import PromptMapRequest, PromptSettings, PromptToken
 from modelshapley.contracts.task_files.file import parse
 from modelshapley.errors import BadPrompt, TaskMismatch
 from modelshapley.interventions.gates import changes_of, treated
@@ -142,6 +145,19 @@ def test_an_answer_without_text_has_no_task(text: str) -> None:
     tokens = [PromptToken(id=3, text=text, probability=0.5), PromptToken(id=2, text="", probability=0.5, end=True)]
     with pytest.raises(BadPrompt, match="The answer has no text"):
         text_task("one", QUESTION, "auto", tokens)
+
+
+def test_the_title_of_an_answer_can_name_a_run() -> None:
+    tokens = [PromptToken(id=3, text="\x1b[0m\x00red\n\x7f", probability=0.5)]
+    title = text_task("one", QUESTION, "auto", tokens).title
+    assert title == "One answer: [0m red"
+    assert RunLabels(name=title).name == title
+
+
+@pytest.mark.parametrize("contract", [PromptMapRequest, partial(RunRequest, model="demo:x", task="y")])
+def test_kinds_are_named_once(contract: Callable[..., Any]) -> None:
+    with pytest.raises(ValueError, match="units names one more than once: head, head"):
+        contract(units=["head", "head"])
 
 
 # -- pictures -------------------------------------------------------------------------------------
