@@ -101,27 +101,39 @@ def finetune(
             outcomes.append(_train_lora(bench, units, outcomes[0].trained))
         if "full" in controls:
             outcomes.append(_train_all(bench))
-        info = FinetunedInfo(
-            parent=loaded.id,
-            parent_revision=loaded.revision,
-            family=loaded.anatomy.model_type,
-            task=task.info.id,
-            task_fingerprint=task.fingerprint(seed),
-            seed=seed,
-            method=None if importance_map is None else importance_map.method,
-            map=None if importance_map is None else dict(importance_map.provenance),
-            settings=settings,
-            trained_units={kind: count for kind, count in units.counts().items() if count},
-            gradient_share=share,
-            parent_loss=parent.loss,
-            adapter=adapter,
-            arms=[compared(outcome, outcomes[0], parent) for outcome in outcomes],
-            versions=versions(),
-            created=datetime.now(UTC),
-        )
+        info = _info(bench, units, outcomes, share, importance_map, adapter)
         (temporary / INFO).write_text(json.dumps(info.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8")
         (temporary / CARD).write_text(card(info), encoding="utf-8")
     return info
+
+
+def _info(
+    bench: _Bench,
+    units: Deactivation,
+    outcomes: Sequence[Outcome],
+    share: float,
+    importance_map: ImportanceMap | None,
+    adapter: bool,
+) -> FinetunedInfo:
+    """Describe what was trained on, and what came of it."""
+    return FinetunedInfo(
+        parent=bench.loaded.id,
+        parent_revision=bench.loaded.revision,
+        family=bench.loaded.anatomy.model_type,
+        task=bench.task.info.id,
+        task_fingerprint=bench.task.fingerprint(bench.seed),
+        seed=bench.seed,
+        method=None if importance_map is None else importance_map.method,
+        map=None if importance_map is None else dict(importance_map.provenance),
+        settings=bench.settings,
+        trained_units={kind: count for kind, count in units.counts().items() if count},
+        gradient_share=share,
+        parent_loss=bench.parent.loss,
+        adapter=adapter,
+        arms=[compared(outcome, outcomes[0], bench.parent) for outcome in outcomes],
+        versions=versions(),
+        created=datetime.now(UTC),
+    )
 
 
 def _controls(names: Sequence[str] | None) -> Sequence[str]:
