@@ -12,7 +12,7 @@ demo: .venv/installed
 
 # Two processes, one for each core of a small machine; tests of one file stay together, as they share servers.
 # One thread of torch each: more would wait for each other.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 25
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 25
 
 test: .venv/installed-test tools
 	$(PYTEST) -m "not slow"
