@@ -13,4 +13,16 @@
     node.append(...children);
     return node;
   };
+
+  /* Call build(box) for the box with this id whenever Dash puts an empty one on the page. */
+  MS.fillBoxes = function (id, build) {
+    const fill = () => {
+      const box = document.getElementById(id);
+      if (box && !box.firstChild) build(box);
+    };
+    document.addEventListener("DOMContentLoaded", () => {
+      new MutationObserver(fill).observe(document.body, { childList: true, subtree: true });
+      fill();
+    });
+  };
 })();

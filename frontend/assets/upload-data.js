@@ -136,13 +136,5 @@
     });
   }
 
-  /* Dash puts the empty box on the page whenever it builds the tasks page. */
-  function fillBox() {
-    const box = document.getElementById("data-box");
-    if (box && !box.firstChild) build(box);
-  }
-  document.addEventListener("DOMContentLoaded", () => {
-    new MutationObserver(fillBox).observe(document.body, { childList: true, subtree: true });
-    fillBox();
-  });
+  window.modelShapley.fillBoxes("data-box", build);
 })();

@@ -200,13 +200,5 @@
     });
   }
 
-  /* Dash puts the empty box on the page whenever it builds the submit page. */
-  function fillBox() {
-    const box = document.getElementById("upload-box");
-    if (box && !box.firstChild) build(box);
-  }
-  document.addEventListener("DOMContentLoaded", () => {
-    new MutationObserver(fillBox).observe(document.body, { childList: true, subtree: true });
-    fillBox();
-  });
+  window.modelShapley.fillBoxes("upload-box", build);
 })();

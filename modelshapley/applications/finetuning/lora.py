@@ -37,11 +37,10 @@ def rank_for(model: nn.Module, paths: Sequence[str], parameters: int) -> int:
 def lora(model: nn.Module, parts: Sequence[Part], parameters: int, seed: int) -> Iterator[dict[str, nn.Parameter]]:
     """Give the linear maps of `parts` LoRA factors with nearly `parameters` parameters while the block runs.
 
-    Yields the factors by name; the model is as it was afterwards.
+    Yields the factors by name; the model is as it was afterwards. Needs peft: see :func:`require`.
     """
     import peft
 
-    require()
     paths = sorted({part.path for part in parts})
     rank = rank_for(model, paths, parameters)
     config = peft.LoraConfig(r=rank, lora_alpha=rank, lora_dropout=0.0, target_modules=paths)
