@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from backend.store.staging import Staging
+from backend.store.staging import TRASH, Staging
 from modelshapley.contracts import Dataset, Upload, UploadRequest
 from modelshapley.errors import Conflict, ModelShapleyError, NotFound
 from modelshapley.tasks.uploaded.inspection import Inspection
@@ -50,14 +50,21 @@ class DataUploads(Staging):
         upload = super().get(upload_id)
         check = self._load_check(upload_id)
         if check is None:
-            return upload
-        if check.state == "failed":
-            return upload.model_copy(update={"state": "failed", "problem": check.problem})
+            state: dict[str, Any] = {}
+        elif check.state == "failed":
+            state = {"state": "failed", "problem": check.problem}
+        else:
+            state = self._checking(upload_id)
+        self._load_plan(upload_id)  # still there? What was read of an upload that is being discarded means nothing
+        return upload.model_copy(update=state)
+
+    def _checking(self, upload_id: str) -> dict[str, Any]:
+        """Return how far an inspection is; nothing if its server ended, so that it can begin again."""
         file = self._progress(upload_id)
-        with suppress(OSError, ValueError):  # discarded at this very moment
+        with suppress(OSError, ValueError):  # discarded at this very moment, or being written
             if upload_id in self._submitted or time.time() - file.stat().st_mtime < SILENT_S:
-                return upload.model_copy(update={"state": "checking", "checked": float(file.read_text())})
-        return upload
+                return {"state": "checking", "checked": float(file.read_text())}
+        return {}
 
     def begin_check(self, upload_id: str) -> Upload:
         """Begin to inspect complete files in the background, and return the upload, now 'checking'.
@@ -116,7 +123,7 @@ class DataUploads(Staging):
             self._check_name(upload.name)
             self._finished.mkdir(exist_ok=True)
             complete.rename(self._finished / upload.name)
-        self.drop(upload.id)
+            self.drop(upload.id)
 
     def drop(self, upload_id: str) -> None:
         inspection = self._running.get(upload_id)
@@ -151,7 +158,7 @@ class DataUploads(Staging):
         """Delete uploaded data. Raises NotFound."""
         self.dataset(name)
         # Renamed first: from then on nobody sees half of them. The staging folder is on the same disk.
-        trash = self._folder / f"deleted-{uuid.uuid4().hex[:12]}"
+        trash = self._folder / f"{TRASH}{uuid.uuid4().hex[:12]}"
         with suppress(FileNotFoundError):  # somebody else was first
             (self._finished / name).rename(trash)
         shutil.rmtree(trash, ignore_errors=True)

@@ -24,6 +24,7 @@ from modelshapley.errors import Conflict, ModelShapleyError, NotFound
 from modelshapley.formatting import bytes_as_text
 
 ID = re.compile(r"[0-9a-f]{12}", re.ASCII)
+TRASH = "deleted-"  # begins the name of a folder that is being removed
 MAX_UPLOADS = 20
 MIN_FREE_BYTES = 2**30  # disk space that uploads leave free
 
@@ -137,10 +138,17 @@ class Staging(ABC):
     def drop(self, upload_id: str) -> None:
         """Discard an upload and its files. Raises NotFound."""
         self._load_plan(upload_id)
-        shutil.rmtree(self._folder / upload_id, ignore_errors=True)
+        folder = self._folder / upload_id
+        (folder / "upload.json").unlink(missing_ok=True)  # first: from now on there is no such upload, for anybody
+        shutil.rmtree(folder, ignore_errors=True)
 
     def drop_stale(self, before: datetime) -> list[str]:
-        """Discard the uploads without changes since then; return their names."""
+        """Discard the uploads without changes since then; return their names. Also what a killed server left half."""
+        for folder in self._folder.glob("*/"):
+            left = folder.name.startswith(TRASH) or (ID.fullmatch(folder.name) and folder.name not in self)
+            with suppress(FileNotFoundError):  # another server was first
+                if left and folder.stat().st_ctime < before.timestamp():  # a rename changes no mtime
+                    shutil.rmtree(folder, ignore_errors=True)
         stale = [upload for upload in self.list_all() if self._last_change(upload) < before]
         for upload in stale:
             with suppress(NotFound):  # another server discarded it first
@@ -158,10 +166,10 @@ class Staging(ABC):
         return max([upload.created, *(datetime.fromtimestamp(moment, UTC) for moment in moments)])
 
     def _load_plan(self, upload_id: str) -> _UploadPlan:
-        file = self._folder / upload_id / "upload.json"
-        if not ID.fullmatch(upload_id) or not file.is_file():
-            raise NotFound(f"There is no upload {upload_id!r}; it was finished, discarded or unchanged for too long.")
-        return _UploadPlan.model_validate_json(file.read_text(encoding="utf-8"))
+        if ID.fullmatch(upload_id):
+            with suppress(FileNotFoundError):
+                return _UploadPlan.model_validate_json((self._folder / upload_id / "upload.json").read_bytes())
+        raise NotFound(f"There is no upload {upload_id!r}; it was finished, discarded or unchanged for too long.")
 
     def _file(self, upload_id: str, name: str) -> Path:
         """Return the path of a file. name: one of the plan's, which were validated before it was written."""

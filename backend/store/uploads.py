@@ -45,10 +45,11 @@ class Uploads(Staging):
         inspect_folder(model, folder)
         _check_weights(model, folder)
         with self._locked():
+            self._load_plan(upload_id)  # nobody else has finished it meanwhile
             self._check_name(upload.name)
             folder.rename(self._root / upload.name)
             mark_uploaded(self._root / upload.name)
-        self.drop(upload_id)
+            self.drop(upload_id)
         return self._catalog.describe(model)
 
     def drop_unused(self, before: datetime, is_used: Callable[[str], bool]) -> list[str]:

@@ -41,10 +41,10 @@ def upload_files(
     name = name or name_of(files[0].name)
     state: Upload | None = _send_files(send, "data", name, named_files(files, name), told)
     while state is not None and state.state != "failed":
-        if state.state == "receiving":  # also after a restart of the server
-            send(calls.finish_data(state.id))
-        time.sleep(POLL_S)
-        state = _unless_gone(send, state.id)
+        if state.state == "checking":
+            time.sleep(POLL_S)
+        # 'receiving' also comes after a restart of the server
+        state = _unless_gone(send, (calls.finish_data if state.state == "receiving" else calls.upload)(state.id))
     if state is not None:
         problem = state.problem or "The data cannot be used."
         send(calls.drop_upload(state.id))
@@ -53,9 +53,9 @@ def upload_files(
     return dataset
 
 
-def _unless_gone(send: Callable[[Call[Any]], Any], upload_id: str) -> Upload | None:
+def _unless_gone(send: Callable[[Call[Any]], Any], call: Call[Upload]) -> Upload | None:
     try:
-        upload: Upload = send(calls.upload(upload_id))
+        upload: Upload = send(call)
     except ApiError as error:
         if error.problem.status == 404:
             return None

@@ -86,7 +86,7 @@ def submit_poison(api: Client, house: Server, name: str, characters: int) -> Run
     """Submit a run of a slow model on 40 texts of this length."""
     if not (house.data / "models" / "slow").exists():
         slow_model(house.data / "models" / "slow")
-    rows = [{"text": "a" * (characters + number)} for number in range(40)]
+    rows = [{"text": "abab" + "a" * (characters + number)} for number in range(40)]  # several tokens
     for part in ("train", "test"):
         jsonl(house.data / "datasets" / name / f"{part}.jsonl", rows)
     api.add_task(json.dumps(TASK | {"name": name, "source": {"path": name}}))
@@ -101,16 +101,17 @@ def test_a_tokenizer_that_takes_too_long_fails_its_run_alone(house: Server) -> N
         failed = api.wait(run.id)
         assert failed.status is Status.FAILED
         assert "tokenizer of the model takes longer than 3.2 s for one text" in (failed.error or "")
-        assert [worker.pid for worker in api.workers()] == [pid]
+        os.kill(pid, 0)  # its worker is still there
+        assert pid in [worker.pid for worker in api.workers()]  # as may be, for a while, those killed by another test
 
 
 @pytest.mark.timeout(240)
 def test_a_cancel_reaches_a_run_that_tokenises_and_its_worker_stays(house: Server) -> None:
     with Client(house.url) as api:
-        run = submit_poison(api, house, "long", 1_500)
+        run = submit_poison(api, house, "long", 600)  # some 0.6 s of the 2 s that a text may take
         pid = pid_at(api, f"run:{run.id}", 60)
         time.sleep(6)
-        assert api.run(run.id).status is Status.RUNNING, "it must be slow, or this shows nothing"
+        assert api.run(run.id).status is Status.RUNNING, api.run(run.id).error
         cancelled = time.monotonic()
         api.cancel_run(run.id)
         while any((worker.current or "").startswith(f"run:{run.id}") for worker in api.workers()):
@@ -118,4 +119,5 @@ def test_a_cancel_reaches_a_run_that_tokenises_and_its_worker_stays(house: Serve
             time.sleep(0.05)
         assert api.wait(api.submit_run(QUICK.model_copy(update={"seed": 9})).id).status is Status.DONE
         assert api.run(run.id).status is Status.CANCELLED
-        assert [worker.pid for worker in api.workers()] == [pid]
+        os.kill(pid, 0)  # its worker is still there
+        assert pid in [worker.pid for worker in api.workers()]

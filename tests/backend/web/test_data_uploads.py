@@ -8,6 +8,7 @@ import os
 import time
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -224,9 +225,10 @@ def begun(uploads: DataUploads, content: bytes) -> str:
 
 def until_gone(uploads: DataUploads, upload_id: str) -> None:
     deadline = time.monotonic() + 30
-    while upload_id in uploads and uploads.get(upload_id).state == "checking":
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    with suppress(NotFound):
+        while uploads.get(upload_id).state == "checking":
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
 
 def test_an_inspection_tells_how_far_it_is_and_ends_when_it_is_discarded(uploads: DataUploads, tmp_path: Path) -> None:
@@ -296,3 +298,16 @@ def test_data_that_are_checked_at_once_are_answered_as_being_checked(tmp_path: P
     with pytest.raises(NotFound):
         uploads.get(upload.id)
     uploads.close()
+
+
+def test_an_upload_that_ends_while_it_is_read_is_never_told_as_incomplete(
+    uploads: DataUploads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload_id = begun(uploads, b'{"a": 1}\n')
+
+    def ended_meanwhile(of: str) -> None:
+        uploads.drop(of)
+
+    monkeypatch.setattr(uploads, "_load_check", ended_meanwhile)
+    with pytest.raises(NotFound):
+        uploads.get(upload_id)

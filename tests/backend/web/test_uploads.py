@@ -304,6 +304,18 @@ def test_what_is_left_alone_is_dropped_and_what_goes_on_is_not(uploads: Uploads,
         uploads.get(stale.id)
 
 
+def test_what_a_killed_server_left_half_is_removed_and_the_marks_of_models_stay(
+    uploads: Uploads, tmp_path: Path
+) -> None:
+    staging = tmp_path / "models" / ".uploads"
+    for name in ("0123456789ab", "deleted-0123456789ab", "finished"):
+        (staging / name / "files").mkdir(parents=True)
+    assert uploads.drop_stale(datetime.now(UTC) - timedelta(hours=1)) == []
+    assert len(list(staging.glob("*/"))) == 3
+    uploads.drop_stale(datetime.now(UTC) + timedelta(hours=1))
+    assert {folder.name for folder in staging.glob("*/")} == {"finished"}
+
+
 @pytest.mark.parametrize("upload_id", ["", "..", "../..", "0" * 11, "ABCDEFABCDEF", "lock"])
 def test_ids_are_no_paths(uploads: Uploads, upload_id: str) -> None:
     uploads.begin(SMALL)
