@@ -55,7 +55,7 @@ bench: .venv/installed-test
 	touch $@
 
 .venv/installed-test-all: .venv/installed-test
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,lm-eval]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,lm-eval,compress]'
 	touch $@
 
 # The tests want a browser, Debian's headless shell by preference since it is the quickest, and curl for the lines of

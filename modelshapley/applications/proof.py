@@ -64,15 +64,15 @@ def inputs_of(loaded: LoadedModel) -> dict[str, Tensor]:
     return probe_inputs(loaded.model, loaded.anatomy, TOKENS)
 
 
-def reloaded_logits(folder: Path, loaded: LoadedModel, adapter: Path | None = None) -> Tensor:
-    """Return the logits of a saved model that a fresh process loads. Raises UnsupportedModel if it cannot.
+def reloaded_logits(folder: Path, loaded: LoadedModel, adapter: Path | None = None, dtype: str = "float32") -> Tensor:
+    """Return the logits of a saved model that a fresh process loads in `dtype`. Raises UnsupportedModel if it cannot.
 
     adapter: folder of an adapter that peft adds to it.
     """
     with tempfile.TemporaryDirectory(prefix="modelshapley-reload-") as temporary:
         inputs, outputs = Path(temporary) / "inputs.safetensors", Path(temporary) / "outputs.safetensors"
         save_file({name: tensor.cpu().contiguous() for name, tensor in inputs_of(loaded).items()}, inputs)
-        arguments = [folder, loaded.anatomy.auto_class, loaded.device, inputs, outputs]
+        arguments = [folder, loaded.anatomy.auto_class, loaded.device, dtype, inputs, outputs]
         arguments += [] if adapter is None else [adapter]
         command = [sys.executable, "-m", "modelshapley.applications.reload", *map(str, arguments)]
         result = subprocess.run(command, capture_output=True, text=True, timeout=RELOAD_TIMEOUT_S, check=False)
@@ -90,14 +90,16 @@ def difference(logits: Tensor, expected: Tensor) -> float:
     return largest if largest == largest else float("inf")
 
 
-def require_equal(logits: Tensor, expected: Tensor, what: str) -> float:
+def require_equal(
+    logits: Tensor, expected: Tensor, what: str, other: str = "the parent with the same units off"
+) -> float:
     """Return the largest difference of a logit. Raises UnsupportedModel where it exceeds MAX_DIFFERENCE."""
     largest = difference(logits, expected)
     allowed = MAX_DIFFERENCE * max(1.0, float(expected.abs().max()) / LARGE_LOGIT)
     if not largest <= allowed:
         raise UnsupportedModel(
-            f"{what} gives other logits than the parent with the same units off (largest difference {largest:.3g}, at "
-            f"most {allowed:.3g} allowed), so it was not saved."
+            f"{what} gives other logits than {other} (largest difference {largest:.3g}, at most {allowed:.3g} "
+            "allowed), so it was not saved."
         )
     return largest
 

@@ -1,8 +1,8 @@
 """Load a saved model as anyone would, and write its logits: `python -m modelshapley.applications.reload`.
 
 A process of its own, so that nothing of the model in memory can help: plain transformers, no code of this library.
-Arguments: folder, transformers' auto class, device, safetensors file of inputs, file for the logits, and perhaps the
-folder of an adapter for peft.
+Arguments: folder, transformers' auto class, device, dtype, safetensors file of inputs, file for the logits, and perhaps
+the folder of an adapter for peft.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 
-def main(folder: str, auto_class: str, device: str, inputs: str, outputs: str, adapter: str | None = None) -> None:
+def main(
+    folder: str, auto_class: str, device: str, dtype: str, inputs: str, outputs: str, adapter: str | None = None
+) -> None:
     model = getattr(transformers, auto_class).from_pretrained(
-        folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, local_files_only=True
+        folder, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False, local_files_only=True
     )
     if adapter is not None:
         from peft import PeftModel

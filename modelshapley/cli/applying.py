@@ -61,7 +61,7 @@ def prune(
 
     shares = dict(share_of(text) for text in remove)
     if not dry_run:
-        _require_new(out)
+        require_new(out)
     loaded_task = load_task(task, datasets, data)
     loaded = load_model(model, device, "float32", data, notes.print)
     loaded_task.check(loaded)
@@ -98,7 +98,7 @@ def recommend(
     from modelshapley.applications.recommend import recommend as find
 
     if out is not None:
-        _require_new(out)
+        require_new(out)
     loaded_task = load_task(task, datasets, data)
     loaded = load_model(model, device, "float32", data, notes.print)
     with progress("Measuring candidates") as tell:
@@ -154,7 +154,7 @@ def finetune(
     from modelshapley.contracts.finetuning import PAPER, FinetuneSettings
 
     shares = dict(share_of(text) for text in train)
-    _require_new(out)
+    require_new(out)
     if checkpoints is not None:
         checkpoints.mkdir(parents=True, exist_ok=True)
     loaded_task = load_task(task, datasets, data)
@@ -206,7 +206,7 @@ def share_of(text: str) -> tuple[UnitKind, float]:
     return kind, share
 
 
-def _require_new(folder: Path) -> None:
+def require_new(folder: Path) -> None:
     """Raise ModelShapleyError if the folder exists."""
     if folder.exists():
         raise ModelShapleyError(f"{str(folder)!r} exists already; choose another folder, or delete it first.")
