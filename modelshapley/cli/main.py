@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from modelshapley.cli import applying, keys, measuring, prompting, reproduce, server, tasks
+from modelshapley.cli import agents, applying, keys, measuring, prompting, reproduce, server, tasks
 from modelshapley.cli.options import notes
 from modelshapley.errors import ModelShapleyError
 
@@ -23,6 +23,7 @@ COMMANDS = (
     server.doctor,
     server.backup,
     server.restore,
+    agents.mcp,
 )
 app = typer.Typer(
     help="Which neurons, heads and layers of a transformer carry a task?",
