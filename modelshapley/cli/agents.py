@@ -9,6 +9,7 @@ import typer
 
 from modelshapley.cli.options import ApiKey, ServerUrl
 from modelshapley.errors import ModelShapleyError
+from modelshapley.extras import require
 
 
 def mcp(
@@ -17,14 +18,10 @@ def mcp(
     folder: Annotated[Path, typer.Option(help="the only folder that maps are exported to")] = Path(),
 ) -> None:
     """Offer the tools of a server to an agent, over the Model Context Protocol on standard input and output."""
+    require("Tools for agents need", "mcp", "mcp")
+    from modelshapley.agents.server import create
     from modelshapley.client import AsyncClient
 
-    try:
-        from modelshapley.agents.server import create
-    except ModuleNotFoundError as error:
-        if error.name not in ("mcp", "mcp_types"):
-            raise
-        raise ModelShapleyError("`modelshapley mcp` needs the MCP SDK: pip install 'modelshapley[mcp]'.") from None
     if not folder.is_dir():
         raise ModelShapleyError(f"There is no folder {str(folder)!r} to export maps to.")
     create(AsyncClient(url, api_key), url, folder).run("stdio")

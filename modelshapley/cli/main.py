@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typer
+from rich.markup import escape
 
 from modelshapley.cli import agents, applying, keys, measuring, prompting, reproduce, server, tasks
 from modelshapley.cli.options import notes
@@ -43,5 +44,5 @@ def main() -> None:
     try:
         app()
     except ModelShapleyError as error:
-        notes.print(f"[bold red]error[/]: {error}", soft_wrap=True)
+        notes.print(f"[bold red]error[/]: {escape(str(error))}", soft_wrap=True)
         raise SystemExit(1) from None
