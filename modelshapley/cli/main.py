@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 from rich.markup import escape
 
-from modelshapley.cli import agents, applying, keys, measuring, prompting, reproduce, server, tasks
+from modelshapley.cli import agents, applying, harness, keys, measuring, prompting, reproduce, server, tasks
 from modelshapley.cli.options import notes
 from modelshapley.errors import ModelShapleyError
 
@@ -36,6 +36,7 @@ app.add_typer(reproduce.app, name="reproduce")
 app.add_typer(keys.app, name="keys")
 for command in COMMANDS:
     app.command()(command)
+app.command("lm-eval")(harness.lm_eval)
 app.command("try")(prompting.try_prompt)  # no function can be called try
 
 

@@ -67,7 +67,7 @@ def test_the_library_alone_scores_by_the_lines_of_the_readme(library: Path, tmp_
     assert answer.returncode == 0, answer.stderr
     assert re.fullmatch(r"0\.983 -> 0\.\d{3}, \(.*\)\n", answer.stdout)
     (line,) = [block for block in blocks("bash") if "modelshapley score" in block]
-    command = [library.with_name("modelshapley"), *line.split()[1:]]
+    command = [str(library.with_name("modelshapley")), *line.split()[1:]]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=120)
     assert (tmp_path / "map.safetensors").stat().st_size > 1000
 
@@ -103,7 +103,7 @@ for module in pkgutil.walk_packages(modelshapley.__path__, "modelshapley."):
     ],
 )
 def test_a_command_of_an_extra_names_it(library: Path, tmp_path: Path, arguments: list[str], extra: str) -> None:
-    command = [library.with_name("modelshapley"), *arguments]
+    command = [str(library.with_name("modelshapley")), *arguments]
     answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert answer.returncode == 1
     assert f"pip install 'modelshapley[{extra}]'" in answer.stderr

@@ -50,8 +50,8 @@ def environment(folder: Path, wheel: Path, extras: Iterable[str] = ()) -> Path:
     venv.create(folder, symlinks=True)
     python = folder / "bin" / "python"
     (packages,) = folder.glob("lib/python*/site-packages")
-    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel]
-    subprocess.run(pip, check=True, capture_output=True)
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", "--no-index"]
+    subprocess.run([*pip, str(wheel)], check=True, capture_output=True)
     (installed,) = [Distribution.at(info) for info in packages.glob("modelshapley-*.dist-info")]
     for name in required(installed, extras):
         for top in tops(distribution(name)):
