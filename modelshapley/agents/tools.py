@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 from mcp.server.mcpserver import Context
 from pydantic import Field
@@ -29,6 +28,7 @@ from modelshapley.agents.results import (
     Verdicts,
 )
 from modelshapley.agents.summaries import comparison, extremes, layer_sums
+from modelshapley.agents.waiting import Reporter, wait
 from modelshapley.client import AsyncClient
 from modelshapley.contracts import Faithfulness, Mark, Run, RunRequest, Status, TrialRequest
 from modelshapley.contracts.base import Whole
@@ -38,8 +38,6 @@ from modelshapley.errors import ModelShapleyError, NotFound
 from modelshapley.maps.importance import ImportanceMap
 from modelshapley.units import DEFAULT_KINDS, OFF, Treatment, UnitKind
 
-T = TypeVar("T", Run, TrialState)
-POLL_S = 0.5
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Method = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.,=-]{1,200}$", description="default: the run's first method")]
 Search = Annotated[str, Field(max_length=200, description="words that must be in the id or title")]
@@ -117,12 +115,14 @@ class Tools:
         def ended(state: Run) -> bool:
             return state.status.ended and not (checks and state.checks is not None and not state.checks.ended)
 
+        reporter = Reporter(context)
+
         async def fetch() -> Run:
             state = await self._api.send(calls.run(run))
-            await context.report_progress(state.progress.done, state.progress.total, state.status.value)
+            await reporter.report(state.progress.done, state.progress.total, state.status.value)
             return state
 
-        return RunState.of(await _wait(fetch, ended, seconds), self._url)
+        return RunState.of(await wait(fetch, ended, seconds), self._url)
 
     async def cancel_run(self, run: Id) -> RunState:
         """Cancel a run that is queued or running."""
@@ -198,12 +198,14 @@ class Tools:
     async def wait_trial(self, trial: Id, context: Context, seconds: Seconds = 30) -> TrialState:
         """Wait until a trial has ended, and return what is measured so far; call it again if it has not."""
 
+        reporter = Reporter(context)
+
         async def fetch() -> TrialState:
             state = TrialState.of(await self._api.send(calls.trial(trial)))
-            await context.report_progress(state.n, state.total, state.status.value)
+            await reporter.report(state.n, state.total, state.status.value)
             return state
 
-        return await _wait(fetch, lambda state: state.status.ended, seconds)
+        return await wait(fetch, lambda state: state.status.ended, seconds)
 
     async def compare_runs(
         self,
@@ -284,15 +286,6 @@ def _verdict(report: Faithfulness, method: str, unit: UnitKind) -> MapVerdict:
     for entry in report.maps:
         if (entry.method, entry.unit) == (method, unit) and entry.verdict is not None:
             return MapVerdict(mark=entry.verdict.mark, sentence=entry.verdict.sentence)
-    return MapVerdict(mark=Mark.UNCHECKED, sentence="This map has not been checked; check_maps does.")
-
-
-async def _wait(fetch: Callable[[], Awaitable[T]], ended: Callable[[T], bool], seconds: float) -> T:
-    """Fetch a state until it has ended, or until the time is over."""
-    until = asyncio.get_running_loop().time() + seconds
-    while True:
-        state = await fetch()
-        left = until - asyncio.get_running_loop().time()
-        if ended(state) or left <= 0:
-            return state
-        await asyncio.sleep(min(POLL_S, left))
+    return MapVerdict(
+        mark=Mark.UNCHECKED, sentence="No check covers this map yet; check_maps checks the maps by the run's methods."
+    )
