@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from modelshapley.errors import BadData, BadTask, TaskMismatch, UnknownName
 from modelshapley.evaluation.activations import Activations
 from modelshapley.extras import require
@@ -40,6 +42,7 @@ def evaluate(
     """
     require_harness()
     import lm_eval
+    from datasets.exceptions import DatasetsError
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
 
@@ -53,8 +56,11 @@ def evaluate(
             found = lm_eval.simple_evaluate(
                 wrapped, tasks=specs, task_manager=manager, limit=limit, num_fewshot=few_shot, batch_size=batch_size
             )
-        except (OSError, ConnectionError) as error:
+        except (OSError, DatasetsError) as error:
             raise BadData(f"The data of {', '.join(tasks)} cannot be read: {error}".splitlines()[0]) from error
+        except (AttributeError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:  # of a file that is no task
+            problem = f"lm-evaluation-harness stops with {type(error).__name__}: {error}".splitlines()[0]
+            raise BadTask(", ".join(tasks), [("", problem)]) from error
     results: dict[str, Any] = found
     return results
 

@@ -12,7 +12,7 @@ import yaml
 
 from modelshapley import extras
 from modelshapley.cli.main import main
-from modelshapley.errors import BadTask, TaskMismatch, UnknownName
+from modelshapley.errors import BadData, BadTask, TaskMismatch, UnknownName
 from modelshapley.evaluation import harness
 from modelshapley.evaluation.accuracy import evaluate
 from modelshapley.interventions.weights import zeroed_weights
@@ -21,7 +21,7 @@ from modelshapley.tasks.base import Split
 from modelshapley.tasks.catalog import TaskCatalog
 from modelshapley.tasks.lm_eval import import_task
 from modelshapley.units import Deactivation, UnitKind
-from tests.support.harness_tasks import CAPITALS, with_paths, write_data
+from tests.support.harness_tasks import CAPITALS, FILES, with_paths, write_data
 
 METRICS = {"arc_like": "acc", "sums": "exact_match"}
 OFF = {"arc_like": ["head:3.7", "head:9.1", "head:20.4", "layer:24"], "sums": ["head:3.7", "head:9.1"]}
@@ -89,7 +89,7 @@ def test_answers_with_units_off_are_ours_and_those_of_zeroed_weights(
 
 
 @pytest.mark.slow  # the harness reads the index of all its tasks
-def test_what_the_harness_cannot_do_is_said(smollm2: LoadedModel, digits_vit: LoadedModel) -> None:
+def test_what_the_harness_cannot_do_is_said(smollm2: LoadedModel, digits_vit: LoadedModel, tmp_path: Path) -> None:
     pytest.importorskip("lm_eval", reason="`make test-all` installs the extra lm-eval")
     with pytest.raises(TaskMismatch, match="classifies images"):
         harness.evaluate(digits_vit, ["arc_easy"])
@@ -97,6 +97,15 @@ def test_what_the_harness_cannot_do_is_said(smollm2: LoadedModel, digits_vit: Lo
         harness.evaluate(smollm2, ["arc_esay"])
     with pytest.raises(BadTask, match="no such file"):
         harness.evaluate(smollm2, ["missing.yaml"])
+    file = tmp_path / "task.yaml"
+    for text in ("task: [", "nothing: here", "- a list"):
+        file.write_text(text)
+        with pytest.raises(BadTask, match="lm-evaluation-harness stops with"):
+            harness.evaluate(smollm2, [str(file)])
+    task = yaml.safe_load((FILES / "arc_like.yaml").read_text())
+    file.write_text(yaml.safe_dump(with_paths(task, tmp_path, "without_data")))
+    with pytest.raises(BadData, match="cannot be read"):
+        harness.evaluate(smollm2, [str(file)])
 
 
 def test_without_the_harness_its_extra_is_named(
