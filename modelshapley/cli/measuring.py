@@ -9,7 +9,18 @@ from urllib.parse import quote
 import typer
 
 from modelshapley.api import load_model, load_task, model_folder
-from modelshapley.cli.options import Data, Datasets, Device, Model, Precision, TaskName, notes, progress
+from modelshapley.cli.options import (
+    ApiKey,
+    Data,
+    Datasets,
+    Device,
+    Model,
+    Precision,
+    ServerUrl,
+    TaskName,
+    notes,
+    progress,
+)
 from modelshapley.errors import ModelShapleyError
 from modelshapley.units import DEFAULT_KINDS, UnitKind
 
@@ -114,10 +125,8 @@ def report(
     run: Annotated[str, typer.Argument(help="id of a finished run")],
     out: Annotated[Path, typer.Option(help="file to write (HTML)")],
     method: Annotated[str | None, typer.Option(help="method of the maps; default: the run's first")] = None,
-    url: Annotated[str, typer.Option(help="address of the server")] = "http://127.0.0.1:8050",
-    api_key: Annotated[
-        str | None, typer.Option(envvar="MODELSHAPLEY_API_KEY", help="API key, if the server needs one")
-    ] = None,
+    url: ServerUrl = "http://127.0.0.1:8050",
+    api_key: ApiKey = None,
 ) -> None:
     """Write a finished run of a server as one HTML file that opens without a server or a network."""
     from modelshapley.client import Client

@@ -26,6 +26,8 @@ Datasets = Annotated[
     Path | None,
     typer.Option(help="folder with one subfolder of data for each task, by name; default: datasets in --data"),
 ]
+ServerUrl = Annotated[str, typer.Option(help="address of the server")]
+ApiKey = Annotated[str | None, typer.Option(envvar="MODELSHAPLEY_API_KEY", help="API key, if the server needs one")]
 
 
 @contextmanager

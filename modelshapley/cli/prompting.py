@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,12 +14,12 @@ from rich.table import Table
 from rich.text import Text
 
 from modelshapley.api import load_model, load_task
-from modelshapley.cli.applying import map_of, share_of
 from modelshapley.cli.options import Data, Datasets, Device, Model, Precision, notes, page
+from modelshapley.cli.units import ByMap, ByMethod, ByTask, How, Off, treatment_of, units_of
 from modelshapley.contracts.prompts import MAX_NEW_TOKENS, MAX_PROMPT, PromptColumn, PromptSettings
-from modelshapley.errors import BadPrompt, BadTreatment, ModelShapleyError
+from modelshapley.errors import BadPrompt
 from modelshapley.formatting import percent
-from modelshapley.units import Deactivation, Treatment, Unit, UnitKind
+from modelshapley.units import Deactivation
 
 if TYPE_CHECKING:
     from modelshapley.models.loaded import LoadedModel
@@ -36,19 +35,11 @@ def try_prompt(
         str | None, typer.Option(help="the text to continue or answer; - reads it from standard input")
     ] = None,
     image: Annotated[Path | None, typer.Option(help="instead: a picture, for a model that classifies pictures")] = None,
-    off: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="what to switch off: a unit, such as head:3.7 or layer:12, or KIND=SHARE of the least important, such "
-            "as head=0.3, by --map or --task; repeat for several"
-        ),
-    ] = None,
-    how: Annotated[str, typer.Option(help="off, scale=FACTOR, mean, or offset=DEVIATIONS")] = "off",
-    task: Annotated[
-        str | None, typer.Option(help="task that shares are scored on, and means and offsets measured on")
-    ] = None,
-    map_file: Annotated[Path | None, typer.Option("--map", help="a map that shares are chosen by")] = None,
-    method: Annotated[str, typer.Option(help="method that chooses shares, without --map")] = "two-sided",
+    off: Off = None,
+    how: How = "off",
+    task: ByTask = None,
+    map_file: ByMap = None,
+    method: ByMethod = "two-sided",
     temperature: Annotated[float, typer.Option(min=0, max=10, help="0 takes the likeliest token")] = 0.0,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="the same seed gives the same text")] = 0,
     max_new_tokens: Annotated[int, typer.Option(min=1, max=MAX_NEW_TOKENS)] = 64,
@@ -63,14 +54,14 @@ def try_prompt(
 ) -> None:
     """Write an answer token by token, by the intact model and with some units off. Needs no server."""
     settings = _settings(temperature, seed, max_new_tokens, chat)
-    treatment = _treatment(how)
+    treatment = treatment_of(how)
     url = _data_url(image) if image is not None and prompt is None else None
     text = "" if url is not None else _text(prompt, image)
     loaded_task = load_task(task, datasets, data) if task is not None else None
     loaded = load_model(model, device, dtype, data, notes.print)
     if loaded_task is not None:
         loaded_task.check(loaded)
-    units = _units(off or [], loaded, loaded_task, map_file, method, treatment)
+    units = units_of(off or [], loaded, loaded_task, map_file, method, treatment)
     changes = _changes(loaded, units, loaded_task)
     title = f"{units.describe()} {units.treatment.describe()}"
     if url is not None:
@@ -178,53 +169,3 @@ def _settings(temperature: float, seed: int, max_new_tokens: int, chat: bool | N
     except ValidationError as error:
         first = error.errors()[0]
         raise BadPrompt(f"{first['loc'][0]} cannot be {first['input']!r}: {first['msg']}.") from None
-
-
-def _treatment(how: str) -> Treatment:
-    """Read off, scale=FACTOR, mean or offset=DEVIATIONS. Raises BadTreatment."""
-    name, _, value = how.partition("=")
-    if how == "off":
-        return Treatment()
-    try:
-        return Treatment(name, float(value or 0))  # type: ignore[arg-type]  # checked there
-    except ValueError as error:
-        raise BadTreatment(f"--how {how!r}: {error}; write off, scale=0.5, mean or offset=-2.") from None
-
-
-def _units(
-    off: list[str],
-    loaded: LoadedModel,
-    task: Task[Any] | None,
-    map_file: Path | None,
-    method: str,
-    treatment: Treatment,
-) -> Deactivation:
-    """Read the units to switch off. Raises ModelShapleyError, UnitOutOfRange, BadTreatment."""
-    shares = dict(share_of(text) for text in off if "=" in text)
-    if shares and task is None and map_file is None:
-        kind = next(iter(shares)).value
-        raise ModelShapleyError(
-            f"Which {kind}s are the least important depends on a task: give --task or --map, or name single units, "
-            f"such as {kind}:3.7."
-        )
-    chosen: dict[UnitKind, list[Unit]] = {}
-    for kind, unit in _named(text for text in off if "=" not in text):
-        chosen.setdefault(kind, []).append(unit)
-    if shares:
-        importance_map = map_of(map_file, loaded, task, method, list(shares), 256, 0)
-        for kind, share in shares.items():
-            chosen.setdefault(kind, []).extend(importance_map.least(kind, share).of_kind(kind))
-    if treatment.how != "scale" and task is None and chosen:
-        raise BadTreatment(f"--how {treatment.how} needs the activations of a task; give --task.")
-    return Deactivation.of(chosen, treatment)
-
-
-def _named(texts: Iterator[str]) -> Iterator[tuple[UnitKind, Unit]]:
-    for text in texts:
-        name, _, place = text.partition(":")
-        try:
-            yield UnitKind(name), tuple(int(part) for part in place.split("."))
-        except ValueError:
-            raise ModelShapleyError(
-                f"{text!r} names no unit; write head:3.7 (head 7 of layer 3), layer:12, or a share such as head=0.3."
-            ) from None

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from modelshapley.cli.options import Data
+from modelshapley.extras import SERVER, require
 
 
 def up(
@@ -22,6 +23,7 @@ def up(
     demo: Annotated[bool, typer.Option(help="score the two demo models, unless that has been done")] = False,
 ) -> None:
     """Start Redis, the API with the dashboard, and workers; Ctrl-C stops them all."""
+    require_server()
     from modelshapley.server.supervisor import Supervisor
 
     supervisor = Supervisor(data.resolve(), host, port, workers, os.environ)
@@ -65,6 +67,13 @@ def restore(file: BackupFile, data: Data = Path(".data")) -> None:
 
 
 def replace_process(data: Path, module: str, *arguments: str, **variables: str) -> None:
-    """Replace this process by another one, so that signals reach it directly."""
+    """Replace this process by another one, so that signals reach it directly. Raises ModelShapleyError without the
+    packages of the server."""
+    require_server()
     environment = os.environ | {"MODELSHAPLEY_DATA": str(data.resolve())} | variables
     os.execve(sys.executable, [sys.executable, "-m", module, *arguments], environment)  # noqa: S606
+
+
+def require_server() -> None:
+    """Raise ModelShapleyError unless the packages of the server are installed."""
+    require("This command is one of the server, which needs", "server", *SERVER)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from modelshapley import extras
 from modelshapley.cli.main import main
 from modelshapley.maps.importance import ImportanceMap
 from modelshapley.models.catalog import ASSETS
@@ -52,6 +53,17 @@ def test_a_folder_is_scored_like_the_model_it_holds(tmp_path: Path) -> None:
     a, b = (ImportanceMap.load(tmp_path / name) for name in ("a.safetensors", "b.safetensors"))
     assert list(a.scores) == [UnitKind.HEAD]
     assert np.array_equal(a.scores[UnitKind.HEAD], b.scores[UnitKind.HEAD])
+
+
+@pytest.mark.parametrize(("command", "extra"), [("up", "server"), ("doctor", "server"), ("mcp", "mcp")])
+def test_a_command_without_its_packages_names_their_extra(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str, extra: str
+) -> None:
+    monkeypatch.setattr(extras, "is_installed", lambda *_: False)
+    monkeypatch.setattr(sys, "argv", ["modelshapley", command])
+    with pytest.raises(SystemExit):
+        main()
+    assert f"pip install 'modelshapley[{extra}]'" in capsys.readouterr().err
 
 
 def test_verify(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ TORCH_FREE = (
     "backend.queue.queues",
     "frontend.app",
     "modelshapley.models.catalog",
+    "modelshapley.agents.server",
     "modelshapley.client",
     "modelshapley.cli.main",
     "modelshapley.contracts",

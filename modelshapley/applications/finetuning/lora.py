@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 
 import torch
 from torch import nn
 
 from modelshapley.applications.finetuning.submatrix import Part
-from modelshapley.errors import ModelShapleyError
+from modelshapley.extras import is_installed, missing
 
 RATE = 10 / 3
 """Learning rate of LoRA, as a multiple of that of the units: its first factor starts at zero."""
@@ -18,13 +17,13 @@ RATE = 10 / 3
 
 def available() -> bool:
     """Return whether peft is installed."""
-    return find_spec("peft") is not None
+    return is_installed("peft")
 
 
 def require() -> None:
     """Raise ModelShapleyError unless peft is installed."""
     if not available():
-        raise ModelShapleyError("LoRA adapters need peft: pip install 'modelshapley[finetune]'.")
+        raise missing("LoRA adapters need", "finetune", "peft")
 
 
 def rank_for(model: nn.Module, paths: Sequence[str], parameters: int) -> int:

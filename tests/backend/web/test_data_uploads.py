@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, cast
 
 import pyarrow as pa
 import pytest
@@ -49,7 +50,7 @@ def web(data: Path) -> Iterator[TestClient]:
 @pytest.fixture(scope="module")
 def api(web: TestClient) -> Client:
     client = Client()
-    client._http = web
+    client._http = cast(Any, web)  # its class is of httpx2, with the same methods
     return client
 
 

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import create_engine, text
@@ -35,9 +34,9 @@ def web(data: Path) -> Iterator[TestClient]:
         yield client
 
 
-def send(web: TestClient, key: str | None, method: str, path: str, **options: Any) -> httpx.Response:
+def send(web: TestClient, key: str | None, method: str, path: str, **options: Any) -> Any:
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    answer: httpx.Response = web.request(method, f"/api/v1{path}", headers=headers, **options)
+    answer: Any = web.request(method, f"/api/v1{path}", headers=headers, **options)
     return answer
 
 
