@@ -62,6 +62,7 @@ def quantised(
     parent: Path, loaded: LoadedModel, task: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, tuple[Path, QuantisedInfo]]:
     """Every scheme that needs no GPU."""
+    pytest.importorskip("llmcompressor")
     from modelshapley.applications.quantising.quantise import quantise
 
     root = tmp_path_factory.mktemp("quantised")
@@ -91,7 +92,6 @@ def rounded(weight: torch.Tensor, group: int) -> torch.Tensor:
 def test_each_scheme_saves_what_it_says_and_is_measured(
     quantised: dict[str, tuple[Path, QuantisedInfo]], parent: Path, loaded: LoadedModel
 ) -> None:
-    pytest.importorskip("llmcompressor")
     whole = sum(file.stat().st_size for file in parent.glob("*.safetensors"))
     for name, (folder, info) in quantised.items():
         assert info.reload_max_logit_difference == 0, name
