@@ -11,7 +11,7 @@ from dash import Input, Output, State, html, no_update
 from frontend.figures.planes import Plane
 from frontend.map_cache import MapCache
 from frontend.pages.map import unit_examples
-from frontend.pages.shared import empty_states
+from frontend.pages.shared import empty_states, tables
 from frontend.pages.shared.wiring import Callbacks
 from modelshapley import client, formatting
 from modelshapley.client import AsyncClient
@@ -23,6 +23,7 @@ callbacks = Callbacks()
 
 CLASSES = 24
 TRIALS = 50
+SCORE = "Score ± standard error"
 HINT = "Click a unit, or press Enter on it, to see its details."
 
 
@@ -89,7 +90,7 @@ def view(plane: Plane, unit: Unit, by_class: list[tuple[str, Plane]], measured: 
     score, error = float(plane.scores[row, column]), float(plane.standard_errors[row, column])
     units, rank = int(np.isfinite(plane.scores).sum()), int(plane.ranks[row, column])
     facts = [
-        ("Score ± standard error", f"{formatting.score(score)} ± {formatting.score(error)}"),
+        (SCORE, f"{formatting.score(score)} ± {formatting.score(error)}"),
         ("Rank", f"{rank:,} of {units:,}"),
         ("Share of total", formatting.share(abs(score) / (plane.total or 1.0))),
         ("Switched off alone", _measured(measured)),
@@ -128,17 +129,18 @@ def _classes(by_class: list[tuple[str, Plane]], row: int, column: int, classes: 
         dmc.TableTr(
             [
                 dmc.TableTd(name),
-                dmc.TableTd(f"{formatting.score(value)} ± {formatting.score(error)}", className="number"),
+                tables.labelled(f"{formatting.score(value)} ± {formatting.score(error)}", SCORE),
                 dmc.TableTd(html.Div(className="share-bar", style={"width": f"{90 * abs(value) / largest:.0f}px"})),
             ]
         )
         for name, value, error in scored
     ]
+    head = dmc.TableThead(dmc.TableTr([dmc.TableTh("Class"), dmc.TableTh(SCORE, className="number"), dmc.TableTh("")]))
     more = f"Only the first {len(by_class)} of {classes} classes." if classes > len(by_class) else None
     return html.Div(
         [
             html.Div("Score by class", className="unit-classes"),
-            dmc.Table(dmc.TableTbody(rows), verticalSpacing=2),
+            dmc.Table([head, dmc.TableTbody(rows)], verticalSpacing=2, className=tables.CARDS),
             html.Div(more, className="quiet") if more else None,
         ]
     )

@@ -15,6 +15,7 @@ from modelshapley.units import UnitKind
 from tests.conftest import DIGITS_RUN, Server
 from tests.e2e.conftest import Scheme, WatchedPage
 from tests.e2e.map.test_dashboard import HEADS, NEURONS, assert_accessible, click_cell, expect_map, measured, open_map
+from tests.e2e.test_cards import TABLES
 
 OF_CLASSES = DIGITS_RUN.model_copy(
     update={
@@ -130,6 +131,9 @@ def test_one_unit_tells_what_it_does(page: Page, server: Server, api: Client, cl
     expect(page.locator("#unit-examples .flip").first).to_contain_text(
         "helps" if told.examples[0].help > 0 else "hurts"
     )
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert all(table["stacked"] and table["named"] for table in page.evaluate(TABLES))
+    assert "cards" in (panel.locator("table").first.get_attribute("class") or "").split()
 
 
 def test_counts_follow_the_threshold(page: Page, server: Server, api: Client, digits_run: Run) -> None:
