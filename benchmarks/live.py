@@ -17,7 +17,8 @@ are the same, intact and with units off. `speedup_choice` = time of the plain lo
 a prompt once; the plain loop here computes logits only from the first position on that counts in a batch.
 `speedup_choice_all_logits` = the same with all logits.
 
-`service`: through the real API, Redis and one worker (benchmarks.support.live_service). `--only` measures one part.
+`service`: through the real API, Redis and one worker (benchmarks.support.live_service). `busy`: the same while that
+worker does long work (benchmarks.support.busy_service). `--only` measures one part.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.support.busy_service import measure_busy_service
 from benchmarks.support.common import DATA, report
 from benchmarks.support.live_service import measure_service
 from benchmarks.support.plain import continuations_of, plain_answers, plain_log_likelihoods
@@ -219,17 +221,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="accepted for uniformity; the output is always JSON")
     parser.add_argument("--datasets", type=Path, default=Path("tests/data"), help="folder that holds bbh")
-    parser.add_argument("--only", choices=["engine", "choice", "service"], help="default: all")
+    parser.add_argument("--only", choices=["engine", "choice", "service", "busy"], help="default: all")
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--trials", type=int, default=100, help="for `busy`; half as many of SmolLM2")
     options = parser.parse_args()
     catalog = Catalog(DATA)
     prepare_smollm2(catalog.smollm2_folder)
-    wanted = [options.only] if options.only else ["service", "engine", "choice"]
+    wanted = [options.only] if options.only else ["service", "busy", "engine", "choice"]
     results: dict[str, Any] = {}
     with torch.inference_mode():
         if "service" in wanted:
             results["service"] = measure_service(options.clients, options.seconds)
+        if "busy" in wanted:
+            results["busy"] = measure_busy_service(options.trials)
         if "engine" in wanted:
             results |= {plan.model: measure(load(catalog.folder(plan.model)), plan) for plan in PLANS}
         if "choice" in wanted:

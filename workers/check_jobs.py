@@ -6,7 +6,6 @@ The report grows item by item in the storage, so a worker may be killed, or swit
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Generator, Mapping
 from typing import Any
 
@@ -21,16 +20,12 @@ from modelshapley.maps.importance import ImportanceMap
 from modelshapley.methods import harm_of, sums_up
 from modelshapley.units import UnitKind
 from workers.context import WorkerContext, get_context
-from workers.running.cancelling import CANCEL_POLL_S, grace_of
+from workers.running.cancelling import CancelPoll, Unwanted
 from workers.running.failures import failures_recorded
 
 log = logging.getLogger(__name__)
 MAX_RETRIES = 1_000_000  # a check may be postponed this often; RQ needs a limit
 Halves = Mapping[str, tuple[ImportanceMap, ImportanceMap]]
-
-
-class CheckCancelled(Exception):
-    """The check was cancelled, or its run deleted."""
 
 
 class RunWaiting(Exception):
@@ -60,7 +55,7 @@ def check_run(run_id: str) -> Retry | None:
         except RunWaiting:
             context.records.update_checks(run_id, Status.QUEUED)
             return Retry(max=MAX_RETRIES)
-        except CheckCancelled:
+        except Unwanted:
             log.info("the check of run %s is not wanted any more", run_id)
             return None
         context.records.update_checks(run_id, Status.DONE)
@@ -86,7 +81,8 @@ class _CheckInProgress:
     """The check of one run, whose report is being completed."""
 
     def __init__(self, context: WorkerContext, run: Run) -> None:
-        self._context, self._run, self._asked = context, run, time.monotonic()
+        self._context, self._run = context, run
+        self._cancel = CancelPoll(context.records, f"check-{run.id}")
         self._report = _load_report(context, run)
         loaded, task = context.scored_model(run), context.scored_task(run)
         intact = context.intact(run, loaded, task)
@@ -143,13 +139,6 @@ class _CheckInProgress:
 
     def _yield_to_trials(self) -> None:
         self._context.turns.yield_to_trials()
-        self._stop_if_cancelled()
+        self._cancel.look()
         if self._context.queues.waiting([RUNS]):
             raise RunWaiting
-
-    def _stop_if_cancelled(self) -> None:
-        """Raise CheckCancelled if so; asks the records once in CANCEL_POLL_S, since passes may be shorter."""
-        if time.monotonic() - self._asked >= CANCEL_POLL_S:
-            self._asked = time.monotonic()
-            if grace_of(self._context.records, f"check-{self._run.id}") is not None:
-                raise CheckCancelled

@@ -21,6 +21,7 @@ from modelshapley.tasks.kinds.data_task import format_bad_rows
 from workers.check_jobs import first_report
 from workers.context import WorkerContext, get_context
 from workers.partial_maps import PartialMaps
+from workers.running.cancelling import CancelPoll, Unwanted
 from workers.running.failures import failures_recorded
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,11 @@ def _with_open_run(run_id: str, work: Callable[[WorkerContext, Run], object]) ->
         context.storage.drop_sums(run_id)
 
     with failures_recorded(fail), context.warm.in_use(run.model):
-        work(context, run)
+        try:
+            work(context, run)
+        except Unwanted:
+            log.info("run %s was cancelled", run_id)
+            context.storage.drop_sums(run_id)
 
 
 def _open_scoring(context: WorkerContext, run: Run) -> Scoring:
@@ -59,7 +64,13 @@ def _open_scoring(context: WorkerContext, run: Run) -> Scoring:
     task.check(loaded)
     context.turns.reached("model loaded")
     methods = [load_method(method) for method in run.methods]
-    return Scoring(loaded, task, methods, run.units, run.limit, run.seed, run.per_class, context.turns.yield_to_trials)
+    cancel = CancelPoll(context.records, f"run-{run.id}")
+
+    def pause() -> None:
+        context.turns.yield_to_trials()
+        cancel.look()
+
+    return Scoring(loaded, task, methods, run.units, run.limit, run.seed, run.per_class, pause)
 
 
 def _score(context: WorkerContext, run: Run) -> None:

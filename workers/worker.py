@@ -202,6 +202,7 @@ class WarmWorker(SimpleWorker):
                     if time.monotonic() >= next_beat:
                         next_beat = time.monotonic() + HEARTBEAT_S
                         self.maintain_heartbeats(job, execution)
+                        self._job_queues.rescue_trials()  # maintenance waits for the end of the job
                 except REDIS_DOWN as error:
                     log.warning("no heartbeat, Redis does not respond: %s", error)
                 except SQLAlchemyError as error:

@@ -273,3 +273,27 @@ def test_units_scaled_by_one_change_nothing(api: Client, digits_run: Run) -> Non
     assert digits_run.intact is not None
     assert trial.accuracy == digits_run.intact.accuracy
     assert set(trial.predicted.values()) == {0.0}
+
+
+@pytest.mark.slow
+def test_a_trial_that_a_dead_worker_should_have_measured_does_not_wait_for_a_long_run(
+    start_server: StartServer,
+) -> None:
+    house = start_server()
+    with Client(house.url) as api:
+        digits = api.wait(api.submit_run(QUICK).id)
+        (dead,) = worker_pids(api)
+        os.kill(dead, signal.SIGKILL)
+        long = api.submit_run(SLOW_RUN.model_copy(update={"methods": ["path-shapley"], "limit": 256}))
+        trial = api.submit_trial(TrialRequest(run=digits.id, off=off_heads((1, 2))))
+        assert states_of(api, trial)[-1].status is Status.DONE
+        assert api.run(long.id).status is Status.RUNNING, "the trial waited for the run"
+        (pid,) = {worker.pid for worker in api.workers() if worker.current == f"run:{long.id}"}
+        assert pid is not None
+        time.sleep(3)  # within a batch, whose passes take minutes
+        cancelled = time.monotonic()
+        api.cancel_run(long.id)
+        while any(worker.current == f"run:{long.id}" for worker in api.workers()):
+            assert time.monotonic() - cancelled < 5
+            time.sleep(0.1)
+        os.kill(pid, 0)  # it was not ended by force

@@ -1,4 +1,4 @@
-"""Ends a job whose record is cancelled although the job does not stop by itself."""
+"""Stops cancelled jobs: between two passes, or by force."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from modelshapley.errors import NotFound
 from modelshapley.models.confined.process import interrupt_all
 
 log = logging.getLogger(__name__)
-CANCEL_POLL_S = 1.0
+CANCEL_POLL_S = 0.5
 RUN_GRACE_S = 3.0
 """Time in which a cancelled run or check stops between passes; then its process is killed, which loses warm models."""
 DERIVE_GRACE_S = 120.0
 """The same for a derived model, whose steps are longer: saving, and loading in another process."""
-INTERRUPT_BEFORE_S = 2.0
+INTERRUPT_BEFORE_S = 2.5
 """How long before its end a worker gives up what its confined processes (templates, tokenizers) are asked: a job that
 waits for one of them then ends by itself, and the worker stays."""
 TRIAL_GRACE_S = 30.0
@@ -43,6 +43,24 @@ def grace_of(records: Records, job_id: str) -> float | None:
     except NotFound:
         return RUN_GRACE_S
     return None
+
+
+class Unwanted(Exception):
+    """The job was cancelled, or its run deleted."""
+
+
+class CancelPoll:
+    """Whether a job is still wanted, asked from within it between two passes."""
+
+    def __init__(self, records: Records, job_id: str) -> None:
+        self._records, self._job_id, self._asked = records, job_id, time.monotonic()
+
+    def look(self) -> None:
+        """Raise Unwanted if the job was cancelled; ask the records once in CANCEL_POLL_S: passes may be shorter."""
+        if time.monotonic() - self._asked >= CANCEL_POLL_S:
+            self._asked = time.monotonic()
+            if grace_of(self._records, self._job_id) is not None:
+                raise Unwanted
 
 
 class CancelWatch:
