@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from modelshapley.cli import applying, keys, measuring, prompting, reproduce, server, tasks
+from modelshapley.cli import applying, keys, measuring, prompting, reproduce, server, tasks, using
 from modelshapley.cli.options import notes
 from modelshapley.errors import ModelShapleyError
 
@@ -17,6 +17,8 @@ COMMANDS = (
     applying.prune,
     applying.recommend,
     applying.finetune,
+    using.probe,
+    using.amplify,
     server.up,
     server.web,
     server.worker,

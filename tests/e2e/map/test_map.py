@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 
 from modelshapley.client import Client
 from modelshapley.contracts import Off, Run, TrialRequest
+from modelshapley.maps.roles import role
 from modelshapley.units import UnitKind
 from tests.conftest import DIGITS_RUN, Server
 from tests.e2e.conftest import Scheme, WatchedPage
@@ -120,6 +121,9 @@ def test_one_unit_tells_what_it_does(page: Page, server: Server, api: Client, cl
     expect(panel).to_contain_text("Head 2.1")
     expect(panel.locator("tbody tr")).to_have_count(10)
     expect(panel).to_contain_text("not measured")
+    signed = api.importance_map(classes_run.id, "two-sided,harm=signed", "head")
+    net = role(signed.scores[2][1], signed.standard_errors[2][1], signed.provenance["n"])
+    expect(panel.locator(".unit-facts")).to_contain_text(f"{net} (")
     page.locator("#measure-alone").click()
     trial = api.measure(TrialRequest(run=classes_run.id, off=Off(head=[(2, 1)])))
     expect(panel).to_contain_text(f"{abs(100 * trial.difference):.1f} pts", timeout=15_000)
