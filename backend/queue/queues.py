@@ -130,6 +130,12 @@ class Queues:
         job_id = job_named("prompt", f"{prompt_id}-{turn}")
         self._enqueue(name, "workers.prompt_jobs.answer_prompt", job_id, (prompt_id, turn), owner)
 
+    def withdraw_prompt(self, prompt_id: str, turn: int) -> None:
+        """Take a cancelled prompt out of its queue, so that nobody waits behind it; one that a worker has stays."""
+        job = self._queue(TRIALS).fetch_job(job_named("prompt", f"{prompt_id}-{turn}"))
+        if job is not None and self._queue(job.origin).remove(job):
+            job.delete()
+
     def enqueue_prompt_map(self, prompt_id: str, model: str, owner: str | None = None) -> None:
         """Queue the map of an answer, with the trials of its model, because a user is waiting for it."""
         name = trials_of(model) if self.redis.exists(_holder_key(model)) else TRIALS

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from backend.queue.queues import TRIALS, Queues, trials_of
 from backend.store.records import Records
+from modelshapley import formatting
 from modelshapley.contracts import Status, Trial, Waiting, WorkerInfo
 from modelshapley.contracts.prompts import Prompt
 from modelshapley.errors import NotFound
+
+DOING = {
+    "run": "scores run",
+    "check": "checks run",
+    "trial": "measures another trial",
+    "prompt": "answers another prompt",
+}
 
 
 def with_waiting(records: Records, queues: Queues, trial: Trial) -> Trial:
@@ -32,8 +40,23 @@ def _waiting(records: Records, queues: Queues, model: str, job: str) -> Waiting:
         ahead = places[0] if places else ahead
     busy = [worker for worker in with_time_left(records, queues.workers()) if worker.current]
     busy.sort(key=lambda worker: worker.eta_s if worker.eta_s is not None else float("inf"))
-    first = busy[0] if busy else None
-    return Waiting(ahead=ahead, busy_with=first.current if first else None, eta_s=first.eta_s if first else None)
+    current, eta_s = (busy[0].current, busy[0].eta_s) if busy else (None, None)
+    return Waiting(ahead=ahead, busy_with=current, eta_s=eta_s, sentence=queue_sentence(ahead, current, eta_s))
+
+
+def queue_sentence(ahead: int, busy_with: str | None, eta_s: float | None) -> str:
+    """Say what a queued trial or prompt waits for, and for how long. busy_with, eta_s: as in `Waiting`."""
+    if not ahead and busy_with is None:
+        return "waiting for a worker …"
+    parts = []
+    if ahead:
+        parts.append(f"{ahead} ahead in the queue" if ahead > 1 else "one ahead in the queue")
+    if busy_with:
+        kind, _, identifier = busy_with.partition(":")
+        name = f" {identifier.partition(':')[0]}" if kind in ("run", "check") else ""
+        left = f", about {formatting.duration(eta_s)} left" if eta_s is not None else ""
+        parts.append(f"a worker {DOING.get(kind, 'is busy')}{name}{left}")
+    return f"waiting: {'; '.join(parts)} …"
 
 
 def with_time_left(records: Records, workers: list[WorkerInfo]) -> list[WorkerInfo]:

@@ -35,15 +35,8 @@
     }
   }
 
-  function waitingFor({ waiting }) {
-    if (!waiting) return "Waiting for a worker …";
-    const parts = [];
-    if (waiting.ahead) parts.push(waiting.ahead === 1 ? "one job ahead in the queue" : `${waiting.ahead} jobs ahead in the queue`);
-    const [kind, id] = (waiting.busy_with || "").split(":");
-    const doing = { run: `scores run ${id}`, check: `checks run ${id}`, trial: "measures a trial", prompt: "answers another prompt" };
-    if (kind) parts.push(`a worker ${doing[kind] || "is busy"}; short work goes between its passes`);
-    return parts.length ? `Waiting: ${parts.join("; ")} …` : "Waiting for a worker …";
-  }
+  const capital = (text) => text[0].toUpperCase() + text.slice(1);
+  const waitingFor = ({ waiting }) => capital(waiting ? waiting.sentence : "waiting for a worker …");
 
   const FINISHED = { end: "ended by itself", length: "stopped at its length" };
 
@@ -164,15 +157,16 @@
 
   function row(token, chosenId) {
     const name = make("th", { scope: "row", className: token.id === chosenId ? "chosen" : "" }, visible(token.text));
-    const cells = [make("td", {}, bar(token.intact, "of-intact"))];
-    if (comparing) cells.push(make("td", {}, bar(token.changed, "of-changed")));
+    const cell = (label, kind) => make("td", { dataset: { label } }, bar(token[label], kind));
+    const cells = [cell("intact", "of-intact")];
+    if (comparing) cells.push(cell("changed", "of-changed"));
     return make("tr", {}, name, ...cells);
   }
 
   function table(title, tokens, chosenId) {
     const heads = [byId("try-strip").hidden ? "class" : "token", "intact", ...(comparing ? ["changed"] : [])].map((text) => make("th", { scope: "col" }, text));
     return make("div", {}, make("h3", {}, title),
-      make("table", { className: "try-table" }, make("thead", {}, make("tr", {}, ...heads)),
+      make("table", { className: "try-table cards" }, make("thead", {}, make("tr", {}, ...heads)),
         make("tbody", {}, ...tokens.map((token) => row(token, chosenId)))));
   }
 
@@ -191,7 +185,6 @@
     }
     const loss = `loss of “${p.text.trim() || p.text || "end"}” ${p.loss_intact.toFixed(2)}` + (comparing ? ` → ${p.loss_changed.toFixed(2)}` : "") + " nats";
     const before = positions.slice(Math.max(0, place - 6), place).map((q) => q.text).join("");
-    const capital = (text) => text[0].toUpperCase() + text.slice(1);
     const where = picture ? "" : before ? `After “…${before.trimStart()}”: ` : "At the start of the answer: ";
     const line = capital(`${where}${loss}`) + (comparing ? `; KL divergence ${p.kl.toFixed(3)} nats.` : ".");
     byId("try-details").replaceChildren(make("p", { id: "try-position" }, line), make("div", { className: "try-tables" }, ...tables));

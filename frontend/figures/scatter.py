@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from modelshapley.contracts import Interval, Status, Trial
 from modelshapley.maps.compare import rank_correlation
 
 BLUE, HIGHLIGHT = "#3b82d6", "#e8347f"
+AXIS_CHARACTERS = 40
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def figure(points: Sequence[Point], quantity: str, current: str | None) -> dict[
             "margin": {"l": 58, "r": 12, "t": 8, "b": 58},
             **BASE,
             "hoverlabel": {"align": "left"},
-            "xaxis": {"title": {"text": f"sum of scores: {_wrapped(quantity)}", "standoff": 8}, "zeroline": True},
+            "xaxis": {"title": {"text": _wrapped(f"sum of scores: {quantity}"), "standoff": 8}, "zeroline": True},
             "yaxis": {"title": {"text": "measured change, pts", "standoff": 4}, "zeroline": True},
         },
     }
@@ -103,9 +105,6 @@ def _trace(points: Sequence[Point], colour: str, size: int, symbol: str) -> dict
     }
 
 
-def _wrapped(text: str, width: int = 44) -> str:
-    """Break a text that is too wide for the axis into two lines."""
-    if len(text) <= width:
-        return text
-    cut = text.rfind(" ", 0, width)
-    return f"{text[:cut]}<br>{text[cut + 1 :]}"
+def _wrapped(text: str) -> str:
+    """Break a text into lines that fit the axis on a phone."""
+    return "<br>".join(wrap(text, AXIS_CHARACTERS))

@@ -5,7 +5,19 @@ from __future__ import annotations
 import typer
 from rich.markup import escape
 
-from modelshapley.cli import agents, applying, harness, keys, measuring, prompting, quantising, reproduce, server, tasks
+from modelshapley.cli import (
+    agents,
+    applying,
+    harness,
+    keys,
+    measuring,
+    prompting,
+    quantising,
+    reproduce,
+    server,
+    tasks,
+    using,
+)
 from modelshapley.cli.options import notes
 from modelshapley.errors import ModelShapleyError
 
@@ -19,6 +31,8 @@ COMMANDS = (
     applying.recommend,
     applying.finetune,
     quantising.quantise,
+    using.probe,
+    using.amplify,
     server.up,
     server.web,
     server.worker,

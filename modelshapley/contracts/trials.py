@@ -103,7 +103,7 @@ class Comparison(Contract):
 class Waiting(Contract):
     """What a queued trial waits for."""
 
-    ahead: int = Field(description="jobs before it in its queue")
+    ahead: int = Field(default=0, description="jobs before it in its queue")
     busy_with: str | None = Field(
         default=None,
         description="job of the worker that has least time left, as `current` in `GET /workers`; null if none works",
@@ -112,6 +112,7 @@ class Waiting(Contract):
     eta_s: float | None = Field(
         default=None, description="seconds left of that job if it is a run; trials go between its passes"
     )
+    sentence: str = Field(default="waiting for a worker …", description="all of this as a sentence")
 
 
 class Trial(Contract):

@@ -13,9 +13,10 @@ import pytest
 import torch
 import transformers
 
-from modelshapley.applications.finetuning.finetune import finetune, gradient_share, random_units
+from modelshapley.applications.finetuning.finetune import finetune, gradient_share
 from modelshapley.applications.finetuning.submatrix import named, parts_of, training, write_all
 from modelshapley.applications.finetuning.trainer import Trainer, rate_at
+from modelshapley.applications.random_units import random_units
 from modelshapley.contracts.finetuning import PAPER, FinetuneSettings
 from modelshapley.errors import ModelShapleyError, NotFinite, UnsupportedModel
 from modelshapley.interventions.weights import oriented

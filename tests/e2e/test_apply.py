@@ -10,11 +10,12 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from modelshapley.client import Client
-from modelshapley.contracts import Run, Status
+from modelshapley.contracts import Off, Run, Status
+from modelshapley.contracts.derived import DerivedRequest
 from tests.conftest import DIGITS_RUN, Server
 from tests.e2e.conftest import Scheme, WatchedPage
 from tests.e2e.map.test_code import code_on, run_python
-from tests.e2e.map.test_dashboard import assert_accessible, expect_map, open_map
+from tests.e2e.map.test_dashboard import assert_accessible, expect_map, open_map, taken
 
 SLOW_MS = 120_000
 
@@ -98,5 +99,17 @@ def test_the_page_is_accessible_and_fits(page: Page, server: Server, run: Run, s
     expect(page.locator("#apply-prediction")).to_contain_text("n 360", timeout=SLOW_MS)
     assert_accessible(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    if folder := os.environ.get("PICTURES"):
-        page.screenshot(path=Path(folder) / f"apply-{scheme}-{width}.png")
+
+
+@pytest.mark.slow
+def test_pictures_of_apply(page: Page, server: Server, api: Client, run: Run, tmp_path: Path) -> None:
+    """Of docs/apply.md, into the folder that PICTURES names."""
+    request = DerivedRequest(run=run.id, name="digits-three-layers", off=Off(layer=[1]), method="two-sided")
+    made = api.wait_derived(api.derive(request).id)
+    page.set_viewport_size({"width": 1440, "height": 860})
+    open_apply(page, server, run)
+    page.locator("#apply-kind").get_by_text("Heads").click()
+    expect(page.locator("#apply-prediction")).to_contain_text("n 360", timeout=SLOW_MS)
+    expect(page.get_by_role("heading", name="digits-three-layers")).to_be_visible()
+    assert taken(page, Path(os.environ.get("PICTURES", tmp_path)) / "apply.png") > 20_000
+    api.drop_derived(made.id)

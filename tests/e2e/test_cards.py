@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from modelshapley.contracts import Run
 from tests.conftest import Server
 from tests.e2e.conftest import Scheme
 from tests.e2e.map.test_dashboard import assert_accessible, measured, open_map
+from tests.prompts.test_answers import picture
 
 TABLES = """() => [...document.querySelectorAll('table.cards')].filter((t) => t.checkVisibility()).map((table) => {
   const rows = [...table.tBodies[0].rows].filter((row) => row.checkVisibility());
@@ -45,7 +48,9 @@ def assert_cards(page: Page, least: int) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_tables_are_cards_on_a_phone(page: Page, server: Server, api: Client, digits_run: Run, scheme: Scheme) -> None:
+def test_tables_are_cards_on_a_phone(
+    page: Page, server: Server, api: Client, digits_run: Run, scheme: Scheme, tmp_path: Path
+) -> None:
     api.checked(digits_run.id)
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": 390, "height": 844})
@@ -56,6 +61,16 @@ def test_tables_are_cards_on_a_phone(page: Page, server: Server, api: Client, di
     expect(page.locator("#past-trials-list tbody tr").first).to_be_visible(timeout=15_000)
     expect(page.locator("#flip-counts")).to_be_visible(timeout=15_000)
     assert_cards(page, 3)
+    assert_accessible(page)
+
+    file = tmp_path / "digit.png"
+    file.write_bytes(base64.b64decode(picture().partition(",")[2]))
+    page.goto(f"{server.url}/try?run={digits_run.id}&off=head:0.1")
+    expect(page.get_by_alt_text("the chosen picture")).to_be_hidden()
+    page.get_by_label("Picture").set_input_files(file)
+    page.get_by_role("button", name="Answer").click()
+    expect(page.get_by_role("heading", name="Likeliest classes")).to_be_visible(timeout=60_000)
+    assert_cards(page, 2)
     assert_accessible(page)
 
     page.goto(f"{server.url}/runs/{digits_run.id}/trust")

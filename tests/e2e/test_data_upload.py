@@ -14,6 +14,7 @@ from modelshapley.client import Client
 from tests.conftest import Server
 from tests.e2e.conftest import WatchedPage
 from tests.e2e.map.test_dashboard import assert_accessible
+from tests.e2e.test_cards import assert_cards
 from tests.e2e.test_tasks_page import REFUSED, expect_preview, field
 
 ROWS = [{"problem": f"What is {a} + {b}?", "solution": str(a + b)} for a in range(1, 9) for b in range(1, 9)]
@@ -56,6 +57,8 @@ def test_a_table_is_dropped_and_its_columns_are_offered(
     expect(field(page, "Prompt")).to_have_value("{problem} {solution}")
     field(page, "Prompt").fill("{problem}")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    if width == 390:
+        assert_cards(page, 1)
     assert_accessible(page)
     if width == 1440:
         page.locator("#task-preview").click()

@@ -81,7 +81,7 @@ from importlib.util import find_spec
 import modelshapley
 print([module for module in {SERVER} if find_spec(module) is not None])
 for module in pkgutil.walk_packages(modelshapley.__path__, "modelshapley."):
-    if not module.name.endswith(("__main__", "_child", ".child", "agents.server", "agents.tools", "agents.waiting")):
+    if not module.name.endswith(("__main__", "_child", ".child", "agents.server", "agents.tools", "agents.waiting", "algorithm1")):
         import_module(module.name)
 """
     answer = subprocess.run([library, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)

@@ -40,10 +40,19 @@ def head(run: Run) -> Any:
 
 
 def notes(run: Run) -> Any:
-    """Notes on the task's data, such as rows that were skipped; None where there are none."""
+    """Notes on the data and the scores, such as rows that were skipped; None where there are none.
+
+    Of several, only the first is in sight, so that the map stays near the top.
+    """
     if not run.notes:
         return None
-    return html.Div([html.Strong("Data: "), " ".join(run.notes)], className="quiet run-notes", id="run-notes")
+    first, *others = run.notes
+    line = [html.Strong("Note: " if not others else "Notes: "), first]
+    if not others:
+        return html.Div(line, className="quiet run-notes", id="run-notes")
+    more = html.Span(f" {len(others)} more", className="more-notes")
+    unfolded = html.Ul([html.Li(note) for note in others], className="plain-list")
+    return html.Details([html.Summary([*line, more]), unfolded], className="quiet run-notes", id="run-notes")
 
 
 def quantity(plane: Plane, display: Display) -> Any:

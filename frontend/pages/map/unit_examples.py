@@ -90,7 +90,7 @@ def _example(unit_example: UnitExample) -> Any:
             _content(unit_example),
             html.Div([_strongest(unit_example), correct]),
         ],
-        className="flip",
+        className="flip unit-flip",
     )
 
 

@@ -34,8 +34,8 @@ SECTIONS: Sequence[tuple[str, Sequence[str]]] = (
         (
             "The accuracy in the tray is measured, not predicted: the model runs on test examples that the scores were "
             "not computed on, with the chosen units off. The change is against the intact model on the same examples, "
-            "so that luck with the examples cancels; the range in brackets is its 95 % interval. If the range includes "
-            "0, the units made no difference that could be measured.",
+            "so that luck with the examples cancels; the range in brackets is its 95\u00a0% interval. If the range "
+            "includes 0, the units made no difference that could be measured.",
             "While a measurement goes on, the change so far is grey. The map's prediction stands beside it.",
         ),
     ),

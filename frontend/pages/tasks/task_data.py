@@ -7,7 +7,7 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import ALL, Input, Output, State, dcc, html, no_update
 
-from frontend.pages.shared import empty_states
+from frontend.pages.shared import empty_states, tables
 from frontend.pages.shared.wiring import Callbacks
 from frontend.pages.tasks.columns import COLUMN_FIELDS, HALVES, TEMPLATES, fill_form, is_unsplit
 from modelshapley import client
@@ -117,8 +117,10 @@ def about(dataset: Dataset) -> Any:
 def _first_rows(dataset: Dataset) -> Any:
     names = [column.name for column in dataset.columns][:MAX_CHIPS]
     head = dmc.TableThead(dmc.TableTr([dmc.TableTh(name) for name in names]))
-    rows = [dmc.TableTr([dmc.TableTd(row.get(name, "")) for name in names]) for row in dataset.first]
-    table = dmc.Table([dmc.TableCaption("First rows"), head, dmc.TableTbody(rows)], verticalSpacing=4)
+    rows = [dmc.TableTr([tables.labelled(row.get(name, ""), name, "") for name in names]) for row in dataset.first]
+    table = dmc.Table(
+        [dmc.TableCaption("First rows"), head, dmc.TableTbody(rows)], verticalSpacing=4, className=tables.CARDS
+    )
     return html.Div(
         table, className="first-rows", tabIndex=0, role="region", **{"aria-label": "First rows of the data"}
     )

@@ -24,13 +24,14 @@ from modelshapley.applications.finetuning.submatrix import SubMatrix, named, par
 from modelshapley.applications.finetuning.trainer import Trainer
 from modelshapley.applications.folder import CARD, INFO, new_folder, save_model
 from modelshapley.applications.pruning import versions
+from modelshapley.applications.random_units import random_units
 from modelshapley.contracts.finetuning import FinetunedInfo, FinetuneSettings
 from modelshapley.errors import ModelShapleyError
 from modelshapley.evaluation.accuracy import Evaluation, evaluate
 from modelshapley.maps.importance import ImportanceMap
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.tasks.base import Split, Task
-from modelshapley.units import Deactivation, Unit, UnitKind
+from modelshapley.units import Deactivation
 
 FULL_RATE = 1 / 3
 """Learning rate of full fine-tuning, as a share of that of the units: more parameters move at once."""
@@ -158,16 +159,6 @@ def _refuse_untrainable(loaded: LoadedModel, units: Deactivation, adapter: bool)
         lora.require()
         with training(loaded.model, loaded.anatomy, units) as parts:
             require_expressible(parts)
-
-
-def random_units(loaded: LoadedModel, units: Deactivation, seed: int) -> Deactivation:
-    """Return as many units of each kind, drawn from the whole model."""
-    rng, shapes = np.random.default_rng(seed), loaded.anatomy.shapes
-    drawn: dict[UnitKind, list[Unit]] = {}
-    for kind, chosen in units.units:
-        places = np.argwhere(shapes.is_unit(kind))
-        drawn[kind] = [tuple(row) for row in rng.permutation(places)[: len(chosen)].tolist()]
-    return Deactivation.of(drawn)
 
 
 def gradient_share(loaded: LoadedModel, task: Task[Any], units: Deactivation, examples: Sequence[Any]) -> float:

@@ -11,10 +11,12 @@ from playwright.sync_api import Page, expect
 
 from modelshapley.client import Client
 from modelshapley.contracts import Off, Run, TrialRequest
+from modelshapley.maps.roles import role
 from modelshapley.units import UnitKind
 from tests.conftest import DIGITS_RUN, Server
 from tests.e2e.conftest import Scheme, WatchedPage
 from tests.e2e.map.test_dashboard import HEADS, NEURONS, assert_accessible, click_cell, expect_map, measured, open_map
+from tests.e2e.test_cards import TABLES
 
 OF_CLASSES = DIGITS_RUN.model_copy(
     update={
@@ -119,6 +121,10 @@ def test_one_unit_tells_what_it_does(page: Page, server: Server, api: Client, cl
     expect(panel).to_contain_text("Head 2.1")
     expect(panel.locator("tbody tr")).to_have_count(10)
     expect(panel).to_contain_text("not measured")
+    signed = api.importance_map(classes_run.id, "two-sided,harm=signed", "head")
+    score, error = (float(np.array(values, dtype=float)[2, 1]) for values in (signed.scores, signed.standard_errors))
+    net = role(score, error, signed.provenance["n"])
+    expect(panel.locator(".unit-facts")).to_contain_text(f"{net} (")
     page.locator("#measure-alone").click()
     trial = api.measure(TrialRequest(run=classes_run.id, off=Off(head=[(2, 1)])))
     expect(panel).to_contain_text(f"{abs(100 * trial.difference):.1f} pts", timeout=15_000)
@@ -130,6 +136,9 @@ def test_one_unit_tells_what_it_does(page: Page, server: Server, api: Client, cl
     expect(page.locator("#unit-examples .flip").first).to_contain_text(
         "helps" if told.examples[0].help > 0 else "hurts"
     )
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert all(table["stacked"] and table["named"] for table in page.evaluate(TABLES))
+    assert "cards" in (panel.locator("table").first.get_attribute("class") or "").split()
 
 
 def test_counts_follow_the_threshold(page: Page, server: Server, api: Client, digits_run: Run) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -127,6 +128,10 @@ def test_a_unit_is_told_with_its_classes_in_order() -> None:
     assert "4 of 4" in told
     assert "10.0 %" in told
     assert told.index("Asia") < told.index("Africa")
+    assert "Role" not in told
+    signed = replace(found, scores=np.array([[0.3, -0.9], [0.2, 0.4]]), standard_errors=np.full((2, 2), 0.1))
+    signed = replace(signed, provenance={"n": 64})
+    assert f"hurts ({formatting.MINUS}0.900 ± 0.100)" in text_of(unit_panel.view(found, (0, 1), [], None, 0, signed))
     measured = unit_panel.view(found, (0, 1), [], a_trial(Off(head=[(0, 1)]), 90), 0)
     assert f"{formatting.MINUS}5.0 pts ({formatting.MINUS}10.0 to 0.0 pts), n 90" in text_of(measured)
 

@@ -41,7 +41,7 @@ def trial_view(trial: Trial, intact: Measured, lost: bool, reading: str = "") ->
     predicted = html.Div(sentence, className="predicted", id="predicted") if sentence else None
     more = [html.Div(note, className="quiet") for note in notes(trial)]
     if trial.accuracy is None or trial.interval is None or trial.difference is None or trial.intact is None:
-        waiting = "loading the model …" if trial.status is Status.RUNNING else queue_sentence(trial.waiting)
+        waiting = "loading the model …" if trial.status is Status.RUNNING else (trial.waiting or Waiting()).sentence
         return [
             *intact_view(intact)[:2],
             predicted,
@@ -52,27 +52,6 @@ def trial_view(trial: Trial, intact: Measured, lost: bool, reading: str = "") ->
         ]
     figures = _measured(trial, predicted) if trial.status is Status.DONE else _so_far(trial, intact, predicted)
     return [*figures, *more, *(_RECONNECTING if lost else ())]
-
-
-def queue_sentence(waiting: Waiting | None) -> str:
-    """Say what a queued trial or prompt waits for, and for how long."""
-    if waiting is None or (not waiting.ahead and waiting.busy_with is None):
-        return "waiting for a worker …"
-    parts = []
-    if waiting.ahead:
-        parts.append(f"{waiting.ahead} ahead in the queue" if waiting.ahead > 1 else "one ahead in the queue")
-    kind, _, identifier = (waiting.busy_with or "").partition(":")
-    doing = {
-        "run": "scores run",
-        "check": "checks run",
-        "trial": "measures another trial",
-        "prompt": "answers another prompt",
-    }.get(kind, "is busy")
-    if kind:
-        name = f" {identifier.partition(':')[0]}" if kind in ("run", "check") else ""
-        left = f", about {formatting.duration(waiting.eta_s)} left" if waiting.eta_s is not None else ""
-        parts.append(f"a worker {doing}{name}{left}")
-    return f"waiting: {'; '.join(parts)} …"
 
 
 def _measured(trial: Trial, predicted: Any) -> list[Any]:
