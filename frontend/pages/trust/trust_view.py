@@ -157,8 +157,10 @@ def state_of(report: Faithfulness, measured: bool) -> Any:
         about = "A quick check takes about as long as scoring. Other work takes precedence."
         return html.Div([html.P(about), dmc.Group(_both_buttons())], className="check-state")
     if report.effort == "quick":
+        draws = min((curve.draws for curve in report.random), default=0)
+        orders = "one random order" if draws == 1 else f"{draws or 'few'} random orders"
         about = (
-            "This was a quick check, with few examples and one random order. A thorough check uses all test examples, "
+            f"This was a quick check, with few examples and {orders}. A thorough check uses all test examples, "
             "eight shares and five random orders, and replaces these results."
         )
         return html.Div([html.P(about), check_button("Check thoroughly", "full", "default")], className="check-state")

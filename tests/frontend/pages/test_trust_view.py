@@ -8,6 +8,7 @@ import pytest
 
 from frontend.pages.trust import trust_cards, trust_view
 from modelshapley.contracts import Efficiency, KindFaithfulness, Status
+from modelshapley.evaluation.faithfulness import PLANS
 from modelshapley.methods import METHODS
 from modelshapley.units import UnitKind
 from tests.frontend.pages.test_pair import a_run, text
@@ -54,6 +55,16 @@ def test_each_state_has_its_words_and_its_action(
     shown = trust_view.view(report, run, "two-sided", UnitKind.HEAD, METHODS, [])
     assert buttons(shown) == offered
     assert said in text(shown)
+
+
+@pytest.mark.parametrize(("draws", "said"), [(1, "one random order"), (PLANS["quick"].draws, "3 random orders")])
+def test_the_words_on_a_check_are_those_of_what_it_measured(draws: int, said: str) -> None:
+    quick = real("quick")
+    quick = quick.model_copy(update={"random": [c.model_copy(update={"draws": draws}) for c in quick.random]})
+    told = text(trust_view.view(quick, a_run(methods=["two-sided"]), "two-sided", UnitKind.HEAD, METHODS, []))
+    assert f"few examples and {said}" in told
+    assert (len(PLANS["full"].least), PLANS["full"].draws) == (8, 5)
+    assert "eight shares and five random orders" in told
 
 
 def test_all_methods_of_the_run_stand_side_by_side_with_their_marks() -> None:
