@@ -1,6 +1,6 @@
-"""What quantising SmolLM2 costs, by scheme, calibrated and measured on world-capitals.
+"""What quantising SmolLM2 costs, by scheme, calibrated and measured on solved problems of GSM8K as plain text.
 
-    python -m benchmarks.quantising --json
+    python -m benchmarks.quantising --json [--texts 24]
 
 `schemes`: for each, the loss of the test examples minus the parent's with its 95 % interval (nats), accuracy points,
 bytes of weights, and how many linear maps the method gave up on (`fallbacks`). `gptq_share_of_rtn_gap` = the share of
@@ -11,6 +11,7 @@ the loss that rounding to the nearest value costs which GPTQ avoids. `reload_max
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -19,22 +20,44 @@ import torch
 from safetensors.torch import load_file
 
 from benchmarks.support.common import DATA, report
-from modelshapley import load_task
 from modelshapley.applications.quantising.quantise import quantise
 from modelshapley.contracts.quantising import QuantisedInfo
+from modelshapley.contracts.task_files.file import parse
 from modelshapley.evaluation.accuracy import evaluate
 from modelshapley.models.catalog import SMOLLM2, Catalog
 from modelshapley.models.demo import prepare_smollm2
 from modelshapley.models.loading import load
-from modelshapley.tasks.base import Split
+from modelshapley.tasks import TaskCatalog
+from modelshapley.tasks.base import Split, Task
 from modelshapley.units import Deactivation
 
 PRINTED = "paper-algorithm-1"
+GSM8K = Path("tests/data/gsm8k")
 SCHEMES = (("rtn-w4", 0.5), ("gptq-w4", 0.5), ("paper-released", 0.5), *((PRINTED, beta) for beta in (0.1, 0.5, 0.9)))
 
 
-def measure(limit: int) -> dict[str, Any]:
-    catalog, task = Catalog(DATA), load_task("world-capitals")
+def solved_problems(count: int) -> Task[Any]:
+    """Return language modelling of `count` texts to calibrate with and as many others to measure on."""
+    with tempfile.TemporaryDirectory() as folder:
+        for split in ("train", "test"):
+            lines = [json.dumps({"text": text}) for text in texts_of(split, count)]
+            (Path(folder) / "solved").mkdir(exist_ok=True)
+            (Path(folder) / "solved" / f"{split}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+        spec = {"kind": "language-modelling", "name": "solved", "source": {"path": "solved"}, "window": 512}
+        parts = {"probe": {"split": "train", "share": 1}, "test": {"split": "test", "share": 1}}
+        task = TaskCatalog([Path(folder)]).open(parse(spec | parts, "solved"))
+        for part in Split:
+            task.examples(part)
+        return task
+
+
+def texts_of(split: str, count: int) -> list[str]:
+    rows = [json.loads(line) for line in (GSM8K / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [f"{row['question']}\n{row['answer']}" for row in rows[:count]]
+
+
+def measure(count: int) -> dict[str, Any]:
+    catalog, task = Catalog(DATA), solved_problems(count)
     prepare_smollm2(catalog.smollm2_folder)
     folder = catalog.folder(SMOLLM2)
     loaded = load(folder)
@@ -50,7 +73,7 @@ def measure(limit: int) -> dict[str, Any]:
                 Path(work) / name,
                 parent_folder=folder.path,
                 beta=beta,
-                limit=limit,
+                limit=None,
                 intact=intact,
             )
         one, other = (load_file(Path(work) / name / "model.safetensors") for name in ("rtn-w4", "paper-released"))
@@ -79,8 +102,8 @@ def _row(info: QuantisedInfo) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="accepted for uniformity; the output is always JSON")
-    parser.add_argument("--limit", type=int, default=48, help="probe examples for calibration")
-    report(measure(parser.parse_args().limit))
+    parser.add_argument("--texts", type=int, default=24, help="to calibrate with, and as many to measure on")
+    report(measure(parser.parse_args().texts))
 
 
 if __name__ == "__main__":

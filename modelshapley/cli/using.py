@@ -47,7 +47,7 @@ def probe(
     data: Data = Path(".data"),
 ) -> None:
     """Read the classes linearly from the most important units, beside random ones and all. Needs no server."""
-    from modelshapley.applications.probing import probe as run
+    from modelshapley.applications.probing.probe import probe as run
 
     loaded, loaded_task, units = _chosen(model, task, most, method, map_file, limit, seed, datasets, device, data)
     with progress("Recording activations") as tell:
@@ -77,8 +77,8 @@ def amplify(
     data: Data = Path(".data"),
 ) -> None:
     """Scale up the most important units, beside random ones, and measure the accuracy. Needs no server."""
-    from modelshapley.applications.amplifying import FACTORS
-    from modelshapley.applications.amplifying import amplify as run
+    from modelshapley.applications.probing.amplify import FACTORS
+    from modelshapley.applications.probing.amplify import amplify as run
 
     loaded, loaded_task, units = _chosen(model, task, most, method, map_file, limit, seed, datasets, device, data)
     with progress("Measuring") as tell:

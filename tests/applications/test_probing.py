@@ -12,9 +12,9 @@ from sklearn.linear_model import RidgeClassifierCV
 from sklearn.preprocessing import StandardScaler
 from typer.testing import CliRunner
 
-from modelshapley.applications.amplifying import amplify
-from modelshapley.applications.features import features_of
-from modelshapley.applications.probing import STRENGTHS, probe
+from modelshapley.applications.probing.amplify import amplify
+from modelshapley.applications.probing.features import features_of
+from modelshapley.applications.probing.probe import STRENGTHS, probe
 from modelshapley.applications.random_units import all_units, random_units
 from modelshapley.cli.main import app
 from modelshapley.errors import BadParameter, ModelShapleyError

@@ -10,7 +10,7 @@ import torch
 import transformers
 from safetensors.torch import load_file
 
-from modelshapley.applications.quantising.calibration import calibration_sequences
+from modelshapley.applications.quantising.calibration import calibration_sequences, require_tokens
 from modelshapley.applications.quantising.schemes import SCHEMES, group_of, quantised_maps, scheme_named
 from modelshapley.contracts.quantising import QuantisedInfo
 from modelshapley.errors import ModelShapleyError, UnknownName, UnsupportedModel
@@ -52,7 +52,7 @@ def loaded(parent: Path) -> LoadedModel:
 @pytest.fixture(scope="module")
 def task(tmp_path_factory: pytest.TempPathFactory) -> Any:
     root = tmp_path_factory.mktemp("data")
-    rows = [{"question": f"thing {n}", "answer": COLOURS["choices"][n % 3]} for n in range(40)]
+    rows = [{"question": f"the thing with number {n}", "answer": COLOURS["choices"][n % 3]} for n in range(40)]
     task_data.jsonl(root / "colours.jsonl", rows)
     return task_data.task(root, COLOURS, source={"path": "colours.jsonl"})
 
@@ -128,6 +128,10 @@ def test_calibration_reads_the_right_answers(loaded: LoadedModel, task: Any) -> 
     assert texts == [f"{example.prompt} {example.choices[example.right]}" for example in examples]
     with pytest.raises(ModelShapleyError, match="1 probe examples of task 'mine' give 1 sequences"):
         calibration_sequences(loaded, task, examples[:1])
+    tokens = sum(map(len, sequences))
+    require_tokens(sequences, tokens)
+    with pytest.raises(ModelShapleyError, match=f"has {tokens} tokens, fewer than the {tokens + 1} inputs"):
+        require_tokens(sequences, tokens + 1)
 
 
 def test_what_cannot_be_quantised_is_refused(loaded: LoadedModel, task: Any, parent: Path, tmp_path: Path) -> None:

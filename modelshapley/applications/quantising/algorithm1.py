@@ -1,4 +1,4 @@
-"""The paper's Algorithm 1 within llm-compressor's GPTQ, as printed and as released; for comparison."""
+"""llm-compressor's GPTQ, which tells where it failed, and the paper's Algorithm 1 in it, for comparison."""
 
 from __future__ import annotations
 
@@ -6,12 +6,24 @@ from typing import Any
 
 import torch
 from llmcompressor.modifiers.gptq import GPTQModifier
+from pydantic import Field
 from torch import Tensor
 
 EPSILON = 1e-8
 
 
-class Printed(GPTQModifier):  # type: ignore[misc]
+class Gptq(GPTQModifier):  # type: ignore[misc]
+    """GPTQ that remembers `failed`: the paths of the maps that were rounded to the nearest value instead."""
+
+    failed: list[str] = Field(default_factory=list)
+
+    def compress_module_list(self, module_list: Any) -> None:
+        super().compress_module_list(module_list)
+        # The list is emptied at the end of the whole work.
+        self.failed = sorted({*self.failed, *self._rtn_fallback_module_names})
+
+
+class Printed(Gptq):
     """GPTQ whose Hessian has the diagonal beta w_j H_jj + (1 - beta) H_jj (paper, Algorithm 1).
 
     w_j = |phi2_j / (s_j + eps)| with s_j = 1/2 theta_j^2 H_jj and phi2_j = 1/2 theta_j (H theta)_j, the second-order
@@ -28,7 +40,7 @@ class Printed(GPTQModifier):  # type: ignore[misc]
         super().compress_module_list(module_list)
 
 
-class Released(GPTQModifier):  # type: ignore[misc]
+class Released(Gptq):
     """GPTQ on the diagonal of the Hessian alone, which is what the paper's released code comes to."""
 
     def compress_module_list(self, module_list: Any) -> None:

@@ -15,6 +15,21 @@ from modelshapley.models.shortcuts import Shortcuts
 from modelshapley.tasks.base import Task
 
 MIN_SEQUENCES = 16
+NEAREST = "rtn-w4"  # needs no calibration
+
+
+def require_tokens(sequences: Sequence[Tensor], widest: int) -> None:
+    """Raise ModelShapleyError for fewer tokens than inputs of the widest linear map.
+
+    Its Hessian then has no full rank, and GPTQ fits the calibration set alone: on SmolLM2, 600 tokens made it worse
+    than rounding to the nearest value.
+    """
+    tokens = sum(map(len, sequences))
+    if tokens < widest:
+        raise ModelShapleyError(
+            f"The calibration set has {tokens:,} tokens, fewer than the {widest:,} inputs of the widest linear map, so "
+            f"that GPTQ would fit these and nothing else; use a larger limit, a task with more text, or {NEAREST}."
+        )
 
 
 def calibration_sequences(loaded: LoadedModel, task: Task[Any], examples: Sequence[Any]) -> list[Tensor]:

@@ -66,27 +66,26 @@ def main(file: str) -> None:
     save_file({"logits": logits.float().cpu().contiguous()}, request.logits)
     model.save_pretrained(request.folder, save_compressed=True)
     (request.folder / RECIPE).unlink(missing_ok=True)
-    report = Report(maps=_count(model), fallbacks=list(getattr(modifier, "_rtn_fallback_module_names", [])))
+    report = Report(maps=_count(model), fallbacks=list(getattr(modifier, "failed", [])))
     request.report.write_text(report.model_dump_json(), encoding="utf-8")
 
 
 def _modifier(request: Request) -> Any:
-    from llmcompressor.modifiers.gptq import GPTQModifier
     from llmcompressor.modifiers.quantization import QuantizationModifier
 
-    from modelshapley.applications.quantising.algorithm1 import Printed, Released
+    from modelshapley.applications.quantising.algorithm1 import Gptq, Printed, Released
 
     if request.scheme == "fp8":
         return QuantizationModifier(targets="Linear", scheme="FP8_DYNAMIC", ignore=request.ignore)
     if request.scheme == "gptq-w8a8":
-        return GPTQModifier(targets="Linear", scheme="W8A8", ignore=request.ignore)
+        return Gptq(targets="Linear", scheme="W8A8", ignore=request.ignore)
     weights = {"num_bits": 4, "type": "int", "symmetric": True, "strategy": "group", "group_size": request.group}
     groups = {"config_groups": {"weights": {"targets": ["Linear"], "weights": weights}}, "ignore": request.ignore}
     if request.scheme == "rtn-w4":
         return QuantizationModifier(**groups)
     if request.scheme == "paper-algorithm-1":
         return Printed(**groups, beta=request.beta)
-    return (Released if request.scheme == "paper-released" else GPTQModifier)(**groups)
+    return (Released if request.scheme == "paper-released" else Gptq)(**groups)
 
 
 def _oneshot(model: Any, modifier: Any, sequences: list[torch.Tensor], request: Request) -> None:

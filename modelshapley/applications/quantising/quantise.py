@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from modelshapley.applications import proof
 from modelshapley.applications.folder import CARD, INFO, new_folder
 from modelshapley.applications.pruning import export_dtype, versions
-from modelshapley.applications.quantising.calibration import calibration_sequences
+from modelshapley.applications.quantising.calibration import NEAREST, calibration_sequences, require_tokens
 from modelshapley.applications.quantising.compress import Report, Request
 from modelshapley.applications.quantising.reporting import card
 from modelshapley.applications.quantising.schemes import group_of, quantised_maps, scheme_named
@@ -49,7 +49,7 @@ def quantise(
     *,
     parent_folder: Path,
     beta: float = 0.5,
-    limit: int = 64,
+    limit: int | None = 64,
     seed: int = 0,
     intact: Evaluation | None = None,
     notify: Notify = lambda message: None,
@@ -57,8 +57,8 @@ def quantise(
     """Save a quantised model to `folder`, which appears whole or not at all.
 
     scheme: a name of :data:`schemes.SCHEMES`. parent_folder: the files of `loaded`. beta: 0 to 1, of
-    `paper-algorithm-1`. limit: at most so many probe examples for calibration. intact: of the parent on all test
-    examples, measured here if not given. notify: called with a sentence at each step.
+    `paper-algorithm-1`. limit: at most so many probe examples for calibration; None: all. intact: of the parent on
+    all test examples, measured here if not given. notify: called with a sentence at each step.
 
     What is not quantised, embeddings above all, keeps the dtype of the parent's folder. The folder loads with plain
     `from_pretrained` where compressed-tensors is installed; it is smaller on disk, and no faster on a CPU. All
@@ -67,18 +67,13 @@ def quantise(
     Raises UnknownName, TaskMismatch, ModelShapleyError for too small a calibration set or a missing extra, and
     UnsupportedModel for another kind of model, or if a fresh process does not load what was saved with equal logits.
     """
-    scheme_named(scheme)
-    task.check(loaded)
-    if loaded.anatomy.modality != "text" or not loaded.anatomy.auto_class.endswith("ForCausalLM"):
-        raise UnsupportedModel(f"{loaded.id!r} cannot be quantised here: only language models that write text are.")
-    if not 0 <= beta <= 1:
-        raise ModelShapleyError(f"beta is {beta}; choose one from 0 to 1.")
-    maps = quantised_maps(loaded.model)
-    group = group_of(loaded.id, [part.in_features for part in maps.values()]) if scheme in W4 else None
+    group = _checked_group(loaded, task, scheme, beta)
     notify("Reading the calibration set")
     sequences = calibration_sequences(loaded, task, task.select(loaded, Split.PROBE, seed, limit))
+    if scheme != NEAREST:
+        require_tokens(sequences, max(part.in_features for part in quantised_maps(loaded.model).values()))
     with new_folder(folder) as temporary, tempfile.TemporaryDirectory(prefix="modelshapley-quantise-") as work:
-        notify(f"Quantising {len(maps)} linear maps, in a process of its own")
+        notify("Quantising the linear maps, in a process of its own")
         request = _request(loaded, parent_folder, scheme, group or 0, beta, temporary, Path(work))
         save_file({f"{n:06}": sequence for n, sequence in enumerate(sequences)}, request.calibration)
         report = _compress(request, loaded)
@@ -89,29 +84,50 @@ def quantise(
         test = task.select(loaded, Split.TEST, seed)
         parent = intact or evaluate(loaded, task, Deactivation(), test)
         measured = _measured(_evaluate(loaded, temporary, task, test), parent)
-        info = QuantisedInfo(
-            parent=loaded.id,
-            parent_revision=loaded.revision,
-            family=loaded.anatomy.model_type,
-            task=task.info.id,
-            task_fingerprint=task.fingerprint(seed),
-            seed=seed,
-            scheme=scheme,
-            group=group,
-            beta=beta if scheme == "paper-algorithm-1" else None,
-            calibration=len(sequences),
-            maps=report.maps,
-            fallbacks=len(report.fallbacks),
-            bytes=_bytes_of(temporary),
-            parent_bytes=_bytes_of(parent_folder),
-            reload_max_logit_difference=largest,
-            **measured,
-            versions=versions() | {name: version(name) for name in ("llmcompressor", "compressed-tensors")},
-            created=datetime.now(UTC),
-        )
+        found = measured | {
+            "group": group,
+            "beta": beta if scheme == "paper-algorithm-1" else None,
+            "calibration": len(sequences),
+            "bytes": _bytes_of(temporary),
+            "parent_bytes": _bytes_of(parent_folder),
+            "reload_max_logit_difference": largest,
+        }
+        info = _record(loaded, task, seed, scheme, report, found)
         (temporary / INFO).write_text(json.dumps(info.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8")
         (temporary / CARD).write_text(card(info), encoding="utf-8")
     return info
+
+
+def _checked_group(loaded: LoadedModel, task: Task[Any], scheme: str, beta: float) -> int | None:
+    """Return the size of a group of weights, None where a scale is a channel's. Raises what `quantise` does."""
+    scheme_named(scheme)
+    task.check(loaded)
+    if loaded.anatomy.modality != "text" or not loaded.anatomy.auto_class.endswith("ForCausalLM"):
+        raise UnsupportedModel(f"{loaded.id!r} cannot be quantised here: only language models that write text are.")
+    if not 0 <= beta <= 1:
+        raise ModelShapleyError(f"beta is {beta}; choose one from 0 to 1.")
+    widths = [part.in_features for part in quantised_maps(loaded.model).values()]
+    return group_of(loaded.id, widths) if scheme in W4 else None
+
+
+def _record(
+    loaded: LoadedModel, task: Task[Any], seed: int, scheme: str, report: Report, found: Mapping[str, Any]
+) -> QuantisedInfo:
+    """Return the record of a quantised model. found: the fields that depend on the files and on measurements."""
+    return QuantisedInfo(
+        parent=loaded.id,
+        parent_revision=loaded.revision,
+        family=loaded.anatomy.model_type,
+        task=task.info.id,
+        task_fingerprint=task.fingerprint(seed),
+        seed=seed,
+        scheme=scheme,
+        maps=report.maps,
+        fallbacks=len(report.fallbacks),
+        **found,
+        versions=versions() | {name: version(name) for name in ("llmcompressor", "compressed-tensors")},
+        created=datetime.now(UTC),
+    )
 
 
 def _request(

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from sklearn.linear_model import RidgeClassifierCV
 from sklearn.preprocessing import StandardScaler
 
-from modelshapley.applications.features import Features, features_of
+from modelshapley.applications.probing.features import Features, features_of
 from modelshapley.applications.random_units import all_units, random_draws
 from modelshapley.contracts.runs import Measured
 from modelshapley.contracts.uses import ProbeReport
