@@ -160,7 +160,7 @@ def _classes(by_class: list[tuple[str, Plane]], row: int, column: int, classes: 
         )
         for name, value, error in scored
     ]
-    head = dmc.TableThead(dmc.TableTr([dmc.TableTh("Class"), dmc.TableTh(SCORE, className="number"), dmc.TableTh("")]))
+    head = dmc.TableThead(dmc.TableTr([dmc.TableTh("Class"), dmc.TableTh(SCORE, className="number"), dmc.TableTd()]))
     more = f"Only the first {len(by_class)} of {classes} classes." if classes > len(by_class) else None
     return html.Div(
         [
