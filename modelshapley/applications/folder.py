@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import errno
 import json
+import platform
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from modelshapley.contracts.derived import DerivedInfo, KeptUnits
+import torch
+import transformers
+
+from modelshapley import __version__
+from modelshapley.contracts.derived import DerivedInfo, KeptUnits, MadeFromParent
 from modelshapley.contracts.trials import Off
 from modelshapley.errors import ModelShapleyError
 from modelshapley.formatting import bytes_as_text, percent, percent_interval, points, points_interval
 from modelshapley.models.loaded import LoadedModel
+from modelshapley.tasks.base import Task
 from modelshapley.units import Deactivation, UnitKind
 
 INFO, CARD, MASK = "modelshapley.json", "README.md", "mask.json"
@@ -58,10 +66,39 @@ def save_model(folder: Path, model: Any, parent: LoadedModel) -> int:
     return (folder / "model.safetensors").stat().st_size
 
 
+def made_from(loaded: LoadedModel, task: Task[Any], seed: int, packages: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the fields of :class:`MadeFromParent`. packages: others whose versions matter."""
+    return {
+        "parent": loaded.id,
+        "parent_revision": loaded.revision,
+        "family": loaded.anatomy.model_type,
+        "task": task.info.id,
+        "task_fingerprint": task.fingerprint(seed),
+        "seed": seed,
+        "versions": versions() | {name: version(name) for name in packages},
+        "created": datetime.now(UTC),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a derived model was made with."""
+    return {
+        "modelshapley": __version__,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def write_record(folder: Path, info: MadeFromParent, card_text: str) -> None:
+    """Write modelshapley.json and the model card."""
+    (folder / INFO).write_text(json.dumps(info.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8")
+    (folder / CARD).write_text(card_text, encoding="utf-8")
+
+
 def write_info(folder: Path, info: DerivedInfo, zeroed: Deactivation) -> None:
     """Write modelshapley.json, the model card, and mask.json with the parent's units that are zeroed in place."""
-    (folder / INFO).write_text(json.dumps(info.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8")
-    (folder / CARD).write_text(card(info), encoding="utf-8")
+    write_record(folder, info, card(info))
     if len(zeroed):
         (folder / MASK).write_text(Off.from_deactivation(zeroed).model_dump_json(exclude_defaults=True) + "\n")
 

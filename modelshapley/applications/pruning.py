@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from torch import Tensor
 
-from modelshapley import __version__
 from modelshapley.applications import proof
-from modelshapley.applications.folder import kept_units, new_folder, save_model, write_info
+from modelshapley.applications.folder import kept_units, made_from, new_folder, save_model, write_info
 from modelshapley.applications.plans import Plan, plan_pruning
 from modelshapley.applications.repair import repair
 from modelshapley.applications.sizes import WeightsSize, weights_size
@@ -134,12 +130,7 @@ def _record(
     """Return the record of a derived model. found: the fields that are measured, and those of its origin."""
     plan = prediction.plan
     return DerivedInfo(
-        parent=loaded.id,
-        parent_revision=loaded.revision,
-        family=loaded.anatomy.model_type,
-        task=task.info.id,
-        task_fingerprint=task.fingerprint(seed),
-        seed=seed,
+        **made_from(loaded, task, seed),
         modes=dict(plan.modes),
         reasons=list(plan.reasons),
         off={kind: count for kind, count in deactivation.counts().items() if count},
@@ -149,8 +140,6 @@ def _record(
         parameters=prediction.size.parameters,
         parent_parameters=prediction.parent_size.parameters,
         **found,
-        versions=versions(),
-        created=datetime.now(UTC),
     )
 
 
@@ -209,13 +198,3 @@ def _paused(measuring: Iterator[tuple[Outcomes, int]], pause: Callable[[], None]
     for outcomes, _ in measuring:
         yield outcomes
         pause()
-
-
-def versions() -> dict[str, str]:
-    """Return the versions that a derived model was made with."""
-    return {
-        "modelshapley": __version__,
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "python": platform.python_version(),
-    }

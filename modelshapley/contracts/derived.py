@@ -43,7 +43,21 @@ class Repair(Contract):
     examples: int
 
 
-class DerivedInfo(Contract):
+class MadeFromParent(Contract):
+    """What every modelshapley.json says: the model it was made from, the task it was measured on, when, with what."""
+
+    format: Literal["modelshapley.derived.v1"] = "modelshapley.derived.v1"
+    parent: str
+    parent_revision: str
+    family: str
+    task: str
+    task_fingerprint: str
+    seed: int
+    versions: dict[str, str]
+    created: datetime
+
+
+class DerivedInfo(MadeFromParent):
     """The file modelshapley.json of a derived model.
 
     bytes: size of its weights file; parent_bytes: that of the parent written in the same way.
@@ -51,14 +65,7 @@ class DerivedInfo(Contract):
     and the parent with the same units off.
     """
 
-    format: Literal["modelshapley.derived.v1"] = "modelshapley.derived.v1"
     kind: Literal["pruned"] = "pruned"
-    parent: str
-    parent_revision: str
-    family: str
-    task: str
-    task_fingerprint: str
-    seed: int
     method: str | None = Field(default=None, description="method of the map that chose the units")
     map: dict[str, Any] | None = Field(default=None, description="provenance of that map")
     settings: dict[str, Any] = {}
@@ -73,8 +80,6 @@ class DerivedInfo(Contract):
     reload_max_logit_difference: float
     trial: Comparison
     repair: Repair | None = None
-    versions: dict[str, str]
-    created: datetime
 
 
 Share = Annotated[float, Field(gt=0, lt=1)]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import Field
 
 from modelshapley.contracts.base import Contract, Interval
+from modelshapley.contracts.derived import MadeFromParent
 from modelshapley.contracts.trials import Comparison
 from modelshapley.units import UnitKind
 
@@ -54,7 +54,7 @@ class FinetuneArm(Contract):
     accuracy_interval: Interval | None = None
 
 
-class FinetunedInfo(Contract):
+class FinetunedInfo(MadeFromParent):
     """The file modelshapley.json of a fine-tuned model.
 
     adapter: whether the folder holds a LoRA adapter in peft's format instead of a whole model. gradient_share: before
@@ -62,14 +62,7 @@ class FinetunedInfo(Contract):
     how much they can learn.
     """
 
-    format: Literal["modelshapley.derived.v1"] = "modelshapley.derived.v1"
     kind: Literal["fine-tuned"] = "fine-tuned"
-    parent: str
-    parent_revision: str
-    family: str
-    task: str
-    task_fingerprint: str
-    seed: int
     method: str | None = None
     map: dict[str, Any] | None = None
     settings: FinetuneSettings
@@ -78,5 +71,3 @@ class FinetunedInfo(Contract):
     parent_loss: float
     adapter: bool = False
     arms: list[FinetuneArm]
-    versions: dict[str, str]
-    created: datetime

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Literal
 
 from pydantic import Field
 
-from modelshapley.contracts.base import Contract, Interval
+from modelshapley.contracts.base import Interval
+from modelshapley.contracts.derived import MadeFromParent
 from modelshapley.contracts.trials import Comparison
 
 
-class QuantisedInfo(Contract):
+class QuantisedInfo(MadeFromParent):
     """The file modelshapley.json of a quantised model, whose weights are in the format of compressed-tensors.
 
     group: weights that share a scale; null where a scale is a whole channel's. beta: of the paper's Algorithm 1.
@@ -21,14 +21,7 @@ class QuantisedInfo(Contract):
     interval. bytes: of the weights files.
     """
 
-    format: Literal["modelshapley.derived.v1"] = "modelshapley.derived.v1"
     kind: Literal["quantised"] = "quantised"
-    parent: str
-    parent_revision: str
-    family: str
-    task: str
-    task_fingerprint: str
-    seed: int
     scheme: str
     group: int | None = None
     beta: float | None = None
@@ -45,5 +38,3 @@ class QuantisedInfo(Contract):
     loss_difference: float
     loss_interval: Interval
     trial: Comparison
-    versions: dict[str, str]
-    created: datetime

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,8 +20,7 @@ from modelshapley.applications.finetuning.adapter import require_expressible, sa
 from modelshapley.applications.finetuning.reporting import Outcome, card, compared
 from modelshapley.applications.finetuning.submatrix import SubMatrix, named, parts_of, training, write_all
 from modelshapley.applications.finetuning.trainer import Trainer
-from modelshapley.applications.folder import CARD, INFO, new_folder, save_model
-from modelshapley.applications.pruning import versions
+from modelshapley.applications.folder import made_from, new_folder, save_model, write_record
 from modelshapley.applications.random_units import random_units
 from modelshapley.contracts.finetuning import FinetunedInfo, FinetuneSettings
 from modelshapley.errors import ModelShapleyError
@@ -103,8 +100,7 @@ def finetune(
         if "full" in controls:
             outcomes.append(_train_all(bench))
         info = _info(bench, units, outcomes, share, importance_map, adapter)
-        (temporary / INFO).write_text(json.dumps(info.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8")
-        (temporary / CARD).write_text(card(info), encoding="utf-8")
+        write_record(temporary, info, card(info))
     return info
 
 
@@ -118,12 +114,7 @@ def _info(
 ) -> FinetunedInfo:
     """Describe what was trained on, and what came of it."""
     return FinetunedInfo(
-        parent=bench.loaded.id,
-        parent_revision=bench.loaded.revision,
-        family=bench.loaded.anatomy.model_type,
-        task=bench.task.info.id,
-        task_fingerprint=bench.task.fingerprint(bench.seed),
-        seed=bench.seed,
+        **made_from(bench.loaded, bench.task, bench.seed),
         method=None if importance_map is None else importance_map.method,
         map=None if importance_map is None else dict(importance_map.provenance),
         settings=bench.settings,
@@ -132,8 +123,6 @@ def _info(
         parent_loss=bench.parent.loss,
         adapter=adapter,
         arms=[compared(outcome, outcomes[0], bench.parent) for outcome in outcomes],
-        versions=versions(),
-        created=datetime.now(UTC),
     )
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import replace
-from datetime import UTC, datetime
-from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -20,8 +17,8 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from modelshapley.applications import proof
-from modelshapley.applications.folder import CARD, INFO, new_folder
-from modelshapley.applications.pruning import export_dtype, versions
+from modelshapley.applications.folder import made_from, new_folder, write_record
+from modelshapley.applications.pruning import export_dtype
 from modelshapley.applications.quantising.calibration import NEAREST, calibration_sequences, require_tokens
 from modelshapley.applications.quantising.compress import Report, Request
 from modelshapley.applications.quantising.reporting import card
@@ -93,8 +90,7 @@ def quantise(
             "reload_max_logit_difference": largest,
         }
         info = _record(loaded, task, seed, scheme, report, found)
-        (temporary / INFO).write_text(json.dumps(info.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8")
-        (temporary / CARD).write_text(card(info), encoding="utf-8")
+        write_record(temporary, info, card(info))
     return info
 
 
@@ -115,18 +111,11 @@ def _record(
 ) -> QuantisedInfo:
     """Return the record of a quantised model. found: the fields that depend on the files and on measurements."""
     return QuantisedInfo(
-        parent=loaded.id,
-        parent_revision=loaded.revision,
-        family=loaded.anatomy.model_type,
-        task=task.info.id,
-        task_fingerprint=task.fingerprint(seed),
-        seed=seed,
+        **made_from(loaded, task, seed, ("llmcompressor", "compressed-tensors")),
         scheme=scheme,
         maps=report.maps,
         fallbacks=len(report.fallbacks),
         **found,
-        versions=versions() | {name: version(name) for name in ("llmcompressor", "compressed-tensors")},
-        created=datetime.now(UTC),
     )
 
 
