@@ -50,6 +50,7 @@ def test_answers_with_units_off_are_ours_and_those_of_zeroed_weights(
 ) -> None:
     lm_eval = pytest.importorskip("lm_eval", reason="`make test-all` installs the extra lm-eval")
     from lm_eval.models.huggingface import HFLM
+    from lm_eval.tasks import TaskManager
 
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("modelshapley.cli.harness.load_model", lambda *_: smollm2)
@@ -78,8 +79,9 @@ def test_answers_with_units_off_are_ours_and_those_of_zeroed_weights(
         smollm2.model.save_pretrained(folder)
     smollm2.tokenizer.save_pretrained(folder)
     plain = HFLM(pretrained=str(folder), device="cpu", dtype="float32", batch_size=1)
+    manager, by_weights = TaskManager(include_defaults=False), with_paths(task, tmp_path, "by_weights")
     theirs = lm_eval.simple_evaluate(
-        plain, tasks=[with_paths(task, tmp_path, "by_weights")], log_samples=True, bootstrap_iters=0
+        plain, tasks=[by_weights], task_manager=manager, log_samples=True, bootstrap_iters=0
     )
     assert answers(theirs, "by_weights", METRICS[name]) == with_off
 
