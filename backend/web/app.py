@@ -12,11 +12,11 @@ from backend.queue.pending_jobs import pending_jobs
 from backend.queue.queues import REDIS_DOWN, Events, Queues, connect, connect_async
 from backend.queue.result_cache import ResultCaches
 from backend.settings import Settings
-from backend.store.data_uploads import DataUploads
 from backend.store.files import Storage
 from backend.store.records import Records
 from backend.store.schema import migrate
-from backend.store.uploads import Uploads
+from backend.store.uploading.datasets import DataUploads
+from backend.store.uploading.models import Uploads
 from backend.web import problems, reference
 from backend.web.access.callers import require_scope
 from backend.web.dependencies import Services
