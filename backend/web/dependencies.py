@@ -7,9 +7,10 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from backend.queue.event_streams import Events
 from backend.queue.fetches import Fetches
 from backend.queue.prompts import Prompts
-from backend.queue.queues import Events, Queues
+from backend.queue.queues import Queues
 from backend.queue.result_cache import ResultCaches
 from backend.queue.updates import Updates
 from backend.queue.watched_runs import WatchedRuns
