@@ -155,7 +155,7 @@ def test_the_card_of_a_map_says_what_it_was_computed_from(
 def test_a_derived_model_goes_to_the_hub_and_comes_back(models: Commands, tmp_path: Path) -> None:
     small = tmp_path / "small"
     shutil.copytree(ASSETS / "digits-vit", small)
-    record = {"format": "modelshapley.derived.v1", "parent": "/home/someone/digits"}
+    record = {"format": "modelshapley.derived.v1", "parent": "/data/own/digits"}
     (small / "modelshapley.json").write_text(json.dumps(record))
     (small / "README.md").write_text("---\nlibrary_name: transformers\n---\n# Smaller\n")
     (small / "optimizer.pt").write_bytes(b"pickled")
@@ -166,7 +166,7 @@ def test_a_derived_model_goes_to_the_hub_and_comes_back(models: Commands, tmp_pa
     assert "created public" in models.asked
     notes = " ".join(sent.stderr.split())
     assert "Not sent: .env, .gitignore, optimizer.pt" in notes or "Not sent: .env, optimizer.pt" in notes
-    assert "'/home/someone/digits', is among what is sent" in notes
+    assert "'/data/own/digits', is among what is sent" in notes
     fetched = models("fetch", "some-one/thing", "--out", "back")
     assert fetched.returncode == 0, fetched.stderr
     for folder in (tmp_path / "remote", tmp_path / "back"):
