@@ -36,6 +36,7 @@ COMMANDS = (
     using.amplify,
     publishing.publish,
     publishing.fetch,
+    publishing.mib,
     server.up,
     server.web,
     server.worker,

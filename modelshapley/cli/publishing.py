@@ -1,13 +1,14 @@
-"""Commands that send a map or a derived model to the Hugging Face hub, or fetch one from it."""
+"""Commands that hand maps and derived models on: to and from the Hugging Face hub, and in the format of MIB."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modelshapley.cli.options import notes
+from modelshapley.cli.options import MODEL_HELP, Data, notes
 from modelshapley.errors import ModelShapleyError
 from modelshapley.formatting import bytes_as_text
 
@@ -74,6 +75,26 @@ def fetch(
             "token may not read it."
         )
     typer.echo(f"{out}: the model {name}")
+
+
+def mib(
+    importance_map: Annotated[Path, typer.Argument(metavar="MAP", help="a map of heads and neurons (safetensors)")],
+    out: Annotated[Path, typer.Option(help="file to write (JSON)")],
+    model: Annotated[str | None, typer.Option(help=f"the map's model, if its name changed: {MODEL_HELP}")] = None,
+    data: Data = Path(".data"),
+) -> None:
+    """Write a map as importances.json of MIB's circuit track: a score for every head and MLP."""
+    from modelshapley.api import model_folder
+    from modelshapley.maps.importance import ImportanceMap
+    from modelshapley.maps.mib import mib_graph
+
+    if not out.absolute().parent.is_dir():
+        raise ModelShapleyError(f"There is no folder {str(out.parent)!r} to write {out.name} to.")
+    scores = ImportanceMap.load(importance_map)
+    folder = model_folder(model or str(scores.provenance.get("model", "")), data, notes.print)
+    graph = mib_graph(scores, folder.config)
+    out.write_text(json.dumps(graph, allow_nan=False) + "\n", encoding="utf-8")
+    typer.echo(f"{out}: {len(graph['nodes'])} nodes")
 
 
 def _upload(what: Path, to: str, check: Path | None, public: bool) -> Upload:
