@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from backend.queue.queues import REDIS_DOWN
 from modelshapley.contracts import FieldError, Problem
+from modelshapley.contracts.derived import USES
 from modelshapley.errors import BadTask, Conflict, Damaged, ModelShapleyError, NotFound
 from modelshapley.tasks.infos import KINDS
 
@@ -172,8 +173,12 @@ def _database_problem(words: str) -> tuple[int, str]:
 
 
 def _where(location: tuple[Any, ...]) -> str:
-    """Format the path of a field, without the kind of task that pydantic puts before the fields of a task file."""
+    """Format the path of a field, without what pydantic puts before fields of one of several forms: the kind of task
+    of a task file, the use of a map.
+    """
     parts = [part for part in location if part != "body"]
+    if parts and parts[0] in USES:
+        del parts[0]
     if len(parts) > 2 and parts[0] == "file" and parts[1] in KINDS:
         del parts[1]
     return ".".join(str(part) for part in parts) or "body"

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from modelshapley.contracts.base import Interval
-from modelshapley.contracts.derived import MadeFromParent
+from modelshapley.contracts.made_from import MadeFromParent
 from modelshapley.contracts.trials import Comparison
 
 

@@ -76,7 +76,7 @@ def cards(derived: list[Derived], runs: Mapping[str, Run], server: str) -> Any:
     """
     if not derived:
         return dmc.Text("No smaller model has been made from this run yet.", size="sm", className="quiet")
-    return dmc.Stack([_card(one, runs.get(one.model), server) for one in derived], gap="md")
+    return dmc.Stack([_card(one, runs.get(one.model or ""), server) for one in derived], gap="md")
 
 
 def _card(derived: Derived, run: Run | None, server: str) -> Any:
@@ -86,7 +86,7 @@ def _card(derived: Derived, run: Run | None, server: str) -> Any:
         [dmc.Title(derived.name, order=3, size="h4"), dmc.Badge(words, color=colour, variant="light")], gap="sm"
     )
     content = [head, *_state(derived)]
-    if derived.info is not None:
+    if derived.info is not None and derived.model is not None:
         snippet = snippets.of_derived(server, derived.id, derived.model)
         content += [_result(derived.info), _uses(derived, run), code.unfolding(snippet)]
     if derived.recommendation is not None:

@@ -231,7 +231,7 @@ async def list_derived(_: int, __: Any, seen: str | None, data: Any, href: str, 
     except ModelShapleyError as error:
         return no_update, no_update, empty_states.trying_again(error)
     runs = {run.model: run for run in reversed(own) if run.deleted is None}
-    key = repr([(one.id, one.status, one.step, one.progress, runs.get(one.model)) for one in derived])
+    key = repr([(one.id, one.status, one.step, one.progress, runs.get(one.model or "")) for one in derived])
     if key == seen:  # redrawing would close what the reader has opened
         return no_update, no_update, None
     return apply_view.cards(derived, runs, server_of(href)), key, None

@@ -40,7 +40,7 @@ OnStep = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class _Bench:
-    """The model, its data, and the parent's measurements on the test examples."""
+    """The model, its data, and how it trains."""
 
     loaded: LoadedModel
     task: Task[Any]
@@ -48,9 +48,13 @@ class _Bench:
     seed: int
     probe: Sequence[Any]
     test: Sequence[Any]
-    parent: Evaluation
     checkpoints: Path | None
     on_step: OnStep
+    pause: Callable[[], None]
+
+    def measure(self) -> Evaluation:
+        """Measure the model as it is now on the test examples."""
+        return evaluate(self.loaded, self.task, Deactivation(), self.test, on_progress=lambda done: self.pause())
 
 
 def finetune(
@@ -66,7 +70,9 @@ def finetune(
     limit: int | None = None,
     seed: int = 0,
     checkpoints: Path | None = None,
+    job: str | None = None,
     on_step: OnStep = lambda arm, done, total: None,
+    pause: Callable[[], None] = lambda: None,
 ) -> FinetunedInfo:
     """Train only the neurons and heads of `units` on the task's probe examples, and save the whole model to `folder`.
 
@@ -74,8 +80,9 @@ def finetune(
     random units of each kind; `lora` (needs peft) about as many parameters as LoRA factors of the same linear maps;
     `full` all parameters. None: all three, `lora` where peft is installed. adapter: save a LoRA adapter in peft's
     format instead, which holds the same change; needs peft, and a family without biases there. limit: at most so many
-    probe examples. checkpoints: a folder for checkpoints, from which an interrupted call goes on bit for bit. on_step:
-    called with (arm, steps done, of).
+    probe examples. checkpoints: a folder for checkpoints, from which an interrupted call goes on bit for bit. job: id
+    of the server's derived model, for the record. on_step: called with (arm, steps done, of); pause: between passes of
+    measurements. Both may raise to stop.
 
     The model is as it was afterwards. The folder appears whole or not at all, and only if a fresh process that loads it
     gives the logits of the trained model. It is saved in float32, since rounding could undo small changes. Raises
@@ -84,12 +91,12 @@ def finetune(
     """
     task.check(loaded)
     settings = settings or FinetuneSettings()
-    controls = _controls(controls)
+    controls = planned_controls(controls)
     _refuse_untrainable(loaded, units, adapter)
     test = task.select(loaded, Split.TEST, seed)
     probe = task.select(loaded, Split.PROBE, seed, limit)
-    parent = evaluate(loaded, task, Deactivation(), test)
-    bench = _Bench(loaded, task, settings, seed, probe, test, parent, checkpoints, on_step)
+    bench = _Bench(loaded, task, settings, seed, probe, test, checkpoints, on_step, pause)
+    parent = bench.measure()
     share = gradient_share(loaded, task, units, probe[:GRADIENT_EXAMPLES])
     with new_folder(folder) as temporary:
         outcomes = [_targeted(bench, units, temporary, adapter)]
@@ -99,7 +106,7 @@ def finetune(
             outcomes.append(_train_lora(bench, units, outcomes[0].trained))
         if "full" in controls:
             outcomes.append(_train_all(bench))
-        info = _info(bench, units, outcomes, share, importance_map, adapter)
+        info = _info(bench, units, outcomes, parent, importance_map, {"gradient_share": share, "adapter": adapter}, job)
         write_record(temporary, info, card(info))
     return info
 
@@ -108,26 +115,29 @@ def _info(
     bench: _Bench,
     units: Deactivation,
     outcomes: Sequence[Outcome],
-    share: float,
+    parent: Evaluation,
     importance_map: ImportanceMap | None,
-    adapter: bool,
+    found: Mapping[str, Any],
+    job: str | None,
 ) -> FinetunedInfo:
-    """Describe what was trained on, and what came of it."""
+    """Describe what was trained on, and what came of it. found: further fields of the record."""
     return FinetunedInfo(
-        **made_from(bench.loaded, bench.task, bench.seed),
+        **made_from(bench.loaded, bench.task, bench.seed, job=job),
         method=None if importance_map is None else importance_map.method,
         map=None if importance_map is None else dict(importance_map.provenance),
         settings=bench.settings,
         trained_units={kind: count for kind, count in units.counts().items() if count},
-        gradient_share=share,
-        parent_loss=bench.parent.loss,
-        adapter=adapter,
-        arms=[compared(outcome, outcomes[0], bench.parent) for outcome in outcomes],
+        parent_loss=parent.loss,
+        arms=[compared(outcome, outcomes[0], parent) for outcome in outcomes],
+        **found,
     )
 
 
-def _controls(names: Sequence[str] | None) -> Sequence[str]:
-    """Return the controls to train. Raises ModelShapleyError for names that are none, and for lora without peft."""
+def planned_controls(names: Sequence[str] | None) -> Sequence[str]:
+    """Return the controls to train; None: all, `lora` where peft is installed.
+
+    Raises ModelShapleyError for names that are none, and for lora without peft.
+    """
     if names is None:
         return [name for name in CONTROLS if name != "lora" or lora.available()]
     unknown = sorted(set(names) - set(CONTROLS))
@@ -233,12 +243,10 @@ def _run(
     settings: FinetuneSettings,
     written: Callable[[], None],
 ) -> Outcome:
-    loaded, task = bench.loaded, bench.task
-    trainer = Trainer(loaded, task, bench.probe, parameters, settings, bench.seed, key, written)
+    trainer = Trainer(bench.loaded, bench.task, bench.probe, parameters, settings, bench.seed, key, written)
     file = None if bench.checkpoints is None else bench.checkpoints / f"{name}.safetensors"
     steps = trainer.run(file, on_step=lambda done, total: bench.on_step(name, done, total))
-    measured = evaluate(loaded, task, Deactivation(), bench.test)
-    return Outcome(name, sum(parameter.numel() for parameter in parameters.values()), steps, measured)
+    return Outcome(name, sum(parameter.numel() for parameter in parameters.values()), steps, bench.measure())
 
 
 @contextmanager
