@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from sqlalchemy import delete, select, update
 
@@ -14,7 +14,7 @@ from modelshapley.contracts.derive_requests import (
     UnitsRequest,
     UseRequest,
 )
-from modelshapley.contracts.derived import Derived, DerivedInfo, DerivedRequest
+from modelshapley.contracts.derived import OUTCOME_FIELDS, Derived, DerivedInfo, DerivedRequest, Use
 from modelshapley.contracts.finetuning import FinetunedInfo
 from modelshapley.contracts.quantising import QuantisedInfo
 from modelshapley.contracts.recommendations import Recommendation
@@ -23,14 +23,14 @@ from modelshapley.errors import Conflict
 from modelshapley.models.catalog import DERIVED
 
 REPORTS = ("probe", "amplify")  # uses that make no model
-OUTCOMES: dict[str, tuple[str, Any]] = {
-    "prune": ("info", DerivedInfo),
-    "finetune": ("finetuned", FinetunedInfo),
-    "quantise": ("quantised", QuantisedInfo),
-    "probe": ("probed", ProbeReport),
-    "amplify": ("amplified", AmplifyReport),
+OUTCOMES: dict[str, Any] = {
+    "prune": DerivedInfo,
+    "finetune": FinetunedInfo,
+    "quantise": QuantisedInfo,
+    "probe": ProbeReport,
+    "amplify": AmplifyReport,
 }
-"""By use: the field of `Derived` that holds its outcome, and the outcome's contract."""
+"""By use: the contract of its outcome."""
 
 
 class Chosen(NamedTuple):
@@ -152,11 +152,10 @@ def _new_row(request: UseRequest, run: Run) -> DerivedRow:
 
 def _derived(row: DerivedRow) -> Derived:
     counts = _unpacked(row.chosen).off.deactivation().counts() if row.chosen else {}
-    field, outcome = OUTCOMES[row.use]
-    request = row.request or {}
+    request, use = row.request or {}, cast(Use, row.use)
     return Derived(
         id=row.id,
-        use=row.use,
+        use=use,
         name=row.name,
         model=None if row.use in REPORTS else DERIVED + row.name,
         run=row.run,
@@ -179,5 +178,5 @@ def _derived(row: DerivedRow) -> Derived:
         created=row.created,
         started=row.started,
         finished=row.finished,
-        **({field: outcome.model_validate(row.info)} if row.info else {}),
+        **({OUTCOME_FIELDS[use]: OUTCOMES[use].model_validate(row.info)} if row.info else {}),
     )

@@ -21,6 +21,14 @@ from modelshapley.units import UnitKind
 Use = Literal["prune", "finetune", "quantise", "probe", "amplify"]
 """What a map is used for: to make a smaller, a fine-tuned or a quantised model, or to probe or amplify units."""
 USES: tuple[Use, ...] = get_args(Use)
+OUTCOME_FIELDS: dict[Use, str] = {
+    "prune": "info",
+    "finetune": "finetuned",
+    "quantise": "quantised",
+    "probe": "probed",
+    "amplify": "amplified",
+}
+"""By use: the field of `Derived` that holds its outcome."""
 Mode = Literal["removed", "padded", "zeroed"]
 """What became of units: cut out; cut out, with zeros up to the widest layer; set to zero where they are."""
 

@@ -11,8 +11,8 @@ import transformers
 from safetensors.torch import load_file
 
 from modelshapley.applications.quantising.calibration import calibration_sequences, require_tokens
-from modelshapley.applications.quantising.schemes import SCHEMES, group_of, quantised_maps, scheme_named
-from modelshapley.contracts.quantising import QuantisedInfo
+from modelshapley.applications.quantising.schemes import group_of, quantised_maps, scheme_named
+from modelshapley.contracts.quantising import SCHEMES, QuantisedInfo
 from modelshapley.errors import ModelShapleyError, UnknownName, UnsupportedModel
 from modelshapley.models.catalog import inspect_folder
 from modelshapley.models.loaded import LoadedModel

@@ -28,15 +28,15 @@ def run(api: Client) -> Run:
 
 def open_apply(page: Page, server: Server, run: Run) -> None:
     page.goto(f"{server.url}/runs/{run.id}/apply")
-    expect(page.get_by_role("heading", name="Make a smaller model")).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("heading", name="Use this map")).to_be_visible(timeout=30_000)
     expect(page.locator("#apply-list")).not_to_be_empty()
 
 
 def test_from_the_map_to_a_smaller_model_to_its_own_map(page: Page, server: Server, api: Client, run: Run) -> None:
     open_map(page, server, run)
-    page.get_by_role("link", name="Make a smaller model").click()
+    page.get_by_role("link", name="Use this map").click()
     expect(page).to_have_url(re.compile(rf"/runs/{run.id}/apply$"))
-    expect(page.get_by_text("No smaller model has been made from this run yet.")).to_be_visible()
+    expect(page.get_by_text("Nothing has been made from this run yet.")).to_be_visible()
     page.locator("#apply-kind").get_by_text("Layers").click()
     expect(page.locator("#apply-bytes")).to_be_visible(timeout=SLOW_MS)
     expect(page.locator("#apply-prediction")).to_contain_text(
