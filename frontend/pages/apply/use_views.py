@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from math import floor
 from typing import Any
 
 import dash_mantine_components as dmc
@@ -43,7 +45,7 @@ def finetuned(info: FinetunedInfo) -> Any:
     settings = info.settings
     examples = settings.batch * settings.accumulate
     learned = f"learning rate {settings.rate:g}, {targeted.steps} steps of {examples} examples"
-    titles = ["Trained", "Parameters", "Loss, nats", "Accuracy", "Against the parent", "Loss minus chosen"]
+    titles = ["Trained", "Parameters", "Loss, nats", "Accuracy", "Against the parent, pts", "Loss minus chosen"]
     table = tables.table(titles, [_arm(arm) for arm in info.arms], current=0)
     saved = "LoRA adapter for peft" if info.adapter else "whole model"
     return dmc.Stack(
@@ -75,7 +77,7 @@ def _arm(arm: FinetuneArm) -> tuple[str, ...]:
         f"{arm.trained:,}",
         formatting.score(arm.loss),
         formatting.percent(trial.accuracy),
-        f"{formatting.points(trial.difference)} ({formatting.points_interval(trial.difference_interval)})",
+        _points(trial.difference, trial.difference_interval),
         loss,
     )
 
@@ -108,12 +110,11 @@ def quantised(info: QuantisedInfo) -> Any:
 
 def probed(report: ProbeReport) -> Any:
     """What the chosen units hold, beside random ones and all."""
-    draws = len(report.random)
     rows = [
-        strip("Chosen units", report.chosen.accuracy, report.chosen.interval),
-        strip(f"Random units, {draws} draws", report.random_mean, None, report.random),
-        strip("All units of the kind", report.everything.accuracy, report.everything.interval),
-        strip("Most frequent class", report.majority.accuracy, report.majority.interval),
+        Line("Chosen units", report.chosen.accuracy, report.chosen.interval),
+        Line(f"Random units, {len(report.random)} draws", report.random_mean, None, report.random),
+        Line("All units of the kind", report.everything.accuracy, report.everything.interval),
+        Line("Most frequent class", report.majority.accuracy, report.majority.interval),
     ]
     difference = (
         f"{formatting.points(report.chosen_minus_random)} ({formatting.points_interval(report.random_interval)}), "
@@ -124,7 +125,7 @@ def probed(report: ProbeReport) -> Any:
         [
             row("Units", formatting.units(report.units)),
             row("Chosen minus random", difference),
-            html.Div(rows, className="use-strips"),
+            strips(rows),
             html.Div(
                 f"{verdict} {report.classes} classes, read by a ridge classifier trained on {report.trained_on} probe "
                 "examples; accuracy on the test examples.",
@@ -137,12 +138,12 @@ def probed(report: ProbeReport) -> Any:
 
 def amplified(report: AmplifyReport) -> Any:
     """The accuracy with the chosen units scaled, beside random ones."""
-    rows = [strip("Intact", report.intact.accuracy, report.intact.interval)]
+    rows = [Line("Intact", report.intact.accuracy, report.intact.interval)]
     rows += [
-        strip(f"Times {point.factor:g}", point.chosen.accuracy, point.chosen.interval, point.random)
+        Line(f"Times {point.factor:g}", point.chosen.accuracy, point.chosen.interval, point.random)
         for point in report.points
     ]
-    titles = ["Factor", "Accuracy", "Against intact", "Random units", "Chosen minus random"]
+    titles = ["Factor", "Accuracy", "Against intact, pts", "Random units", "Chosen minus random, pts"]
     lines = [
         (
             f"{point.factor:g}",
@@ -157,8 +158,11 @@ def amplified(report: AmplifyReport) -> Any:
         [
             row("Units", formatting.units(report.units)),
             row("Intact", _measured(report.intact)),
-            html.Div(rows, className="use-strips"),
-            html.Div(tables.table(titles, lines), className="wide-table"),
+            strips(rows),
+            html.Details(
+                [html.Summary("Differences"), html.Div(tables.table(titles, lines), className="wide-table")],
+                className="section",
+            ),
             html.Div(
                 "Dark: chosen units, with the 95 % interval; light: each draw of as many random units, scaled alike. "
                 f"Differences are paired. {_verdict(report)}",
@@ -184,27 +188,48 @@ def _against_random(interval: Interval, more: str, less: str, how: str) -> str:
     return "Nothing separates them from random units."
 
 
-def strip(title: str, value: float, interval: Interval | None, draws: Sequence[float] = ()) -> Any:
-    """An accuracy on a line from 0 to 100 %, with its interval, and those of random draws as light dots."""
+@dataclass(frozen=True)
+class Line:
+    """An accuracy with its interval, and those of random draws."""
+
+    title: str
+    value: float
+    interval: Interval | None
+    draws: Sequence[float] = ()
+
+    @property
+    def least(self) -> float:
+        """The lowest of its numbers."""
+        return min([self.value, *(self.interval or ()), *self.draws])
+
+
+def strips(lines: Sequence[Line]) -> Any:
+    """Accuracies on lines from the lowest, rounded down to 10 %, to 100 %: intervals as bands, draws as light dots."""
+    low = min(0.9, floor(10 * min(line.least for line in lines)) / 10)
+    ends = [html.Span(formatting.percent(end).replace(".0", "")) for end in (low, 1.0)]
+    scale = html.Div([html.Div(), html.Div(ends, className="strip-ends quiet")], className="use-strip")
+    return html.Div([*(_strip(line, low) for line in lines), scale], className="use-strips")
+
+
+def _strip(line: Line, low: float) -> Any:
+    def place(share: float) -> str:
+        return f"{100 * (share - low) / (1 - low):.2f}%"
+
     marks = [html.Div(className="track")]
-    if interval is not None:
-        low, high = interval
-        marks.append(html.Div(className="band", style={"left": _percent(low), "width": _percent(high - low)}))
-    marks += [html.Div(className="draw", style={"left": _percent(draw)}) for draw in draws]
-    if interval is not None:
-        marks.append(html.Div(className="now", style={"left": _percent(value)}))
+    if line.interval is not None:
+        begin, end = line.interval
+        marks.append(html.Div(className="band", style={"left": place(begin), "width": place(low + end - begin)}))
+    marks += [html.Div(className="draw", style={"left": place(draw)}) for draw in line.draws]
+    if line.interval is not None:
+        marks.append(html.Div(className="now", style={"left": place(line.value)}))
     return html.Div(
         [
-            html.Div(title, className="use-strip-title"),
+            html.Div(line.title, className="use-strip-title"),
             html.Div(marks, className="strip", **{"aria-hidden": "true"}),
-            html.Div(formatting.percent(value), className="use-strip-value"),
+            html.Div(formatting.percent(line.value), className="use-strip-value"),
         ],
         className="use-strip",
     )
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2f}%"
 
 
 def _measured(measured: Measured) -> str:
@@ -212,11 +237,13 @@ def _measured(measured: Measured) -> str:
 
 
 def _points(difference: float, interval: Interval) -> str:
-    return f"{formatting.points(difference)} ({formatting.points_interval(interval)})"
+    """Format a difference in percentage points without its unit, which the column names."""
+    return f"{formatting.points(difference)} ({formatting.points_interval(interval)})".replace(" pts", "")
 
 
 def _signed(value: float) -> str:
-    return f"{'+' if value > 0 else ''}{formatting.score(value)}"
+    """Format a difference of losses, nats."""
+    return f"{value:+.4f}".replace("-", formatting.MINUS)
 
 
 def _span(interval: Interval) -> str:
