@@ -3,58 +3,31 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from modelshapley.applications import proof
 from modelshapley.applications.finetuning import lora
 from modelshapley.applications.finetuning.adapter import require_expressible, save_adapter
+from modelshapley.applications.finetuning.arms import Bench, OnStep, train_all, train_lora, train_units
 from modelshapley.applications.finetuning.reporting import Outcome, card, compared
-from modelshapley.applications.finetuning.submatrix import SubMatrix, named, parts_of, training, write_all
-from modelshapley.applications.finetuning.trainer import Trainer
+from modelshapley.applications.finetuning.submatrix import SubMatrix, named, training
 from modelshapley.applications.folder import made_from, new_folder, save_model, write_record
 from modelshapley.applications.random_units import random_units
 from modelshapley.contracts.finetuning import FinetunedInfo, FinetuneSettings
 from modelshapley.errors import ModelShapleyError
-from modelshapley.evaluation.accuracy import Evaluation, evaluate
+from modelshapley.evaluation.accuracy import Evaluation
 from modelshapley.maps.importance import ImportanceMap
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.tasks.base import Split, Task
 from modelshapley.units import Deactivation
 
-FULL_RATE = 1 / 3
-"""Learning rate of full fine-tuning, as a share of that of the units: more parameters move at once."""
 GRADIENT_EXAMPLES = 32
 CONTROLS = ("random", "lora", "full")
-Save = Callable[[Sequence[SubMatrix], Mapping[str, Tensor]], None]
-OnStep = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class _Bench:
-    """The model, its data, and how it trains."""
-
-    loaded: LoadedModel
-    task: Task[Any]
-    settings: FinetuneSettings
-    seed: int
-    probe: Sequence[Any]
-    test: Sequence[Any]
-    checkpoints: Path | None
-    on_step: OnStep
-    pause: Callable[[], None]
-
-    def measure(self) -> Evaluation:
-        """Measure the model as it is now on the test examples."""
-        return evaluate(self.loaded, self.task, Deactivation(), self.test, on_progress=lambda done: self.pause())
 
 
 def finetune(
@@ -95,24 +68,24 @@ def finetune(
     _refuse_untrainable(loaded, units, adapter)
     test = task.select(loaded, Split.TEST, seed)
     probe = task.select(loaded, Split.PROBE, seed, limit)
-    bench = _Bench(loaded, task, settings, seed, probe, test, checkpoints, on_step, pause)
+    bench = Bench(loaded, task, settings, seed, probe, test, checkpoints, on_step, pause)
     parent = bench.measure()
     share = gradient_share(loaded, task, units, probe[:GRADIENT_EXAMPLES])
     with new_folder(folder) as temporary:
         outcomes = [_targeted(bench, units, temporary, adapter)]
         if "random" in controls:
-            outcomes.append(_train_units(bench, "random", random_units(loaded, units, seed)))
+            outcomes.append(train_units(bench, "random", random_units(loaded, units, seed)))
         if "lora" in controls:
-            outcomes.append(_train_lora(bench, units, outcomes[0].trained))
+            outcomes.append(train_lora(bench, units, outcomes[0].trained))
         if "full" in controls:
-            outcomes.append(_train_all(bench))
+            outcomes.append(train_all(bench))
         info = _info(bench, units, outcomes, parent, importance_map, {"gradient_share": share, "adapter": adapter}, job)
         write_record(temporary, info, card(info))
     return info
 
 
 def _info(
-    bench: _Bench,
+    bench: Bench,
     units: Deactivation,
     outcomes: Sequence[Outcome],
     parent: Evaluation,
@@ -180,7 +153,7 @@ def _squared_gradient(loaded: LoadedModel, task: Task[Any], units: Deactivation,
         return sum(float(gradient.double().square().sum()) for gradient in gradients if gradient is not None)
 
 
-def _targeted(bench: _Bench, units: Deactivation, folder: Path, adapter: bool) -> Outcome:
+def _targeted(bench: Bench, units: Deactivation, folder: Path, adapter: bool) -> Outcome:
     """Train the chosen units, and save the model or an adapter, which a fresh process must load with equal logits."""
     loaded = bench.loaded
     logits: list[Tensor] = []
@@ -192,7 +165,7 @@ def _targeted(bench: _Bench, units: Deactivation, folder: Path, adapter: bool) -
         else:
             save_model(folder, loaded.model, loaded)
 
-    outcome = _train_units(bench, "targeted", units, save)
+    outcome = train_units(bench, "targeted", units, save)
     if not adapter:
         proof.require_equal(proof.reloaded_logits(folder, loaded), logits[0], "The saved model")
         return outcome
@@ -200,63 +173,3 @@ def _targeted(bench: _Bench, units: Deactivation, folder: Path, adapter: bool) -
         save_model(Path(parent), loaded.model, loaded)
         proof.require_equal(proof.reloaded_logits(Path(parent), loaded, folder), logits[0], "The saved adapter")
     return outcome
-
-
-def _train_units(bench: _Bench, name: str, units: Deactivation, save: Save = lambda parts, before: None) -> Outcome:
-    """Train units and measure the result; then `save` is called with the parts and the weights before training."""
-    loaded = bench.loaded
-    with (
-        training(loaded.model, loaded.anatomy, units) as parts,
-        _restored({p.part.path: p.module for p in parts}) as original,
-    ):
-        outcome = _run(bench, name, named(parts), units.key(), bench.settings, partial(write_all, parts))
-        save(parts, {path: weights["weight"] for path, weights in original.items()})
-    return outcome
-
-
-def _train_lora(bench: _Bench, units: Deactivation, parameters: int) -> Outcome:
-    """Train LoRA factors of the linear maps that hold the units, nearly as many parameters."""
-    loaded = bench.loaded
-    settings = bench.settings.model_copy(update={"rate": bench.settings.rate * lora.RATE})
-    parts = parts_of(loaded.anatomy, units)
-    with lora.lora(loaded.model, parts, parameters, bench.seed) as factors:
-        return _run(bench, "lora", factors, units.key(), settings, lambda: None)
-
-
-def _train_all(bench: _Bench) -> Outcome:
-    model = bench.loaded.model
-    settings = bench.settings.model_copy(update={"rate": bench.settings.rate * FULL_RATE})
-    with _restored({"": model}):
-        model.requires_grad_(True)
-        try:
-            return _run(bench, "full", dict(model.named_parameters()), "everything", settings, lambda: None)
-        finally:
-            model.requires_grad_(False)
-            model.zero_grad(set_to_none=True)
-
-
-def _run(
-    bench: _Bench,
-    name: str,
-    parameters: Mapping[str, nn.Parameter],
-    key: str,
-    settings: FinetuneSettings,
-    written: Callable[[], None],
-) -> Outcome:
-    trainer = Trainer(bench.loaded, bench.task, bench.probe, parameters, settings, bench.seed, key, written)
-    file = None if bench.checkpoints is None else bench.checkpoints / f"{name}.safetensors"
-    steps = trainer.run(file, on_step=lambda done, total: bench.on_step(name, done, total))
-    return Outcome(name, sum(parameter.numel() for parameter in parameters.values()), steps, bench.measure())
-
-
-@contextmanager
-def _restored(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, dict[str, Tensor]]]:
-    """Restore the weights of modules afterwards; yields them as they were, by path and name."""
-    original = {path: {k: v.detach().clone() for k, v in m.named_parameters()} for path, m in modules.items()}
-    try:
-        yield original
-    finally:
-        with torch.no_grad():
-            for path, module in modules.items():
-                for name, parameter in module.named_parameters():
-                    parameter.copy_(original[path][name])
