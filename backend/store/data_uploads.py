@@ -107,6 +107,9 @@ class DataUploads(Staging):
         shutil.rmtree(target, ignore_errors=True)
         inspection = self._running[upload.id] = Inspection(files, target, self._progress(upload.id), self._limits)
         try:
+            self._load_plan(upload.id)  # from here on, who discards it or ends the server stops the inspection, too
+            if self._closing:
+                inspection.stop()
             description = inspection.run()
         except ModelShapleyError:
             shutil.rmtree(target, ignore_errors=True)
@@ -129,13 +132,13 @@ class DataUploads(Staging):
         inspection = self._running.get(upload_id)
         super().drop(upload_id)
         if inspection is not None:
-            inspection.interrupt()
+            inspection.stop()
 
     def close(self) -> None:
         """End the inspections in progress; their uploads stay, and can be finished again."""
         self._closing = True
         for inspection in list(self._running.values()):
-            inspection.interrupt()
+            inspection.stop()
         self._pool.shutdown(cancel_futures=True)
 
     def datasets(self) -> list[Dataset]:

@@ -103,7 +103,10 @@ class Supervisor:
 
     def __init__(self, data: Path, host: str, port: int, workers: int, environment: Mapping[str, str]) -> None:
         self.data, self.host, self.port, self.workers = data, host, port or free_port(), workers
-        self.environment = dict(environment) | {
+        # Threads of torch that spin while they wait for each other are many times slower once they share their cores,
+        # which they do here with a web server, Redis and often a browser.
+        self.environment = {"OMP_WAIT_POLICY": "PASSIVE"} | dict(environment)
+        self.environment |= {
             "MODELSHAPLEY_DATA": str(data),
             "MODELSHAPLEY_HOST": host,
             "MODELSHAPLEY_PORT": str(self.port),

@@ -85,3 +85,10 @@ def test_a_redis_that_cannot_read_its_file_is_told_at_once(tmp_path: Path, monke
     with pytest.raises(ModelShapleyError, match=r"Redis \(.*\) does not start: .+move this folder away"):
         supervisor.run()
     assert time.monotonic() - started < 60
+
+
+@pytest.mark.parametrize(("chosen", "expected"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+def test_threads_that_wait_leave_their_core_unless_told_otherwise(
+    chosen: dict[str, str], expected: str, tmp_path: Path
+) -> None:
+    assert Supervisor(tmp_path, "127.0.0.1", 0, 0, chosen).environment["OMP_WAIT_POLICY"] == expected

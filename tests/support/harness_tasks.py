@@ -55,6 +55,7 @@ KINDS: dict[str, tuple[str, Callable[[int, str], Row]]] = {
     "sums": ("sums", small_sum),
 }
 """The folder of the data of each task, and what makes its rows."""
+QUESTIONS = {"arc_like": 16, "last_word": 16, "sums": 8}  # written answers take longest
 
 
 def write_data(name: str, root: Path) -> dict[str, Any]:
@@ -64,9 +65,9 @@ def write_data(name: str, root: Path) -> dict[str, Any]:
     if name == "sums":  # with worked examples in front, else this small model writes no ####
         task |= {"doc_to_text": "{{question}}", "training_split": "train", "test_split": "test"}
         task |= {"dataset_kwargs": {"data_files": {"train": "sums/train.jsonl", "test": "sums/test.jsonl"}}}
-        task |= {"generation_kwargs": task["generation_kwargs"] | {"max_gen_toks": 24}}
+        task |= {"generation_kwargs": task["generation_kwargs"] | {"max_gen_toks": 18}}
         del task["validation_split"]
-    rows = [row(number, country) for number, country in enumerate(CAPITALS)]
+    rows = [row(number, country) for number, country in enumerate(CAPITALS)][: QUESTIONS[name]]
     for split in ("train", "test"):
         (root / folder).mkdir(exist_ok=True)
         (root / folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -34,18 +34,18 @@ class ConfinedProcess:
         self._module, self._purpose, self._max_answer = module, purpose, max_answer
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.RLock()
-        self._busy = self._interrupted = False
+        self._busy = self._interrupted = self._stopped = False
         _ALL.add(self)
 
     def ask(self, request: dict[str, Any], cpu_s: float) -> dict[str, Any]:
         """Return the answer to a request that may take `cpu_s` seconds of CPU time.
 
-        Raises LimitExceeded, and ModelShapleyError if the process does not start or was interrupted.
+        Raises LimitExceeded, and ModelShapleyError if the process does not start, was interrupted or is stopped.
         """
         wait = cpu_s * WAIT_FACTOR
         line = json.dumps(request | {"cpu_s": cpu_s}).encode() + b"\n"
         with self._lock:
-            self._busy, self._interrupted = True, False
+            self._interrupted, self._busy = False, True
             try:
                 return self._exchange(line, cpu_s, wait)
             finally:
@@ -53,10 +53,15 @@ class ConfinedProcess:
 
     def interrupt(self) -> None:
         """End a request in progress, from any thread: its `ask` raises. A process that only waits is left alone."""
-        process = self._process
-        if self._busy and process is not None:
+        if self._busy:
             self._interrupted = True
-            process.kill()
+            if (process := self._process) is not None:
+                process.kill()
+
+    def stop(self) -> None:
+        """End a request in progress, from any thread, and refuse all others: their `ask` raises."""
+        self._stopped = True
+        self.interrupt()
 
     def close(self) -> None:
         """End the process, after a request in progress."""
@@ -82,16 +87,20 @@ class ConfinedProcess:
         process = self._process
         if process is None or process.poll() is not None:
             process = self._start()
+        self._refuse_unwanted()  # interrupted before there was a process to end
         line = _exchange(process, request, wait, self._max_answer)
         if line is not None and line.endswith(b"\n"):
             answer: dict[str, Any] = json.loads(line)
             return answer
         self._end()
-        if self._interrupted:
-            raise ModelShapleyError("It was cancelled.")
+        self._refuse_unwanted()
         if line is None or process.returncode == -signal.SIGPROF:
             raise LimitExceeded(f"takes longer than {cpu_s:.1f} s")
         raise LimitExceeded("needs too much memory")
+
+    def _refuse_unwanted(self) -> None:
+        if self._interrupted or self._stopped:
+            raise ModelShapleyError("It was cancelled.")
 
     def _start(self) -> subprocess.Popen[bytes]:
         """Start the process. Raises ModelShapleyError if it does not answer."""
@@ -102,6 +111,7 @@ class ConfinedProcess:
         os.set_blocking(process.stdin.fileno(), False)
         if _exchange(process, b"", START_TIMEOUT_S, self._max_answer) != b"ready\n":
             self._end()
+            self._refuse_unwanted()
             raise ModelShapleyError(f"The process that {self._purpose} did not start; see the log.")
         return process
 

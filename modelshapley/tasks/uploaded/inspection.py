@@ -33,7 +33,10 @@ class Inspection:
         self._process = process or new_process()
 
     def run(self) -> dict[str, Any]:
-        """Return the description of the data for :class:`Dataset`. Raises BadData with what is wrong with them."""
+        """Return the description of the data for :class:`Dataset`.
+
+        Raises BadData with what is wrong with them, and ModelShapleyError once it is stopped.
+        """
         size = sum(file.stat().st_size for file in self._folder.iterdir())
         request = {
             "folder": str(self._folder),
@@ -56,6 +59,6 @@ class Inspection:
         """End the process."""
         self._process.close()
 
-    def interrupt(self) -> None:
-        """End a run in progress, from any thread."""
-        self._process.interrupt()
+    def stop(self) -> None:
+        """End a run in progress or to come, from any thread."""
+        self._process.stop()

@@ -26,6 +26,7 @@ from modelshapley.errors import Conflict, ModelShapleyError, NotFound
 from modelshapley.tasks.base import Split
 from modelshapley.tasks.catalog import TaskCatalog
 from modelshapley.tasks.preview import check_task
+from modelshapley.tasks.uploaded.inspection import Inspection
 from modelshapley.tasks.uploaded.limits import DataLimits
 from tests.support.in_process import serving
 
@@ -251,7 +252,18 @@ def test_an_inspection_tells_how_far_it_is_and_ends_when_it_is_discarded(uploads
     assert [path.name for path in (tmp_path / "datasets" / ".uploads").iterdir()] == ["lock"]
 
 
-def test_a_server_that_stops_leaves_an_upload_that_can_be_finished_again(uploads: DataUploads, tmp_path: Path) -> None:
+@pytest.mark.parametrize("begun_late", [True, False])
+def test_a_server_that_stops_leaves_an_upload_that_can_be_finished_again(
+    uploads: DataUploads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun_late: bool
+) -> None:
+    def run_late(inspection: Inspection) -> dict[str, Any]:
+        while begun_late and not uploads._closing:
+            time.sleep(0.01)
+        time.sleep(0.1 * begun_late)  # the stop came before there was a process
+        return run(inspection)
+
+    run = Inspection.run
+    monkeypatch.setattr(Inspection, "run", run_late)
     upload_id = begun(uploads, b'{"a": 1}\n' * 250_000)
     uploads.begin_check(upload_id)
     while not uploads._running:
