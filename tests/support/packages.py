@@ -47,17 +47,33 @@ def environment(folder: Path, wheel: Path, extras: Iterable[str] = ()) -> Path:
 
     It installs nothing from an index, so it takes seconds; a package that the wheel does not declare is not there.
     """
-    venv.create(folder, symlinks=True)
-    python = folder / "bin" / "python"
-    (packages,) = folder.glob("lib/python*/site-packages")
+    python, packages = _empty(folder)
     pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", "--no-index"]
     subprocess.run([*pip, str(wheel)], check=True, capture_output=True)
     (installed,) = [Distribution.at(info) for info in packages.glob("modelshapley-*.dist-info")]
-    for name in required(installed, extras):
+    _link(packages, required(installed, extras))
+    return python
+
+
+def environment_of(folder: Path, *names: str) -> Path:
+    """Make a virtual environment with links to these distributions and what they require. Returns its Python."""
+    python, packages = _empty(folder)
+    _link(packages, {*names}.union(*(required(distribution(name)) for name in names)))
+    return python
+
+
+def _empty(folder: Path) -> tuple[Path, Path]:
+    """Make a virtual environment without packages; return its Python and its site-packages."""
+    venv.create(folder, symlinks=True)
+    (packages,) = folder.glob("lib/python*/site-packages")
+    return folder / "bin" / "python", packages
+
+
+def _link(packages: Path, names: Iterable[str]) -> None:
+    for name in names:
         for top in tops(distribution(name)):
             if not (packages / top.name).exists():
                 (packages / top.name).symlink_to(top)
-    return python
 
 
 def required(package: Distribution, extras: Iterable[str] = ()) -> set[str]:
