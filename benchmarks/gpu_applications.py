@@ -128,7 +128,8 @@ def lora(model: nn.Module, paths: Sequence[str], rank: int) -> Iterator[Paramete
 
 def _with_factors(down: nn.Parameter, up: nn.Parameter, plain: Forward) -> Forward:
     def run(x: Tensor) -> Tensor:
-        return plain(x) + linear(linear(x, down), up)
+        result: Tensor = plain(x) + linear(linear(x, down), up)
+        return result
 
     return run
 
@@ -246,7 +247,8 @@ def from_4_bits(packed: Tensor, scales: Tensor, group: int) -> Tensor:
     """Return the weights that :func:`to_4_bits` has packed."""
     shifts = torch.arange(0, 32, 4, device=packed.device, dtype=torch.int32)
     values = ((packed.unsqueeze(-1) >> shifts) & 15).flatten(1) - 8
-    return (values.unflatten(1, (-1, group)) * scales.float().unsqueeze(-1)).flatten(1)
+    weights: Tensor = values.unflatten(1, (-1, group)) * scales.float().unsqueeze(-1)
+    return weights.flatten(1)
 
 
 def measure(sizes: Sizes, device: str, rounds: int, minutes: float) -> dict[str, Any]:

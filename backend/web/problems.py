@@ -24,7 +24,7 @@ from modelshapley.tasks.infos import KINDS
 log = logging.getLogger(__name__)
 RETRY_AFTER_S = "2"
 DISK_FULL = "The disk of the server is full; free some space, then try again. What was accepted is kept."
-MAX_ERRORS, MAX_DETAIL = 50, 2000
+MAX_ERRORS, MAX_DETAIL, MAX_NAME = 50, 2000, 80
 
 
 def problem(
@@ -181,7 +181,12 @@ def _where(location: tuple[Any, ...]) -> str:
         del parts[0]
     if len(parts) > 2 and parts[0] == "file" and parts[1] in KINDS:
         del parts[1]
-    return ".".join(str(part) for part in parts) or "body"
+    return ".".join(_short(str(part)) for part in parts) or "body"
+
+
+def _short(name: str) -> str:
+    """Cut a name of a field, which may be a sender's own and of any length."""
+    return name if len(name) <= MAX_NAME else f"{name[:MAX_NAME]}…"
 
 
 def _message(item: dict[str, Any]) -> str:

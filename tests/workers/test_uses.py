@@ -26,7 +26,7 @@ from tests.conftest import DIGITS_RUN, Server
 from tests.support import task_data
 
 TENTH = {UnitKind.NEURON: 0.1}
-SHORT = FinetuneSettings(steps=48, batch=8)
+SHORT = FinetuneSettings(steps=32, batch=8)
 COLOURS = ["red", "blue", "green"]
 
 
@@ -63,6 +63,7 @@ def test_a_probe_and_an_amplification_are_kept(api: Client, run: Run) -> None:
         api.derived(probe.id)
 
 
+@pytest.mark.slow  # a killed worker's job is taken up by another one after 20 seconds
 def test_a_killed_worker_goes_on_bit_for_bit(api: Client, server: Server, run: Run) -> None:
     """Trials meanwhile see the model as it was; afterwards the tuned one is a model like any other."""
     request = FinetuneRequest(run=run.id, name="tuned", most=TENTH, settings=SHORT, controls=["random"])
@@ -103,10 +104,17 @@ def test_a_cancelled_training_stops_and_leaves_nothing(api: Client, server: Serv
 
 
 @pytest.mark.slow
-def test_a_quantised_model_is_listed_with_the_reason_why_it_is_not_scored(api: Client, server: Server) -> None:
+def test_a_model_that_cannot_be_scored_is_listed_with_the_reason(api: Client, server: Server) -> None:
     """Another process quantises it, which takes 20 seconds to import what it needs."""
     pytest.importorskip("llmcompressor")
     run = _run_of_a_tiny_llama(api, server.data)
+    short = FinetuneSettings(steps=2)
+    request = FinetuneRequest(run=run.id, name="lora", most=TENTH, settings=short, controls=[], adapter=True)
+    adapter = api.wait_derived(api.derive(request).id)
+    assert adapter.finetuned is not None, adapter.error
+    (listed,) = [model for model in api.models() if model.id == "derived:lora"]
+    assert not listed.usable
+    assert "is a LoRA adapter, which peft adds to its parent" in str(listed.problem)
     derived = api.wait_derived(api.derive(QuantiseRequest(run=run.id, name="w4", scheme="rtn-w4")).id)
     assert derived.quantised is not None, derived.error
     assert derived.quantised.job == derived.id

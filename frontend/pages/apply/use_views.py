@@ -200,7 +200,7 @@ class Line:
     @property
     def least(self) -> float:
         """The lowest of its numbers."""
-        return min([self.value, *(self.interval or ()), *self.draws])
+        return min(self.value, *(self.interval or ()), *self.draws, 1.0)
 
 
 def strips(lines: Sequence[Line]) -> Any:
