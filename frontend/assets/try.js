@@ -128,10 +128,10 @@
   function drawStrip() {
     const most = Math.max(...positions.map(amount), 1e-9);
     byId("try-legend").textContent = !comparing
-      ? `Darker: larger loss of the token, up to ${most.toFixed(2)} nats. Choose a token to see what else could have followed.`
+      ? `Stronger blue: larger loss of the token, up to ${most.toFixed(2)} nats. Choose a token to see what else could have followed.`
       : measure === "kl"
-        ? `Darker: the next-token distributions differ more, KL(intact ‖ changed) up to ${most.toFixed(2)} nats. Both read the intact answer. Choose a token.`
-        : `Darker: the token loses more likelihood without these units, up to ${most.toFixed(2)} nats. Both read the intact answer. Choose a token.`;
+        ? `Stronger blue: the next-token distributions differ more, KL(intact ‖ changed) up to ${most.toFixed(2)} nats. Both read the intact answer. Choose a token.`
+        : `Stronger blue: the token loses more likelihood without these units, up to ${most.toFixed(2)} nats. Both read the intact answer. Choose a token.`;
     const buttons = positions.map((p, place) => {
       const title = `${amount(p).toFixed(3)} nats`;
       const node = make("button", { type: "button", className: "try-token", title, dataset: { place } }, visible(p.text));

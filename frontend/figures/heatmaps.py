@@ -279,6 +279,7 @@ def _colour_axis(painted: Colours, domain: tuple[float, float], height: int) -> 
             "yanchor": "top",
             "len": domain[1] - domain[0],
             "thickness": 9,
+            "xpad": 3,  # 10 leave next to nothing of a narrow panel's bar
             "outlinewidth": 0,
             "tickvals": [place for place, _ in painted.ticks],
             "ticktext": [text for _, text in painted.ticks],
