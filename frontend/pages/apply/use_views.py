@@ -90,14 +90,15 @@ def quantised(info: QuantisedInfo) -> Any:
         f"{formatting.score(info.loss)} nats, {_signed(info.loss_difference)} ({_span(info.loss_interval)}) against "
         f"the parent's {formatting.score(info.parent_loss)}"
     )
+    largest = info.reload_max_logit_difference
+    logits = f"its logits differ by at most {largest:.1g}" if largest else "it gives the same logits"
     lines = [
         row("Accuracy", accuracy(info.trial)),
         row("Loss", loss),
         row("Size", f"{size}. It is smaller on disk, and no faster on a CPU."),
         row("Scheme", f"{info.scheme}{group}; {info.maps} linear maps, calibrated with {info.calibration} sequences"),
         html.Div(
-            "Loaded again in a process of its own, its logits differ by at most "
-            f"{info.reload_max_logit_difference:.1g}. Its units are not scored, since scores need plain weights.",
+            f"Loaded again in a process of its own, {logits}. Its units are not scored: scores need plain weights.",
             className="quiet",
         ),
     ]
