@@ -37,8 +37,9 @@ from typing import Any
 import numpy as np
 from redis import Redis
 
+from backend.queue.connections import REDIS_DOWN, connect, connect_patiently
 from backend.queue.pending_jobs import pending_jobs
-from backend.queue.queues import REDIS_DOWN, Queues, connect, connect_patiently
+from backend.queue.queues import Queues
 from backend.queue.updates import Updates
 from backend.store.records import Records
 from backend.store.schema import migrate

@@ -89,14 +89,14 @@ def of_comparison(server: str, maps: Mapping[str, MapName], unit: UnitKind) -> S
     return Snippet(" and ".join(maps), _script(server, imports, lines), f"{curl}\n")
 
 
-def of_derived(server: str, derived: str, model: str) -> Snippet:
-    """Fetch what is recorded of a derived model: its sizes and its accuracy beside its parent's."""
+def of_derived(server: str, derived: str, title: str, outcome: str = "info") -> Snippet:
+    """Fetch what is recorded of a use of a map. outcome: the field that holds what came of it."""
     lines = [
         f"derived = client.derived({derived!r})",
         "print(derived.status, derived.model)",
-        "print(derived.info)",
+        f"print(derived.{outcome})",
     ]
-    return Snippet(model, _script(server, [], lines), f"{_get(server, f'/derived/{derived}')}\n")
+    return Snippet(title, _script(server, [], lines), f"{_get(server, f'/derived/{derived}')}\n")
 
 
 def _script(server: str, imports: Sequence[str], lines: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ DOING = {
     "check": "checks run",
     "trial": "measures another trial",
     "prompt": "answers another prompt",
+    "derive": "makes or probes a model",
 }
 
 
@@ -61,15 +62,16 @@ def queue_sentence(ahead: int, busy_with: str | None, eta_s: float | None) -> st
 
 
 def with_time_left(records: Records, workers: list[WorkerInfo]) -> list[WorkerInfo]:
-    """Return the workers, with the time left of the runs that they score."""
+    """Return the workers, with the time left of the runs that they score and the models that they make."""
     return [worker.model_copy(update={"eta_s": _time_left(records, worker.current)}) for worker in workers]
 
 
 def _time_left(records: Records, current: str | None) -> float | None:
     kind, _, rest = (current or "").partition(":")
-    if kind != "run":
-        return None
+    identifier = rest.partition(":")[0]
     try:
-        return records.run(rest.partition(":")[0]).progress.eta_s
+        if kind == "derive":
+            return records.derived(identifier).progress.eta_s
+        return records.run(identifier).progress.eta_s if kind == "run" else None
     except NotFound:
         return None

@@ -133,13 +133,15 @@ class TrialRow(Base):
 
 
 class DerivedRow(Base):
-    """A derived model. chosen: units, method and provenance of the map, once they are chosen. run: no foreign key,
-    since a derived model outlives the run that it came from.
+    """A derived model, or a report on units; `use` says which, and what `info` holds. request: as it was sent, without
+    named units. chosen: units, method and provenance of the map, once they are chosen. run: no foreign key, since a
+    derived model outlives the run that it came from.
     """
 
     __tablename__ = "derived"
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    use: Mapped[str] = mapped_column(String(16), default="prune", server_default="prune")
     name: Mapped[str] = mapped_column(String(80), index=True)
     run: Mapped[str] = mapped_column(String(32), index=True)
     parent: Mapped[str] = mapped_column(String(200))
@@ -147,11 +149,13 @@ class DerivedRow(Base):
     share: Mapped[float | None] = mapped_column(Float)
     method: Mapped[str | None] = mapped_column(String(200))
     repair: Mapped[bool] = mapped_column(Boolean, default=False)
+    request: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     chosen: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     status: Mapped[str] = mapped_column(String(16), index=True)
     step: Mapped[str | None] = mapped_column(String(200))
     done: Mapped[int] = mapped_column(Integer, default=0)
     total: Mapped[int] = mapped_column(Integer, default=0)
+    eta_s: Mapped[float | None] = mapped_column(Float)
     recommendation: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     info: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     error: Mapped[str | None] = mapped_column(Text)

@@ -17,13 +17,14 @@ from starlette.types import Receive, Scope, Send
 
 from backend.queue.connections import REDIS_DOWN
 from modelshapley.contracts import FieldError, Problem
+from modelshapley.contracts.derived import USES
 from modelshapley.errors import BadTask, Conflict, Damaged, ModelShapleyError, NotFound
 from modelshapley.tasks.infos import KINDS
 
 log = logging.getLogger(__name__)
 RETRY_AFTER_S = "2"
 DISK_FULL = "The disk of the server is full; free some space, then try again. What was accepted is kept."
-MAX_ERRORS, MAX_DETAIL = 50, 2000
+MAX_ERRORS, MAX_DETAIL, MAX_NAME = 50, 2000, 80
 
 
 def problem(
@@ -172,11 +173,20 @@ def _database_problem(words: str) -> tuple[int, str]:
 
 
 def _where(location: tuple[Any, ...]) -> str:
-    """Format the path of a field, without the kind of task that pydantic puts before the fields of a task file."""
+    """Format the path of a field, without what pydantic puts before fields of one of several forms: the kind of task
+    of a task file, the use of a map.
+    """
     parts = [part for part in location if part != "body"]
+    if parts and parts[0] in USES:
+        del parts[0]
     if len(parts) > 2 and parts[0] == "file" and parts[1] in KINDS:
         del parts[1]
-    return ".".join(str(part) for part in parts) or "body"
+    return ".".join(_short(str(part)) for part in parts) or "body"
+
+
+def _short(name: str) -> str:
+    """Cut a name of a field, which may be a sender's own and of any length."""
+    return name if len(name) <= MAX_NAME else f"{name[:MAX_NAME]}…"
 
 
 def _message(item: dict[str, Any]) -> str:

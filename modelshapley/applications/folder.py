@@ -12,13 +12,14 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import transformers
 
 from modelshapley import __version__
-from modelshapley.contracts.derived import DerivedInfo, KeptUnits, MadeFromParent
+from modelshapley.contracts.derived import DerivedInfo, KeptUnits
+from modelshapley.contracts.made_from import MadeFromParent
 from modelshapley.contracts.trials import Off
 from modelshapley.errors import ModelShapleyError
 from modelshapley.formatting import bytes_as_text, percent, percent_interval, points, points_interval
@@ -66,7 +67,9 @@ def save_model(folder: Path, model: Any, parent: LoadedModel) -> int:
     return (folder / "model.safetensors").stat().st_size
 
 
-def made_from(loaded: LoadedModel, task: Task[Any], seed: int, packages: Sequence[str] = ()) -> dict[str, Any]:
+def made_from(
+    loaded: LoadedModel, task: Task[Any], seed: int, packages: Sequence[str] = (), job: str | None = None
+) -> dict[str, Any]:
     """Return the fields of :class:`MadeFromParent`. packages: others whose versions matter."""
     return {
         "parent": loaded.id,
@@ -77,6 +80,7 @@ def made_from(loaded: LoadedModel, task: Task[Any], seed: int, packages: Sequenc
         "seed": seed,
         "versions": versions() | {name: version(name) for name in packages},
         "created": datetime.now(UTC),
+        "job": job,
     }
 
 
@@ -103,10 +107,13 @@ def write_info(folder: Path, info: DerivedInfo, zeroed: Deactivation) -> None:
         (folder / MASK).write_text(Off.from_deactivation(zeroed).model_dump_json(exclude_defaults=True) + "\n")
 
 
-def read_info(folder: Path) -> DerivedInfo:
-    """Read modelshapley.json. Raises ModelShapleyError."""
+Info = TypeVar("Info", bound=MadeFromParent)
+
+
+def read_info(folder: Path, kind: type[Info]) -> Info:
+    """Read modelshapley.json as the record of one kind of derived model. Raises ModelShapleyError."""
     try:
-        return DerivedInfo.model_validate_json((folder / INFO).read_bytes())
+        return kind.model_validate_json((folder / INFO).read_bytes())
     except (OSError, ValueError) as error:
         raise ModelShapleyError(f"{folder.name} has no readable {INFO}: {str(error).splitlines()[0]}") from error
 

@@ -41,7 +41,8 @@ from modelshapley.contracts import (
     UploadRequest,
     WorkerInfo,
 )
-from modelshapley.contracts.derived import Derived, DerivedRequest, SizePrediction, SizeRequest
+from modelshapley.contracts.derive_requests import UseRequest
+from modelshapley.contracts.derived import Derived, SizePrediction, SizeRequest
 from modelshapley.contracts.prompts import Prompt, PromptComparison, PromptMap, PromptMapRequest, PromptRequest
 from modelshapley.contracts.task_files.descriptions import TaskCheck, TaskCheckRequest, TaskInfo
 from modelshapley.contracts.task_files.examples import TrialDetails, UnitExamples, UnitExamplesRequest
@@ -359,12 +360,13 @@ def keep_prompt(prompt_id: str, request: PromptMapRequest) -> Call[Run]:
     return Call("POST", f"/prompts/{prompt_id}/run", json_reader(Run), body=body)
 
 
-def derive(request: DerivedRequest) -> Call[Derived]:
-    return Call("POST", "/derived", json_reader(Derived), body=request.model_dump(mode="json", exclude_defaults=True))
+def derive(request: UseRequest) -> Call[Derived]:
+    body = request.model_dump(mode="json", exclude_defaults=True) | {"use": request.use}
+    return Call("POST", "/derived", json_reader(Derived), body=body)
 
 
 def all_derived(run: str | None = None, limit: int = 50) -> Call[list[Derived]]:
-    """List derived models. run: only those made from this run."""
+    """List derived models and reports. run: only those of this run."""
     return Call("GET", "/derived", json_reader(list[Derived]), params={"run": run, "limit": limit})
 
 
@@ -373,7 +375,7 @@ def derived(derived_id: str) -> Call[Derived]:
 
 
 def drop_derived(derived_id: str) -> Call[Derived]:
-    """Cancel a derived model in the making, or delete one that has ended."""
+    """Cancel a derived model or report in the making, or delete one that has ended."""
     return Call("DELETE", f"/derived/{derived_id}", json_reader(Derived))
 
 

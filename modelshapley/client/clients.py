@@ -48,7 +48,8 @@ from modelshapley.contracts import (
     Upload,
     WorkerInfo,
 )
-from modelshapley.contracts.derived import Derived, DerivedRequest, SizePrediction, SizeRequest
+from modelshapley.contracts.derive_requests import UseRequest
+from modelshapley.contracts.derived import Derived, SizePrediction, SizeRequest
 from modelshapley.contracts.task_files.descriptions import TaskCheck, TaskCheckRequest, TaskInfo
 from modelshapley.contracts.task_files.examples import TrialDetails, UnitExamples, UnitExamplesRequest
 from modelshapley.contracts.task_files.file import TaskFile
@@ -145,23 +146,23 @@ class Client(PromptMethods):
         """List recent failures, newest first."""
         return self.send(calls.failures(limit))
 
-    def derive(self, request: DerivedRequest) -> Derived:
-        """Queue the making of a smaller model; see :meth:`wait_derived`."""
+    def derive(self, request: UseRequest) -> Derived:
+        """Queue a use of a map: a smaller, fine-tuned or quantised model, or a report; see :meth:`wait_derived`."""
         return self.send(calls.derive(request))
 
     def all_derived(self, run: str | None = None) -> list[Derived]:
-        """List derived models, newest first. run: only those made from this run."""
+        """List derived models and reports, newest first. run: only those of this run."""
         return self.send(calls.all_derived(run))
 
     def derived(self, derived_id: str) -> Derived:
         return self.send(calls.derived(derived_id))
 
     def wait_derived(self, derived_id: str) -> Derived:
-        """Block until a derived model is done, failed or cancelled, and return it."""
+        """Block until a derived model or report is done, failed or cancelled, and return it."""
         return until_ended(lambda: self.derived(derived_id))
 
     def drop_derived(self, derived_id: str) -> Derived:
-        """Cancel a derived model in the making, or delete one that has ended."""
+        """Cancel a derived model or report in the making, or delete one that has ended."""
         return self.send(calls.drop_derived(derived_id))
 
     def predict_size(self, request: SizeRequest) -> SizePrediction:

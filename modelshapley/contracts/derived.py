@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import ConfigDict, Field, model_validator
 
 from modelshapley.contracts.base import Contract, Status
+from modelshapley.contracts.finetuning import FinetunedInfo, FinetuneSettings
+from modelshapley.contracts.made_from import MadeFromParent
+from modelshapley.contracts.quantising import QuantisedInfo
 from modelshapley.contracts.recommendations import Recommendation
 from modelshapley.contracts.runs import Progress
 from modelshapley.contracts.trials import Comparison, Off
 from modelshapley.contracts.uploads import MODEL_NAME
+from modelshapley.contracts.uses import AmplifyReport, ProbeReport
 from modelshapley.units import UnitKind
 
+Use = Literal["prune", "finetune", "quantise", "probe", "amplify"]
+"""What a map is used for: to make a smaller, a fine-tuned or a quantised model, or to probe or amplify units."""
+USES: tuple[Use, ...] = get_args(Use)
+OUTCOME_FIELDS: dict[Use, str] = {
+    "prune": "info",
+    "finetune": "finetuned",
+    "quantise": "quantised",
+    "probe": "probed",
+    "amplify": "amplified",
+}
+"""By use: the field of `Derived` that holds its outcome."""
 Mode = Literal["removed", "padded", "zeroed"]
 """What became of units: cut out; cut out, with zeros up to the widest layer; set to zero where they are."""
 
@@ -41,20 +56,6 @@ class Repair(Contract):
     loss_before: float
     loss_after: float
     examples: int
-
-
-class MadeFromParent(Contract):
-    """What every modelshapley.json says: the model it was made from, the task it was measured on, when, with what."""
-
-    format: Literal["modelshapley.derived.v1"] = "modelshapley.derived.v1"
-    parent: str
-    parent_revision: str
-    family: str
-    task: str
-    task_fingerprint: str
-    seed: int
-    versions: dict[str, str]
-    created: datetime
 
 
 class DerivedInfo(MadeFromParent):
@@ -101,6 +102,7 @@ class DerivedRequest(Contract):
         }
     )
 
+    use: Literal["prune"] = "prune"
     run: str = Field(min_length=1, max_length=64)
     name: str = Field(pattern=MODEL_NAME, examples=["digits-small"])
     share: Share | None = None
@@ -118,27 +120,38 @@ class DerivedRequest(Contract):
 
 
 class Derived(Contract):
-    """A derived model and its state, from queued to done.
+    """One use of a map and its state, from queued to done: a derived model, or a report on units.
 
-    model: its id once it is done, `derived:<name>`. step: what its worker does now. progress: candidates measured, for
-    a recommendation. info: the contents of its modelshapley.json, without the kept units.
+    model: its id once it is done, `derived:<name>`; null for reports. step: what its worker does now. progress:
+    candidates, steps of training or measurements, with the seconds left. off: how many units are removed, trained,
+    probed or amplified. most: the shares of the most important units that were asked for. settings: of fine-tuning.
+    info, finetuned, quantised: the contents of the model's modelshapley.json, without the kept units; probed,
+    amplified: the report; the one of them that belongs to `use`, once it is done.
     """
 
     id: str
+    use: Use = "prune"
     name: str
-    model: str
+    model: str | None
     run: str
     parent: str
     task: str
     share: float | None = None
+    most: dict[UnitKind, float] | None = None
     method: str | None = None
     repair: bool = False
-    off: dict[UnitKind, int] = Field(description="number of units to remove; empty until they are chosen")
+    scheme: str | None = None
+    settings: FinetuneSettings | None = None
+    off: dict[UnitKind, int] = Field(description="number of units; empty until they are chosen")
     status: Status
     step: str | None = None
     progress: Progress
     recommendation: Recommendation | None = None
     info: DerivedInfo | None = None
+    finetuned: FinetunedInfo | None = None
+    quantised: QuantisedInfo | None = None
+    probed: ProbeReport | None = None
+    amplified: AmplifyReport | None = None
     error: str | None = None
     worker: str | None = None
     owner: str | None = Field(default=None, description="name of the key that submitted it; null without named keys")

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from modelshapley.contracts.base import Contract, Interval
-from modelshapley.contracts.derived import MadeFromParent
+from modelshapley.contracts.made_from import MadeFromParent
 from modelshapley.contracts.trials import Comparison
 from modelshapley.units import UnitKind
 
@@ -27,13 +27,17 @@ class FinetuneSettings(Contract):
     rate: float = Field(default=3e-4, gt=0, le=1)
     warmup: float = Field(default=0.1, ge=0, lt=1)
     weight_decay: float = Field(default=0.0, ge=0, le=1)
-    clip: float = Field(default=1.0, gt=0)
+    clip: float = Field(default=1.0, gt=0, le=1e9)
     measure_every: int = Field(default=16, ge=1)
     patience: int = Field(default=0, ge=0)
 
 
 PAPER = FinetuneSettings(rate=3e-5, warmup=0.0, weight_decay=0.01)
 """The paper's learning rate, with AdamW's usual decay (paper, section 5)."""
+
+
+Control = Literal["random", "lora", "full"]
+"""What else trains beside the chosen units: as many random ones, LoRA factors, or all parameters."""
 
 
 class FinetuneArm(Contract):

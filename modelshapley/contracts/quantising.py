@@ -1,14 +1,44 @@
-"""Quantising: what a quantised model is, and what that costs."""
+"""Quantising: the schemes, what a quantised model is, and what that costs."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field
 
 from modelshapley.contracts.base import Interval
-from modelshapley.contracts.derived import MadeFromParent
+from modelshapley.contracts.made_from import MadeFromParent
 from modelshapley.contracts.trials import Comparison
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """A way to quantise. needs_cuda: whether its numbers are only computed on a GPU."""
+
+    name: str
+    summary: str
+    needs_cuda: bool = False
+
+
+SCHEMES = {
+    scheme.name: scheme
+    for scheme in (
+        Scheme("rtn-w4", "weights of 4 bits, each rounded to the nearest value of its group's scale"),
+        Scheme("gptq-w4", "weights of 4 bits, rounded one after the other, the rest correcting what that does (GPTQ)"),
+        Scheme("gptq-w8a8", "weights (GPTQ) and activations of 8 bits, one scale a token"),
+        Scheme("fp8", "weights and activations in floating point of 8 bits", needs_cuda=True),
+        Scheme(
+            "paper-algorithm-1",
+            "4 bits by the paper's Algorithm 1 as printed: GPTQ with a mixed diagonal. For comparison only",
+        ),
+        Scheme(
+            "paper-released",
+            "4 bits as the paper's released code does it, without the Hessian's other entries. For comparison only",
+        ),
+    )
+}
+"""By name; the last two are for comparison with the paper."""
 
 
 class QuantisedInfo(MadeFromParent):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -29,7 +29,7 @@ Step = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class TableRow:
-    """Result of switching off the least important units by one method."""
+    """Measurements after what one method chose was switched off, trained, or the like."""
 
     method: str
     evaluation: Evaluation
@@ -104,14 +104,6 @@ def _progress_of(on_step: Step, name: str, total: int) -> Callable[[int], None]:
 def markdown(result: Reproduction, command: str) -> str:
     """Format the table, its provenance, and the command that computes it again."""
     shapes = f"{result.units_off:,} of {result.units:,} neurons ({100 * result.fraction:g} %)"
-    intact = result.lines[0].evaluation
-    baseline = next((line.evaluation for line in result.lines if line.method == BASELINE_METHOD), None)
-    forced = intact.token_shares is not None
-    headers = ["method"]
-    headers += [f"accuracy, % (n {result.answered_examples})", "p"] if result.answered_examples else []
-    headers += [f"tokens right, % (n {result.tested_examples})", "p"] if forced else []
-    headers += [f"loss, nats (n {result.tested_examples})", "against unmodified", "p", f"p against {BASELINE_METHOD}"]
-    rows = [_row(line, intact, baseline, bool(result.answered_examples), forced) for line in result.lines]
     return "\n".join(
         [
             f"# {result.task.info.title} with the least important neurons off",
@@ -122,31 +114,52 @@ def markdown(result: Reproduction, command: str) -> str:
             "",
             "    " + command,
             "",
-            "| " + " | ".join(headers) + " |",
-            "|" + "---|" * len(headers),
-            *("| " + " | ".join(row) + " |" for row in rows),
+            *table(result.lines),
             "",
-            *_notes(result, forced),
+            *notes(result.loaded, result.task, result.seed, result.lines),
         ]
     )
 
 
-def _notes(result: Reproduction, forced: bool) -> list[str]:
+def table(lines: Sequence[TableRow], extra: Mapping[str, Sequence[str]] | None = None) -> list[str]:
+    """Format measurements as a Markdown table. lines: the unmodified model first. extra: cells of further columns."""
+    intact, extra = lines[0].evaluation, extra or {}
+    baseline = next((line.evaluation for line in lines if line.method == BASELINE_METHOD), None)
+    answered, tested, forced = len(intact.outcomes), len(intact.losses), intact.token_shares is not None
+    headers = ["method", *extra]
+    headers += [f"accuracy, % (n {answered})", "p"] if answered else []
+    headers += [f"tokens right, % (n {tested})", "p"] if forced else []
+    headers += [f"loss, nats (n {tested})", "against unmodified", "p", f"p against {BASELINE_METHOD}"]
+    rows = [_row(line, intact, baseline, bool(answered), forced) for line in lines]
+    rows = [
+        [row[0], *cells, *row[1:]]
+        for row, cells in zip(rows, zip(*extra.values(), strict=True) if extra else [()] * len(rows), strict=True)
+    ]
+    return [
+        "| " + " | ".join(headers) + " |",
+        "|" + "---|" * len(headers),
+        *("| " + " | ".join(row) + " |" for row in rows),
+    ]
+
+
+def notes(loaded: LoadedModel, task: Task[Any], seed: int, lines: Sequence[TableRow]) -> list[str]:
+    """Say what the columns of :func:`table` mean, and with what it was computed."""
     versions = f"torch {torch.__version__}, transformers {transformers.__version__}"
+    answered, forced = len(lines[0].evaluation.outcomes), lines[0].evaluation.token_shares is not None
     answer = "Accuracy: what the task counts as right. "
     tokens = (
         "Tokens right: share of the reference answer's tokens that were the likeliest at their place, the answer "
         "so far being given. "
     )
     return [
-        f"{answer if result.answered_examples else ''}{tokens if forced else ''}Loss: of the reference, mean of its "
+        f"{answer if answered else ''}{tokens if forced else ''}Loss: of the reference, mean of its "
         "tokens; the lower the better. In brackets and behind ± 95 % intervals: Wilson's for right and wrong, "
         "Student's for others. p: two-sided and paired, on the same examples, against the unmodified model where "
         "nothing else is said; exact McNemar for right and wrong, Student's for others; not corrected for the "
         "number of tests.",
         "",
-        f"Revision `{result.loaded.revision[:12]}`, task `{result.task.fingerprint(result.seed)[:12]}`, "
-        f"{result.loaded.dtype} on {result.loaded.places}, {versions}, {datetime.now(UTC).date().isoformat()}.",
+        f"Revision `{loaded.revision[:12]}`, task `{task.fingerprint(seed)[:12]}`, "
+        f"{loaded.dtype} on {loaded.places}, {versions}, {datetime.now(UTC).date().isoformat()}.",
         "",
     ]
 

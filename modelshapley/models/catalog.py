@@ -73,6 +73,10 @@ def inspect_folder(model_id: str, path: Path) -> ModelFolder:
     Raises UnsafeModel (pickled weights, code of its own), UnsupportedModel (no config or weights, unknown family).
     """
     config_file = path / "config.json"
+    if not config_file.is_file() and (path / "adapter_config.json").is_file():
+        raise UnsupportedModel(
+            f"{model_id!r} is a LoRA adapter, which peft adds to its parent; to score the result, save a whole model."
+        )
     if not config_file.is_file():
         raise UnsupportedModel(f"{model_id!r} has no config.json; save it with transformers' save_pretrained.")
     config = read_config(model_id, config_file)

@@ -13,10 +13,12 @@ import pytest
 import torch
 import transformers
 
+from modelshapley import score
 from modelshapley.applications.finetuning.finetune import finetune, gradient_share
 from modelshapley.applications.finetuning.submatrix import named, parts_of, training, write_all
 from modelshapley.applications.finetuning.trainer import Trainer, rate_at
 from modelshapley.applications.random_units import random_units
+from modelshapley.applications.reproducing.finetuning import markdown, reproduce_finetuning
 from modelshapley.contracts.finetuning import PAPER, FinetuneSettings
 from modelshapley.errors import ModelShapleyError, NotFinite, UnsupportedModel
 from modelshapley.interventions.weights import oriented
@@ -151,6 +153,31 @@ def test_the_whole_walk_saves_what_was_measured(tmp_path: Path, monkeypatch: Any
     assert changed
     assert all("mlp" in key or "attention" in key for key in changed)
     assert 0 < info.gradient_share < 1
+
+
+def test_the_papers_table_trains_what_each_method_chooses(tmp_path: Path) -> None:
+    loaded = tiny(VIT)
+    task = ToyTask(loaded, probe=24)
+    settings = FinetuneSettings(steps=4, batch=8, rate=1e-2)
+    before = {key: value.clone() for key, value in loaded.model.state_dict().items()}
+    result = reproduce_finetuning(
+        loaded, task, ["random", "two-sided"], share=0.2, settings=settings, controls=["full"]
+    )
+    assert all(torch.equal(value, before[key]) for key, value in loaded.model.state_dict().items())
+    assert [line.method for line in result.lines] == ["unmodified", "random", "two-sided", "full"]
+    units = score(loaded, task, "two-sided", units=["neuron"]).most("neuron", 0.2)
+    assert len(units) == result.units_trained
+    alone = finetune(loaded, task, units, tmp_path / "tuned", settings=settings, controls=["full"])
+    losses = [line.evaluation.loss for line in result.lines]
+    assert losses[2:] == pytest.approx([arm.loss for arm in alone.arms])
+    assert losses[0] == pytest.approx(alone.parent_loss)
+    assert list(result.trained[2:]) == [arm.trained for arm in alone.arms]
+    table = markdown(result, "modelshapley reproduce finetuning").splitlines()
+    (row,) = [line for line in table if line.startswith("| `two-sided`")]
+    assert f"| {alone.arms[0].trained:,} |" in row
+    assert f"| {alone.arms[0].loss:.3f} ±" in row
+    with pytest.raises(ModelShapleyError, match="from above 0 to 1, not 2"):
+        reproduce_finetuning(loaded, task, ["random"], share=2)
 
 
 def test_the_share_of_the_gradient_sums_to_one() -> None:

@@ -22,6 +22,7 @@ from modelshapley.applications.plans import plan_pruning
 from modelshapley.applications.pruning import predict
 from modelshapley.applications.selection import least_important, merged
 from modelshapley.applications.surgery import smaller_model
+from modelshapley.contracts.derived import DerivedInfo
 from modelshapley.errors import BadTreatment, ModelShapleyError, UnsupportedModel
 from modelshapley.interventions.gates import treated
 from modelshapley.maps.importance import ImportanceMap
@@ -140,7 +141,7 @@ def test_a_saved_model_is_the_parent_with_units_off(config: Any, tmp_path: Path,
     monkeypatch.setattr("modelshapley.applications.pruning.load", _load_without_tokenizer)
     off = merged([uniform(loaded, NEURON), Deactivation.of({LAYER: [1], HEAD: [(0, 1)]})])
     info = prune(loaded, task, off, tmp_path / "smaller")
-    assert info == read_info(tmp_path / "smaller")
+    assert info == read_info(tmp_path / "smaller", DerivedInfo)
     assert info.reload_max_logit_difference <= 1e-5
     assert info.bytes == (tmp_path / "smaller" / "model.safetensors").stat().st_size < info.parent_bytes
     with torch.inference_mode(), treated(loaded.model, loaded.anatomy, off):

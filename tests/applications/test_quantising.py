@@ -11,8 +11,9 @@ import transformers
 from safetensors.torch import load_file
 
 from modelshapley.applications.quantising.calibration import calibration_sequences, require_tokens
-from modelshapley.applications.quantising.schemes import SCHEMES, group_of, quantised_maps, scheme_named
-from modelshapley.contracts.quantising import QuantisedInfo
+from modelshapley.applications.quantising.schemes import group_of, quantised_maps, scheme_named
+from modelshapley.applications.reproducing.compression import markdown, reproduce_compression
+from modelshapley.contracts.quantising import SCHEMES, QuantisedInfo
 from modelshapley.errors import ModelShapleyError, UnknownName, UnsupportedModel
 from modelshapley.models.catalog import inspect_folder
 from modelshapley.models.loaded import LoadedModel
@@ -119,6 +120,21 @@ def test_the_weights_are_those_of_the_scheme(
     assert any(not torch.equal(gptq[path], nearest[path]) for path in plain)
     one, other = (load_file(quantised[name][0] / "model.safetensors") for name in ("rtn-w4", "paper-released"))
     assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.slow
+def test_the_papers_table_has_a_row_for_each_scheme(
+    quantised: dict[str, tuple[Path, QuantisedInfo]], parent: Path, loaded: LoadedModel, task: Any
+) -> None:
+    infos = {name: info for name, (_, info) in quantised.items()}
+    again = reproduce_compression(loaded, task, parent, ["rtn-w4"])
+    assert again["rtn-w4"].loss == infos["rtn-w4"].loss
+    table = markdown(infos | again, "Colours", "modelshapley reproduce compression").splitlines()
+    rows = {line.split("|")[1].strip(" `"): line for line in table if line.startswith("| `")}
+    assert list(rows) == list(infos)
+    for name, info in infos.items():
+        assert f"| {info.loss_difference:+.3f} (" in rows[name]
+        assert f"| {info.fallbacks} of 14 |" in rows[name]
 
 
 def test_calibration_reads_the_right_answers(loaded: LoadedModel, task: Any) -> None:

@@ -28,22 +28,22 @@ def run(api: Client) -> Run:
 
 def open_apply(page: Page, server: Server, run: Run) -> None:
     page.goto(f"{server.url}/runs/{run.id}/apply")
-    expect(page.get_by_role("heading", name="Make a smaller model")).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("heading", name="Use this map")).to_be_visible(timeout=30_000)
     expect(page.locator("#apply-list")).not_to_be_empty()
 
 
 def test_from_the_map_to_a_smaller_model_to_its_own_map(page: Page, server: Server, api: Client, run: Run) -> None:
     open_map(page, server, run)
-    page.get_by_role("link", name="Make a smaller model").click()
+    page.get_by_role("link", name="Use this map").click()
     expect(page).to_have_url(re.compile(rf"/runs/{run.id}/apply$"))
-    expect(page.get_by_text("No smaller model has been made from this run yet.")).to_be_visible()
+    expect(page.get_by_text("Nothing has been made from this run yet.")).to_be_visible()
     page.locator("#apply-kind").get_by_text("Layers").click()
     expect(page.locator("#apply-bytes")).to_be_visible(timeout=SLOW_MS)
     expect(page.locator("#apply-prediction")).to_contain_text(
         re.compile(r"accuracy \d+\.\d % .*n 360$"), timeout=SLOW_MS
     )
     predicted = page.inner_text("#apply-prediction")
-    page.get_by_label("Name").fill("three-layers")
+    page.locator("#apply-name").fill("three-layers")
     page.get_by_role("button", name="Make the model").click()
     expect(page.get_by_role("heading", name="three-layers")).to_be_visible()
     expect(page.get_by_role("button", name="Score this model")).to_be_visible(timeout=SLOW_MS)
@@ -65,13 +65,63 @@ def test_from_the_map_to_a_smaller_model_to_its_own_map(page: Page, server: Serv
     expect(page.locator("#apply-list-problem")).to_contain_text("is used by run")
 
 
+def test_from_the_map_to_a_fine_tuned_model_to_its_listing(page: Page, server: Server, api: Client, run: Run) -> None:
+    open_map(page, server, run)
+    page.get_by_role("link", name="Use this map").click()
+    page.get_by_role("tab", name="Fine-tune").click()
+    page.get_by_label("Steps").fill("12")
+    page.locator("#finetune-start").click()
+    expect(page.locator("#finetune-problem")).to_contain_text("Give the model a name")
+    page.locator("#finetune-name").fill("turned")
+    page.locator("#finetune-start").click()
+    card = page.locator("#apply-list .mantine-Card-root").filter(has_text="turned")
+    expect(card.get_by_text("fine-tuned, 10 % of the neurons")).to_be_visible()
+    expect(card.get_by_text("of the squared gradient lies on them")).to_be_visible(timeout=SLOW_MS)
+    expect(card.locator("tbody tr")).to_have_count(2)
+    (made,) = [one for one in api.all_derived(run.id) if one.name == "turned"]
+    assert made.finetuned is not None
+    targeted, random = made.finetuned.arms
+    assert targeted.steps == random.steps == 12
+    assert f"{targeted.trained:,}" in card.locator("tbody tr").first.inner_text()
+    expect(page.locator("#finetune-problem")).to_be_empty()
+    page.goto(f"{server.url}/new")
+    page.locator("#form-model").click()
+    expect(page.get_by_role("option", name="turned")).to_be_visible()
+    api.drop_derived(made.id)
+
+
+def test_a_probe_and_an_amplification_show_random_units_beside(
+    page: Page, server: Server, api: Client, run: Run
+) -> None:
+    open_apply(page, server, run)
+    for tab, button, said in (
+        ("Probe", "Probe", "10 classes, read by a ridge classifier"),
+        ("Amplify", "Amplify", "each draw of as many random units"),
+    ):
+        page.get_by_role("tab", name=tab).click()
+        page.locator(f"#{tab.lower()}-draws").fill("2")
+        page.get_by_role("button", name=button, exact=True).click()
+        expect(page.locator("#apply-list").get_by_text(said)).to_be_visible(timeout=SLOW_MS)
+    amplified, probed = api.all_derived(run.id)[:2]
+    assert probed.probed is not None
+    assert f"{100 * probed.probed.chosen.accuracy:.1f} %" in page.locator("#apply-list").inner_text()
+    assert amplified.amplified is not None
+    assert page.locator("#apply-list .use-strip .draw").count() == 2 + 2 * len(amplified.amplified.points)
+    page.get_by_role("tab", name="Quantise").click()
+    expect(page.get_by_text("Only language models that write text can be quantised here.")).to_be_visible()
+    assert_accessible(page)
+    for one in (amplified, probed):
+        page.get_by_role("button", name=f"Delete {one.name}").click()
+        expect(page.get_by_role("heading", name=one.name)).to_have_count(0)
+
+
 @pytest.mark.slow
 def test_the_best_mix_is_made_with_its_candidates(page: Page, server: Server, api: Client, run: Run) -> None:
     open_apply(page, server, run)
     expect(page.locator("#apply-prediction")).to_contain_text("Compares several methods")
     page.get_by_role("button", name="Make the model").click()
     expect(page.locator("#apply-problem")).to_contain_text("Give the model a name")
-    page.get_by_label("Name").fill("mix")
+    page.locator("#apply-name").fill("mix")
     page.get_by_role("button", name="Make the model").click()
     card = page.locator("#apply-list .mantine-Card-root").filter(has_text="mix")
     expect(card.get_by_role("button", name="Score this model")).to_be_visible(timeout=SLOW_MS)

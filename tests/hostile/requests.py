@@ -69,6 +69,10 @@ def derived(**fields: Any) -> Hostile:
     return Hostile("POST", "/derived", {"run": "0123456789ab", "name": "small", "share": 0.5} | fields)
 
 
+def used(use: str, **fields: Any) -> Hostile:
+    return Hostile("POST", "/derived", {"use": use, "run": "0123456789ab", "most": {"neuron": 0.1}} | fields)
+
+
 DEEP = b'{"a":' + b"[" * 100_000
 BILLION = "a: &a [x, x]\n" + "".join(
     f"{chr(98 + i)}: &{chr(98 + i)} [*{chr(97 + i)}, *{chr(97 + i)}]\n" for i in range(20)
@@ -289,6 +293,28 @@ OTHERS: dict[str, Hostile] = {
     "a derived model of a share that is no number": raw("/derived", b'{"run": "x", "name": "s", "share": NaN}'),
     "a derived model of everything": derived(share=1.0),
     "a derived model of less than nothing": derived(share=-0.5),
+    "a use of a map for nothing": Hostile("POST", "/derived", {"use": ["prune"], "run": "0123456789ab"}),
+    "a use of a map that is an object": Hostile("POST", "/derived", {"use": {"a": 1}, "run": "0123456789ab"}),
+    "a list of uses of a map": Hostile("POST", "/derived", [{"use": "probe"}]),
+    "a training without end": used("finetune", name="x", settings={"steps": 10**18}),
+    "a training at a rate that is no number": raw(
+        "/derived",
+        b'{"use": "finetune", "run": "0123456789ab", "name": "x", "most": {"neuron": 0.1}, "settings": {"rate": NaN}}',
+    ),
+    "a training of all kinds that there are not": used("finetune", name="x", most={"x" * 100_000: 0.1}),
+    "a quantised model that climbs": Hostile(
+        "POST", "/derived", {"use": "quantise", "run": "0123456789ab", "name": "..", "scheme": "rtn-w4"}
+    ),
+    "a scheme of a megabyte": Hostile(
+        "POST", "/derived", {"use": "quantise", "run": "0123456789ab", "name": "x", "scheme": "x" * 1_000_000}
+    ),
+    "a probe with 10^9 draws": used("probe", draws=10**9),
+    "a probe with true draws": used("probe", draws=True),
+    "an amplification by infinity": raw(
+        "/derived",
+        b'{"use": "amplify", "run": "0123456789ab", "most": {"neuron": 0.1}, "factors": [Infinity]}',
+    ),
+    "an amplification by 10,000 factors": used("amplify", factors=[1.1] * 10_000),
     "a size of an unknown method": Hostile(
         "POST", "/derived/sizes", {"run": "x", "method": "x" * 100_000, "unit": "head", "share": 0.1}
     ),

@@ -46,6 +46,12 @@ def test_a_whole_model_has_nothing_to_say(folder: Path) -> None:
     assert load_model(str(folder)).notes == []
 
 
+def test_an_adapter_is_no_model(tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(UnsupportedModel, match="'derived:a' is a LoRA adapter, which peft adds to its parent"):
+        inspect_folder("derived:a", tmp_path)
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [

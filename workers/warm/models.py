@@ -83,11 +83,17 @@ class Warm:
 
     def in_float32(self, loaded: LoadedModel) -> LoadedModel:
         """Return a model in float32: itself, or a copy that is loaded for this use and not kept."""
-        if loaded.dtype == "float32":
-            return loaded
+        return loaded if loaded.dtype == "float32" else self.own_copy(loaded)
+
+    def own_copy(self, loaded: LoadedModel) -> LoadedModel:
+        """Return a copy of a model in float32 whose weights may change: it is loaded for this use and not kept."""
         folder = self._catalog.folder(loaded.id)
         self._make_room(loaded.id, 2 * size_on_disk(folder))
         return load(folder, self._device, "float32")
+
+    def folder(self, model_id: str) -> ModelFolder:
+        """Return the checked folder of a model that was loaded."""
+        return self._catalog.folder(model_id)
 
     @contextmanager
     def in_use(self, model_id: str) -> Iterator[None]:

@@ -1,36 +1,40 @@
-"""Routes of derived models: make, list, watch, cancel and delete them; and predict their size."""
+"""Routes of what maps are used for: make, list, watch, cancel and delete derived models and reports; predict sizes."""
 
 from __future__ import annotations
 
 import hashlib
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Body, Query, Response
 
 from backend.queue.connections import undo_if_redis_is_down
+from backend.store.derived_records import REPORTS
 from backend.web.access.callers import IdentityDep, refuse_others
 from backend.web.access.rates import refuse_too_much_work
 from backend.web.bodies import BodyRoute
 from backend.web.dependencies import Services, ServicesDep
 from modelshapley.contracts import Run, Status
+from modelshapley.contracts.derive_requests import QuantiseRequest, UnitsRequest, UseRequest
 from modelshapley.contracts.derived import Derived, DerivedRequest, SizePrediction, SizeRequest
 from modelshapley.errors import Conflict, NotFound, UnknownName
 from modelshapley.methods import canonical
-from modelshapley.units import UnitShapes
+from modelshapley.units import UnitKind, UnitShapes
 
 router = APIRouter(prefix="/derived", tags=["derived models"], route_class=BodyRoute)
 
 
 @router.post("", status_code=202)
-def derive_model(request: DerivedRequest, services: ServicesDep, identity: IdentityDep, response: Response) -> Derived:
-    """Queue the making of a smaller model from a finished run; it becomes `derived:<name>`, a model as any other."""
+def derive_model(
+    request: Annotated[UseRequest, Body()], services: ServicesDep, identity: IdentityDep, response: Response
+) -> Derived:
+    """Queue a use of a finished run's map: a smaller, fine-tuned or quantised model, or a report on units.
+
+    A model becomes `derived:<name>`, a model as any other.
+    """
     refuse_too_much_work(services, identity)
     run = _finished(services, request.run)
-    if request.off is not None:
-        request.off.deactivation().check(UnitShapes.from_dict(run.shapes, run.layout.ragged))
-    if request.method is not None:
-        _check_method(run, request.method)
-    if (services.catalog.derived_root / request.name).exists():
+    _check_units(run, request)
+    if request.use not in REPORTS and (services.catalog.derived_root / str(request.name)).exists():
         raise Conflict(f"There is a derived model {request.name!r} already; choose another name, or delete that one.")
     services.queues.ping()
     derived = services.records.add_derived(request, run, identity.name)
@@ -41,13 +45,26 @@ def derive_model(request: DerivedRequest, services: ServicesDep, identity: Ident
     return derived
 
 
+def _check_units(run: Run, request: UseRequest) -> None:
+    """Raise ModelShapleyError for units, kinds of unit or a method that the run does not have."""
+    if isinstance(request, QuantiseRequest):
+        return
+    named = request.off if isinstance(request, DerivedRequest) else request.units
+    if named is not None:
+        named.deactivation().check(UnitShapes.from_dict(run.shapes, run.layout.ragged))
+    if request.method is not None:
+        _check_method(run, request.method)
+    for kind in (isinstance(request, UnitsRequest) and request.most) or ():
+        _check_kind(run, kind)
+
+
 @router.get("")
 def list_derived(
     services: ServicesDep,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     run: Annotated[str | None, Query(max_length=64, pattern=r"^[^\x00]*$")] = None,
 ) -> list[Derived]:
-    """List derived models, newest first, those in the making included. `run`: only those made from this run."""
+    """List derived models and reports, newest first, those in the making included. `run`: only those of this run."""
     return services.records.all_derived(limit, run)
 
 
@@ -56,8 +73,7 @@ def request_size(request: SizeRequest, services: ServicesDep) -> SizePrediction:
     """Have a worker predict the size of a model without a share of its parameters, to the byte; kept for an hour."""
     run = _finished(services, request.run)
     _check_method(run, request.method)
-    if request.unit not in run.units:
-        raise UnknownName("unit kind in this run", request.unit.value, [kind.value for kind in run.units])
+    _check_kind(run, request.unit)
     identifier = hashlib.sha256(request.model_dump_json().encode()).hexdigest()[:16]
     try:
         result = services.result_caches.sizes.get(identifier)
@@ -84,7 +100,7 @@ def get_derived(derived_id: str, services: ServicesDep) -> Derived:
 
 @router.delete("/{derived_id}")
 def delete_derived(derived_id: str, services: ServicesDep, identity: IdentityDep) -> Derived:
-    """Cancel a derived model that is queued or being made; delete one that has ended, with its folder.
+    """Cancel a derived model or report that is queued or being made; delete one that has ended, with its folder.
 
     One that runs use is not deleted. The answer is what was cancelled or deleted.
     """
@@ -99,7 +115,7 @@ def _cancel_or_delete(services: Services, derived: Derived) -> Derived:
     cancelled = services.records.update_derived(derived.id, status=Status.CANCELLED)
     if cancelled is not None:
         return cancelled
-    if derived.status is Status.DONE and derived.model in services.catalog.ids():
+    if derived.status is Status.DONE and derived.model is not None and derived.model in services.catalog.ids():
         services.records.check_unused_model(derived.model)
         services.catalog.delete(derived.model)
     services.records.drop_derived(derived.id)
@@ -118,3 +134,9 @@ def _check_method(run: Run, method: str) -> None:
     """Raise UnknownName unless the run has a map by this method."""
     if canonical(method) not in run.methods:
         raise UnknownName("method in this run", method, run.methods)
+
+
+def _check_kind(run: Run, kind: UnitKind) -> None:
+    """Raise UnknownName unless the run has maps of this kind of unit."""
+    if kind not in run.units:
+        raise UnknownName("unit kind in this run", kind.value, [known.value for known in run.units])

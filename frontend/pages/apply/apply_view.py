@@ -1,4 +1,4 @@
-"""What the page Apply shows: the prediction of a size, and the derived models of a run. Pure."""
+"""What the page Apply shows: the prediction of a size, and what was made from a run. Pure."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from dash import dcc, html
 
 from frontend import snippets
 from frontend.links import link
+from frontend.pages.apply import use_views
 from frontend.pages.shared import code, tables
 from modelshapley import formatting
-from modelshapley.contracts import Comparison, Run, Status, Trial
-from modelshapley.contracts.derived import Derived, DerivedInfo, SizePrediction
+from modelshapley.contracts import Run, Status, Trial
+from modelshapley.contracts.derived import OUTCOME_FIELDS, Derived, DerivedInfo, SizePrediction
 from modelshapley.contracts.recommendations import Recommendation
 
 COLOURS = {Status.DONE: "teal", Status.FAILED: "red", Status.CANCELLED: "gray"}
+COUNTED = ("Measuring candidates", "Training", "Recording", "Scaling")  # steps that have a count
 MAX_CANDIDATES = 8
 
 
@@ -45,15 +47,11 @@ def prediction(size: SizePrediction, quantity: str, trial: Trial | None) -> Any:
             f"{formatting.percent(size.parameters / size.parent_parameters)} of the parameters",
             className="quiet",
         ),
-        _row("Removed", formatting.units(size.off.deactivation().counts())),
-        _row("Predicted by the map", f"{formatting.score(size.predicted)}, {quantity}"),
-        _row("Measured", _measured(trial)),
+        use_views.row("Removed", formatting.units(size.off.deactivation().counts())),
+        use_views.row("Predicted by the map", f"{formatting.score(size.predicted)}, {quantity}"),
+        use_views.row("Measured", _measured(trial)),
     ]
     return dmc.Stack(lines, gap=6)
-
-
-def _row(title: str, text: str) -> Any:
-    return html.Div([html.Strong(f"{title}: "), text])
 
 
 def _measured(trial: Trial | None) -> str:
@@ -70,29 +68,52 @@ def _measured(trial: Trial | None) -> str:
 
 
 def cards(derived: list[Derived], runs: Mapping[str, Run], server: str) -> Any:
-    """The derived models of a run, newest first.
+    """What was made from a run, newest first.
 
     runs: the newest run of each derived model, by the model's id. server: its address, for the code.
     """
     if not derived:
-        return dmc.Text("No smaller model has been made from this run yet.", size="sm", className="quiet")
-    return dmc.Stack([_card(one, runs.get(one.model), server) for one in derived], gap="md")
+        return dmc.Text("Nothing has been made from this run yet.", size="sm", className="quiet")
+    return dmc.Stack([_card(one, runs.get(one.model or ""), server) for one in derived], gap="md")
 
 
 def _card(derived: Derived, run: Run | None, server: str) -> Any:
     colour = COLOURS.get(derived.status, "blue")
     words = "being made" if derived.status is Status.RUNNING else formatting.STATUS_WORDS[derived.status]
     head = dmc.Group(
-        [dmc.Title(derived.name, order=3, size="h4"), dmc.Badge(words, color=colour, variant="light")], gap="sm"
+        [
+            dmc.Title(derived.name, order=3, size="h4"),
+            html.Span(_what(derived), className="quiet"),
+            dmc.Badge(words, color=colour, variant="light"),
+        ],
+        gap="sm",
     )
     content = [head, *_state(derived)]
-    if derived.info is not None:
-        snippet = snippets.of_derived(server, derived.id, derived.model)
-        content += [_result(derived.info), _uses(derived, run), code.unfolding(snippet)]
+    outcome = _outcome(derived)
+    if outcome is not None:
+        snippet = snippets.of_derived(server, derived.id, derived.model or derived.name, OUTCOME_FIELDS[derived.use])
+        content += [outcome, _uses(derived, run), code.unfolding(snippet)]
     if derived.recommendation is not None:
         content.append(_candidates(derived.recommendation))
     content.append(_delete(derived))
     return dmc.Card(dmc.Stack(content, gap="xs"), withBorder=True, padding="md", radius="md")
+
+
+def _what(derived: Derived) -> str:
+    """Say what this is, and of which units."""
+    shares = " and ".join(
+        f"{formatting.percent(share).replace('.0', '')} of the {formatting.PLURALS[kind]}"
+        for kind, share in (derived.most or {}).items()
+    )
+    units = shares or formatting.units(derived.off)
+    scheme = f" ({derived.scheme})" if derived.scheme else ""
+    return {
+        "prune": "smaller",
+        "finetune": f"fine-tuned, {units}",
+        "quantise": f"quantised{scheme}",
+        "probe": f"probe of {units}",
+        "amplify": f"{units} amplified",
+    }[derived.use]
 
 
 def _state(derived: Derived) -> list[Any]:
@@ -100,16 +121,31 @@ def _state(derived: Derived) -> list[Any]:
         return [dmc.Text(derived.error or "It failed.", c="red", size="sm")]
     if derived.status.ended:
         return []
-    done = derived.progress
-    count = f" ({done.done} of {done.total})" if done.total and derived.step == "Measuring candidates" else ""
+    done, step = derived.progress, derived.step or "Waiting for a worker"
+    counted = bool(done.total) and step.startswith(COUNTED)
+    count = f" ({done.done} of {done.total})" if counted else ""
+    left = f", about {formatting.duration(done.eta_s)} left" if counted and done.eta_s is not None else ""
     share = 100 * done.done / done.total if done.total else 0
     bar = dmc.Progress(value=share, animated=True, **{"aria-label": f"progress of {derived.name}"})
-    return [dmc.Text(f"{derived.step or 'Waiting for a worker'}{count} …", size="sm"), bar]
+    return [dmc.Text(f"{step}{count}{left} …", size="sm"), bar]
+
+
+def _outcome(derived: Derived) -> Any:
+    """What came of it; None until it is done."""
+    if derived.info is not None:
+        return _result(derived.info)
+    if derived.finetuned is not None:
+        return use_views.finetuned(derived.finetuned)
+    if derived.quantised is not None:
+        return use_views.quantised(derived.quantised)
+    if derived.probed is not None:
+        return use_views.probed(derived.probed)
+    return None if derived.amplified is None else use_views.amplified(derived.amplified)
 
 
 def _result(info: DerivedInfo) -> Any:
     parts = [
-        html.Div([html.Strong("Accuracy: "), _accuracy(info.trial)]),
+        use_views.row("Accuracy", use_views.accuracy(info.trial)),
         html.Div(
             [
                 html.Strong("Size: "),
@@ -134,21 +170,18 @@ def _proof(info: DerivedInfo) -> str:
     return f"Its logits {logits} of the parent with these units off, loaded again in a process of its own."
 
 
-def _accuracy(trial: Comparison) -> str:
-    return (
-        f"{formatting.percent(trial.accuracy)} ({formatting.percent_interval(trial.interval)}), "
-        f"{formatting.points(trial.difference)} ({formatting.points_interval(trial.difference_interval)}) against the "
-        f"parent, n {trial.n}"
-    )
-
-
 def _uses(derived: Derived, run: Run | None) -> Any:
-    """A link to the derived model's own map, or a button that scores it."""
-    if run is None:
-        own = dmc.Button("Score this model", id={"type": "apply-score", "model": derived.model}, size="xs")
-    else:
+    """A link to the derived model's own map, or a button that scores it; nothing for what cannot be scored."""
+    if derived.model is None:
+        return None
+    adapter = derived.finetuned is not None and derived.finetuned.adapter
+    if run is not None:
         text = "Its own map" if run.status is Status.DONE else f"Its own map ({formatting.STATUS_WORDS[run.status]})"
         own = dcc.Link(text, href=link(f"/runs/{run.id}"))
+    elif derived.quantised is None and not adapter:
+        own = dmc.Button("Score this model", id={"type": "apply-score", "model": derived.model}, size="xs")
+    else:
+        own = None
     return dmc.Group([own, html.Code(derived.model)], gap="md")
 
 

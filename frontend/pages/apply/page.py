@@ -1,30 +1,31 @@
-"""The page Apply of a run: choose a size, see what it costs, make the model, and follow it to its own map."""
+"""The page Apply of a run: what its maps are good for, in five forms, and what came of them."""
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import dash_mantine_components as dmc
 from dash import ALL, Input, Output, State, ctx, dcc, html, no_update
 
 from frontend.links import link, server_of
-from frontend.pages.apply import apply_view
+from frontend.pages.apply import apply_view, finetuning, quantising, reports, smaller
 from frontend.pages.shared import empty_states
 from frontend.pages.shared.wiring import Callbacks
 from modelshapley import client, formatting
 from modelshapley.client import AsyncClient
-from modelshapley.contracts import MethodInfo, Run, RunRequest, Status, TrialRequest
-from modelshapley.contracts.derived import DerivedRequest, SizePrediction, SizeRequest
-from modelshapley.contracts.uploads import MODEL_NAME
+from modelshapley.contracts import MethodInfo, ModelInfo, Run, RunRequest, Status
 from modelshapley.errors import ModelShapleyError
-from modelshapley.units import UnitKind
 
 callbacks = Callbacks()
+callbacks.include(smaller.callbacks, finetuning.callbacks, quantising.callbacks, reports.callbacks)
 TICK_MS = 1000
-MIX = "mix"
-SHARES = (5, 60)  # percent; beyond, no task that we measured has anything left
-CUTTABLE = (UnitKind.NEURON, UnitKind.HEAD, UnitKind.LAYER, UnitKind.EXPERT)
+USES = {
+    "prune": "Make smaller",
+    "finetune": "Fine-tune",
+    "quantise": "Quantise",
+    "probe": "Probe",
+    "amplify": "Amplify",
+}
 
 
 async def layout(api: AsyncClient, run: Run) -> Any:
@@ -34,8 +35,8 @@ async def layout(api: AsyncClient, run: Run) -> Any:
         return empty_states.state(
             formatting.run_title(run), sentence, dcc.Link("See the run", href=link(f"/runs/{run.id}"))
         )
-    assert run.intact is not None
     infos = {info.id: info for info in await api.send(client.methods())}
+    models = {model.id: model for model in await api.send(client.models())}
     return html.Div(
         [
             dcc.Store(id="apply-run", data=run.model_dump(mode="json")),
@@ -44,173 +45,53 @@ async def layout(api: AsyncClient, run: Run) -> Any:
             dcc.Store(id="apply-seen"),
             dcc.Interval(id="apply-tick", interval=TICK_MS),
             dcc.Location(id="apply-go", refresh="callback-nav"),
-            dmc.Title("Make a smaller model", order=1, size="h2"),
-            html.Div(
-                f"{formatting.run_title(run)} · intact {formatting.accuracy(run.intact)}, n {run.intact.n} · ",
-                className="quiet",
-                style={"display": "inline"},
-            ),
-            dcc.Link("See the map", href=link(f"/runs/{run.id}"), className="quiet"),
-            html.Div(
+            *_heading(run),
+            dmc.Tabs(
                 [
-                    dmc.Card(_controls(run, infos), withBorder=True, padding="md", radius="md"),
-                    html.Div(
-                        [
-                            dmc.Title("Models made from this run", order=2, size="h3", mb="sm"),
-                            html.Div(id="apply-list-problem"),
-                            html.Div(dmc.Skeleton(h=90, radius="md"), id="apply-list"),
-                        ]
-                    ),
+                    dmc.TabsList([dmc.TabsTab(title, value=use) for use, title in USES.items()]),
+                    html.Div([_forms(run, infos, models.get(run.model)), _results()], className="apply-grid"),
                 ],
-                className="apply-grid",
+                id="apply-use",
+                value="prune",
+                mt="md",
             ),
         ]
     )
 
 
-def _controls(run: Run, infos: dict[str, MethodInfo]) -> Any:
-    kinds = [kind for kind in CUTTABLE if kind in run.units]
-    choices = [{"value": MIX, "label": "Best mix"}]
-    choices += [{"value": kind.value, "label": formatting.PLURALS[kind].capitalize()} for kind in kinds]
-    return dmc.Stack(
+def _heading(run: Run) -> list[Any]:
+    assert run.intact is not None
+    return [
+        dmc.Title("Use this map", order=1, size="h2"),
+        html.Div(
+            f"{formatting.run_title(run)} · intact {formatting.accuracy(run.intact)}, n {run.intact.n} · ",
+            className="quiet",
+            style={"display": "inline"},
+        ),
+        dcc.Link("See the map", href=link(f"/runs/{run.id}"), className="quiet"),
+    ]
+
+
+def _forms(run: Run, infos: dict[str, MethodInfo], model: ModelInfo | None) -> Any:
+    forms = {
+        "prune": smaller.form(run, infos),
+        "finetune": finetuning.form(run, infos),
+        "quantise": quantising.form(run, model),
+        "probe": reports.probe_form(run, infos),
+        "amplify": reports.amplify_form(run, infos),
+    }
+    panels = [dmc.TabsPanel(form, value=use) for use, form in forms.items()]
+    return dmc.Card(panels, withBorder=True, padding="md", radius="md")
+
+
+def _results() -> Any:
+    return html.Div(
         [
-            html.Div(
-                [
-                    dmc.Text("Remove this share of the parameters", size="sm", fw=500, mb=4),
-                    dmc.Slider(
-                        id="apply-share",
-                        value=20,
-                        min=SHARES[0],
-                        max=SHARES[1],
-                        step=5,
-                        updatemode="mouseup",
-                        marks=[{"value": mark, "label": f"{mark} %"} for mark in (10, 20, 30, 40, 50)],
-                        thumbLabel="Share of the parameters to remove, in percent",
-                    ),
-                ],
-                className="share",
-            ),
-            html.Div(
-                [
-                    dmc.Text("What to remove", size="sm", fw=500, mb=4),
-                    dmc.SegmentedControl(
-                        id="apply-kind", data=choices, value=MIX, fullWidth=True, **{"aria-label": "What to remove"}
-                    ),
-                ]
-            ),
-            dmc.Select(
-                id="apply-method",
-                label="Least important by",
-                data=[{"value": m, "label": formatting.method(m, infos)} for m in run.methods],
-                value=run.methods[0],
-                allowDeselect=False,
-            ),
-            html.Div(apply_view.mixture(), id="apply-prediction", role="status", className="apply-prediction"),
-            dmc.TextInput(
-                id="apply-name", label="Name", value="", placeholder="digits-small", inputProps={"maxLength": 80}
-            ),
-            dmc.Checkbox(
-                id="apply-repair",
-                label="Refit the last projections, and keep that if it helps",
-                checked=False,
-            ),
-            dmc.Button("Make the model", id="apply-start"),
-            html.Div(id="apply-problem", role="alert"),
-        ],
-        gap="md",
+            dmc.Title("Made from this run", order=2, size="h3", mb="sm"),
+            html.Div(id="apply-list-problem"),
+            html.Div(dmc.Skeleton(h=90, radius="md"), id="apply-list"),
+        ]
     )
-
-
-@callbacks.server(
-    Output("apply-prediction", "children"),
-    Output("apply-method", "disabled"),
-    Output("apply-state", "data"),
-    Input("apply-share", "value"),
-    Input("apply-kind", "value"),
-    Input("apply-method", "value"),
-    Input("apply-tick", "n_intervals"),
-    State("apply-state", "data"),
-    State("apply-run", "data"),
-)
-async def show_prediction(
-    share: int, kind: str, method: str, _: int, state: dict[str, Any] | None, data: Any, *, api: AsyncClient
-) -> Any:
-    """Predict size and loss for the chosen units, and measure them; poll until both have ended."""
-    key = [share, kind, method]
-    if kind == MIX:
-        shown = state is not None and state["key"] == key
-        return (no_update, no_update, no_update) if shown else (apply_view.mixture(), True, {"key": key})
-    if state is None or state["key"] != key:
-        state = {"key": key}
-    elif state.get("ended"):
-        return no_update, no_update, no_update
-    run = Run.model_validate(data)
-    try:
-        size = await (
-            api.send(client.predicted_size(state["size"])) if "size" in state else _size(api, run, share, kind, method)
-        )
-        state["size"], trial = size.id, None
-        if size.off is not None:
-            state["trial"] = state.get("trial") or await _start_trial(api, run, size)
-            trial = await api.send(client.trial(state["trial"]))
-        infos = {info.id: info for info in await api.send(client.methods())}
-    except ModelShapleyError as error:
-        return empty_states.trying_again(error), False, state
-    state["ended"] = size.status is Status.FAILED or (trial is not None and trial.status.ended)
-    return apply_view.prediction(size, infos[method.partition(",")[0]].quantity, trial), False, state
-
-
-async def _size(api: AsyncClient, run: Run, share: int, kind: str, method: str) -> SizePrediction:
-    request = SizeRequest(run=run.id, method=method, unit=UnitKind(kind), share=share / 100)
-    return await api.send(client.predict_size(request))
-
-
-async def _start_trial(api: AsyncClient, run: Run, size: SizePrediction) -> str:
-    trial = await api.send(client.submit_trial(TrialRequest(run=run.id, off=size.off)))
-    return trial.id
-
-
-@callbacks.server(
-    Output("apply-change", "data"),
-    Output("apply-problem", "children"),
-    Input("apply-start", "n_clicks"),
-    State("apply-share", "value"),
-    State("apply-kind", "value"),
-    State("apply-method", "value"),
-    State("apply-name", "value"),
-    State("apply-repair", "checked"),
-    State("apply-run", "data"),
-    prevent_initial_call=True,
-)
-async def start(
-    clicks: int | None, share: int, kind: str, method: str, name: str, repair: bool, data: Any, *, api: AsyncClient
-) -> Any:
-    """Queue the model."""
-    if not clicks:
-        return no_update, no_update
-    run = Run.model_validate(data)
-    try:
-        request = await _request(api, run, share, kind, method, name, repair)
-        derived = await api.send(client.derive(request))
-    except ModelShapleyError as error:
-        return no_update, empty_states.failure(error)
-    return derived.id, None
-
-
-async def _request(
-    api: AsyncClient, run: Run, share: int, kind: str, method: str, name: str, repair: bool
-) -> DerivedRequest:
-    """Return the request for what the page shows. Raises ModelShapleyError."""
-    if not re.fullmatch(MODEL_NAME, name or ""):
-        raise ModelShapleyError(
-            "Give the model a name of letters, digits, '.', '_' and '-' that begins with a letter or digit."
-        )
-    if kind == MIX:
-        return DerivedRequest(run=run.id, name=name, share=share / 100, repair=repair)
-    size = await _size(api, run, share, kind, method)
-    if size.off is None:
-        raise ModelShapleyError(size.error or "The size is still being predicted; try again in a moment.")
-    return DerivedRequest(run=run.id, name=name, off=size.off, method=method, repair=repair)
 
 
 @callbacks.server(
@@ -231,7 +112,7 @@ async def list_derived(_: int, __: Any, seen: str | None, data: Any, href: str, 
     except ModelShapleyError as error:
         return no_update, no_update, empty_states.trying_again(error)
     runs = {run.model: run for run in reversed(own) if run.deleted is None}
-    key = repr([(one.id, one.status, one.step, one.progress, runs.get(one.model)) for one in derived])
+    key = repr([(one.id, one.status, one.step, one.progress, runs.get(one.model or "")) for one in derived])
     if key == seen:  # redrawing would close what the reader has opened
         return no_update, no_update, None
     return apply_view.cards(derived, runs, server_of(href)), key, None

@@ -31,7 +31,7 @@ def head(run: Run) -> Any:
                 f"intact {formatting.accuracy(run.intact)}, n {run.intact.n}",
                 className="quiet",
             ),
-            dcc.Link("Make a smaller model", href=address.apply(run.id)),
+            dcc.Link("Use this map", href=address.apply(run.id)),
             dcc.Link("How to read this map", href=link("/reading")),
         ],
         align="baseline",

@@ -3,54 +3,31 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from modelshapley.applications import proof
 from modelshapley.applications.finetuning import lora
 from modelshapley.applications.finetuning.adapter import require_expressible, save_adapter
+from modelshapley.applications.finetuning.arms import Bench, OnStep, train_all, train_lora, train_units
 from modelshapley.applications.finetuning.reporting import Outcome, card, compared
-from modelshapley.applications.finetuning.submatrix import SubMatrix, named, parts_of, training, write_all
-from modelshapley.applications.finetuning.trainer import Trainer
+from modelshapley.applications.finetuning.submatrix import SubMatrix, named, training
 from modelshapley.applications.folder import made_from, new_folder, save_model, write_record
 from modelshapley.applications.random_units import random_units
 from modelshapley.contracts.finetuning import FinetunedInfo, FinetuneSettings
 from modelshapley.errors import ModelShapleyError
-from modelshapley.evaluation.accuracy import Evaluation, evaluate
+from modelshapley.evaluation.accuracy import Evaluation
 from modelshapley.maps.importance import ImportanceMap
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.tasks.base import Split, Task
 from modelshapley.units import Deactivation
 
-FULL_RATE = 1 / 3
-"""Learning rate of full fine-tuning, as a share of that of the units: more parameters move at once."""
 GRADIENT_EXAMPLES = 32
 CONTROLS = ("random", "lora", "full")
-Save = Callable[[Sequence[SubMatrix], Mapping[str, Tensor]], None]
-OnStep = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class _Bench:
-    """The model, its data, and the parent's measurements on the test examples."""
-
-    loaded: LoadedModel
-    task: Task[Any]
-    settings: FinetuneSettings
-    seed: int
-    probe: Sequence[Any]
-    test: Sequence[Any]
-    parent: Evaluation
-    checkpoints: Path | None
-    on_step: OnStep
 
 
 def finetune(
@@ -66,7 +43,9 @@ def finetune(
     limit: int | None = None,
     seed: int = 0,
     checkpoints: Path | None = None,
+    job: str | None = None,
     on_step: OnStep = lambda arm, done, total: None,
+    pause: Callable[[], None] = lambda: None,
 ) -> FinetunedInfo:
     """Train only the neurons and heads of `units` on the task's probe examples, and save the whole model to `folder`.
 
@@ -74,8 +53,9 @@ def finetune(
     random units of each kind; `lora` (needs peft) about as many parameters as LoRA factors of the same linear maps;
     `full` all parameters. None: all three, `lora` where peft is installed. adapter: save a LoRA adapter in peft's
     format instead, which holds the same change; needs peft, and a family without biases there. limit: at most so many
-    probe examples. checkpoints: a folder for checkpoints, from which an interrupted call goes on bit for bit. on_step:
-    called with (arm, steps done, of).
+    probe examples. checkpoints: a folder for checkpoints, from which an interrupted call goes on bit for bit. job: id
+    of the server's derived model, for the record. on_step: called with (arm, steps done, of); pause: between passes of
+    measurements. Both may raise to stop.
 
     The model is as it was afterwards. The folder appears whole or not at all, and only if a fresh process that loads it
     gives the logits of the trained model. It is saved in float32, since rounding could undo small changes. Raises
@@ -84,50 +64,53 @@ def finetune(
     """
     task.check(loaded)
     settings = settings or FinetuneSettings()
-    controls = _controls(controls)
+    controls = planned_controls(controls)
     _refuse_untrainable(loaded, units, adapter)
     test = task.select(loaded, Split.TEST, seed)
     probe = task.select(loaded, Split.PROBE, seed, limit)
-    parent = evaluate(loaded, task, Deactivation(), test)
-    bench = _Bench(loaded, task, settings, seed, probe, test, parent, checkpoints, on_step)
+    bench = Bench(loaded, task, settings, seed, probe, test, checkpoints, on_step, pause)
+    parent = bench.measure()
     share = gradient_share(loaded, task, units, probe[:GRADIENT_EXAMPLES])
     with new_folder(folder) as temporary:
         outcomes = [_targeted(bench, units, temporary, adapter)]
         if "random" in controls:
-            outcomes.append(_train_units(bench, "random", random_units(loaded, units, seed)))
+            outcomes.append(train_units(bench, "random", random_units(loaded, units, seed)))
         if "lora" in controls:
-            outcomes.append(_train_lora(bench, units, outcomes[0].trained))
+            outcomes.append(train_lora(bench, units, outcomes[0].trained))
         if "full" in controls:
-            outcomes.append(_train_all(bench))
-        info = _info(bench, units, outcomes, share, importance_map, adapter)
+            outcomes.append(train_all(bench))
+        info = _info(bench, units, outcomes, parent, importance_map, {"gradient_share": share, "adapter": adapter}, job)
         write_record(temporary, info, card(info))
     return info
 
 
 def _info(
-    bench: _Bench,
+    bench: Bench,
     units: Deactivation,
     outcomes: Sequence[Outcome],
-    share: float,
+    parent: Evaluation,
     importance_map: ImportanceMap | None,
-    adapter: bool,
+    found: Mapping[str, Any],
+    job: str | None,
 ) -> FinetunedInfo:
-    """Describe what was trained on, and what came of it."""
+    """Describe what was trained on, and what came of it. found: further fields of the record."""
     return FinetunedInfo(
-        **made_from(bench.loaded, bench.task, bench.seed),
+        **made_from(bench.loaded, bench.task, bench.seed, job=job),
         method=None if importance_map is None else importance_map.method,
         map=None if importance_map is None else dict(importance_map.provenance),
         settings=bench.settings,
         trained_units={kind: count for kind, count in units.counts().items() if count},
-        gradient_share=share,
-        parent_loss=bench.parent.loss,
-        adapter=adapter,
-        arms=[compared(outcome, outcomes[0], bench.parent) for outcome in outcomes],
+        parent_loss=parent.loss,
+        arms=[compared(outcome, outcomes[0], parent) for outcome in outcomes],
+        **found,
     )
 
 
-def _controls(names: Sequence[str] | None) -> Sequence[str]:
-    """Return the controls to train. Raises ModelShapleyError for names that are none, and for lora without peft."""
+def planned_controls(names: Sequence[str] | None) -> Sequence[str]:
+    """Return the controls to train; None: all, `lora` where peft is installed.
+
+    Raises ModelShapleyError for names that are none, and for lora without peft.
+    """
     if names is None:
         return [name for name in CONTROLS if name != "lora" or lora.available()]
     unknown = sorted(set(names) - set(CONTROLS))
@@ -170,7 +153,7 @@ def _squared_gradient(loaded: LoadedModel, task: Task[Any], units: Deactivation,
         return sum(float(gradient.double().square().sum()) for gradient in gradients if gradient is not None)
 
 
-def _targeted(bench: _Bench, units: Deactivation, folder: Path, adapter: bool) -> Outcome:
+def _targeted(bench: Bench, units: Deactivation, folder: Path, adapter: bool) -> Outcome:
     """Train the chosen units, and save the model or an adapter, which a fresh process must load with equal logits."""
     loaded = bench.loaded
     logits: list[Tensor] = []
@@ -182,7 +165,7 @@ def _targeted(bench: _Bench, units: Deactivation, folder: Path, adapter: bool) -
         else:
             save_model(folder, loaded.model, loaded)
 
-    outcome = _train_units(bench, "targeted", units, save)
+    outcome = train_units(bench, "targeted", units, save)
     if not adapter:
         proof.require_equal(proof.reloaded_logits(folder, loaded), logits[0], "The saved model")
         return outcome
@@ -190,65 +173,3 @@ def _targeted(bench: _Bench, units: Deactivation, folder: Path, adapter: bool) -
         save_model(Path(parent), loaded.model, loaded)
         proof.require_equal(proof.reloaded_logits(Path(parent), loaded, folder), logits[0], "The saved adapter")
     return outcome
-
-
-def _train_units(bench: _Bench, name: str, units: Deactivation, save: Save = lambda parts, before: None) -> Outcome:
-    """Train units and measure the result; then `save` is called with the parts and the weights before training."""
-    loaded = bench.loaded
-    with (
-        training(loaded.model, loaded.anatomy, units) as parts,
-        _restored({p.part.path: p.module for p in parts}) as original,
-    ):
-        outcome = _run(bench, name, named(parts), units.key(), bench.settings, partial(write_all, parts))
-        save(parts, {path: weights["weight"] for path, weights in original.items()})
-    return outcome
-
-
-def _train_lora(bench: _Bench, units: Deactivation, parameters: int) -> Outcome:
-    """Train LoRA factors of the linear maps that hold the units, nearly as many parameters."""
-    loaded = bench.loaded
-    settings = bench.settings.model_copy(update={"rate": bench.settings.rate * lora.RATE})
-    parts = parts_of(loaded.anatomy, units)
-    with lora.lora(loaded.model, parts, parameters, bench.seed) as factors:
-        return _run(bench, "lora", factors, units.key(), settings, lambda: None)
-
-
-def _train_all(bench: _Bench) -> Outcome:
-    model = bench.loaded.model
-    settings = bench.settings.model_copy(update={"rate": bench.settings.rate * FULL_RATE})
-    with _restored({"": model}):
-        model.requires_grad_(True)
-        try:
-            return _run(bench, "full", dict(model.named_parameters()), "everything", settings, lambda: None)
-        finally:
-            model.requires_grad_(False)
-            model.zero_grad(set_to_none=True)
-
-
-def _run(
-    bench: _Bench,
-    name: str,
-    parameters: Mapping[str, nn.Parameter],
-    key: str,
-    settings: FinetuneSettings,
-    written: Callable[[], None],
-) -> Outcome:
-    loaded, task = bench.loaded, bench.task
-    trainer = Trainer(loaded, task, bench.probe, parameters, settings, bench.seed, key, written)
-    file = None if bench.checkpoints is None else bench.checkpoints / f"{name}.safetensors"
-    steps = trainer.run(file, on_step=lambda done, total: bench.on_step(name, done, total))
-    measured = evaluate(loaded, task, Deactivation(), bench.test)
-    return Outcome(name, sum(parameter.numel() for parameter in parameters.values()), steps, measured)
-
-
-@contextmanager
-def _restored(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, dict[str, Tensor]]]:
-    """Restore the weights of modules afterwards; yields them as they were, by path and name."""
-    original = {path: {k: v.detach().clone() for k, v in m.named_parameters()} for path, m in modules.items()}
-    try:
-        yield original
-    finally:
-        with torch.no_grad():
-            for path, module in modules.items():
-                for name, parameter in module.named_parameters():
-                    parameter.copy_(original[path][name])

@@ -22,6 +22,8 @@ from modelshapley.models.loaded import LoadedModel
 from modelshapley.tasks.base import Task
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
+CHECKPOINT_EVERY = 16
+"""Steps between checkpoints."""
 
 
 @dataclass
@@ -56,21 +58,21 @@ class Trainer:
     def run(
         self,
         checkpoint: Path | None = None,
-        every: int = 16,
+        every: int = CHECKPOINT_EVERY,
         on_step: Callable[[int, int], None] = lambda done, total: None,
     ) -> int:
         """Train to the end, or until the loss no longer falls; return the number of steps.
 
-        checkpoint: file that is written every so many steps, and continued from if it exists. Raises NotFinite for a
-        gradient that is no number, ModelShapleyError for a checkpoint of other settings.
+        checkpoint: file that is written every so many steps and after the last, and continued from if it exists. Raises
+        NotFinite for a gradient that is no number, ModelShapleyError for a checkpoint of other settings.
         """
         if checkpoint is not None and checkpoint.exists():
             self.load(checkpoint)
         while self.step < self.settings.steps and not self._exhausted():
             self._one_step()
-            on_step(self.step, self.settings.steps)
-            if checkpoint is not None and self.step % every == 0:
+            if checkpoint is not None and (self.step % every == 0 or self.step == self.settings.steps):
                 self.save(checkpoint)
+            on_step(self.step, self.settings.steps)
         return self.step
 
     def _one_step(self) -> None:

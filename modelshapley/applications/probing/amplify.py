@@ -13,7 +13,7 @@ from modelshapley.contracts.runs import Measured
 from modelshapley.contracts.uses import AmplifiedPoint, AmplifyReport
 from modelshapley.errors import BadParameter, ModelShapleyError
 from modelshapley.evaluation.intervals import Outcomes, mean_interval, paired_difference
-from modelshapley.evaluation.trials import all_answers, compare
+from modelshapley.evaluation.trials import answers, compare
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.tasks.base import Task
 from modelshapley.units import LIMITS, Deactivation, Treatment
@@ -31,12 +31,14 @@ def amplify(
     draws: int = DRAWS,
     same_layers: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
+    pause: Callable[[], None] = lambda: None,
 ) -> AmplifyReport:
     """Measure the accuracy on the test examples with the activations of units scaled by each factor.
 
     The same factor is applied to `draws` draws of as many random units, with same_layers of each layer. Nothing is
-    trained, and the weights stay as they are. on_progress: called with (measurements done, their number). Raises
-    ModelShapleyError without units, BadParameter for a factor below 1 or above 2, UnitOutOfRange, OutOfMemory.
+    trained, and the weights stay as they are. on_progress: called with (measurements done, their number); pause:
+    between passes. Both may raise to stop. Raises ModelShapleyError without units, BadParameter for a factor below 1 or
+    above 2, UnitOutOfRange, OutOfMemory.
     """
     highest = LIMITS["scale"][1]
     for factor in factors:
@@ -50,10 +52,13 @@ def amplify(
 
     def measure(part: Deactivation, factor: float) -> Outcomes:
         nonlocal done
-        outcomes = all_answers(loaded, task, replace(part, treatment=Treatment("scale", factor)), seed)
+        latest = []
+        for outcomes, _ in answers(loaded, task, replace(part, treatment=Treatment("scale", factor)), seed):
+            latest = [outcomes]
+            pause()
         done += 1
         on_progress(done, total)
-        return outcomes
+        return latest[0]
 
     intact, points = measure(Deactivation(), 1.0), []
     for factor in factors:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -30,12 +31,15 @@ from modelshapley.evaluation.intervals import mean_half_width
 from modelshapley.evaluation.trials import compare
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.passes.prove import prove_shortcuts
+from modelshapley.server.processes import start
 from modelshapley.tasks.base import Split, Task
 from modelshapley.units import Deactivation
 
 TIMEOUT_S = 24 * 3600
+POLL_S = 0.1  # how often the other process is looked at
 W4 = ("rtn-w4", "gptq-w4", "paper-algorithm-1", "paper-released")
 Notify = Callable[[str], None]
+Pause = Callable[[], None]
 
 
 def quantise(
@@ -49,13 +53,16 @@ def quantise(
     limit: int | None = 64,
     seed: int = 0,
     intact: Evaluation | None = None,
+    job: str | None = None,
     notify: Notify = lambda message: None,
+    pause: Pause = lambda: None,
 ) -> QuantisedInfo:
     """Save a quantised model to `folder`, which appears whole or not at all.
 
     scheme: a name of :data:`schemes.SCHEMES`. parent_folder: the files of `loaded`. beta: 0 to 1, of
     `paper-algorithm-1`. limit: at most so many probe examples for calibration; None: all. intact: of the parent on
-    all test examples, measured here if not given. notify: called with a sentence at each step.
+    all test examples, measured here if not given. job: id of the server's derived model, for the record. notify: called
+    with a sentence at each step; pause: between passes, and while the other process works. Both may raise to stop.
 
     What is not quantised, embeddings above all, keeps the dtype of the parent's folder. The folder loads with plain
     `from_pretrained` where compressed-tensors is installed; it is smaller on disk, and no faster on a CPU. All
@@ -73,14 +80,14 @@ def quantise(
         notify("Quantising the linear maps, in a process of its own")
         request = _request(loaded, parent_folder, scheme, group or 0, beta, temporary, Path(work))
         save_file({f"{n:06}": sequence for n, sequence in enumerate(sequences)}, request.calibration)
-        report = _compress(request, loaded)
+        report = _compress(request, loaded, pause)
         loaded.tokenizer.save_pretrained(temporary)  # type: ignore[union-attr]
         notify("Loading it again, in a process of its own")
         largest = _require_reloaded(temporary, loaded, request)
         notify("Measuring it beside its parent")
         test = task.select(loaded, Split.TEST, seed)
-        parent = intact or evaluate(loaded, task, Deactivation(), test)
-        measured = _measured(_evaluate(loaded, temporary, task, test), parent)
+        parent = intact or evaluate(loaded, task, Deactivation(), test, on_progress=lambda done: pause())
+        measured = _measured(_evaluate(loaded, temporary, task, test, pause), parent)
         found = measured | {
             "group": group,
             "beta": beta if scheme == "paper-algorithm-1" else None,
@@ -89,7 +96,7 @@ def quantise(
             "parent_bytes": _bytes_of(parent_folder),
             "reload_max_logit_difference": largest,
         }
-        info = _record(loaded, task, seed, scheme, report, found)
+        info = _record(loaded, task, seed, scheme, report, {**found, "job": job})
         write_record(temporary, info, card(info))
     return info
 
@@ -110,13 +117,8 @@ def _record(
     loaded: LoadedModel, task: Task[Any], seed: int, scheme: str, report: Report, found: Mapping[str, Any]
 ) -> QuantisedInfo:
     """Return the record of a quantised model. found: the fields that depend on the files and on measurements."""
-    return QuantisedInfo(
-        **made_from(loaded, task, seed, ("llmcompressor", "compressed-tensors")),
-        scheme=scheme,
-        maps=report.maps,
-        fallbacks=len(report.fallbacks),
-        **found,
-    )
+    origin = made_from(loaded, task, seed, ("llmcompressor", "compressed-tensors"))
+    return QuantisedInfo(scheme=scheme, maps=report.maps, fallbacks=len(report.fallbacks), **origin | dict(found))
 
 
 def _request(
@@ -142,16 +144,35 @@ def _request(
     )
 
 
-def _compress(request: Request, loaded: LoadedModel) -> Report:
+def _compress(request: Request, loaded: LoadedModel, pause: Pause) -> Report:
     """Run llm-compressor in a process of its own. Raises UnsupportedModel with its last line if it fails."""
-    file = request.report.with_name("request.json")
+    file, log = request.report.with_name("request.json"), request.report.with_name("stderr.txt")
     file.write_text(request.model_dump_json(), encoding="utf-8")
     command = [sys.executable, "-m", "modelshapley.applications.quantising.compress", str(file)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False, cwd=file.parent)
-    if result.returncode != 0:
-        reason = (result.stderr.strip() or f"exit status {result.returncode}").splitlines()[-1]
+    with log.open("wb") as errors:
+        process = start(command, stdout=subprocess.DEVNULL, stderr=errors, cwd=file.parent)
+        try:
+            status = _wait(process, loaded, pause)
+        finally:
+            process.kill()  # changes nothing once it has ended
+            process.wait()
+    if status != 0:
+        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        reason = lines[-1] if lines else f"exit status {status}"
         raise UnsupportedModel(f"{loaded.id!r} cannot be quantised by llm-compressor: {reason[:300]}")
     return Report.model_validate_json(request.report.read_bytes())
+
+
+def _wait(process: subprocess.Popen[bytes], loaded: LoadedModel, pause: Pause) -> int:
+    """Return the exit status of a process, pausing meanwhile. Raises UnsupportedModel after TIMEOUT_S."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while time.monotonic() < deadline:
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(POLL_S)
+        pause()
+    raise UnsupportedModel(
+        f"llm-compressor has not quantised {loaded.id!r} within {TIMEOUT_S // 3600} hours; use a smaller limit."
+    )
 
 
 def _require_reloaded(folder: Path, loaded: LoadedModel, request: Request) -> float:
@@ -162,7 +183,7 @@ def _require_reloaded(folder: Path, loaded: LoadedModel, request: Request) -> fl
     )
 
 
-def _evaluate(loaded: LoadedModel, folder: Path, task: Task[Any], test: Sequence[Any]) -> Evaluation:
+def _evaluate(loaded: LoadedModel, folder: Path, task: Task[Any], test: Sequence[Any], pause: Pause) -> Evaluation:
     """Measure the saved model in float32, as its parent is."""
     with redirect_stderr(StringIO()):  # a bar of progress that no setting turns off
         model = getattr(transformers, loaded.anatomy.auto_class).from_pretrained(
@@ -170,7 +191,7 @@ def _evaluate(loaded: LoadedModel, folder: Path, task: Task[Any], test: Sequence
         )
     quantised = replace(loaded, model=model.eval().requires_grad_(False).to(loaded.device))
     quantised = replace(quantised, shortcuts=prove_shortcuts(quantised))
-    return evaluate(quantised, task, Deactivation(), test)
+    return evaluate(quantised, task, Deactivation(), test, on_progress=lambda done: pause())
 
 
 def _measured(now: Evaluation, parent: Evaluation) -> dict[str, Any]:

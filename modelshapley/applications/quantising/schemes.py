@@ -3,44 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.util import find_spec
 
 import torch
 from torch import nn
 
+from modelshapley.contracts.quantising import SCHEMES, Scheme
 from modelshapley.errors import ModelShapleyError, UnknownName, UnsupportedModel
 
 GROUPS = (128, 64, 32, 16)
 """Weights that share a scale in the 4-bit schemes: the first of these that divides the width of every linear map."""
-
-
-@dataclass(frozen=True)
-class Scheme:
-    """A way to quantise. needs_cuda: whether its numbers are only computed on a GPU."""
-
-    name: str
-    summary: str
-    needs_cuda: bool = False
-
-
-SCHEMES = {
-    scheme.name: scheme
-    for scheme in (
-        Scheme("rtn-w4", "weights of 4 bits, each rounded to the nearest value of its group's scale"),
-        Scheme("gptq-w4", "weights of 4 bits, rounded one after the other, the rest correcting what that does (GPTQ)"),
-        Scheme("gptq-w8a8", "weights (GPTQ) and activations of 8 bits, one scale a token"),
-        Scheme("fp8", "weights and activations in floating point of 8 bits", needs_cuda=True),
-        Scheme(
-            "paper-algorithm-1",
-            "4 bits by the paper's Algorithm 1 as printed: GPTQ with a mixed diagonal. For comparison only",
-        ),
-        Scheme(
-            "paper-released",
-            "4 bits as the paper's released code does it, without the Hessian's other entries. For comparison only",
-        ),
-    )
-}
 
 
 def scheme_named(name: str) -> Scheme:

@@ -15,7 +15,7 @@ from backend.queue.waiting import queue_sentence
         (1, "run:abc:2", 40.0, "waiting: one ahead in the queue; a worker scores run abc, about 40 s left …"),
         (0, "trial:t", None, "waiting: a worker measures another trial …"),
         (0, "prompt:p", None, "waiting: a worker answers another prompt …"),
-        (0, "derive:d", None, "waiting: a worker is busy …"),
+        (0, "derive:d", None, "waiting: a worker makes or probes a model …"),
     ],
 )
 def test_who_waits_is_told_for_what_and_for_how_long(

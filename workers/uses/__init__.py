@@ -1,0 +1,1 @@
+"""What maps are used for: smaller, fine-tuned and quantised models, and reports on units."""
