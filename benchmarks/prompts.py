@@ -20,26 +20,22 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from benchmarks.support.common import DATA, report
 from benchmarks.support.live_service import service, spread
+from benchmarks.support.writing import both_generated, written
 from modelshapley.client import Client
 from modelshapley.contracts import Off, Run, RunRequest, Status
 from modelshapley.contracts.prompts import PromptRequest, PromptSettings, PromptStep
-from modelshapley.interventions.gates import changes_of
-from modelshapley.interventions.weights import scaled_weights
 from modelshapley.models.catalog import DIGITS_VIT, SMOLLM2, Catalog
 from modelshapley.models.demo import prepare_smollm2
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.loading import load
 from modelshapley.prompts.reading import read_prompt
-from modelshapley.prompts.writing import Writing
 from modelshapley.units import Deactivation, Treatment, Unit, UnitKind
 
 UNITS: dict[UnitKind, list[Unit]] = {
@@ -53,30 +49,6 @@ OFF = Off(head=[(layer, 4) for layer in range(0, 30, 3)])
 TOKENS, ROUNDS = 64, 5
 RUN = RunRequest(model=SMOLLM2, task="world-capitals", methods=["two-sided"], faithfulness="none")
 OTHER_RUN = RunRequest(model=DIGITS_VIT, task="digits", methods=["two-sided", "random"], faithfulness="none")
-
-
-def generated(loaded: LoadedModel, prompt: Sequence[int], tokens: int) -> list[int]:
-    """Return what `generate` writes, the end of text included."""
-    model: Any = loaded.model
-    ids = torch.tensor([list(prompt)])
-    written: list[int] = model.generate(
-        ids, attention_mask=torch.ones_like(ids), max_new_tokens=tokens, do_sample=False
-    )[0, len(prompt) :].tolist()
-    return written
-
-
-def written(loaded: LoadedModel, prompt: Sequence[int], tokens: int, off: Deactivation) -> list[list[int]]:
-    writing = Writing(loaded, prompt, tokens, PromptSettings(), changes_of(loaded.anatomy, off))
-    for _ in writing.steps():
-        pass
-    assert writing.changed is not None
-    return [[token.id for token in column.tokens] for column in (writing.intact, writing.changed)]
-
-
-def both_generated(loaded: LoadedModel, prompt: Sequence[int], tokens: int, off: Deactivation) -> list[list[int]]:
-    intact = generated(loaded, prompt, tokens)
-    with scaled_weights(loaded.model, loaded.anatomy, off):
-        return [intact, generated(loaded, prompt, tokens)]
 
 
 def measure_equality(loaded: LoadedModel, tokens: int = 24) -> dict[str, Any]:

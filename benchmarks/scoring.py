@@ -24,76 +24,26 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-import transformers
 from torch import Tensor, nn
-from torch.nn import functional
 
 from benchmarks.support.common import report
-from modelshapley.architectures.families import anatomy_of
-from modelshapley.contracts.task_files.descriptions import TaskInfo
+from benchmarks.support.random_models import NextToken, Shape, random_qwen2, random_tokens
 from modelshapley.methods import METHODS, load_method
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.scoring.accumulator import ScoreAccumulator
 from modelshapley.scoring.job import Scoring
-from modelshapley.tasks.base import Split, Task
+from modelshapley.tasks.base import Split
 from modelshapley.units import UnitKind
 
 KINDS = (UnitKind.NEURON, UnitKind.HEAD, UnitKind.LAYER)
 DEFAULT = "two-sided"
 
 
-class NextToken(Task[Tensor]):
-    """Task of random tokens; the loss is the mean negative log-likelihood of every next token."""
-
-    def __init__(self, sequences: Tensor) -> None:
-        self.sequences, self.probe_batch = sequences, len(sequences)
-        self.info = TaskInfo(
-            id="next-token",
-            title="",
-            kind="language-modelling",
-            modality="text",
-            auto_class="AutoModelForCausalLM",
-            summary="",
-            probe_examples=len(sequences),
-            test_examples=0,
-        )
-
-    def examples(self, split: Split, seed: int = 0) -> Sequence[Tensor]:
-        return list(self.sequences)
-
-    def losses(self, loaded: LoadedModel, examples: Sequence[Tensor]) -> Tensor:
-        tokens = torch.stack(list(examples))
-        logits = loaded.model(tokens, use_cache=False).logits[:, :-1].float()
-        return functional.cross_entropy(logits.transpose(1, 2), tokens[:, 1:], reduction="none").mean(1)
-
-    def correct(self, loaded: LoadedModel, examples: Sequence[Tensor]) -> Tensor:
-        raise NotImplementedError
-
-    def content(self) -> Any:
-        return self.sequences.tolist()
-
-
 class Bench:
     """The model, with one function for each measured computation."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
-        torch.manual_seed(0)
-        config = transformers.Qwen2Config(
-            vocab_size=8192,
-            hidden_size=options.hidden,
-            intermediate_size=options.mlp,
-            num_hidden_layers=options.layers,
-            num_attention_heads=options.heads,
-            num_key_value_heads=options.kv_heads,
-            max_position_embeddings=options.tokens,
-        )
-        device = torch.device(options.device)
-        with device:
-            model = transformers.AutoModelForCausalLM.from_config(config, dtype=getattr(torch, options.dtype))
-            tokens = torch.randint(0, config.vocab_size, (options.sequences, options.tokens))
-        model.eval().requires_grad_(False)
-        self.loaded = LoadedModel("qwen2", "", anatomy_of(config.to_dict()), model, None, device)
-        self.task = NextToken(tokens)
+    def __init__(self, loaded: LoadedModel, tokens: Tensor) -> None:
+        self.loaded, self.task = loaded, NextToken(tokens)
 
     def losses(self) -> Tensor:
         return self.task.losses(self.loaded, self.task.examples(Split.PROBE))
@@ -189,7 +139,11 @@ MEASURED: dict[str, Callable[[Bench], Callable[[], None]]] = {
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    bench = Bench(options)
+    shape = Shape(
+        options.layers, options.hidden, options.mlp, options.heads, options.kv_heads, positions=options.tokens
+    )
+    loaded = random_qwen2(shape, options.device, options.dtype)
+    bench = Bench(loaded, random_tokens(loaded, options.sequences, options.tokens))
     times: dict[str, list[float]] = {name: [] for name in MEASURED}
     for round_ in range(options.rounds + 1):
         for name, computation in MEASURED.items():

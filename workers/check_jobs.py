@@ -11,7 +11,7 @@ from typing import Any
 
 from rq import Retry
 
-from backend.queue.queues import RUNS
+from backend.queue.names import RUNS
 from modelshapley.contracts import Faithfulness, HarmChoice, KindFaithfulness, Progress, Run, Status
 from modelshapley.errors import Damaged
 from modelshapley.evaluation.faithfulness import PLANS, Bench, SubsetTruth, efficiency, finish

@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 
+from backend.queue.connections import connect_patiently
 from backend.queue.fetches import Fetches
 from backend.queue.leases import Leases
 from backend.queue.pending_jobs import pending_jobs
 from backend.queue.prompts import Prompts
-from backend.queue.queues import Queues, connect_patiently
+from backend.queue.queues import Queues
 from backend.queue.result_cache import ResultCaches
 from backend.queue.updates import Updates
 from backend.queue.watched_runs import WatchedRuns

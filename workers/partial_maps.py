@@ -6,7 +6,7 @@ import logging
 import time
 from dataclasses import replace
 
-from backend.queue.queues import REDIS_DOWN
+from backend.queue.connections import REDIS_DOWN
 from modelshapley.contracts import Run
 from modelshapley.errors import ModelShapleyError
 from modelshapley.scoring.accumulator import ScoreAccumulator

@@ -16,20 +16,10 @@ from rq.job import Job
 from rq.worker import WorkerStatus
 from sqlalchemy.exc import SQLAlchemyError
 
+from backend.queue.connections import REDIS_DOWN
 from backend.queue.metrics import WAITED
-from backend.queue.queues import (
-    CHECKS,
-    HEARTBEAT_S,
-    LOST_AFTER_S,
-    REDIS_DOWN,
-    RUNS,
-    SERIALIZER,
-    TRIALS,
-    Queues,
-    kind_of_queue,
-    seconds_waited,
-    trials_of,
-)
+from backend.queue.names import CHECKS, RUNS, TRIALS, kind_of_queue, trials_of
+from backend.queue.queues import HEARTBEAT_S, LOST_AFTER_S, SERIALIZER, Queues, seconds_waited
 from modelshapley.contracts import Warm
 from modelshapley.server.logs import REQUEST, log_fields
 from workers.running.attempts import Attempts

@@ -17,7 +17,8 @@ from redis.exceptions import RedisError
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from backend.queue.queues import Queues, connect
+from backend.queue.connections import connect
+from backend.queue.queues import Queues
 from backend.settings import Settings
 from backend.store.schema import migrations
 from modelshapley.errors import ModelShapleyError

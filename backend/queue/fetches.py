@@ -7,7 +7,7 @@ import time
 
 from redis import Redis
 
-from backend.queue.queues import REDIS_DOWN
+from backend.queue.connections import REDIS_DOWN
 from modelshapley.contracts import Fetching, Run, Status
 
 PROGRESS_TTL_S = 30
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class Fetches:
-    """Progress of model downloads. Errors of :meth:`with_progress`: backend.queue.queues.REDIS_DOWN."""
+    """Progress of model downloads. Errors of :meth:`with_progress`: backend.queue.connections.REDIS_DOWN."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis

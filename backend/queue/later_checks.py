@@ -7,7 +7,8 @@ import time
 from rq.exceptions import NoSuchJobError
 from rq.job import Job, JobStatus
 
-from backend.queue.queues import SERIALIZER, Queues, job_named
+from backend.queue.names import job_named
+from backend.queue.queues import SERIALIZER, Queues
 
 PREVIOUS_CHECK_TIMEOUT_S = 3.0
 QUEUE_POLL_S = 0.02

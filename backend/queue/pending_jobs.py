@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from backend.queue.queues import Queues, job_named
+from backend.queue.names import job_named
+from backend.queue.queues import Queues
 from backend.store.records import Records
 
 

@@ -22,7 +22,7 @@ SUPERSEDED = "superseded by a newer prompt of the same session"
 
 
 class Prompts:
-    """Prompts in Redis. maps: their states; the bytes of a map are apart. Errors: backend.queue.queues.REDIS_DOWN."""
+    """Prompts in Redis. maps: their states; the bytes of a map are apart. Errors: connections.REDIS_DOWN."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis

@@ -2,47 +2,40 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel
 from redis import Redis
-from redis.asyncio import Redis as AsyncRedis
-from redis.asyncio.retry import Retry as AsyncRetry
-from redis.backoff import ExponentialBackoff, NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
-from redis.exceptions import TimeoutError as RedisTimeoutError
-from redis.retry import Retry as RedisRetry
 from rq import Queue, Retry, Worker
 from rq.job import Dependency, Job, JobStatus
 from rq.serializers import JSONSerializer
 from rq.utils import as_text
 from rq.worker import BaseWorker
 
+from backend.queue.event_streams import Kind, StreamEvent, append_event
 from backend.queue.fair_turns import OWNER, take_turn
-from backend.queue.leases import LEASE_S, lease_key
 from backend.queue.metrics import WORKERS_LOST, Metrics
-from modelshapley.contracts import Status, Warm, WorkerInfo
+from backend.queue.names import (
+    CHECKS,
+    MODEL_QUEUE_PREFIX,
+    RUNS,
+    TRIALS,
+    job_label,
+    job_named,
+    kind_of_queue,
+    model_key,
+    trials_of,
+)
+from modelshapley.contracts import Warm, WorkerInfo
 from modelshapley.server.logs import FIELDS, REQUEST
 
-RUNS, TRIALS, CHECKS = "runs", "trials", "checks"
-MODEL_QUEUE_PREFIX = f"{TRIALS}-"  # queues that only workers with the model loaded listen to
 WARM = "modelshapley:warm"
 HEARD = "modelshapley:heard"  # when each worker was heard last, also after RQ has forgotten it
 COUNTED_LOST = "modelshapley:heard:lost"  # workers of HEARD that the metrics count as lost
 REMEMBERED_S = 3600
 SERIALIZER = JSONSerializer
-REDIS_DOWN = (RedisConnectionError, RedisTimeoutError)
-MAX_EVENTS = 1000
-EVENTS_TTL_S = 24 * 3600
-ENDED_TTL_S = 3600  # of the events of what has ended: whoever reconnects later reads the record
-MAX_STREAMS = 400  # event streams of one web server
-# Only workers retry this long: behind the API, a user is waiting.
-PATIENT_RETRY = RedisRetry(ExponentialBackoff(cap=2.0, base=0.1), retries=60)
 # A job that loses its worker is always queued again; workers themselves give up one that keeps killing them
 # (workers/running/attempts.py), and record why, which RQ could not.
 ABANDONED_RETRY = Retry(max=1_000_000)
@@ -50,50 +43,9 @@ WAITING = (JobStatus.QUEUED, JobStatus.STARTED, JobStatus.DEFERRED, JobStatus.RE
 HEARTBEAT_S = 5
 LOST_AFTER_S = 20
 
-Kind = Literal["run", "trial", "prompt"]
-StreamEvent = Literal["progress", "status", "tokens"]
-
-
-def connect(url: str) -> Redis:
-    """Connect for the API: one quick retry, then an error."""
-    return Redis.from_url(
-        url,
-        socket_connect_timeout=2,
-        socket_timeout=5,
-        retry=RedisRetry(NoBackoff(), 1),
-        health_check_interval=10,
-    )
-
-
-def connect_patiently(url: str) -> Redis:
-    """Connect for workers: retries for about two minutes, as long as a restart of Redis takes."""
-    return Redis.from_url(url, retry=PATIENT_RETRY, retry_on_error=list(REDIS_DOWN), health_check_interval=10)
-
-
-def connect_async(url: str) -> AsyncRedis:
-    """Connect for code on the event loop."""
-    return AsyncRedis.from_url(
-        url,
-        socket_connect_timeout=2,
-        socket_timeout=20,
-        retry=AsyncRetry(NoBackoff(), 1),
-        decode_responses=True,
-        max_connections=MAX_STREAMS + 20,  # each event stream waits on a connection of its own
-    )
-
-
-@contextmanager
-def undo_if_redis_is_down(undo: Callable[[], object]) -> Iterator[None]:
-    """Enqueue in this block; if Redis is down, `undo` the record of the work, and re-raise."""
-    try:
-        yield
-    except REDIS_DOWN:
-        undo()
-        raise
-
 
 class Queues:
-    """Queues of work for workers, and streams of events about it. Errors: REDIS_DOWN."""
+    """Queues of work for workers, and streams of events about it. Errors: connections.REDIS_DOWN."""
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
@@ -287,26 +239,8 @@ class Queues:
             take_turn(queue, job_id, owner)
 
     def publish(self, kind: Kind, identifier: str, event: StreamEvent, data: BaseModel, sequence: int = 0) -> None:
-        """Append an event to the stream of a run, trial or prompt; the newest MAX_EVENTS stay for a day, or an
-        hour once it has ended.
-
-        sequence: number of a numbered event; one that arrives after its successor is outdated and skipped.
-        """
-        key, ended = _stream(kind, identifier), getattr(data, "status", Status.QUEUED).ended
-        with self.redis.pipeline() as pipeline:
-            pipeline.xadd(
-                key,
-                {"event": event, "data": data.model_dump_json()},
-                id=f"{sequence}-0" if sequence else "*",
-                maxlen=MAX_EVENTS,
-                approximate=True,
-            )
-            pipeline.expire(key, ENDED_TTL_S if ended else EVENTS_TTL_S)
-            added, _ = pipeline.execute(raise_on_error=False)
-        if isinstance(added, ResponseError) and sequence and "equal or smaller" in str(added):
-            return
-        if isinstance(added, Exception):
-            raise added
+        """Append an event to the stream of a run, trial or prompt (:func:`append_event`)."""
+        append_event(self.redis, kind, identifier, event, data, sequence)
 
     def workers(self) -> list[WorkerInfo]:
         """List the workers with a heartbeat within LOST_AFTER_S."""
@@ -325,7 +259,7 @@ class Queues:
                     name=worker.name,
                     state=str(getattr(worker.get_state(), "value", worker.get_state())),
                     queues=[name for name in worker.queue_names() if not name.startswith(MODEL_QUEUE_PREFIX)],
-                    current=_job_label(job) if job else None,
+                    current=job_label(job) if job else None,
                     since=self._began(job) if job else None,
                     pid=worker.pid,
                     host=worker.hostname,
@@ -356,47 +290,6 @@ class Queues:
         self.redis.hdel(HEARD, worker)
 
 
-class Events:
-    """Reader of the event streams, for the event loop."""
-
-    def __init__(self, redis: AsyncRedis) -> None:
-        self.redis = redis
-        self.streams = 0  # being sent now
-
-    async def renew_lease(self, trial_id: str) -> None:
-        """Note that somebody follows a trial or prompt."""
-        await self.redis.set(lease_key(trial_id), 1, ex=LEASE_S)
-
-    async def last_id(self, kind: Kind, identifier: str) -> str:
-        """Return the id of the newest event, '0-0' before the first."""
-        newest = await self.redis.xrevrange(_stream(kind, identifier), count=1)
-        return str(newest[0][0]) if newest else "0-0"
-
-    async def after(
-        self, kind: Kind, identifier: str, last_id: str, wait_s: float
-    ) -> AsyncIterator[tuple[str, str, str]]:
-        """Yield (id, event, data) of the events after `last_id`; wait up to `wait_s` for the first."""
-        key = _stream(kind, identifier)
-        streams: Any = await self.redis.xread({key: last_id}, block=int(wait_s * 1000), count=100)
-        for _, entries in streams or []:
-            for event_id, fields in entries:
-                yield str(event_id), fields["event"], fields["data"]
-
-
-def job_named(
-    kind: Kind | Literal["check", "task", "details", "unit", "derive", "size", "answermap"], identifier: str
-) -> str:
-    """Return the name of a job: of a run or one of its shards ('<id>-<shard>'), a turn of a trial or prompt
-    ('<id>-<turn>') ...
-    """
-    return f"{kind}-{identifier}"
-
-
-def kind_of_queue(name: str) -> str:
-    """Return the kind of work in a queue; queues of single models hold trials."""
-    return TRIALS if name.startswith(MODEL_QUEUE_PREFIX) else name
-
-
 def parse_moment(text: str) -> datetime | None:
     """Read a moment as RQ writes it, in UTC."""
     try:
@@ -421,10 +314,6 @@ def _meta(owner: str | None) -> dict[str, str]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _stream(kind: Kind, identifier: str) -> str:
-    return f"modelshapley:events:{kind}:{identifier}"
-
-
 def _is_queued(job: Job) -> bool:
     return job.get_status(refresh=False) is JobStatus.QUEUED
 
@@ -441,20 +330,5 @@ def _current_job_id(worker: BaseWorker) -> str | None:
         return None
 
 
-def _job_label(job_id: str) -> str:
-    """Return 'run:<id>', 'run:<id>:<shard>', 'trial:<id>' ... for a job, without the turn of a trial or prompt."""
-    parts = job_id.split("-")
-    return ":".join(parts[:2] if parts[0] in ("trial", "prompt") else parts)
-
-
-def _model_key(model: str) -> str:
-    return hashlib.sha256(model.encode()).hexdigest()[:16]
-
-
-def trials_of(model: str) -> str:
-    """Return the name of the queue of a model's trials."""
-    return MODEL_QUEUE_PREFIX + _model_key(model)
-
-
 def _holder_key(model: str) -> str:
-    return f"{WARM}:model:{_model_key(model)}"
+    return f"{WARM}:model:{model_key(model)}"

@@ -18,7 +18,7 @@ Result = TypeVar("Result", bound=BaseModel)
 
 
 class ResultCache(Generic[Result]):
-    """Cache of results of one kind, finished or not. noun: name of one. Errors: backend.queue.queues.REDIS_DOWN."""
+    """Cache of results of one kind, finished or not. noun: name of one. Errors: connections.REDIS_DOWN."""
 
     def __init__(self, redis: Redis, noun: str, kind: type[Result]) -> None:
         self._redis, self._noun, self._kind = redis, noun, kind

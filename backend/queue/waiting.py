@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from backend.queue.queues import TRIALS, Queues, trials_of
+from backend.queue.names import TRIALS, trials_of
+from backend.queue.queues import Queues
 from backend.store.records import Records
 from modelshapley import formatting
 from modelshapley.contracts import Status, Trial, Waiting, WorkerInfo

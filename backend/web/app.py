@@ -7,16 +7,18 @@ import logging
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi_offline import FastAPIOffline
 
+from backend.queue.connections import REDIS_DOWN, connect, connect_async
+from backend.queue.event_streams import Events
 from backend.queue.fetches import Fetches
 from backend.queue.pending_jobs import pending_jobs
-from backend.queue.queues import REDIS_DOWN, Events, Queues, connect, connect_async
+from backend.queue.queues import Queues
 from backend.queue.result_cache import ResultCaches
 from backend.settings import Settings
-from backend.store.data_uploads import DataUploads
 from backend.store.files import Storage
 from backend.store.records import Records
 from backend.store.schema import migrate
-from backend.store.uploads import Uploads
+from backend.store.uploading.datasets import DataUploads
+from backend.store.uploading.models import Uploads
 from backend.web import problems, reference
 from backend.web.access.callers import require_scope
 from backend.web.dependencies import Services

@@ -7,17 +7,18 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from backend.queue.event_streams import Events
 from backend.queue.fetches import Fetches
 from backend.queue.prompts import Prompts
-from backend.queue.queues import Events, Queues
+from backend.queue.queues import Queues
 from backend.queue.result_cache import ResultCaches
 from backend.queue.updates import Updates
 from backend.queue.watched_runs import WatchedRuns
 from backend.settings import Settings
-from backend.store.data_uploads import DataUploads
 from backend.store.files import Storage
 from backend.store.records import Records
-from backend.store.uploads import Uploads
+from backend.store.uploading.datasets import DataUploads
+from backend.store.uploading.models import Uploads
 from modelshapley.models.catalog import Catalog
 from modelshapley.tasks.catalog import TaskCatalog
 

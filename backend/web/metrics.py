@@ -12,8 +12,10 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from backend.queue.connections import REDIS_DOWN
 from backend.queue.metrics import PASS, RUNS_ENDED, TRIALS_ENDED, WAITED, WORKERS_LOST, histogram_of
-from backend.queue.queues import CHECKS, REDIS_DOWN, RUNS, TRIALS, Queues
+from backend.queue.names import CHECKS, RUNS, TRIALS
+from backend.queue.queues import Queues
 from backend.web.dependencies import Services
 from modelshapley.contracts import Status
 

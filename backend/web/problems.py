@@ -15,7 +15,7 @@ from sqlalchemy.exc import DatabaseError
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
-from backend.queue.queues import REDIS_DOWN
+from backend.queue.connections import REDIS_DOWN
 from modelshapley.contracts import FieldError, Problem
 from modelshapley.contracts.derived import USES
 from modelshapley.errors import BadTask, Conflict, Damaged, ModelShapleyError, NotFound

@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend.queue.queues import REDIS_DOWN
+from backend.queue.connections import REDIS_DOWN
 from backend.web.access import login
 from backend.web.access.authentication import Authenticator
 from backend.web.access.callers import IDENTITY

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm, t
 
 from modelshapley.contracts import Comparison, Interval
 
@@ -54,7 +53,7 @@ def proportion_interval(mean: float, n: int) -> Interval:
 
     It is exact in form for right and wrong; for shares, which vary less at the same mean, it is too wide.
     """
-    z2 = float(norm.ppf(0.5 + CONFIDENCE / 2)) ** 2
+    z2 = _normal_quantile() ** 2
     centre = (mean + z2 / (2 * n)) / (1 + z2 / n)
     half = np.sqrt(z2 * (mean * (1 - mean) / n + z2 / (4 * n**2))) / (1 + z2 / n)
     return max(0.0, float(centre - half)), min(1.0, float(centre + half))
@@ -76,7 +75,7 @@ def paired_difference(now: Outcomes, before: Outcomes) -> tuple[float, Interval]
     difference = (gained - lost) / n
     centre = (gained - lost) / (n + 2)
     spread = np.sqrt(gained + lost + 1 - (gained - lost) ** 2 / (n + 2)) / (n + 2)
-    half = float(norm.ppf(0.5 + CONFIDENCE / 2)) * spread
+    half = _normal_quantile() * spread
     return difference, (max(-1.0, float(centre - half)), min(1.0, float(centre + half)))
 
 
@@ -84,6 +83,8 @@ def mean_half_width(values: npt.NDArray[np.float64]) -> float:
     """Return half the width of Student's 95 % interval of a mean; infinite for a single value."""
     if len(values) < 2:
         return float("inf")
+    from scipy.stats import t  # imported here for the reason in _normal_quantile
+
     error = float(values.std(ddof=1)) / np.sqrt(len(values))
     return float(t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1) * error)
 
@@ -95,3 +96,13 @@ def precise_enough(comparison: Comparison, target: float) -> bool:
     than that. A trial never stops with fewer than 30 examples.
     """
     return comparison.n >= MIN_EXAMPLES and half_width(comparison.interval) <= target
+
+
+def _normal_quantile() -> float:
+    """Return the standard normal's quantile of a two-sided interval.
+
+    scipy is imported when it is used: it takes long, and passes over a model need no more than torch and transformers.
+    """
+    from scipy.stats import norm
+
+    return float(norm.ppf(0.5 + CONFIDENCE / 2))

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,12 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from modelshapley.errors import ModelShapleyError, NotFinite, UnknownName
+from modelshapley.extras import require
 from modelshapley.maps.html import to_html
 from modelshapley.units import Deactivation, UnitKind, extreme_units
+
+if TYPE_CHECKING:
+    from modelshapley.maps.widget import MapWidget
 
 FORMAT = "modelshapley.map.v1"
 Array = npt.NDArray[np.float64]
@@ -136,6 +140,19 @@ class ImportanceMap:
     def _repr_html_(self) -> str:
         """Show the map in a notebook."""
         return to_html(self)
+
+    def widget(self, kind: UnitKind | str | None = None) -> MapWidget:
+        """Return a heatmap for notebooks on which units are selected by mouse or keyboard; needs the extra `notebook`.
+
+        kind: shown first; the map's first kind by default. The widget's `selection` is a Deactivation.
+        Raises ModelShapleyError without the extra, UnknownName for a kind that the map has none of.
+        """
+        require("Selecting units on a map needs", "notebook", "anywidget")
+        from modelshapley.maps.widget import MapWidget
+
+        if kind is not None:
+            self._scores_of(kind)
+        return MapWidget(self, None if kind is None else UnitKind(kind))
 
     def notes(self) -> list[str]:
         """Say where the scores do not sum to what all units together are worth; one sentence for each kind."""

@@ -295,7 +295,7 @@ class Catalog:
 
 
 def _is_model(path: Path) -> bool:
-    """Return whether a path is a model; uploads in progress lie in hidden folders (backend.store.uploads).
+    """Return whether a path is a model; uploads in progress lie in hidden folders (backend.store.uploading).
 
     A name that is no text (bytes that are not UTF-8) cannot be named in a request, and is left out.
     """

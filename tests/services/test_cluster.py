@@ -22,9 +22,9 @@ from modelshapley.contracts import Off, Run, RunRequest, Status, TrialRequest
 from modelshapley.server.addresses import free_port
 from tests.conftest import DIGITS_RUN, StartServer
 from tests.support.fork_server import start_process
-from tests.support.postgres import postgres_running
-from tests.support.redis_tls import redis_with_tls
-from tests.support.swift import BUCKET, swift_running
+from tests.support.services.postgres import postgres_running
+from tests.support.services.redis_tls import redis_with_tls
+from tests.support.services.swift import BUCKET, swift_running
 
 pytestmark = [pytest.mark.services, pytest.mark.slow]
 WORKERS, WEBS, SEEDS = 3, 2, 4

@@ -23,7 +23,7 @@ from modelshapley.contracts import KeyRequest, Layout, Off, RunRequest, Status, 
 from modelshapley.errors import Conflict
 from modelshapley.units import Deactivation, UnitKind
 from tests.conftest import DIGITS_RUN, StartServer
-from tests.support.postgres import postgres_running
+from tests.support.services.postgres import postgres_running
 
 pytestmark = [pytest.mark.services, pytest.mark.slow]
 OLD_RUN = """

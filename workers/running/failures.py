@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from backend.queue.queues import REDIS_DOWN
+from backend.queue.connections import REDIS_DOWN
 from modelshapley.errors import ModelShapleyError
 
 TOO_MANY_DEATHS: ContextVar[int] = ContextVar("too_many_deaths", default=0)

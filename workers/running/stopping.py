@@ -11,7 +11,7 @@ from redis import ConnectionPool, Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from backend.queue.queues import REDIS_DOWN
+from backend.queue.connections import REDIS_DOWN
 
 log = logging.getLogger(__name__)
 AWAY_S, POLL_S, TIMEOUT_S = 8.0, 1.0, 2.0

@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import HTTPException
 from redis import Redis
 
-from backend.queue.queues import REDIS_DOWN
+from backend.queue.connections import REDIS_DOWN
 from backend.web.access.callers import Identity
 from backend.web.dependencies import Services
 from modelshapley.contracts import Key

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Query, Response
 
-from backend.queue.queues import undo_if_redis_is_down
+from backend.queue.connections import undo_if_redis_is_down
 from backend.store.derived_records import REPORTS
 from backend.web.access.callers import IdentityDep, refuse_others
 from backend.web.access.rates import refuse_too_much_work

@@ -9,9 +9,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Query, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
+from backend.queue.connections import REDIS_DOWN, undo_if_redis_is_down
 from backend.queue.leases import Leases
 from backend.queue.prompts import SUPERSEDED
-from backend.queue.queues import REDIS_DOWN, undo_if_redis_is_down
 from backend.queue.waiting import prompt_with_waiting
 from backend.store.database import new_id
 from backend.web.access.callers import IdentityDep

@@ -11,8 +11,8 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 from fastapi.responses import PlainTextResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
+from backend.queue.connections import undo_if_redis_is_down
 from backend.queue.later_checks import enqueue_later_check
-from backend.queue.queues import undo_if_redis_is_down
 from backend.web import estimates
 from backend.web.access.callers import IdentityDep, refuse_others
 from backend.web.access.rates import refuse_too_much_work

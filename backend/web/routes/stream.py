@@ -8,7 +8,8 @@ from fastapi import HTTPException
 from fastapi.sse import ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
-from backend.queue.queues import MAX_STREAMS, REDIS_DOWN, Events, Kind
+from backend.queue.connections import MAX_STREAMS, REDIS_DOWN
+from backend.queue.event_streams import Events, Kind
 from backend.web.dependencies import ServicesDep
 from backend.web.problems import RETRY_AFTER_S
 from modelshapley.contracts import Run, Trial

@@ -10,8 +10,8 @@ import numpy as np
 from fastapi import APIRouter, Depends, Header, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
+from backend.queue.connections import REDIS_DOWN, undo_if_redis_is_down
 from backend.queue.leases import Leases
-from backend.queue.queues import REDIS_DOWN, undo_if_redis_is_down
 from backend.queue.waiting import with_waiting
 from backend.web.access.callers import IdentityDep
 from backend.web.access.rates import refuse_too_much_work

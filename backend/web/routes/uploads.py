@@ -6,8 +6,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from backend.store.data_uploads import DataUploads
-from backend.store.uploads import Uploads
+from backend.store.uploading.datasets import DataUploads
+from backend.store.uploading.models import Uploads
 from backend.web.access.callers import IdentityDep
 from backend.web.bodies import BodyRoute
 from backend.web.dependencies import Services, ServicesDep

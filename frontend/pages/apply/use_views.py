@@ -165,7 +165,7 @@ def amplified(report: AmplifyReport) -> Any:
                 className="section",
             ),
             html.Div(
-                "Dark: chosen units, with the 95 % interval; light: each draw of as many random units, scaled alike. "
+                "Filled: chosen units, with the 95 % interval; rings: each draw of as many random units, scaled alike. "
                 f"Differences are paired. {_verdict(report)}",
                 className="quiet",
             ),

@@ -7,8 +7,10 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backend.queue.connections import connect
 from backend.queue.fair_turns import place_of
-from backend.queue.queues import RUNS, Queues, connect
+from backend.queue.names import RUNS
+from backend.queue.queues import Queues
 from tests.support.in_process import redis_running
 
 

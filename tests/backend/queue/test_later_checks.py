@@ -11,8 +11,10 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from rq.job import Job, JobStatus
 
+from backend.queue.connections import connect
 from backend.queue.later_checks import enqueue_later_check
-from backend.queue.queues import CHECKS, SERIALIZER, Queues, connect
+from backend.queue.names import CHECKS
+from backend.queue.queues import SERIALIZER, Queues
 from modelshapley.server.redis_server import RedisServer
 
 RUN = "0123456789ab"

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from backend.settings import Settings
-from backend.store.data_uploads import DataUploads
 from backend.store.database import now
 from backend.store.files import Storage
 from backend.store.records import Records
 from backend.store.schema import migrate
-from backend.store.uploads import Uploads
+from backend.store.uploading.datasets import DataUploads
+from backend.store.uploading.models import Uploads
 from backend.web.housekeeping import clean_up
 from modelshapley.contracts import Layout, Run, RunRequest, Status
 from modelshapley.errors import Conflict, NotFound

@@ -14,8 +14,9 @@ import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
+from backend.queue.connections import connect
 from backend.queue.metrics import PASS, WAITED, Metrics, histogram_of
-from backend.queue.queues import HEARD, LOST_AFTER_S, Queues, connect
+from backend.queue.queues import HEARD, LOST_AFTER_S, Queues
 from modelshapley.contracts import Warm
 from modelshapley.server.logs import JsonLines, log_fields
 from tests.support.in_process import redis_running, serving

@@ -128,6 +128,7 @@ def test_a_picture_gives_the_probabilities_of_the_classes(api: Client) -> None:
     assert api.answer_scores(prompt.id, "head").scores == api.importance_map(run.id, "two-sided", "head").scores
 
 
+@pytest.mark.slow  # SmolLM2 writes six answers; tests/prompts has the same with small models
 @pytest.mark.parametrize("how", [Treatment("mean"), Treatment("offset", 2.0), Treatment("scale", 0.5)], ids=str)
 def test_means_and_offsets_are_those_of_a_runs_task(api: Client, capitals_run: Run, how: Treatment) -> None:
     request = REQUEST.model_copy(update={"model": None, "run": capitals_run.id, "treatment": how})

@@ -17,8 +17,8 @@ from typing import Any
 import httpx
 import pytest
 
-from backend.store import staging as module
-from backend.store.uploads import Uploads
+from backend.store.uploading import staging as module
+from backend.store.uploading.models import Uploads
 from modelshapley.client import ApiError, Call, Client, add_piece, begin_upload, finish_upload, upload
 from modelshapley.contracts import RunRequest, Status, Upload, UploadFile, UploadRequest
 from modelshapley.errors import Conflict, ModelShapleyError, NotFound

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from backend.store.staging import TRASH, Staging
+from backend.store.uploading.staging import TRASH, Staging
 from modelshapley.contracts import Dataset, Upload, UploadRequest
 from modelshapley.errors import Conflict, ModelShapleyError, NotFound
 from modelshapley.tasks.uploaded.inspection import Inspection

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from backend.store.staging import Staging
+from backend.store.uploading.staging import Staging
 from modelshapley.contracts import ModelInfo, UploadRequest
 from modelshapley.errors import Conflict, NotFound, UnsupportedModel
 from modelshapley.models.catalog import FINISHED, UPLOADS, Catalog, inspect_folder, mark_uploaded

@@ -18,7 +18,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from pyarrow import parquet
 
-from backend.store.data_uploads import DataUploads
+from backend.store.uploading.datasets import DataUploads
 from modelshapley.client import ApiError, Client, begin_upload, dataset
 from modelshapley.contracts import UploadFile, UploadRequest
 from modelshapley.contracts.task_files.file import TaskFile, parse
