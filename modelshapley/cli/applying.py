@@ -147,7 +147,7 @@ def finetune(
     device: Device = "cpu",
     data: Data = Path(".data"),
 ) -> None:
-    """Train only the most important neurons or heads, beside random ones and all parameters. Needs no server."""
+    """Train only the most important units, beside random ones and all parameters. Needs no server."""
     from modelshapley.applications.finetuning.finetune import finetune as run
     from modelshapley.applications.finetuning.reporting import describe
     from modelshapley.applications.selection import merged

@@ -62,8 +62,8 @@ class FinetunedInfo(MadeFromParent):
     """The file modelshapley.json of a fine-tuned model.
 
     adapter: whether the folder holds a LoRA adapter in peft's format instead of a whole model. gradient_share: before
-    training, the share of the squared gradient of all neurons and heads that lies on the chosen ones, the predictor of
-    how much they can learn.
+    training, the share of the squared gradient of all units of these kinds that lies on the chosen ones, the predictor
+    of how much they can learn.
     """
 
     kind: Literal["fine-tuned"] = "fine-tuned"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,11 +48,28 @@ def some_units(loaded: LoadedModel) -> Deactivation:
     return Deactivation.of({NEURON: [(0, 1), (0, 7), (1, 0)], HEAD: [(0, 1), (1, 0)]})
 
 
+def a_layer_and_rows(loaded: LoadedModel) -> Deactivation:
+    """A layer, and the first row of the first map and the last row of the last map of another one."""
+    last = loaded.anatomy.layers[1].count(UnitKind.ROW) - 1
+    return Deactivation.of({UnitKind.LAYER: [0], UnitKind.ROW: [(1, 0), (1, last), (0, 2)]})
+
+
+def test_a_layer_has_all_its_linear_maps_and_a_row_is_one_output() -> None:
+    loaded = tiny(LLAMA)
+    parts = {part.path: part for part in parts_of(loaded.anatomy, a_layer_and_rows(loaded))}
+    for path, part in parts.items():
+        outputs = loaded.model.get_submodule(path).get_parameter("weight").shape[0]
+        rows = {"model.layers.1.self_attn.q_proj": (0,), "model.layers.1.mlp.down_proj": (outputs - 1,)}
+        assert part.index == rows.get(path, tuple(range(outputs))), path
+    assert sum(".layers.0." in path for path in parts) == 7
+
+
+@pytest.mark.parametrize("choose", [some_units, a_layer_and_rows])
 @pytest.mark.parametrize("name", FAMILIES)
-def test_gradients_are_those_of_masked_training(name: str) -> None:
+def test_gradients_are_those_of_masked_training(name: str, choose: Callable[[LoadedModel], Deactivation]) -> None:
     """The reference: every weight trains, and the gradients of the rows and columns are read off."""
     loaded = tiny(CONFIGS[name])
-    task, units = ToyTask(loaded, probe=6), some_units(loaded)
+    task, units = ToyTask(loaded, probe=6), choose(loaded)
     examples = task.examples(Split.PROBE)
     with training(loaded.model, loaded.anatomy, units) as parts:
         task.losses(loaded, examples).mean().backward()
@@ -196,8 +214,12 @@ def test_the_share_of_the_gradient_sums_to_one() -> None:
 def test_bad_input_is_refused(tmp_path: Path) -> None:
     loaded = tiny(VIT)
     task = ToyTask(loaded)
-    with pytest.raises(UnsupportedModel, match="not layers"):
-        finetune(loaded, task, Deactivation.of({UnitKind.LAYER: [0]}), tmp_path / "a")
+    with pytest.raises(UnsupportedModel, match="not experts"):
+        parts_of(tiny(CONFIGS["mixtral"]).anatomy, Deactivation.of({UnitKind.EXPERT: [(0, 0)]}))
+    with pytest.raises(UnsupportedModel, match="Layers with experts"):
+        parts_of(tiny(CONFIGS["mixtral"]).anatomy, Deactivation.of({UnitKind.LAYER: [0]}))
+    with pytest.raises(UnsupportedModel, match=r"rows of .*fc2 and others its columns"):
+        parts_of(loaded.anatomy, Deactivation.of({NEURON: [(0, 0)], UnitKind.LAYER: [0]}))
     with pytest.raises(ModelShapleyError, match="no units to train"):
         finetune(loaded, task, Deactivation(), tmp_path / "a")
     with pytest.raises(UnsupportedModel, match="cross-attention"):

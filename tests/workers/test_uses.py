@@ -175,7 +175,7 @@ def test_bad_requests_are_refused_with_a_way_out(
 @pytest.mark.parametrize(
     ("request_", "sentence"),
     [
-        (FinetuneRequest(run="-", name="layers", most={UnitKind.LAYER: 0.3}), "Neurons and heads can be fine-tuned"),
+        (FinetuneRequest(run="-", name="both", most=TENTH | {UnitKind.LAYER: 1.0}), "which cannot train together"),
         (QuantiseRequest(run="-", name="vit4", scheme="rtn-w4"), "only language models that write text are"),
     ],
 )

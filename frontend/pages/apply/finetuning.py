@@ -20,7 +20,7 @@ from modelshapley.errors import ModelShapleyError
 from modelshapley.units import UnitKind
 
 callbacks = Callbacks()
-TRAINABLE = (UnitKind.NEURON, UnitKind.HEAD)
+TRAINABLE = (UnitKind.NEURON, UnitKind.HEAD, UnitKind.LAYER, UnitKind.ROW)
 PRESETS = {"short": FinetuneSettings(), "paper": PAPER}
 CONTROLS = {"random": "As many random units", "lora": "LoRA", "full": "All parameters"}
 
@@ -29,7 +29,9 @@ def form(run: Run, infos: dict[str, MethodInfo]) -> Any:
     """Lay out the form, or say why there is none."""
     kinds = [kind for kind in TRAINABLE if kind in run.units]
     if not kinds:
-        return dmc.Text("Neurons and heads can be fine-tuned, and this run has scored neither.", size="sm")
+        return dmc.Text(
+            "Neurons, heads, layers and rows can be fine-tuned, and this run has scored none of them.", size="sm"
+        )
     presets = [
         {"value": "short", "label": f"For short runs: learning rate {PRESETS['short'].rate:g}"},
         {"value": "paper", "label": f"The paper's: learning rate {PAPER.rate:g}, learns little in short runs"},

@@ -47,7 +47,7 @@ def finetune(
     on_step: OnStep = lambda arm, done, total: None,
     pause: Callable[[], None] = lambda: None,
 ) -> FinetunedInfo:
-    """Train only the neurons and heads of `units` on the task's probe examples, and save the whole model to `folder`.
+    """Train only these neurons, heads, layers or rows on the task's probe examples; save the whole model to `folder`.
 
     controls: also trained on the same examples in the same order, and measured, but not saved: `random` trains as many
     random units of each kind; `lora` (needs peft) about as many parameters as LoRA factors of the same linear maps;
@@ -134,9 +134,9 @@ def _refuse_untrainable(loaded: LoadedModel, units: Deactivation, adapter: bool)
 
 
 def gradient_share(loaded: LoadedModel, task: Task[Any], units: Deactivation, examples: Sequence[Any]) -> float:
-    """Return the share, 0 to 1, of the squared gradient of all neurons' weights (or heads') that lies on these units.
+    """Return the share, 0 to 1, of the squared gradient of all weights of these kinds of unit that lies on these units.
 
-    Of the mean loss of the examples, before training. Of those kinds of unit that `units` has.
+    Of the mean loss of the examples, before training.
     """
     shapes = loaded.anatomy.shapes
     everything = Deactivation.of({kind: np.argwhere(shapes.is_unit(kind)).tolist() for kind, _ in units.units})

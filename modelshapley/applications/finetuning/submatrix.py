@@ -28,28 +28,63 @@ class Part:
     index: tuple[int, ...]
 
 
+TRAINABLE = (UnitKind.NEURON, UnitKind.HEAD, UnitKind.LAYER, UnitKind.ROW)
+
+
 def parts_of(anatomy: Anatomy, units: Deactivation) -> list[Part]:
-    """Return the rows and columns that belong to neurons and heads.
+    """Return the rows and columns that belong to units.
 
     A neuron has its rows of the gate and up maps and its column of the last MLP projection; a head its rows of q, those
-    of the k and v that it reads (which other heads may share), and its columns of the output projection. Raises
-    UnsupportedModel for other kinds of unit, and for families whose maps are not named.
+    of the k and v that it reads (which other heads may share), and its columns of the output projection; a layer all
+    rows of its linear maps; a row itself. Raises UnsupportedModel for experts and layers of experts, for families whose
+    maps are not named, and for units of which one needs rows and another columns of the same map.
     """
-    other = [kind.value for kind, _ in units.units if kind not in (UnitKind.NEURON, UnitKind.HEAD)]
+    other = [kind.value for kind, _ in units.units if kind not in TRAINABLE]
     if other:
-        raise UnsupportedModel(f"Neurons and heads can be fine-tuned, but not {other[0]}s; leave those out.")
-    parts: list[Part] = []
+        raise UnsupportedModel(
+            f"Neurons, heads, layers and rows can be fine-tuned, but not {other[0]}s; leave those out."
+        )
+    indices: dict[tuple[str, str], set[int]] = {}
     for number, layer in enumerate(anatomy.layers):
-        neurons = [index for at, index in units.of_kind(UnitKind.NEURON) if at == number]
-        heads = [index for at, index in units.of_kind(UnitKind.HEAD) if at == number]
-        if (neurons or heads) and not layer.rows:
+        chosen = {kind: [unit[-1] for unit in units.of_kind(kind) if unit[0] == number] for kind in TRAINABLE}
+        if any(chosen.values()) and not layer.rows:
             raise UnsupportedModel(
                 f"The family {anatomy.model_type} is not in the table of architectures, so the rows of its "
                 "units are unknown."
             )
-        parts += _of_neurons(layer, neurons) if neurons else []
-        parts += _of_heads(layer, heads) if heads else []
-    return parts
+        for part in _of_layer(layer, chosen):
+            indices.setdefault((part.path, part.side), set()).update(part.index)
+    for path, side in indices:
+        if side == "rows" and (path, "columns") in indices:
+            raise UnsupportedModel(
+                f"Some of these units need rows of {path} and others its columns, which cannot train together; choose "
+                "units of one kind."
+            )
+    return [Part(path, side, tuple(sorted(index))) for (path, side), index in indices.items()]
+
+
+def _of_layer(layer: Layer, chosen: Mapping[UnitKind, Sequence[int]]) -> list[Part]:
+    """Return the parts of the chosen units of one layer."""
+    parts: list[Part] = []
+    if chosen[UnitKind.NEURON]:
+        parts += _of_neurons(layer, chosen[UnitKind.NEURON])
+    if chosen[UnitKind.HEAD]:
+        parts += _of_heads(layer, chosen[UnitKind.HEAD])
+    if chosen[UnitKind.LAYER]:
+        if not isinstance(layer.mlp, Mlp):
+            raise UnsupportedModel("Layers with experts cannot be fine-tuned yet; choose heads.")
+        parts += _of_rows(layer, range(layer.count(UnitKind.ROW)))
+    return parts + _of_rows(layer, chosen[UnitKind.ROW])
+
+
+def _of_rows(layer: Layer, rows: Sequence[int]) -> list[Part]:
+    """Return the parts of rows, which are counted through all linear maps of a layer in order."""
+    places = [(one.path, place) for one in layer.rows for place in _places(one)]
+    by_path: dict[str, list[int]] = {}
+    for row in rows:
+        path, place = places[row]
+        by_path.setdefault(path, []).append(place)
+    return [Part(path, "rows", tuple(index)) for path, index in by_path.items()]
 
 
 def _of_neurons(layer: Layer, neurons: Sequence[int]) -> list[Part]:
