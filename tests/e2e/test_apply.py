@@ -90,7 +90,13 @@ def test_from_the_map_to_a_fine_tuned_model_to_its_listing(page: Page, server: S
     page.goto(f"{server.url}/new")
     page.locator("#form-model").click()
     expect(page.get_by_role("option", name="turned")).to_be_visible()
-    api.drop_derived(made.id)
+    assert made.model is not None
+    own = api.wait(api.submit_run(run.request().model_copy(update={"model": made.model, "faithfulness": "none"})).id)
+    open_apply(page, server, run)
+    page.get_by_role("link", name="Before and after training").click()
+    expect(page.get_by_text("Spearman").first).to_be_visible(timeout=SLOW_MS)
+    assert f"{run.id}:two-sided" in page.url
+    assert f"{own.id}:two-sided" in page.url
 
 
 def test_a_probe_and_an_amplification_show_random_units_beside(
