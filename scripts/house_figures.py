@@ -1,4 +1,4 @@
-"""Print the figures of the house: largest folder, longest functions, tests. Run it at the root of a checkout."""
+"""Print the figures of the product (without benchmarks): largest folder, longest functions; tests. Run it at the root of a checkout."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import subprocess
 from collections import Counter
 from pathlib import Path
 
-PACKAGES = ("modelshapley", "backend", "workers", "frontend", "benchmarks")
+PACKAGES = ("modelshapley", "backend", "workers", "frontend")
 
 
 def python_files() -> list[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 from redis import Redis
@@ -82,11 +82,18 @@ class Queues:
         job_id = job_named("prompt", f"{prompt_id}-{turn}")
         self._enqueue(name, "workers.prompt_jobs.answer_prompt", job_id, (prompt_id, turn), owner)
 
-    def withdraw_prompt(self, prompt_id: str, turn: int) -> None:
-        """Take a cancelled prompt out of its queue, so that nobody waits behind it; one that a worker has stays."""
-        job = self._queue(TRIALS).fetch_job(job_named("prompt", f"{prompt_id}-{turn}"))
-        if job is not None and self._queue(job.origin).remove(job):
-            job.delete()
+    def withdraw(self, kind: Literal["trial", "prompt"], identifier: str, model: str) -> None:
+        """Take a cancelled trial or prompt out of its queue, so that nobody waits behind it.
+
+        One that a worker has taken stays.
+        """
+        beginning = job_named(kind, f"{identifier}-")
+        for name in (trials_of(model), TRIALS):
+            queue = self._queue(name)
+            for job_id in [queued for queued in queue.get_job_ids() if queued.startswith(beginning)]:
+                job = queue.fetch_job(job_id)
+                if queue.remove(job_id) and job is not None:
+                    job.delete()
 
     def enqueue_prompt_map(self, prompt_id: str, model: str, owner: str | None = None) -> None:
         """Queue the map of an answer, with the trials of its model, because a user is waiting for it."""

@@ -28,6 +28,9 @@ def test_a_trial_ends_with_its_page_alone(start_server: StartServer, tmp_path: P
                 for layer, lease in enumerate((True, True, False))
             )
             waiting = [api.trial(trial).waiting for trial in (closed, followed, script)]
+            for unit in range(4):  # of one session, as while a slider is dragged: each replaces the one before
+                newest = api.submit_trial(TrialRequest(run=run.id, off=Off(head=[(3, unit)]), session="tab")).id
+            behind = api.trial(newest).waiting
             connection = redis.Redis.from_url(url)
             connection.delete(lease_key(closed), lease_key(script))  # as after LEASE_S without a follower
             os.kill(worker.pid, signal.SIGCONT)
@@ -36,6 +39,8 @@ def test_a_trial_ends_with_its_page_alone(start_server: StartServer, tmp_path: P
         server.stop()
     ahead = [state.ahead for state in waiting if state is not None]
     assert ahead in ([0, 1, 2], [0, 0, 1])  # where Redis had handed the first to the worker before it was stopped
+    assert behind is not None
+    assert behind.ahead == ahead[-1] + 1, "superseded trials are in nobody's way"
     assert states[closed].status is Status.CANCELLED
     assert "closed" in (states[closed].error or "")
     assert states[followed].status is states[script].status is Status.DONE

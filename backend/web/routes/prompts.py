@@ -257,5 +257,5 @@ def _cancel(services: Services, prompt: Prompt, reason: str) -> Prompt:
     if prompt.status is Status.QUEUED:
         services.prompts.save(cancelled)
         services.queues.publish("prompt", prompt.id, "status", cancelled)
-        services.queues.withdraw_prompt(prompt.id, services.prompts.turn(prompt.id))
+        services.queues.withdraw("prompt", prompt.id, prompt.model)
     return cancelled

@@ -116,6 +116,8 @@ def _deactivation(request: TrialRequest, run: Run, services: Services) -> Deacti
 
 def _supersede(session: str, services: Services) -> None:
     for older in services.records.open_trials(session):
-        services.updates.update_trial(
+        cancelled = services.updates.update_trial(
             older, "status", status=Status.CANCELLED, error="superseded by a newer trial of the same session"
         )
+        if cancelled is not None:
+            services.queues.withdraw("trial", older, services.records.run(cancelled.run).model)
