@@ -137,6 +137,12 @@ def test_the_papers_table_has_a_row_for_each_scheme(
         assert f"| {info.fallbacks} of 14 |" in rows[name]
 
 
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modelshapley.applications.quantising.schemes.find_spec", lambda name: None)
+    with pytest.raises(ModelShapleyError, match=r"pip install 'modelshapley\[compress\]'"):
+        scheme_named("rtn-w4")
+
+
 def test_calibration_reads_the_right_answers(loaded: LoadedModel, task: Any) -> None:
     examples = task.select(loaded, Split.PROBE, 0, 18)
     sequences = calibration_sequences(loaded, task, examples)

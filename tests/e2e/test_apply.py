@@ -11,7 +11,10 @@ from playwright.sync_api import Page, expect
 
 from modelshapley.client import Client
 from modelshapley.contracts import Off, Run, Status
+from modelshapley.contracts.derive_requests import FinetuneRequest, ProbeRequest
 from modelshapley.contracts.derived import DerivedRequest
+from modelshapley.contracts.finetuning import FinetuneSettings
+from modelshapley.units import UnitKind
 from tests.conftest import DIGITS_RUN, Server
 from tests.e2e.conftest import Scheme, WatchedPage
 from tests.e2e.map.test_code import code_on, run_python
@@ -87,7 +90,13 @@ def test_from_the_map_to_a_fine_tuned_model_to_its_listing(page: Page, server: S
     page.goto(f"{server.url}/new")
     page.locator("#form-model").click()
     expect(page.get_by_role("option", name="turned")).to_be_visible()
-    api.drop_derived(made.id)
+    assert made.model is not None
+    own = api.wait(api.submit_run(run.request().model_copy(update={"model": made.model, "faithfulness": "none"})).id)
+    open_apply(page, server, run)
+    page.get_by_role("link", name="Before and after training").click()
+    expect(page.get_by_text("Spearman").first).to_be_visible(timeout=SLOW_MS)
+    assert f"{run.id}:two-sided" in page.url
+    assert f"{own.id}:two-sided" in page.url
 
 
 def test_a_probe_and_an_amplification_show_random_units_beside(
@@ -154,12 +163,22 @@ def test_the_page_is_accessible_and_fits(page: Page, server: Server, run: Run, s
 @pytest.mark.slow
 def test_pictures_of_apply(page: Page, server: Server, api: Client, run: Run, tmp_path: Path) -> None:
     """Of docs/apply.md, into the folder that PICTURES names."""
-    request = DerivedRequest(run=run.id, name="digits-three-layers", off=Off(layer=[1]), method="two-sided")
-    made = api.wait_derived(api.derive(request).id)
+    smaller = DerivedRequest(run=run.id, name="digits-three-layers", off=Off(layer=[1]), method="two-sided")
+    made = api.wait_derived(api.derive(smaller).id)
     page.set_viewport_size({"width": 1440, "height": 860})
     open_apply(page, server, run)
     page.locator("#apply-kind").get_by_text("Heads").click()
     expect(page.locator("#apply-prediction")).to_contain_text("n 360", timeout=SLOW_MS)
     expect(page.get_by_role("heading", name="digits-three-layers")).to_be_visible()
     assert taken(page, Path(os.environ.get("PICTURES", tmp_path)) / "apply.png") > 20_000
-    api.drop_derived(made.id)
+    most = {UnitKind.NEURON: 0.1}
+    probe = api.wait_derived(api.derive(ProbeRequest(run=run.id, most=most)).id)
+    settings = FinetuneSettings(steps=64)
+    request = FinetuneRequest(run=run.id, name="digits-tuned", most=most, settings=settings)
+    tuned = api.wait_derived(api.derive(request).id)
+    open_apply(page, server, run)
+    page.get_by_role("tab", name="Fine-tune").click()
+    expect(page.get_by_text("of the squared gradient lies on them")).to_be_visible()
+    assert taken(page, Path(os.environ.get("PICTURES", tmp_path)) / "apply-fine-tune.png") > 20_000
+    for one in (made, probe, tuned):
+        api.drop_derived(one.id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 import dash_mantine_components as dmc
 from dash import dcc, html
@@ -182,7 +183,15 @@ def _uses(derived: Derived, run: Run | None) -> Any:
         own = dmc.Button("Score this model", id={"type": "apply-score", "model": derived.model}, size="xs")
     else:
         own = None
-    return dmc.Group([own, html.Code(derived.model)], gap="md")
+    return dmc.Group([own, _comparison(derived, run), html.Code(derived.model)], gap="md")
+
+
+def _comparison(derived: Derived, run: Run | None) -> Any:
+    """A link that holds the maps before and after training side by side, once the trained model is scored."""
+    if derived.finetuned is None or run is None or run.status is not Status.DONE or derived.task != run.task:
+        return None
+    method = quote(run.methods[0], safe=",=")
+    return dcc.Link("Before and after training", href=link(f"/compare?a={derived.run}:{method}&b={run.id}:{method}"))
 
 
 def _candidates(recommendation: Recommendation) -> Any:
