@@ -33,7 +33,7 @@ from benchmarks.support.common import DATA, report
 from modelshapley import load_model, score
 from modelshapley.applications.finetuning.finetune import finetune
 from modelshapley.applications.finetuning.submatrix import named, parts_of, training, write_all
-from modelshapley.contracts.finetuning import FinetuneSettings
+from modelshapley.contracts.applications.finetuning import FinetuneSettings
 from modelshapley.evaluation.intervals import mean_half_width
 from modelshapley.models.catalog import DIGITS_VIT, SMOLLM2
 from modelshapley.models.loaded import LoadedModel

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 
 from benchmarks.support.common import DATA, report
 from modelshapley.applications.quantising.quantise import quantise
-from modelshapley.contracts.quantising import QuantisedInfo
+from modelshapley.contracts.applications.quantising import QuantisedInfo
 from modelshapley.contracts.task_files.file import parse
 from modelshapley.evaluation.accuracy import evaluate
 from modelshapley.models.catalog import SMOLLM2, Catalog

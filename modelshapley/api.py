@@ -19,7 +19,7 @@ from modelshapley.tasks.catalog import TaskCatalog
 from modelshapley.units import DEFAULT_KINDS, Deactivation, UnitKind
 
 if TYPE_CHECKING:
-    from modelshapley.contracts.derived import DerivedInfo
+    from modelshapley.contracts.applications.derived import DerivedInfo
     from modelshapley.evaluation.accuracy import Evaluation
     from modelshapley.maps.importance import ImportanceMap
     from modelshapley.models.loaded import LoadedModel

@@ -1,4 +1,7 @@
-"""Print the figures of the product (without benchmarks): largest folder, longest functions; tests. Run it at the root of a checkout."""
+"""Print figures of the product without its benchmarks, and of the tests. Run it at the root of a checkout.
+
+Largest folder, longest functions and files, numbers of tests and assertions.
+"""
 
 from __future__ import annotations
 

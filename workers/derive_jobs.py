@@ -14,8 +14,8 @@ import numpy as np
 from modelshapley.applications.candidates import Budget, Chooser
 from modelshapley.applications.pruning import whole_size
 from modelshapley.contracts import Off, Run, Status
-from modelshapley.contracts.derive_requests import AmplifyRequest, FinetuneRequest, ProbeRequest, QuantiseRequest
-from modelshapley.contracts.derived import Derived, SizePrediction
+from modelshapley.contracts.applications.derived import Derived, SizePrediction
+from modelshapley.contracts.applications.requests import AmplifyRequest, FinetuneRequest, ProbeRequest, QuantiseRequest
 from modelshapley.errors import ModelShapleyError, NotFound
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.units import Deactivation

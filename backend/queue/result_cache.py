@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from redis import Redis
 
 from modelshapley.contracts import Status
-from modelshapley.contracts.derived import SizePrediction
+from modelshapley.contracts.applications.derived import SizePrediction
 from modelshapley.contracts.task_files.descriptions import TaskCheck, TaskCheckRequest
 from modelshapley.contracts.task_files.examples import TrialDetails, UnitExamples
 from modelshapley.errors import NotFound

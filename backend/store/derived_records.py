@@ -9,16 +9,16 @@ from sqlalchemy import delete, select, update
 from backend.store.database import Database, new_id, now, require
 from backend.store.tables import OPEN, DerivedRow
 from modelshapley.contracts import Off, Progress, Run, Status
-from modelshapley.contracts.derive_requests import (
+from modelshapley.contracts.applications.derived import OUTCOME_FIELDS, Derived, DerivedInfo, DerivedRequest, Use
+from modelshapley.contracts.applications.finetuning import FinetunedInfo
+from modelshapley.contracts.applications.quantising import QuantisedInfo
+from modelshapley.contracts.applications.recommendations import Recommendation
+from modelshapley.contracts.applications.reports import AmplifyReport, ProbeReport
+from modelshapley.contracts.applications.requests import (
     USE_REQUEST,
     UnitsRequest,
     UseRequest,
 )
-from modelshapley.contracts.derived import OUTCOME_FIELDS, Derived, DerivedInfo, DerivedRequest, Use
-from modelshapley.contracts.finetuning import FinetunedInfo
-from modelshapley.contracts.quantising import QuantisedInfo
-from modelshapley.contracts.recommendations import Recommendation
-from modelshapley.contracts.uses import AmplifyReport, ProbeReport
 from modelshapley.errors import Conflict
 from modelshapley.models.catalog import DERIVED
 

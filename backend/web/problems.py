@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from backend.queue.connections import REDIS_DOWN
 from modelshapley.contracts import FieldError, Problem
-from modelshapley.contracts.derived import USES
+from modelshapley.contracts.applications.derived import USES
 from modelshapley.errors import BadTask, Conflict, Damaged, ModelShapleyError, NotFound
 from modelshapley.tasks.infos import KINDS
 

@@ -18,8 +18,8 @@ import torch
 import transformers
 
 from modelshapley import __version__
-from modelshapley.contracts.derived import DerivedInfo, KeptUnits
-from modelshapley.contracts.made_from import MadeFromParent
+from modelshapley.contracts.applications.derived import DerivedInfo, KeptUnits
+from modelshapley.contracts.applications.made_from import MadeFromParent
 from modelshapley.contracts.trials import Off
 from modelshapley.errors import ModelShapleyError
 from modelshapley.formatting import bytes_as_text, percent, percent_interval, points, points_interval

@@ -14,7 +14,7 @@ from transformers.initialization import no_init_weights
 from modelshapley.applications.size_rules import SizeRules, rules_of, without_layers
 from modelshapley.architectures.anatomy import Anatomy, Experts, Layer
 from modelshapley.architectures.families import anatomy_of
-from modelshapley.contracts.derived import Mode
+from modelshapley.contracts.applications.derived import Mode
 from modelshapley.errors import BadTreatment, UnsupportedModel
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.units import OFF, Deactivation, Unit, UnitKind

@@ -17,7 +17,7 @@ from modelshapley.applications.repair import repair
 from modelshapley.applications.sizes import WeightsSize, weights_size
 from modelshapley.applications.surgery import smaller_model
 from modelshapley.contracts import Comparison
-from modelshapley.contracts.derived import DerivedInfo, Repair
+from modelshapley.contracts.applications.derived import DerivedInfo, Repair
 from modelshapley.errors import ModelShapleyError, TaskMismatch
 from modelshapley.evaluation.intervals import Outcomes
 from modelshapley.evaluation.trials import answers, compare

@@ -14,7 +14,7 @@ from modelshapley.applications.candidates import Budget, Chooser, Proposal, prop
 from modelshapley.applications.proof import without_units
 from modelshapley.applications.pruning import whole_size
 from modelshapley.applications.sizes import WeightsSize
-from modelshapley.contracts.recommendations import Candidate, Recommendation, Rivalry
+from modelshapley.contracts.applications.recommendations import Candidate, Recommendation, Rivalry
 from modelshapley.errors import ModelShapleyError
 from modelshapley.evaluation.accuracy import Evaluation, evaluate
 from modelshapley.evaluation.intervals import mean_half_width, paired_difference

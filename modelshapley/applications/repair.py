@@ -15,7 +15,7 @@ from transformers.pytorch_utils import Conv1D
 
 from modelshapley.applications.plans import Plan
 from modelshapley.architectures.anatomy import Site
-from modelshapley.contracts.derived import Repair
+from modelshapley.contracts.applications.derived import Repair
 from modelshapley.errors import ModelShapleyError
 from modelshapley.evaluation.intervals import mean_half_width
 from modelshapley.evaluation.trials import in_passes

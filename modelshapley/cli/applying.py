@@ -16,8 +16,8 @@ from modelshapley.units import Deactivation, UnitKind
 if TYPE_CHECKING:
     from modelshapley.applications.pruning import Prediction
     from modelshapley.contracts import Comparison
-    from modelshapley.contracts.derived import DerivedInfo
-    from modelshapley.contracts.recommendations import Recommendation
+    from modelshapley.contracts.applications.derived import DerivedInfo
+    from modelshapley.contracts.applications.recommendations import Recommendation
     from modelshapley.maps.importance import ImportanceMap
     from modelshapley.models.loaded import LoadedModel
     from modelshapley.tasks.base import Task
@@ -151,7 +151,7 @@ def finetune(
     from modelshapley.applications.finetuning.finetune import finetune as run
     from modelshapley.applications.finetuning.reporting import describe
     from modelshapley.applications.selection import merged
-    from modelshapley.contracts.finetuning import PAPER, FinetuneSettings
+    from modelshapley.contracts.applications.finetuning import PAPER, FinetuneSettings
 
     shares = dict(share_of(text) for text in train)
     require_new(out)

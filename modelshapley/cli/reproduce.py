@@ -76,7 +76,7 @@ def finetuning(
 ) -> None:
     """Train the neurons that each method finds most important, and measure (paper, Table 1)."""
     from modelshapley.applications.reproducing import finetuning as experiments
-    from modelshapley.contracts.finetuning import PAPER, FinetuneSettings
+    from modelshapley.contracts.applications.finetuning import PAPER, FinetuneSettings
     from modelshapley.evaluation.reproduce import METHODS
 
     _require_parent(out)

@@ -13,8 +13,8 @@ from modelshapley.cli.options import Data, Datasets, Device, Model, TaskName, no
 from modelshapley.formatting import percent, percent_interval, points, points_interval
 
 if TYPE_CHECKING:
+    from modelshapley.contracts.applications.reports import AmplifyReport, ProbeReport
     from modelshapley.contracts.runs import Measured
-    from modelshapley.contracts.uses import AmplifyReport, ProbeReport
     from modelshapley.models.loaded import LoadedModel
     from modelshapley.tasks.base import Task
     from modelshapley.units import Deactivation

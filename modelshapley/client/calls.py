@@ -41,8 +41,8 @@ from modelshapley.contracts import (
     UploadRequest,
     WorkerInfo,
 )
-from modelshapley.contracts.derive_requests import UseRequest
-from modelshapley.contracts.derived import Derived, SizePrediction, SizeRequest
+from modelshapley.contracts.applications.derived import Derived, SizePrediction, SizeRequest
+from modelshapley.contracts.applications.requests import UseRequest
 from modelshapley.contracts.prompts import Prompt, PromptComparison, PromptMap, PromptMapRequest, PromptRequest
 from modelshapley.contracts.task_files.descriptions import TaskCheck, TaskCheckRequest, TaskInfo
 from modelshapley.contracts.task_files.examples import TrialDetails, UnitExamples, UnitExamplesRequest

@@ -16,7 +16,7 @@ from modelshapley.applications.finetuning import lora
 from modelshapley.applications.finetuning.finetune import finetune
 from modelshapley.applications.finetuning.lora import rank_for
 from modelshapley.applications.finetuning.submatrix import parts_of
-from modelshapley.contracts.finetuning import FinetuneSettings
+from modelshapley.contracts.applications.finetuning import FinetuneSettings
 from modelshapley.errors import ModelShapleyError, UnsupportedModel
 from modelshapley.units import Deactivation, UnitKind
 from tests.support.toys import CONFIGS, LLAMA, VIT, ToyTask, tiny

@@ -20,7 +20,7 @@ from modelshapley.applications.finetuning.submatrix import named, parts_of, trai
 from modelshapley.applications.finetuning.trainer import Trainer, rate_at
 from modelshapley.applications.random_units import random_units
 from modelshapley.applications.reproducing.finetuning import markdown, reproduce_finetuning
-from modelshapley.contracts.finetuning import PAPER, FinetuneSettings
+from modelshapley.contracts.applications.finetuning import PAPER, FinetuneSettings
 from modelshapley.errors import ModelShapleyError, NotFinite, UnsupportedModel
 from modelshapley.interventions.weights import oriented
 from modelshapley.models.loaded import LoadedModel

@@ -22,7 +22,7 @@ from modelshapley.applications.plans import plan_pruning
 from modelshapley.applications.pruning import predict
 from modelshapley.applications.selection import least_important, merged
 from modelshapley.applications.surgery import smaller_model
-from modelshapley.contracts.derived import DerivedInfo
+from modelshapley.contracts.applications.derived import DerivedInfo
 from modelshapley.errors import BadTreatment, ModelShapleyError, UnsupportedModel
 from modelshapley.interventions.gates import treated
 from modelshapley.maps.importance import ImportanceMap

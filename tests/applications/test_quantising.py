@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from modelshapley.applications.quantising.calibration import calibration_sequences, require_tokens
 from modelshapley.applications.quantising.schemes import group_of, quantised_maps, scheme_named
 from modelshapley.applications.reproducing.compression import markdown, reproduce_compression
-from modelshapley.contracts.quantising import SCHEMES, QuantisedInfo
+from modelshapley.contracts.applications.quantising import SCHEMES, QuantisedInfo
 from modelshapley.errors import ModelShapleyError, UnknownName, UnsupportedModel
 from modelshapley.models.catalog import inspect_folder
 from modelshapley.models.loaded import LoadedModel

@@ -15,7 +15,7 @@ from modelshapley.applications.pruning import predict
 from modelshapley.applications.recommend import choose_best, frontier, recommend
 from modelshapley.applications.surgery import smaller_model
 from modelshapley.contracts import Comparison
-from modelshapley.contracts.recommendations import Candidate
+from modelshapley.contracts.applications.recommendations import Candidate
 from modelshapley.errors import ModelShapleyError
 from modelshapley.evaluation.accuracy import Evaluation
 from modelshapley.evaluation.intervals import paired_difference

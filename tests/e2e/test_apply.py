@@ -11,9 +11,9 @@ from playwright.sync_api import Page, expect
 
 from modelshapley.client import Client
 from modelshapley.contracts import Off, Run, Status
-from modelshapley.contracts.derive_requests import FinetuneRequest, ProbeRequest
-from modelshapley.contracts.derived import DerivedRequest
-from modelshapley.contracts.finetuning import FinetuneSettings
+from modelshapley.contracts.applications.derived import DerivedRequest
+from modelshapley.contracts.applications.finetuning import FinetuneSettings
+from modelshapley.contracts.applications.requests import FinetuneRequest, ProbeRequest
 from modelshapley.units import UnitKind
 from tests.conftest import DIGITS_RUN, Server
 from tests.e2e.conftest import Scheme, WatchedPage

@@ -13,7 +13,7 @@ from safetensors import safe_open
 
 from modelshapley.client import ApiError, Client
 from modelshapley.contracts import Off, Run, RunRequest, Status, Trial, TrialRequest
-from modelshapley.contracts.derived import DerivedRequest, SizeRequest
+from modelshapley.contracts.applications.derived import DerivedRequest, SizeRequest
 from modelshapley.units import UnitKind
 from tests.conftest import DIGITS_RUN, Server, StartServer
 

@@ -12,15 +12,15 @@ import transformers
 
 from modelshapley.client import ApiError, Client
 from modelshapley.contracts import Off, Run, RunRequest, Status, TrialRequest
-from modelshapley.contracts.derive_requests import (
+from modelshapley.contracts.applications.derived import Derived
+from modelshapley.contracts.applications.finetuning import FinetuneSettings
+from modelshapley.contracts.applications.requests import (
     AmplifyRequest,
     FinetuneRequest,
     ProbeRequest,
     QuantiseRequest,
     UseRequest,
 )
-from modelshapley.contracts.derived import Derived
-from modelshapley.contracts.finetuning import FinetuneSettings
 from modelshapley.units import UnitKind
 from tests.conftest import DIGITS_RUN, Server
 from tests.support import task_data

@@ -8,8 +8,8 @@ from typing import Any
 
 from modelshapley.applications.finetuning.finetune import finetune, planned_controls
 from modelshapley.applications.finetuning.trainer import CHECKPOINT_EVERY
-from modelshapley.contracts.derive_requests import FinetuneRequest
-from modelshapley.contracts.finetuning import FinetunedInfo
+from modelshapley.contracts.applications.finetuning import FinetunedInfo
+from modelshapley.contracts.applications.requests import FinetuneRequest
 from workers.context import WorkerContext
 from workers.uses.job import UseJob
 

@@ -13,8 +13,8 @@ from backend.store.derived_records import Chosen
 from modelshapley.applications.folder import INFO, read_info
 from modelshapley.applications.selection import merged
 from modelshapley.contracts import Off
-from modelshapley.contracts.derived import Derived
-from modelshapley.contracts.made_from import MadeFromParent
+from modelshapley.contracts.applications.derived import Derived
+from modelshapley.contracts.applications.made_from import MadeFromParent
 from modelshapley.errors import Conflict
 from modelshapley.maps.importance import ImportanceMap
 from workers.context import WorkerContext

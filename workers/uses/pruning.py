@@ -8,7 +8,7 @@ from backend.store.derived_records import Chosen
 from modelshapley.applications.pruning import prune
 from modelshapley.applications.recommend import METHODS, recommend
 from modelshapley.contracts import Off
-from modelshapley.contracts.derived import DerivedInfo
+from modelshapley.contracts.applications.derived import DerivedInfo
 from modelshapley.models.loaded import LoadedModel
 from workers.uses.job import Cancelled, UseJob
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from modelshapley.applications.quantising.quantise import quantise
 from modelshapley.applications.quantising.schemes import scheme_named
-from modelshapley.contracts.derive_requests import QuantiseRequest
-from modelshapley.contracts.quantising import QuantisedInfo
+from modelshapley.contracts.applications.quantising import QuantisedInfo
+from modelshapley.contracts.applications.requests import QuantiseRequest
 from workers.uses.job import UseJob
 
 

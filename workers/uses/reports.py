@@ -6,7 +6,7 @@ from typing import Any
 
 from modelshapley.applications.probing.amplify import amplify
 from modelshapley.applications.probing.probe import probe
-from modelshapley.contracts.derive_requests import AmplifyRequest, ProbeRequest
+from modelshapley.contracts.applications.requests import AmplifyRequest, ProbeRequest
 from workers.uses.job import UseJob
 
 

@@ -10,7 +10,7 @@ from fastapi import Depends, HTTPException, Request
 
 from backend.web.access.browsers import SAFE_METHODS
 from modelshapley.contracts import Key, Run, Scope
-from modelshapley.contracts.derived import Derived
+from modelshapley.contracts.applications.derived import Derived
 
 MEASURES = {  # routes that change something and need the scope `measure`, by function
     "submit_trial",

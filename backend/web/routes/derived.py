@@ -14,8 +14,8 @@ from backend.web.access.rates import refuse_too_much_work
 from backend.web.bodies import BodyRoute
 from backend.web.dependencies import Services, ServicesDep
 from modelshapley.contracts import Run, Status
-from modelshapley.contracts.derive_requests import QuantiseRequest, UnitsRequest, UseRequest
-from modelshapley.contracts.derived import Derived, DerivedRequest, SizePrediction, SizeRequest
+from modelshapley.contracts.applications.derived import Derived, DerivedRequest, SizePrediction, SizeRequest
+from modelshapley.contracts.applications.requests import QuantiseRequest, UnitsRequest, UseRequest
 from modelshapley.errors import Conflict, NotFound, UnknownName
 from modelshapley.methods import canonical
 from modelshapley.units import UnitKind, UnitShapes

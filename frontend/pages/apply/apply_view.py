@@ -15,8 +15,8 @@ from frontend.pages.apply import use_views
 from frontend.pages.shared import code, tables
 from modelshapley import formatting
 from modelshapley.contracts import Run, Status, Trial
-from modelshapley.contracts.derived import OUTCOME_FIELDS, Derived, DerivedInfo, SizePrediction
-from modelshapley.contracts.recommendations import Recommendation
+from modelshapley.contracts.applications.derived import OUTCOME_FIELDS, Derived, DerivedInfo, SizePrediction
+from modelshapley.contracts.applications.recommendations import Recommendation
 
 COLOURS = {Status.DONE: "teal", Status.FAILED: "red", Status.CANCELLED: "gray"}
 COUNTED = ("Measuring candidates", "Training", "Recording", "Scaling")  # steps that have a count

@@ -14,8 +14,8 @@ from frontend.pages.shared.wiring import Callbacks
 from modelshapley import client
 from modelshapley.client import AsyncClient
 from modelshapley.contracts import MethodInfo, Run
-from modelshapley.contracts.derive_requests import FinetuneRequest
-from modelshapley.contracts.finetuning import PAPER, FinetuneSettings
+from modelshapley.contracts.applications.finetuning import PAPER, FinetuneSettings
+from modelshapley.contracts.applications.requests import FinetuneRequest
 from modelshapley.errors import ModelShapleyError
 from modelshapley.units import UnitKind
 

@@ -14,8 +14,8 @@ from frontend.pages.shared.wiring import Callbacks
 from modelshapley import client
 from modelshapley.client import AsyncClient
 from modelshapley.contracts import ModelInfo, Run
-from modelshapley.contracts.derive_requests import QuantiseRequest
-from modelshapley.contracts.quantising import SCHEMES
+from modelshapley.contracts.applications.quantising import SCHEMES
+from modelshapley.contracts.applications.requests import QuantiseRequest
 from modelshapley.errors import ModelShapleyError
 
 callbacks = Callbacks()

@@ -13,7 +13,7 @@ from frontend.pages.shared.wiring import Callbacks
 from modelshapley import client
 from modelshapley.client import AsyncClient
 from modelshapley.contracts import MethodInfo, Run
-from modelshapley.contracts.derive_requests import AmplifyRequest, ProbeRequest
+from modelshapley.contracts.applications.requests import AmplifyRequest, ProbeRequest
 from modelshapley.errors import ModelShapleyError
 from modelshapley.units import UnitKind
 

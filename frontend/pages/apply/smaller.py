@@ -14,7 +14,7 @@ from frontend.pages.shared.wiring import Callbacks
 from modelshapley import client, formatting
 from modelshapley.client import AsyncClient
 from modelshapley.contracts import MethodInfo, Run, Status, TrialRequest
-from modelshapley.contracts.derived import DerivedRequest, SizePrediction, SizeRequest
+from modelshapley.contracts.applications.derived import DerivedRequest, SizePrediction, SizeRequest
 from modelshapley.errors import ModelShapleyError
 from modelshapley.units import UnitKind
 

@@ -13,9 +13,9 @@ from dash import html
 from frontend.pages.shared import tables
 from modelshapley import formatting
 from modelshapley.contracts import Comparison, Interval, Measured
-from modelshapley.contracts.finetuning import FinetuneArm, FinetunedInfo
-from modelshapley.contracts.quantising import QuantisedInfo
-from modelshapley.contracts.uses import AmplifyReport, ProbeReport
+from modelshapley.contracts.applications.finetuning import FinetuneArm, FinetunedInfo
+from modelshapley.contracts.applications.quantising import QuantisedInfo
+from modelshapley.contracts.applications.reports import AmplifyReport, ProbeReport
 
 ARMS = {
     "targeted": "chosen units",

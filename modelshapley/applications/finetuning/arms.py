@@ -16,7 +16,7 @@ from modelshapley.applications.finetuning import lora
 from modelshapley.applications.finetuning.reporting import Outcome
 from modelshapley.applications.finetuning.submatrix import SubMatrix, named, parts_of, training, write_all
 from modelshapley.applications.finetuning.trainer import Trainer
-from modelshapley.contracts.finetuning import FinetuneSettings
+from modelshapley.contracts.applications.finetuning import FinetuneSettings
 from modelshapley.evaluation.accuracy import Evaluation, evaluate
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.tasks.base import Task

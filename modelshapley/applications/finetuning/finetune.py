@@ -18,7 +18,7 @@ from modelshapley.applications.finetuning.reporting import Outcome, card, compar
 from modelshapley.applications.finetuning.submatrix import SubMatrix, named, training
 from modelshapley.applications.folder import made_from, new_folder, save_model, write_record
 from modelshapley.applications.random_units import random_units
-from modelshapley.contracts.finetuning import FinetunedInfo, FinetuneSettings
+from modelshapley.contracts.applications.finetuning import FinetunedInfo, FinetuneSettings
 from modelshapley.errors import ModelShapleyError
 from modelshapley.evaluation.accuracy import Evaluation
 from modelshapley.maps.importance import ImportanceMap

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from modelshapley.contracts.finetuning import FinetuneArm, FinetunedInfo
+from modelshapley.contracts.applications.finetuning import FinetuneArm, FinetunedInfo
 from modelshapley.evaluation.accuracy import Evaluation
 from modelshapley.evaluation.intervals import mean_half_width, paired_difference
 from modelshapley.evaluation.trials import compare

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from modelshapley.contracts.finetuning import FinetuneSettings
+from modelshapley.contracts.applications.finetuning import FinetuneSettings
 from modelshapley.errors import ModelShapleyError, NotFinite
 from modelshapley.evaluation.trials import in_passes
 from modelshapley.models.loaded import LoadedModel

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from modelshapley.applications.random_units import random_draws
+from modelshapley.contracts.applications.reports import AmplifiedPoint, AmplifyReport
 from modelshapley.contracts.runs import Measured
-from modelshapley.contracts.uses import AmplifiedPoint, AmplifyReport
 from modelshapley.errors import BadParameter, ModelShapleyError
 from modelshapley.evaluation.intervals import Outcomes, mean_interval, paired_difference
 from modelshapley.evaluation.trials import answers, compare

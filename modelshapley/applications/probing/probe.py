@@ -12,8 +12,8 @@ from sklearn.preprocessing import StandardScaler
 
 from modelshapley.applications.probing.features import Features, features_of
 from modelshapley.applications.random_units import all_units, random_draws
+from modelshapley.contracts.applications.reports import ProbeReport
 from modelshapley.contracts.runs import Measured
-from modelshapley.contracts.uses import ProbeReport
 from modelshapley.errors import ModelShapleyError
 from modelshapley.evaluation.intervals import Bools, mean_interval, paired_difference
 from modelshapley.models.loaded import LoadedModel

@@ -24,7 +24,7 @@ from modelshapley.applications.quantising.calibration import NEAREST, calibratio
 from modelshapley.applications.quantising.compress import Report, Request
 from modelshapley.applications.quantising.reporting import card
 from modelshapley.applications.quantising.schemes import group_of, quantised_maps, scheme_named
-from modelshapley.contracts.quantising import QuantisedInfo
+from modelshapley.contracts.applications.quantising import QuantisedInfo
 from modelshapley.errors import ModelShapleyError, UnsupportedModel
 from modelshapley.evaluation.accuracy import Evaluation, evaluate
 from modelshapley.evaluation.intervals import mean_half_width

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modelshapley.contracts.quantising import QuantisedInfo
+from modelshapley.contracts.applications.quantising import QuantisedInfo
 from modelshapley.formatting import bytes_as_text, percent, percent_interval, points, points_interval, score
 
 NOT_FASTER = "It is smaller on disk. transformers unpacks the weights at the first pass, so it is no faster on a CPU."

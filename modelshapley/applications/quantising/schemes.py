@@ -8,7 +8,7 @@ from importlib.util import find_spec
 import torch
 from torch import nn
 
-from modelshapley.contracts.quantising import SCHEMES, Scheme
+from modelshapley.contracts.applications.quantising import SCHEMES, Scheme
 from modelshapley.errors import ModelShapleyError, UnknownName, UnsupportedModel
 
 GROUPS = (128, 64, 32, 16)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from modelshapley.applications.quantising.quantise import quantise
-from modelshapley.contracts.quantising import SCHEMES, QuantisedInfo
+from modelshapley.contracts.applications.quantising import SCHEMES, QuantisedInfo
 from modelshapley.evaluation.accuracy import evaluate
 from modelshapley.formatting import percent, percent_interval, points, points_interval
 from modelshapley.models.loaded import LoadedModel

@@ -9,7 +9,7 @@ from typing import Any
 from modelshapley.applications.finetuning import lora
 from modelshapley.applications.finetuning.arms import Bench, OnStep, train_all, train_lora, train_units
 from modelshapley.applications.finetuning.reporting import Outcome
-from modelshapley.contracts.finetuning import FinetuneSettings
+from modelshapley.contracts.applications.finetuning import FinetuneSettings
 from modelshapley.errors import ModelShapleyError
 from modelshapley.evaluation.reproduce import INTACT, METHODS, TableRow, notes, table
 from modelshapley.methods import load_method

@@ -11,9 +11,9 @@ import pytest
 from frontend.pages.apply.apply_view import cards
 from frontend.pages.apply.use_views import Line, amplified, quantised, strips
 from modelshapley.contracts import Comparison, Measured, Progress, Status
-from modelshapley.contracts.derived import Derived
-from modelshapley.contracts.quantising import QuantisedInfo
-from modelshapley.contracts.uses import AmplifiedPoint, AmplifyReport
+from modelshapley.contracts.applications.derived import Derived
+from modelshapley.contracts.applications.quantising import QuantisedInfo
+from modelshapley.contracts.applications.reports import AmplifiedPoint, AmplifyReport
 from modelshapley.units import UnitKind
 
 TRIAL = Comparison(

@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic import Field
 
+from modelshapley.contracts.applications.made_from import MadeFromParent
 from modelshapley.contracts.base import Interval
-from modelshapley.contracts.made_from import MadeFromParent
 from modelshapley.contracts.trials import Comparison
 
 

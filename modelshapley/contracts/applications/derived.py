@@ -7,15 +7,15 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import ConfigDict, Field, model_validator
 
+from modelshapley.contracts.applications.finetuning import FinetunedInfo, FinetuneSettings
+from modelshapley.contracts.applications.made_from import MadeFromParent
+from modelshapley.contracts.applications.quantising import QuantisedInfo
+from modelshapley.contracts.applications.recommendations import Recommendation
+from modelshapley.contracts.applications.reports import AmplifyReport, ProbeReport
 from modelshapley.contracts.base import Contract, Status
-from modelshapley.contracts.finetuning import FinetunedInfo, FinetuneSettings
-from modelshapley.contracts.made_from import MadeFromParent
-from modelshapley.contracts.quantising import QuantisedInfo
-from modelshapley.contracts.recommendations import Recommendation
 from modelshapley.contracts.runs import Progress
 from modelshapley.contracts.trials import Comparison, Off
 from modelshapley.contracts.uploads import MODEL_NAME
-from modelshapley.contracts.uses import AmplifyReport, ProbeReport
 from modelshapley.units import UnitKind
 
 Use = Literal["prune", "finetune", "quantise", "probe", "amplify"]

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from modelshapley.contracts.applications.made_from import MadeFromParent
 from modelshapley.contracts.base import Contract, Interval
-from modelshapley.contracts.made_from import MadeFromParent
 from modelshapley.contracts.trials import Comparison
 from modelshapley.units import UnitKind
 

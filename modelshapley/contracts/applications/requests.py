@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Discriminator, Field, Tag, TypeAdapter, model_validator
 
+from modelshapley.contracts.applications.derived import DerivedRequest
+from modelshapley.contracts.applications.finetuning import Control, FinetuneSettings
 from modelshapley.contracts.base import Contract, Whole
-from modelshapley.contracts.derived import DerivedRequest
-from modelshapley.contracts.finetuning import Control, FinetuneSettings
 from modelshapley.contracts.trials import Off
 from modelshapley.contracts.uploads import MODEL_NAME
 from modelshapley.units import UnitKind

@@ -1,0 +1,1 @@
+"""What maps are used for: requests, records of derived models, reports on units."""
