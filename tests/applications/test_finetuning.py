@@ -145,6 +145,7 @@ def test_a_checkpoint_goes_on_bit_for_bit(tmp_path: Path) -> None:
         other.load(tmp_path / "straight")
 
 
+@pytest.mark.slow  # trains with all its controls, and loads the result in a fresh process
 def test_the_whole_walk_saves_what_was_measured(tmp_path: Path, monkeypatch: Any) -> None:
     loaded = tiny(VIT)
     task = ToyTask(loaded, probe=40)
@@ -173,6 +174,7 @@ def test_the_whole_walk_saves_what_was_measured(tmp_path: Path, monkeypatch: Any
     assert 0 < info.gradient_share < 1
 
 
+@pytest.mark.slow  # trains once for each method
 def test_the_papers_table_trains_what_each_method_chooses(tmp_path: Path) -> None:
     loaded = tiny(VIT)
     task = ToyTask(loaded, probe=24)

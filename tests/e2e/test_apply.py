@@ -68,6 +68,7 @@ def test_from_the_map_to_a_smaller_model_to_its_own_map(page: Page, server: Serv
     expect(page.locator("#apply-list-problem")).to_contain_text("is used by run")
 
 
+@pytest.mark.slow  # a worker trains and saves a model
 def test_from_the_map_to_a_fine_tuned_model_to_its_listing(page: Page, server: Server, api: Client, run: Run) -> None:
     open_map(page, server, run)
     page.get_by_role("link", name="Use this map").click()

@@ -147,6 +147,7 @@ def test_several_maps_their_correlations_and_a_pair_of_them(
     expect(matrix.locator("tbody tr")).to_have_count(3)
 
 
+@pytest.mark.slow  # draws eight maps
 def test_maps_are_added_up_to_eight_and_removed(page: Page, server: Server, digits_run: Run) -> None:
     page.goto(f"{server.url}/compare?a={digits_run.id}:two-sided&b={digits_run.id}:random&unit=head")
     drawn(page)
@@ -187,6 +188,7 @@ def test_nothing_to_compare_yet(page: Page, start_server: StartServer) -> None:
     expect(page.get_by_text("No runs yet")).to_be_visible()
 
 
+@pytest.mark.slow  # axe on maps at three sizes
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_is_accessible_and_fits(page: Page, server: Server, digits_run: Run, other_run: Run, scheme: Scheme) -> None:
     page.emulate_media(color_scheme=scheme)

@@ -33,7 +33,7 @@ def upload(page: Page, file: Path) -> None:
     page.get_by_role("button", name="Upload", exact=True).click()
 
 
-@pytest.mark.parametrize("width", [1440, 1024, 390])
+@pytest.mark.parametrize("width", [pytest.param(1440, marks=pytest.mark.slow), 1024, 390])
 def test_a_table_is_dropped_and_its_columns_are_offered(
     page: WatchedPage, server: Server, api: Client, tmp_path: Path, width: int
 ) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 
@@ -53,6 +54,7 @@ def digest(loaded: LoadedModel) -> str:
     return found.hexdigest()
 
 
+@pytest.mark.slow  # a thousand trials
 def test_a_thousand_trials_leave_no_trace(digits_vit: LoadedModel) -> None:
     task, rng = load_task("digits"), np.random.default_rng(11)
     chosen = task.select(digits_vit, Split.TEST)[:15]

@@ -87,6 +87,7 @@ def test_the_python_lines_of_the_page_on_prompts_run(tmp_path: Path, prepared_da
     assert "The capital of France is Paris. | " in answer.stdout  # the other answer has several lines
 
 
+@pytest.mark.slow  # the command line imports torch in a fresh process
 def test_the_serverless_line_of_the_readme_runs(tmp_path: Path) -> None:
     (script,) = [block for block in blocks("bash") if "modelshapley score" in block]
     arguments = script.split()

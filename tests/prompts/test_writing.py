@@ -194,6 +194,7 @@ CASES: list[Any] = [  # some 100 passes of SmolLM2 each
 PATHS = {UnitKind.HEAD: "model.layers.{}.self_attn.o_proj", UnitKind.NEURON: "model.layers.{}.mlp.down_proj"}
 
 
+@pytest.mark.quick  # the one whole answer of the real model
 @pytest.mark.parametrize(
     ("units", "chat"), CASES, ids=lambda value: value if isinstance(value, str) else "+".join(value)
 )

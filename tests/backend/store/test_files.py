@@ -71,6 +71,7 @@ def test_files_of_versions_without_checksums_are_read(storage: Storage, tmp_path
     assert storage.load_map("one", "two-sided").scores[UnitKind.HEAD][0, 0] == 1.0
 
 
+@pytest.mark.slow  # waits for a store that does not answer
 def test_a_store_that_does_not_respond_is_an_error_of_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(fsspec.config.conf, "s3", {"endpoint_url": "http://127.0.0.1:1", "key": "a", "secret": "b"})
     storage = Storage("s3://bucket")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
+import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 
@@ -15,6 +16,7 @@ QUICK = settings(
 )
 
 
+@pytest.mark.slow  # hundreds of calls
 def test_no_input_breaks_the_server(server: Server) -> None:
     """Every answer is of a kind that the description allows, none is a server error."""
     schema = schemathesis.openapi.from_url(f"{server.url}/api/openapi.json")

@@ -191,6 +191,7 @@ def test_the_curve_fills_in_as_the_slider_moves(page: Page, server: Server, digi
     expect(page).to_have_url(re.compile("off=most:0.41:neuron:two-sided"))
 
 
+@pytest.mark.slow  # axe on the whole page
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_everything_unfolded_is_accessible(page: Page, server: Server, classes_run: Run, scheme: Scheme) -> None:
     page.emulate_media(color_scheme=scheme)

@@ -35,6 +35,7 @@ def watched(page: Page, server: Server, api: Client, seed: int) -> Run:
     return run
 
 
+@pytest.mark.slow  # the run must last
 @pytest.mark.timeout(240)
 def test_the_map_fills_while_the_run_is_scored(page: Page, server: Server, api: Client) -> None:
     run = watched(page, server, api, 11)
