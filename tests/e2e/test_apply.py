@@ -179,7 +179,8 @@ def test_pictures_of_apply(page: Page, server: Server, api: Client, run: Run, tm
     tuned = api.wait_derived(api.derive(request).id)
     open_apply(page, server, run)
     page.get_by_role("tab", name="Fine-tune").click()
-    expect(page.get_by_text("of the squared gradient lies on them")).to_be_visible()
+    card = page.locator("#apply-list .mantine-Card-root").filter(has_text="digits-tuned")
+    expect(card.get_by_text("of the squared gradient lies on them")).to_be_visible()
     assert taken(page, Path(os.environ.get("PICTURES", tmp_path)) / "apply-fine-tune.png") > 20_000
     for one in (made, probe, tuned):
         api.drop_derived(one.id)
