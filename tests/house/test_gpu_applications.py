@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
 import torch
 
 from benchmarks.gpu_applications import TOY, Bench, from_4_bits, measure_bytes, one_step, to_4_bits, to_fp8
-from tests.support.packages import ROOT, environment_of
+from tests.support.packages import run_alone
+
+GPU = ("-m", "benchmarks.gpu_applications")
 
 
 @pytest.mark.slow  # imports torch in fresh processes
 def test_it_runs_with_torch_and_transformers_alone(tmp_path: Path) -> None:
-    python, carried = environment_of(tmp_path / "venv", "torch", "transformers"), tmp_path / "carried"
-    carried.mkdir()
-    for package in ("modelshapley", "benchmarks"):
-        (carried / package).symlink_to(ROOT / package)
-    # Without what surrounds the tests: PYTHONPATH would bring this environment's packages back.
-    surroundings = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1", "HOME": str(tmp_path)}
-
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [str(python), "-m", "benchmarks.gpu_applications", *arguments]
-        return subprocess.run(command, cwd=carried, env=surroundings, capture_output=True, text=True, timeout=120)
-
-    answer = run("--device", "cpu", "--rounds", "1", "--json")
+    run = run_alone(tmp_path, "torch", "transformers")
+    answer = run(*GPU, "--device", "cpu", "--rounds", "1", "--json")
     assert answer.returncode == 0, answer.stderr
     *lines, last = map(json.loads, answer.stdout.splitlines())
     assert [*lines[0], *lines[1], *lines[2]] == ["bytes", "gradients", "training"]
@@ -35,9 +25,9 @@ def test_it_runs_with_torch_and_transformers_alone(tmp_path: Path) -> None:
     assert last["training"]["full"]["trained"] == last["parameters"]
     assert last["gradients"]["gradient_max_relative"] <= 0.01
     assert last["skipped"] == []
-    late = json.loads(run("--device", "cpu", "--minutes", "0").stdout)
+    late = json.loads(run(*GPU, "--device", "cpu", "--minutes", "0").stdout)
     assert late["skipped"] == ["bytes", "gradients", "training"]
-    without = run()
+    without = run(*GPU)
     assert without.returncode == 2
     assert "--device cpu" in without.stderr
 

@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from benchmarks.support.on_device import agreeing
-from tests.support.packages import ROOT, environment_of
+from tests.support.packages import run_alone
 
 
 @pytest.mark.slow  # imports torch in fresh processes
 def test_it_runs_with_torch_and_transformers_alone(tmp_path: Path) -> None:
-    python, carried = environment_of(tmp_path / "venv", "torch", "transformers"), tmp_path / "carried"
-    carried.mkdir()
-    for package in ("modelshapley", "benchmarks"):
-        (carried / package).symlink_to(ROOT / package)
-    # Without what surrounds the tests: PYTHONPATH would bring this environment's packages back.
-    surroundings = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1", "HOME": str(tmp_path)}
-
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [str(python), *arguments]
-        return subprocess.run(command, cwd=carried, env=surroundings, capture_output=True, text=True, timeout=120)
-
+    run = run_alone(tmp_path, "torch", "transformers")
     assert run("-c", "import scipy").returncode == 1
     answer = run("-m", "benchmarks.gpu", "--device", "cpu", "--rounds", "1", "--json")
     assert answer.returncode == 0, answer.stderr

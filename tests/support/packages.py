@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import venv
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
@@ -99,3 +99,22 @@ def tops(package: Distribution) -> set[Path]:
     root = Path(str(package.locate_file("")))
     names = {Path(str(file)).parts[0] for file in package.files or []}
     return {root / name for name in names if name not in ("..", "__pycache__", "/")}
+
+
+def run_alone(folder: Path, *packages: str) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Return a function that runs Python with some arguments where only these packages are installed.
+
+    It runs in a folder that holds our library and the benchmarks, without what surrounds the tests: PYTHONPATH would
+    bring this environment's packages back.
+    """
+    python, carried = environment_of(folder / "venv", *packages), folder / "carried"
+    carried.mkdir()
+    for package in ("modelshapley", "benchmarks"):
+        (carried / package).symlink_to(ROOT / package)
+    surroundings = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1", "HOME": str(folder)}
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [str(python), *arguments]
+        return subprocess.run(command, cwd=carried, env=surroundings, capture_output=True, text=True, timeout=120)
+
+    return run
