@@ -136,8 +136,8 @@
       MS.answered(answered);
       if (trial && !MS.settling()) MS.tellState(trial);
       if (trial && trial.status === "cancelled") MS.overtaken();
-      const visible = trial && (rendered || "").startsWith(`${trial.id} `);
-      const waiting = trial && (!visible || (!trial.n && !MS.ended(trial)));
+      const visible = trial ? (rendered || "").startsWith(`${trial.id} `) : rendered === "intact";
+      const waiting = !visible || (trial && !trial.n && !MS.ended(trial));
       const early = trial && trial.status === "done" && trial.n < trial.total;
       return [MS.settling() || waiting ? "tray-figures pending" : "tray-figures", !early];
     },

@@ -36,6 +36,7 @@ SHARE_TEXT = (
     "least important costs little accuracy, and the most important much."
 )
 INITIAL_SHARE = 0.2  # of the slider
+INTACT = "intact"  # what is rendered where there is no trial; assets/callbacks.js knows it, too
 VERBS = {"off": "Switch off", "scale": "Scale", "mean": "Hold at mean", "offset": "Offset"}
 
 
@@ -60,7 +61,7 @@ def layout(run: Run, treatment: Treatment, ranked: Mapping[str, Any] | None) -> 
         dcc.Store(id="connection", data="ok"),
         dcc.Store(id="ranked"),
         dcc.Store(id="loaded"),
-        dcc.Store(id="rendered"),
+        dcc.Store(id="rendered", data=INTACT),
         html.Div(id="followed-trial", hidden=True),
     ]
     return html.Aside(
@@ -207,27 +208,24 @@ async def rank_units(
     Output("answered", "data"),
     Output("trial", "data"),
     Output("tray-problem", "children"),
-    Output("tray-figures", "children", allow_duplicate=True),
     Input("settled", "data"),
     State("run", "data"),
     prevent_initial_call=True,
     websocket=True,  # a toggle waits for no new connection, nor for other callbacks of the page
 )
 async def measure_selection(selection: Any, data: Any, *, api: AsyncClient) -> Any:
-    """Submit a trial of the selection; without any units, show the intact accuracy."""
-    run, number = Run.model_validate(data), selection["number"]
-    request = trial_request(run.id, selection)
+    """Submit a trial of the selection; without any units there is none."""
+    number = selection["number"]
+    request = trial_request(data["id"], selection)
     if request is None:
-        assert run.intact is not None
-        return {"number": number}, None, None, intact_view(run.intact)
+        return {"number": number}, None, None
     try:
         trial = await api.send(client.submit_trial(request))
     except ModelShapleyError as error:
         if is_transient(error):
-            answer = {"number": number, "failed": selection["asked"]}
-            return answer, no_update, empty_states.trying_again(error), no_update
-        return {"number": number}, None, empty_states.failure(error), no_update
-    return {"number": number}, trial.model_dump(mode="json"), None, no_update
+            return {"number": number, "failed": selection["asked"]}, no_update, empty_states.trying_again(error)
+        return {"number": number}, None, empty_states.failure(error)
+    return {"number": number}, trial.model_dump(mode="json"), None
 
 
 @callbacks.server(
@@ -240,11 +238,15 @@ async def measure_selection(selection: Any, data: Any, *, api: AsyncClient) -> A
     prevent_initial_call=True,
 )
 async def show_trial(data: Any, connection: str, reading: str, run: Any) -> Any:
-    """Show the figures of the newest event of the trial, and say which one that is."""
-    if data is None:
-        return no_update, no_update
-    trial, intact = Trial.model_validate(data), Run.model_validate(run).intact
+    """Show the figures of the newest event of the trial, or the intact model's without one, and say which they are.
+
+    Nothing else writes the figures: of two writers whose answers come at the same time, the later need not win.
+    """
+    intact = Run.model_validate(run).intact
     assert intact is not None
+    if data is None:
+        return intact_view(intact), INTACT
+    trial = Trial.model_validate(data)
     return trial_view(trial, intact, connection == "lost", reading), f"{trial.id} {trial.sequence}"
 
 

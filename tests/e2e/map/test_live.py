@@ -52,6 +52,37 @@ WATCH = r"""() => {
     characterData: true});
 }"""
 
+# The answer to the third selection comes over the websocket of a shared worker; `window.arrived` is told of it.
+HOLD_ANSWER = """
+const Real = window.SharedWorker;
+window.SharedWorker = function (...given) {
+  const worker = new Real(...given), port = worker.port;
+  Object.defineProperty(port, 'onmessage', {set(receive) {
+    port.addEventListener('message', (event) => {
+      if (!JSON.stringify(event.data).includes('"number":3')) return receive(event);
+      window.arrived();
+      receive(event);
+    });
+    port.start();
+  }});
+  return worker;
+};
+"""
+# Renders the trial once more; the rendering waits for that answer. Resolves as soon as it waits.
+HOLD_FIGURES = """() => new Promise((waits) => {
+  const together = new Promise((resolve) => (window.arrived = resolve));
+  const real = window.fetch;
+  window.fetch = async (url, init) => {
+    const response = await real(url, init);
+    if (String(init?.body).includes('rendered.data..')) {
+      waits();
+      await together;
+    }
+    return response;
+  };
+  window.dash_clientside.set_props('connection', {data: 'lost'});
+})"""
+
 
 def unfold(page: Page, section: str) -> None:
     page.locator(f"#{section} > summary").click()
@@ -83,6 +114,19 @@ def test_ten_heads_off_an_estimate_the_whole_figure_and_back(page: Page, server:
     expect(page.locator("#accuracy")).to_have_text(intact)
     expect(page.locator("#tray-figures")).to_contain_text("intact model")
     expect_marks(page, 0)
+
+
+def test_figures_that_come_together_with_the_next_answer_do_not_stay(
+    page: Page, server: Server, digits_run: Run
+) -> None:
+    page.add_init_script(HOLD_ANSWER)
+    open_map(page, server, digits_run)
+    drag(page, HEADS, (2, 0), (2, 1))
+    measured(page)
+    page.evaluate(HOLD_FIGURES)
+    page.locator("#undo").click()
+    expect(page.locator("#tray-off")).to_have_text("Nothing is switched off")
+    expect(page.locator("#tray-figures:not(.pending)")).to_contain_text("intact model")
 
 
 def test_what_is_done_to_units_is_measured_undone_and_in_the_address(
