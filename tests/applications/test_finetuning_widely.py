@@ -91,7 +91,9 @@ def test_experts_train_beside_random_ones_and_full(tmp_path: Path) -> None:
 
 
 def in_bfloat16(loaded: LoadedModel) -> LoadedModel:
-    loaded.model.to(torch.bfloat16)
+    """As it would be loaded: buffers, such as the frequencies of positions, stay in float32."""
+    for parameter in loaded.model.parameters():
+        parameter.data = parameter.data.to(torch.bfloat16)
     return loaded
 
 
