@@ -113,6 +113,12 @@ class Budget:
         size = self.size(kind)
         return size > 1 and self.removed({kind: max(1, size // 2) / size}) > 0
 
+    def smallest(self) -> Prediction:
+        """Predict the model without as many units of every kind as can go."""
+        kinds = [kind for kind in KINDS if self.possible(kind)]
+        shares = {kind: 1 - self._needed(kind) / self.size(kind) for kind in kinds}
+        return self.predict(self._neutral.choose(self.loaded, shares))
+
     def size(self, kind: UnitKind) -> int:
         """Return the number of layers, or of units in the widest layer."""
         shapes = self.loaded.anatomy.shapes

@@ -88,16 +88,18 @@ def timed_proposals(whole: WeightsSize, choosers: Sequence[Chooser], timer: Pass
     Raises ModelShapleyError where nothing is so fast.
     """
     budget = Budget(timer.loaded, whole, whole.parameters - 1)
+    fastest = timer.milliseconds(budget.smallest())
+    if fastest > timer.target:
+        raise _unreachable(timer, fastest)
     seen: set[str] = set()
     found: set[tuple[int, str]] = set()
-    first, fastest = None, timer.parent
+    first = None
     for step in range(max(1, int((1 - timer.target / timer.parent) / 2 / STEP)), round(1 / STEP)):
         if first is not None and step * STEP > first + FURTHER:
             break
         sized = budget.resized(int((1 - step * STEP) * whole.parameters))
         for key, proposal in _unfound(sized, choosers, found):
             time_ms = timer.milliseconds(proposal.prediction)
-            fastest = min(fastest, time_ms)
             if time_ms > timer.target:
                 continue
             found.add(key)
@@ -106,10 +108,14 @@ def timed_proposals(whole: WeightsSize, choosers: Sequence[Chooser], timer: Pass
                 seen.add(proposal.units.key())
                 yield replace(proposal, milliseconds=time_ms, parent_milliseconds=timer.parent)
     if first is None:
-        raise ModelShapleyError(
-            f"No smaller {timer.loaded.id!r} takes at most {timer.target:g} ms a pass here: the whole takes "
-            f"{timer.parent:.3g} ms, the fastest that can be made {fastest:.3g} ms. Ask for more."
-        )
+        raise _unreachable(timer, fastest)
+
+
+def _unreachable(timer: PassTimer, fastest: float) -> ModelShapleyError:
+    return ModelShapleyError(
+        f"No smaller {timer.loaded.id!r} takes at most {timer.target:g} ms a pass here: the whole takes "
+        f"{timer.parent:.3g} ms, one without all that can go {fastest:.3g} ms. Ask for more."
+    )
 
 
 def _unfound(
