@@ -29,16 +29,16 @@ DIGITS_RUN = RunRequest(
 CAPITALS_RUN = RunRequest(model=SMOLLM2, task="world-capitals", methods=["two-sided", "mean-abs"], faithfulness="none")
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Leave tests of the real language model to `make test-all`, but for one: toys have the same assertions."""
+    wanted = {"smollm2", "capitals_run"} & {*getattr(item, "fixturenames", ())}
+    if wanted and item.get_closest_marker("quick") is None:
+        item.add_marker(pytest.mark.slow)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave most tests of the real language model to `make test-all`, since toys have the same assertions.
-
-    Several processes take the files in an order in which they do not all wait at once.
-    """
-    for item in items:
-        wanted = {"smollm2", "capitals_run"} & {*getattr(item, "fixturenames", ())}
-        if wanted and item.get_closest_marker("quick") is None:
-            item.add_marker(pytest.mark.slow)
+    """Take the files in an order in which several processes do not all wait at once."""
     if hasattr(config, "workerinput"):
         items[:] = interleaved(items)
 

@@ -177,12 +177,14 @@ def test_the_map_of_an_answer_does_not_come_to_the_next(
     page.evaluate(HOLD_MAP)
     page.get_by_role("button", name="Map of this answer").click()
     page.evaluate("window.mapArrived")
-    page.get_by_role("button", name="Answer").click()
-    expect(page.locator("#try-map-section")).to_be_hidden()
-    expect(page.locator("#try-map-section")).to_be_visible(timeout=60_000)
+    expect(page.locator("#try-map-body > *")).to_have_count(1)  # a skeleton
+    with page.expect_request(re.compile(r"/prompts/\w+/comparison"), timeout=60_000):
+        page.locator("#try-go").click()
+    expect(page.get_by_role("heading", name="Likeliest classes")).to_be_visible()
     page.evaluate("window.releaseMap()")
-    page.wait_for_timeout(1000)  # nothing is to happen
-    expect(page.locator("#try-map-body")).to_be_empty()
+    expect(page.locator("#try-map-body > *")).to_have_count(0)
+    page.wait_for_timeout(500)
+    expect(page.locator("#try-map-body > *")).to_have_count(0)
     page.get_by_role("button", name="Map of this answer").click()
     expect(page.locator("#try-map-body .js-plotly-plot")).to_be_visible(timeout=60_000)
 
