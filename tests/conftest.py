@@ -87,6 +87,7 @@ def starting(tmp_path_factory: pytest.TempPathFactory, prepared_data: Path) -> I
             (data / "demo").symlink_to(prepared_data / "demo")
         command = ["modelshapley.cli", "up", "--port", "0", "--data", str(data), *options]
         reading, writing = os.pipe()
+        environment = {"MODELSHAPLEY_LOST_AFTER_SECONDS": "10"} | environment  # so that tests wait half as long
         # The hub's client reads its variables while it is imported, before a fork could change them.
         begin = start_process if any(name.startswith("HF_") for name in environment) else fork_server().start
         with (data / "up.log").open("a") as log:
