@@ -40,7 +40,10 @@ def test_from_the_map_to_a_smaller_model_to_its_own_map(page: Page, server: Serv
     page.get_by_role("link", name="Use this map").click()
     expect(page).to_have_url(re.compile(rf"/runs/{run.id}/apply$"))
     expect(page.get_by_text("Nothing has been made from this run yet.")).to_be_visible()
+    time_wanted = page.get_by_label("Or: longest time of a pass, in ms")
+    expect(time_wanted).to_be_enabled()
     page.locator("#apply-kind").get_by_text("Layers").click()
+    expect(time_wanted).to_be_disabled()  # a mixture alone goes by time
     expect(page.locator("#apply-bytes")).to_be_visible(timeout=SLOW_MS)
     expect(page.locator("#apply-prediction")).to_contain_text(
         re.compile(r"accuracy \d+\.\d % .*n 360$"), timeout=SLOW_MS
