@@ -159,7 +159,7 @@ def finetune(
 ) -> None:
     """Train only the most important units, beside random ones and all parameters. Needs no server.
 
-    Started by `accelerate launch -m modelshapley.cli` or torchrun, several processes divide each batch.
+    Started by torchrun or `accelerate launch --multi_gpu`, several processes divide each batch.
     """
     from modelshapley.applications.finetuning.finetune import finetune as run
     from modelshapley.applications.finetuning.parallel import is_first, own_device
