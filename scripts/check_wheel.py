@@ -4,8 +4,8 @@
 
 With --lowest, all packages that the library needs have the lowest versions that pyproject.toml allows; else those of
 constraints.txt. --run is a command of the environment, run in a copy of the commit. Run it at the root of a checkout;
-it needs git and downloads torch. pip's own settings say from where (PIP_FIND_LINKS, say, for a folder with torch's smaller
-wheel without CUDA).
+it needs git and downloads torch. pip's own settings say from where: PIP_FIND_LINKS, say, for a folder with a smaller
+wheel of torch, without CUDA.
 """
 
 from __future__ import annotations
