@@ -91,6 +91,13 @@ class Settings(BaseSettings):
         description="host memory of each worker for hidden states, from which trials start at the first touched "
         "layer; 0 keeps none",
     )
+    lost_after_seconds: int = Field(
+        default=20,
+        ge=8,
+        le=3600,
+        description="time without a heartbeat after which a worker counts as lost, and another takes its job; "
+        "longer where Redis is slow to reach",
+    )
     checkpoint_seconds: float = Field(
         default=10.0, gt=0, le=30, description="time between checkpoints of a run or shard, at most 30"
     )

@@ -29,16 +29,16 @@ DIGITS_RUN = RunRequest(
 CAPITALS_RUN = RunRequest(model=SMOLLM2, task="world-capitals", methods=["two-sided", "mean-abs"], faithfulness="none")
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Leave tests of the real language model to `make test-all`, but for one: toys have the same assertions."""
+    wanted = {"smollm2", "capitals_run"} & {*getattr(item, "fixturenames", ())}
+    if wanted and item.get_closest_marker("quick") is None:
+        item.add_marker(pytest.mark.slow)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave most tests of the real language model to `make test-all`, since toys have the same assertions.
-
-    Several processes take the files in an order in which they do not all wait at once.
-    """
-    for item in items:
-        wanted = {"smollm2", "capitals_run"} & {*getattr(item, "fixturenames", ())}
-        if wanted and item.get_closest_marker("quick") is None:
-            item.add_marker(pytest.mark.slow)
+    """Take the files in an order in which several processes do not all wait at once."""
     if hasattr(config, "workerinput"):
         items[:] = interleaved(items)
 
@@ -87,6 +87,7 @@ def starting(tmp_path_factory: pytest.TempPathFactory, prepared_data: Path) -> I
             (data / "demo").symlink_to(prepared_data / "demo")
         command = ["modelshapley.cli", "up", "--port", "0", "--data", str(data), *options]
         reading, writing = os.pipe()
+        environment = {"MODELSHAPLEY_LOST_AFTER_SECONDS": "10"} | environment  # so that tests wait half as long
         # The hub's client reads its variables while it is imported, before a fork could change them.
         begin = start_process if any(name.startswith("HF_") for name in environment) else fork_server().start
         with (data / "up.log").open("a") as log:

@@ -123,7 +123,7 @@ def get_context() -> WorkerContext:
         settings=settings,
         name=f"{socket.gethostname()}-{os.getpid()}",
         records=records,
-        queues=Queues(redis),
+        queues=Queues(redis, settings.lost_after_seconds),
         storage=Storage(settings.maps_url),
         warm=Warm(
             Catalog(settings.data, settings.model_roots, settings.hub),

@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from backend.queue.connections import REDIS_DOWN
 from backend.queue.metrics import WAITED
 from backend.queue.names import CHECKS, RUNS, TRIALS, kind_of_queue, trials_of
-from backend.queue.queues import HEARTBEAT_S, LOST_AFTER_S, SERIALIZER, Queues, seconds_waited
+from backend.queue.queues import SERIALIZER, Queues, seconds_waited
 from modelshapley.contracts import Warm
 from modelshapley.server.logs import REQUEST, log_fields
 from workers.running.attempts import Attempts
@@ -34,9 +34,9 @@ class WarmWorker(SimpleWorker):
     """SimpleWorker with heartbeats, that prefers trials of the models it holds and serves trials during longer jobs.
 
     RQ's SimpleWorker considers the job of a killed worker alive until the job's time limit; here a thread sends a
-    heartbeat every HEARTBEAT_S while a job runs, and a job without one for LOST_AFTER_S goes to another worker. warm:
-    describes what the worker keeps. pending_jobs: returns all jobs that the records wait for, with functions that queue
-    them. cancels: ends the process if a cancelled job does not stop.
+    heartbeat four times in `queues.lost_after_s` while a job runs, and a job without one for so long goes to another
+    worker. warm: describes what the worker keeps. pending_jobs: returns all jobs that the records wait for, with
+    functions that queue them. cancels: ends the process if a cancelled job does not stop.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class WarmWorker(SimpleWorker):
             name=name,
             connection=queues.redis,
             serializer=SERIALIZER,
-            worker_ttl=LOST_AFTER_S,
+            worker_ttl=queues.lost_after_s,
             maintenance_interval=5,
             log_job_description=False,
         )
@@ -164,7 +164,7 @@ class WarmWorker(SimpleWorker):
         super().register_death()  # type: ignore[no-untyped-call]
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
-        return LOST_AFTER_S
+        return self._job_queues.lost_after_s
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
         if not self.connection.hexists(self.key, "birth"):
@@ -183,14 +183,16 @@ class WarmWorker(SimpleWorker):
     def _pulse(self, job: Job, execution: Execution) -> Iterator[None]:
         stop = threading.Event()
 
+        every_s = self._job_queues.lost_after_s / 4
+
         def beat() -> None:
-            next_beat = time.monotonic() + HEARTBEAT_S
+            next_beat = time.monotonic() + every_s
             while not stop.wait(CANCEL_POLL_S):
                 try:
                     if self._attempts.running[-1:] == [job.id]:
                         self._cancels.look(job.id)
                     if time.monotonic() >= next_beat:
-                        next_beat = time.monotonic() + HEARTBEAT_S
+                        next_beat = time.monotonic() + every_s
                         self.maintain_heartbeats(job, execution)
                         self._job_queues.rescue_trials()  # maintenance waits for the end of the job
                 except REDIS_DOWN as error:

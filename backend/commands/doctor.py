@@ -132,7 +132,7 @@ def _redis(settings: Settings) -> Iterator[Finding]:
     redis.ping()
     yield "Redis", True, "responds"
     yield from _redis_settings(redis)
-    queues = Queues(redis)
+    queues = Queues(redis, settings.lost_after_seconds)
     waiting = ", ".join(f"{name} {count}" for name, count in queues.lengths().items())
     count, last = len(queues.workers()), queues.last_heard()
     heard = f"; {last[0]} was last heard {duration(last[1])} ago" if last else ""

@@ -40,15 +40,17 @@ SERIALIZER = JSONSerializer
 # (workers/running/attempts.py), and record why, which RQ could not.
 ABANDONED_RETRY = Retry(max=1_000_000)
 WAITING = (JobStatus.QUEUED, JobStatus.STARTED, JobStatus.DEFERRED, JobStatus.READY_TO_ENQUEUE)
-HEARTBEAT_S = 5
 LOST_AFTER_S = 20
 
 
 class Queues:
-    """Queues of work for workers, and streams of events about it. Errors: connections.REDIS_DOWN."""
+    """Queues of work for workers, and streams of events about it. Errors: connections.REDIS_DOWN.
 
-    def __init__(self, redis: Redis) -> None:
-        self.redis = redis
+    lost_after_s: time without a heartbeat after which a worker counts as lost; the same in all processes.
+    """
+
+    def __init__(self, redis: Redis, lost_after_s: int = LOST_AFTER_S) -> None:
+        self.redis, self.lost_after_s = redis, lost_after_s
         self.metrics = Metrics(redis)
 
     def ping(self) -> None:
@@ -150,7 +152,7 @@ class Queues:
         return ages
 
     def note_lost_workers(self) -> None:
-        """Count the workers that were not heard for LOST_AFTER_S and said no goodbye, each once."""
+        """Count the workers that were not heard for `lost_after_s` and said no goodbye, each once."""
         heard: Any = self.redis.hgetall(HEARD)
         now = datetime.now(UTC).timestamp()
         for name, moment in heard.items():
@@ -158,21 +160,21 @@ class Queues:
             if age > REMEMBERED_S:
                 self.redis.hdel(HEARD, name)
                 self.redis.srem(COUNTED_LOST, name)
-            elif age > LOST_AFTER_S and self.redis.sadd(COUNTED_LOST, name):
+            elif age > self.lost_after_s and self.redis.sadd(COUNTED_LOST, name):
                 self.metrics.count(WORKERS_LOST)
 
     def publish_warm(self, worker: str, warm: Warm, dropped: Iterable[str] = ()) -> None:
-        """Publish what a worker keeps in memory; without an update within LOST_AFTER_S it counts as lost.
+        """Publish what a worker keeps in memory; without an update within `lost_after_s` it counts as lost.
 
         dropped: models it kept before; another worker that holds one of these republishes it at its next heartbeat.
         """
         with self.redis.pipeline() as pipeline:
-            pipeline.set(f"{WARM}:{worker}", warm.model_dump_json(), ex=LOST_AFTER_S)
+            pipeline.set(f"{WARM}:{worker}", warm.model_dump_json(), ex=self.lost_after_s)
             pipeline.hset(HEARD, worker, str(datetime.now(UTC).timestamp()))
             pipeline.expire(HEARD, REMEMBERED_S)
             pipeline.srem(COUNTED_LOST, worker)
             for model in {held.model for held in warm.models}:
-                pipeline.set(_holder_key(model), worker, ex=LOST_AFTER_S)
+                pipeline.set(_holder_key(model), worker, ex=self.lost_after_s)
             for model in dropped:
                 pipeline.delete(_holder_key(model))
             pipeline.execute()
@@ -250,14 +252,14 @@ class Queues:
         append_event(self.redis, kind, identifier, event, data, sequence)
 
     def workers(self) -> list[WorkerInfo]:
-        """List the workers with a heartbeat within LOST_AFTER_S."""
+        """List the workers with a heartbeat within `lost_after_s`."""
         infos = []
         for worker in Worker.all(connection=self.redis, serializer=SERIALIZER):
             heartbeat = worker.last_heartbeat
             heartbeat = (
                 heartbeat.replace(tzinfo=UTC) if heartbeat is not None and heartbeat.tzinfo is None else heartbeat
             )
-            if heartbeat is None or datetime.now(UTC) - heartbeat > timedelta(seconds=LOST_AFTER_S):
+            if heartbeat is None or datetime.now(UTC) - heartbeat > timedelta(seconds=self.lost_after_s):
                 continue
             job = _current_job_id(worker)
             warm: Any = self.redis.get(f"{WARM}:{worker.name}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from backend.queue.leases import Leases
 from backend.queue.names import TRIALS, trials_of
 from backend.queue.queues import Queues
 from backend.store.records import Records
@@ -38,12 +39,21 @@ def _waiting(records: Records, queues: Queues, model: str, job: str) -> Waiting:
     """Return what waits before a job, by the beginning of its name."""
     ahead = 0
     for name in (trials_of(model), TRIALS):
-        places = [place for place, name_of_job in enumerate(queues.job_ids(name)) if name_of_job.startswith(job)]
-        ahead = places[0] if places else ahead
+        jobs = queues.job_ids(name)
+        places = [place for place, name_of_job in enumerate(jobs) if name_of_job.startswith(job)]
+        if places:
+            ahead = places[0] - _abandoned(records, queues, jobs[: places[0]])
     busy = [worker for worker in with_time_left(records, queues.workers()) if worker.current]
     busy.sort(key=lambda worker: worker.eta_s if worker.eta_s is not None else float("inf"))
     current, eta_s = (busy[0].current, busy[0].eta_s) if busy else (None, None)
     return Waiting(ahead=ahead, busy_with=current, eta_s=eta_s, sentence=queue_sentence(ahead, current, eta_s))
+
+
+def _abandoned(records: Records, queues: Queues, jobs: list[str]) -> int:
+    """Count the trials whose page was closed: a worker that takes one lays it aside at once."""
+    trials = [identifier for kind, identifier, *_ in (job.split("-") for job in jobs) if kind == "trial"]
+    leases = Leases(queues.redis)
+    return sum(not leases.held(trial) for trial in records.leased_trials(trials)) if trials else 0
 
 
 def queue_sentence(ahead: int, busy_with: str | None, eta_s: float | None) -> str:

@@ -105,6 +105,11 @@ class TrialRecords(Database):
             require(session.get(RunRow, run_id), "run", run_id)
             return [_trial(row) for row in session.scalars(query.limit(limit))]
 
+    def leased_trials(self, trial_ids: Collection[str]) -> list[str]:
+        """Return those of the trials that end once no page follows them."""
+        with self._session() as session:
+            return list(session.scalars(select(TrialRow.id).where(TrialRow.id.in_(trial_ids), TrialRow.leased)))
+
     def waiting_trials(self) -> list[TrialJob]:
         """List the trials still to be measured."""
         query = select(TrialRow, RunRow.model).join(RunRow, RunRow.id == TrialRow.run)

@@ -40,7 +40,7 @@ def open_services(settings: Settings) -> Services:
     tasks = TaskCatalog(settings.dataset_folders, records.tasks)
     return Services(
         records=records,
-        queues=Queues(redis),
+        queues=Queues(redis, settings.lost_after_seconds),
         events=Events(connect_async(redis_url)),
         storage=Storage(settings.maps_url),
         catalog=catalog,

@@ -228,6 +228,13 @@
       if (positions.length) drawStrip();
       return "try-strip";
     },
+    /* The section of an answer's map: hidden, body, problem, whether nothing is waited for, and what it was kept as. */
+    map(done, requested, shown, keeping) {
+      const ofAnswer = (result) => (result && done && result.prompt === done.id ? result : {});
+      const { body = null, problem = null } = ofAnswer(shown), { kept = null, problem: refusal = null } = ofAnswer(keeping);
+      const waiting = requested && !(shown && shown.prompt === requested.prompt && shown.ended);
+      return [!done, body, problem || refusal, !waiting, kept];
+    },
     open() {
       for (const frame of document.querySelectorAll("[data-picture-field]")) MS.buildPictureField(frame);
       return dc.no_update;

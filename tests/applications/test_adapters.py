@@ -51,6 +51,7 @@ def test_an_adapter_is_the_trained_model(name: str, tmp_path: Path) -> None:
     assert len(one_hot) == sum(part.side == "rows" for part in parts_of(loaded.anatomy, UNITS))
 
 
+@pytest.mark.slow
 def test_lora_trains_nearly_as_many_parameters_and_leaves_no_trace(tmp_path: Path) -> None:
     loaded = tiny(LLAMA)
     before = {key: value.clone() for key, value in loaded.model.state_dict().items()}

@@ -20,6 +20,20 @@ from tests.e2e.map.test_dashboard import assert_accessible
 from tests.prompts.test_answers import picture
 
 OFF = "&unit=head&off=layer:12;head:0.4,3.4,6.4"
+# Holds a map that comes from the server until `releaseMap`; `mapArrived` resolves when it is there.
+HOLD_MAP = """() => {
+  const real = window.fetch;
+  const released = new Promise((resolve) => (window.releaseMap = resolve));
+  window.mapArrived = new Promise((arrived) => {
+    window.fetch = async (url, init) => {
+      const response = await real(url, init);
+      if (!String(init?.body).includes('try-map-tick.n_intervals') || response.status === 204) return response;
+      arrived();
+      await released;
+      return response;
+    };
+  });
+}"""
 
 
 def answer(page: Page, prompt: str) -> None:
@@ -139,15 +153,38 @@ def test_what_is_missing_is_said_below_the_form(page: Page, server: Server) -> N
     expect(page.locator("#try-problem")).to_contain_text("Prompt: String should have at most 20000 characters")
 
 
-def test_a_picture_is_classified_with_units_off(page: Page, server: Server, digits_run: Run, tmp_path: Path) -> None:
+def classify(page: Page, server: Server, run: Run, tmp_path: Path) -> None:
     file = tmp_path / "digit.png"
     file.write_bytes(base64.b64decode(picture().partition(",")[2]))
-    page.goto(f"{server.url}/try?run={digits_run.id}&method=two-sided&off=layer:1")
+    page.goto(f"{server.url}/try?run={run.id}&method=two-sided&off=layer:1")
     page.get_by_label("Picture").set_input_files(file)
     expect(page.get_by_alt_text("the chosen picture")).to_be_visible()
     page.get_by_role("button", name="Answer").click()
     expect(page.get_by_role("heading", name="Likeliest classes")).to_be_visible(timeout=60_000)
+
+
+def test_a_picture_is_classified_with_units_off(page: Page, server: Server, digits_run: Run, tmp_path: Path) -> None:
+    classify(page, server, digits_run, tmp_path)
     expect(page.locator("#try-position")).to_contain_text("KL divergence")
+    page.get_by_role("button", name="Map of this answer").click()
+    expect(page.locator("#try-map-body .js-plotly-plot")).to_be_visible(timeout=60_000)
+
+
+def test_the_map_of_an_answer_does_not_come_to_the_next(
+    page: Page, server: Server, digits_run: Run, tmp_path: Path
+) -> None:
+    classify(page, server, digits_run, tmp_path)
+    page.evaluate(HOLD_MAP)
+    page.get_by_role("button", name="Map of this answer").click()
+    page.evaluate("window.mapArrived")
+    expect(page.locator("#try-map-body > *")).to_have_count(1)  # a skeleton
+    with page.expect_request(re.compile(r"/prompts/\w+/comparison"), timeout=60_000):
+        page.locator("#try-go").click()
+    expect(page.get_by_role("heading", name="Likeliest classes")).to_be_visible()
+    page.evaluate("window.releaseMap()")
+    expect(page.locator("#try-map-body > *")).to_have_count(0)
+    page.wait_for_timeout(500)
+    expect(page.locator("#try-map-body > *")).to_have_count(0)
     page.get_by_role("button", name="Map of this answer").click()
     expect(page.locator("#try-map-body .js-plotly-plot")).to_be_visible(timeout=60_000)
 

@@ -194,7 +194,9 @@ def test_baselines_by_hand() -> None:
         np.testing.assert_allclose(maps[method].scores[UnitKind.NEURON][1], values.numpy(), rtol=1e-4)
 
 
-@pytest.mark.parametrize(("kind", "config"), [(UnitKind.HEAD, VIT), (UnitKind.LAYER, LLAMA)])
+@pytest.mark.parametrize(
+    ("kind", "config"), [(UnitKind.HEAD, VIT), pytest.param(UnitKind.LAYER, LLAMA, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("utility", ["loss", "accuracy"])
 def test_permutation_shapley_reaches_the_enumerated_values(kind: UnitKind, config: Any, utility: Any) -> None:
     loaded = tiny(config)

@@ -34,7 +34,7 @@ def loss_slopes(
     return slopes
 
 
-@pytest.mark.parametrize("name", ["digits", "world-capitals"])
+@pytest.mark.parametrize("name", ["digits", pytest.param("world-capitals", marks=pytest.mark.slow)])
 def test_gate_derivatives_of_the_most_important_units_equal_finite_differences(
     name: str, request: pytest.FixtureRequest
 ) -> None:

@@ -188,7 +188,7 @@ SMOL: dict[UnitKind, list[Unit]] = {
 }
 CASES: list[Any] = [  # some 100 passes of SmolLM2 each
     *(pytest.param({kind: units}, "no", marks=pytest.mark.slow) for kind, units in SMOL.items()),
-    (SMOL, "yes"),
+    pytest.param(SMOL, "yes", marks=pytest.mark.slow),
     ({kind: SMOL[kind] for kind in (UnitKind.HEAD, UnitKind.NEURON)}, "yes"),
 ]
 PATHS = {UnitKind.HEAD: "model.layers.{}.self_attn.o_proj", UnitKind.NEURON: "model.layers.{}.mlp.down_proj"}

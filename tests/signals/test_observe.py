@@ -43,7 +43,9 @@ def signals_of(loaded: LoadedModel, task: ToyTask, examples: Sequence[Any]) -> M
         return dict(observer.take())
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[pytest.mark.slow] * (kind is UnitKind.ROW)) for kind in KINDS]
+)
 def test_gate_derivative_equals_a_finite_difference_for_every_unit(loaded: LoadedModel, kind: UnitKind) -> None:
     task = task_of(loaded)
     examples = task.examples(Split.PROBE)[:4]

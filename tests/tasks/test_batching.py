@@ -109,7 +109,7 @@ def assert_same(one: dict[str, ImportanceMap], other: dict[str, ImportanceMap]) 
             assert not np.allclose(values, values.mean(), atol=1e-3 * scale) or values.size == 1
 
 
-@pytest.mark.parametrize(("batch", "tokens"), [(5, 4096), (16, 100), (16, 1)])
+@pytest.mark.parametrize(("batch", "tokens"), [(5, 4096), (16, 100), pytest.param(16, 1, marks=pytest.mark.slow)])
 def test_batches_of_any_size_give_the_map_of_batches_of_one(root: Path, batch: int, tokens: int) -> None:
     alone, job = scoring(root, 1, 4096), scoring(root, batch, tokens)
     assert {e.where for e in job.examples} == {e.where for e in alone.examples}

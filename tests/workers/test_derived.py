@@ -23,6 +23,7 @@ def run(api: Client) -> Run:
     return api.wait(api.submit_run(DIGITS_RUN.model_copy(update={"methods": ["two-sided"], "faithfulness": "none"})).id)
 
 
+@pytest.mark.slow
 def test_a_derived_model_is_a_model_like_any_other(api: Client, server: Server, run: Run) -> None:
     off = Off(layer=[1], neuron=[(0, 3), (2, 5), (3, 1)])
     derived = api.wait_derived(api.derive(DerivedRequest(run=run.id, name="small", off=off, method="two-sided")).id)

@@ -33,6 +33,7 @@ def test_a_trial_ends_with_its_page_alone(start_server: StartServer, tmp_path: P
             behind = api.trial(newest).waiting
             connection = redis.Redis.from_url(url)
             connection.delete(lease_key(closed), lease_key(script))  # as after LEASE_S without a follower
+            once_closed = api.trial(newest).waiting
             os.kill(worker.pid, signal.SIGCONT)
             states = {trial: list(api.trial_events(trial))[-1].data for trial in (followed, closed, script)}
             connection.close()
@@ -41,6 +42,8 @@ def test_a_trial_ends_with_its_page_alone(start_server: StartServer, tmp_path: P
     assert ahead in ([0, 1, 2], [0, 0, 1])  # where Redis had handed the first to the worker before it was stopped
     assert behind is not None
     assert behind.ahead == ahead[-1] + 1, "superseded trials are in nobody's way"
+    assert once_closed is not None
+    assert once_closed.ahead == 2, "nor are those of closed pages"
     assert states[closed].status is Status.CANCELLED
     assert "closed" in (states[closed].error or "")
     assert states[followed].status is states[script].status is Status.DONE

@@ -47,6 +47,7 @@ def worker_pids(api: Client) -> list[int]:
     return [worker.pid for worker in api.workers() if worker.pid is not None]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_run_whose_worker_is_killed_goes_on_from_its_checkpoint(start_server: StartServer) -> None:
     server = start_server(MODELSHAPLEY_CHECKPOINT_SECONDS="0.01")

@@ -35,6 +35,8 @@ def layout() -> Any:
     return html.Section(
         [
             dcc.Store(id="try-map"),
+            dcc.Store(id="try-map-shown"),  # {prompt, ended, body, problem}
+            dcc.Store(id="try-keep-answer"),  # {prompt, kept, problem}
             dcc.Interval(id="try-map-tick", interval=TICK_MS, disabled=True),
             dmc.Group(
                 [
@@ -59,24 +61,26 @@ def layout() -> Any:
     )
 
 
-@callbacks.server(
+# What is shown follows from the answer on the page: a map that an earlier one was waiting for stays away.
+callbacks.browser(
+    "tryOut",
+    "map",
     Output("try-map-section", "hidden"),
     Output("try-map-body", "children"),
-    Output("try-kept", "children"),
     Output("try-map-problem", "children"),
+    Output("try-map-tick", "disabled"),
+    Output("try-kept", "children"),
     Input("try-done", "data"),
+    Input("try-map", "data"),
+    Input("try-map-shown", "data"),
+    Input("try-keep-answer", "data"),
     prevent_initial_call=True,
 )
-async def show_section(done: Any) -> Any:
-    """Offer the map of a finished answer; that of an earlier one goes."""
-    return not done, None, None, None
 
 
 @callbacks.server(
     Output("try-map", "data"),
-    Output("try-map-tick", "disabled"),
-    Output("try-map-problem", "children", allow_duplicate=True),
-    Output("try-map-body", "children", allow_duplicate=True),
+    Output("try-map-shown", "data", allow_duplicate=True),
     Input("try-map-go", "n_clicks"),
     State("try-done", "data"),
     State("try-target", "data"),
@@ -85,18 +89,16 @@ async def show_section(done: Any) -> Any:
 async def start(clicks: int | None, done: Any, target: dict[str, Any], *, api: AsyncClient) -> Any:
     """Request the map of the answer."""
     if not clicks or not done:
-        return no_update, no_update, no_update, no_update
+        return no_update, no_update
     try:
         state = await api.send(client.map_answer(done["id"], _request(target)))
     except ModelShapleyError as error:
-        return None, True, empty_states.failure(error), None
-    return state.model_dump(mode="json"), False, None, dmc.Skeleton(h=260, radius="md")
+        return None, _shown(done["id"], problem=empty_states.failure(error))
+    return state.model_dump(mode="json"), _shown(done["id"], dmc.Skeleton(h=260, radius="md"), ended=False)
 
 
 @callbacks.server(
-    Output("try-map-body", "children", allow_duplicate=True),
-    Output("try-map-tick", "disabled", allow_duplicate=True),
-    Output("try-map-problem", "children", allow_duplicate=True),
+    Output("try-map-shown", "data"),
     Input("try-map-tick", "n_intervals"),
     State("try-map", "data"),
     State("try-target", "data"),
@@ -106,21 +108,26 @@ async def start(clicks: int | None, done: Any, target: dict[str, Any], *, api: A
 async def watch(_: int, data: Any, target: dict[str, Any], *, api: AsyncClient, maps: MapCache) -> Any:
     """Show the map once it is there."""
     if data is None:
-        return no_update, True, no_update
+        return no_update
+    prompt = data["prompt"]
     try:
-        state = await api.send(client.answer_map(data["prompt"]))
+        state = await api.send(client.answer_map(prompt))
         if not state.status.ended:
-            return no_update, False, None
-        if state.status is not Status.DONE:
-            return None, True, dmc.Alert(state.error or "The map failed.", color="red", variant="light", title="No map")
-        return await _body(api, maps, state, target), True, None
+            return no_update
+        if state.status is Status.DONE:
+            return _shown(prompt, await _body(api, maps, state, target))
+        title, text = "No map", state.error or "The map failed."
+        return _shown(prompt, problem=dmc.Alert(text, color="red", variant="light", title=title))
     except ModelShapleyError as error:
-        return no_update, True, empty_states.failure(error)
+        return _shown(prompt, problem=empty_states.failure(error))
+
+
+def _shown(prompt: str, body: Any = None, problem: Any = None, ended: bool = True) -> dict[str, Any]:
+    return {"prompt": prompt, "body": body, "problem": problem, "ended": ended}
 
 
 @callbacks.server(
-    Output("try-kept", "children", allow_duplicate=True),
-    Output("try-map-problem", "children", allow_duplicate=True),
+    Output("try-keep-answer", "data"),
     Input("try-keep", "n_clicks"),
     State("try-done", "data"),
     State("try-target", "data"),
@@ -129,12 +136,13 @@ async def watch(_: int, data: Any, target: dict[str, Any], *, api: AsyncClient, 
 async def keep(clicks: int | None, done: Any, target: dict[str, Any], *, api: AsyncClient) -> Any:
     """Keep the answer as a task with one example, and a run on it."""
     if not clicks or not done:
-        return no_update, no_update
+        return no_update
     try:
         run = await api.send(client.keep_prompt(done["id"], _request(target)))
     except ModelShapleyError as error:
-        return None, empty_states.failure(error)
-    return ["Kept as ", dcc.Link(f"run {run.id}", href=link(f"/runs/{run.id}")), "."], None
+        return {"prompt": done["id"], "problem": empty_states.failure(error)}
+    kept = ["Kept as ", dcc.Link(f"run {run.id}", href=link(f"/runs/{run.id}")), "."]
+    return {"prompt": done["id"], "kept": kept}
 
 
 def _request(target: dict[str, Any]) -> PromptMapRequest:

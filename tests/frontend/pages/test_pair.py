@@ -141,6 +141,7 @@ def test_the_same_map_twice_and_a_constant_one() -> None:
     assert "ρ unknown" in text(compare_view.view(a_side(A), constant, UnitKind.HEAD, 20))
 
 
+@pytest.mark.slow
 def test_maps_of_millions_of_units() -> None:
     """80 layers of 28,672 neurons: no more is sent than a screen can show."""
     rng = np.random.default_rng(0)
