@@ -46,7 +46,8 @@ def read(spec: str) -> np.ndarray:
     method = load_method(spec)
     moments = {name: Moments.of(values) for name, values in method.statistics(TwinBatch()).items()}
     reading = Reading(UnitKind.HEAD, (1, 4), EXAMPLES, np.random.default_rng(0), lambda: np.ones(1), lambda _: [])
-    return method.read(moments, reading)[0][0]
+    scores: np.ndarray = method.read(moments, reading)[0][0]
+    return scores
 
 
 def test_units_that_stand_in_for_each_other_are_seen_only_with_masks() -> None:
