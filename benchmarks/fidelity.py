@@ -58,6 +58,7 @@ ONE_PASS = (
 SEVERAL_PASSES = ("path-shapley", "path-shapley,points=16", "coalition-shapley", "coalition-shapley,passes=16")
 READINGS = ("path-shapley,harm=0.5", "coalition-shapley,harm=0.5")
 CURVED = (*ONE_PASS, "path-shapley", "coalition-shapley", *READINGS)
+OF_LAYERS = ("ablation-regression",)
 PARTS = ["heads", "layers", "curves"]
 MOST = (0.01, 0.05)
 MIN_RELIABILITY = 0.9
@@ -222,7 +223,7 @@ def main() -> None:
         if "heads" in options.parts:
             llm.agree(HEAD, methods, smollm2_heads.EXAMPLES, load_heads_truth())
         if "layers" in options.parts:
-            llm.agree(LAYER, methods, smollm2_layers.EXAMPLES, load_layers_truth())
+            llm.agree(LAYER, (*methods, *OF_LAYERS), smollm2_layers.EXAMPLES, load_layers_truth())
         if "curves" in options.parts:
             llm.curves(range(options.splits), fractions, (HEAD, NEURON))
         results[llm.name] = llm.results

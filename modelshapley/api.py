@@ -140,7 +140,7 @@ def measure(
     from modelshapley.evaluation.trials import answers, compare
 
     task.check(model)
-    needed = deactivation.treatment.how != "scale"
+    needed = deactivation.treatment.needs_activations
     activations = activations_of(model, task, seed) if needed else None
     outcomes = []
     for units in (deactivation, Deactivation()):

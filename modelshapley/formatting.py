@@ -24,6 +24,7 @@ KINDS_OF_TASK = {
     "multiple-choice": "Multiple choice",
     "generation": "Written answer",
     "language-modelling": "Language modelling",
+    "counterfactual": "Counterfactual pairs",
 }
 STATUS_WORDS = {
     Status.QUEUED: "waiting",

@@ -103,8 +103,13 @@ def unit_name(kind: UnitKind, unit: Unit) -> str:
     return f"{kind.value} {'.'.join(str(i) for i in unit)}"
 
 
-TreatmentKind = Literal["scale", "mean", "offset"]
-LIMITS: Mapping[TreatmentKind, tuple[float, float]] = {"scale": (0.0, 2.0), "mean": (0.0, 0.0), "offset": (-10.0, 10.0)}
+TreatmentKind = Literal["scale", "mean", "offset", "resample"]
+LIMITS: Mapping[TreatmentKind, tuple[float, float]] = {
+    "scale": (0.0, 2.0),
+    "mean": (0.0, 0.0),
+    "offset": (-10.0, 10.0),
+    "resample": (0.0, 0.0),
+}
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,8 @@ class Treatment:
     mean: z becomes its mean over the probe set's positions (mean ablation); value is 0.
     offset: z becomes z + ``value`` standard deviations of z over the probe set, value from -10 to 10 (the paper's
         amplification, "other uses").
+    resample: z becomes what it is for the corrupted prompt of the same example, position by position (activation
+        patching), on tasks of counterfactual pairs; value is 0.
     Means and deviations are those of each channel of a unit. Raises ValueError for a value out of range.
     """
 
@@ -130,10 +137,17 @@ class Treatment:
         if not (math.isfinite(self.value) and low <= self.value <= high):
             raise ValueError(f"the value of {self.how!r} goes from {low:g} to {high:g}, not {self.value:g}")
 
+    @property
+    def needs_activations(self) -> bool:
+        """Whether it needs statistics of the task's activations."""
+        return self.how in ("mean", "offset")
+
     def describe(self) -> str:
-        """Describe the treatment: 'off', 'times 0.5', 'at their mean', 'plus 2 deviations'."""
+        """Describe the treatment: 'off', 'times 0.5', 'at their mean', 'plus 2 deviations', 'patched'."""
         if self == OFF:
             return "off"
+        if self.how == "resample":
+            return "patched from the corrupted prompt"
         if self.how == "scale":
             return f"times {self.value:g}"
         return (
@@ -199,8 +213,8 @@ class Deactivation:
         """
         if self.treatment.how != "scale" and self.of_kind(UnitKind.EXPERT):
             raise BadTreatment(
-                f"Experts cannot be treated by {self.treatment.how!r}: they see only the tokens routed to them, so "
-                "their weights have no usable mean. Switch experts off, or scale them by a factor."
+                f"Experts cannot be treated by {self.treatment.how!r}: they see only the tokens routed to them. "
+                "Switch experts off, or scale them by a factor."
             )
         for kind, units in self.units:
             if kind not in shapes.kinds:

@@ -101,7 +101,7 @@ class WorkerContext:
         self, run: Run, loaded: LoadedModel, task: Task[Any], deactivation: Deactivation
     ) -> Activations | None:
         """Return activation statistics on the probe examples, if the deactivation needs them."""
-        needed = deactivation.treatment.how != "scale"
+        needed = deactivation.treatment.needs_activations
         return self.warm.activations(loaded, task, run.seed) if needed else None
 
     def intact(self, run: Run, loaded: LoadedModel, task: Task[Any]) -> Outcomes:

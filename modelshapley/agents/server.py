@@ -17,7 +17,7 @@ from modelshapley.agents.tools import Tools
 from modelshapley.client import AsyncClient
 from modelshapley.errors import ModelShapleyError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Version of the tools' schemas, in the `_meta` of each tool; raised whenever one of them changes."""
 SCHEMA_KEY = "modelshapley/schema-version"
 INSTRUCTIONS = (

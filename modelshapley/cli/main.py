@@ -8,6 +8,7 @@ from rich.markup import escape
 from modelshapley.cli import (
     agents,
     applying,
+    circuits,
     harness,
     keys,
     measuring,
@@ -37,6 +38,7 @@ COMMANDS = (
     publishing.publish,
     publishing.fetch,
     publishing.mib,
+    circuits.circuit,
     server.up,
     server.web,
     server.worker,

@@ -23,21 +23,23 @@ Off = Annotated[
         "as head=0.3, by --map or --task; repeat for several"
     ),
 ]
-How = Annotated[str, typer.Option(help="off, scale=FACTOR, mean, or offset=DEVIATIONS")]
+How = Annotated[
+    str, typer.Option(help="off, scale=FACTOR, mean, offset=DEVIATIONS, or resample, from pairs of prompts")
+]
 ByTask = Annotated[str | None, typer.Option(help="task that shares are scored on, and means and offsets measured on")]
 ByMap = Annotated[Path | None, typer.Option("--map", help="a map that shares are chosen by")]
 ByMethod = Annotated[str, typer.Option(help="method that chooses shares, without --map")]
 
 
 def treatment_of(how: str) -> Treatment:
-    """Read off, scale=FACTOR, mean or offset=DEVIATIONS. Raises BadTreatment."""
+    """Read off, scale=FACTOR, mean, offset=DEVIATIONS or resample. Raises BadTreatment."""
     name, _, value = how.partition("=")
     if how == "off":
         return Treatment()
     try:
         return Treatment(name, float(value or 0))  # type: ignore[arg-type]  # checked there
     except ValueError as error:
-        raise BadTreatment(f"--how {how!r}: {error}; write off, scale=0.5, mean or offset=-2.") from None
+        raise BadTreatment(f"--how {how!r}: {error}; write off, scale=0.5, mean, offset=-2 or resample.") from None
 
 
 def units_of(
@@ -63,7 +65,7 @@ def units_of(
         importance_map = map_of(map_file, loaded, task, method, list(shares), 256, 0)
         for kind, share in shares.items():
             chosen.setdefault(kind, []).extend(importance_map.least(kind, share).of_kind(kind))
-    if treatment.how != "scale" and task is None and chosen:
+    if treatment.needs_activations and task is None and chosen:
         raise BadTreatment(f"--how {treatment.how} needs the activations of a task; give --task.")
     return Deactivation.of(chosen, treatment)
 

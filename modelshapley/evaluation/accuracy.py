@@ -14,6 +14,7 @@ from torch import Tensor
 
 from modelshapley.contracts import Interval
 from modelshapley.evaluation.intervals import Outcomes, mean_interval
+from modelshapley.evaluation.resampling import resampled
 from modelshapley.evaluation.trials import in_passes
 from modelshapley.interventions.gates import treated
 from modelshapley.models.loaded import LoadedModel
@@ -107,8 +108,12 @@ def _measure_chunks(
     """Run `work` on all examples with some units off, in chunks; its values, (examples, ...)."""
 
     def measure(start: int, size: int) -> npt.NDArray[Any]:
-        with torch.inference_mode(), treated(loaded.model, loaded.anatomy, deactivation):
-            return in_passes(loaded, task, examples[start : start + size], work)
+        chosen = examples[start : start + size]
+        with torch.inference_mode():
+            if deactivation.treatment.how == "resample":
+                return in_passes(loaded, task, chosen, resampled(task, deactivation, work))
+            with treated(loaded.model, loaded.anatomy, deactivation):
+                return in_passes(loaded, task, chosen, work)
 
     batcher, chunks = AdaptiveBatcher(loaded, task.test_chunk, backward=False), []
     for start, count, chunk in batcher.chunks(measure, len(examples)):

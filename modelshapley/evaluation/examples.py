@@ -14,6 +14,7 @@ from modelshapley.contracts import Status
 from modelshapley.contracts.task_files.examples import ClassChange, Flip, TrialDetails, UnitExample
 from modelshapley.evaluation.activations import Activations
 from modelshapley.evaluation.intervals import Outcomes
+from modelshapley.evaluation.resampling import resampled
 from modelshapley.evaluation.trials import compare
 from modelshapley.interventions.gates import hook, treated
 from modelshapley.models.loaded import LoadedModel
@@ -96,8 +97,12 @@ def predicted_texts(
     batcher = AdaptiveBatcher(loaded, batch_size, backward=False)
 
     def predict(start: int, size: int) -> list[str | None]:
-        with torch.inference_mode(), treated(loaded.model, loaded.anatomy, deactivation, activations):
-            return list(task.predicted_text(loaded, examples[start : start + size]))
+        chosen = examples[start : start + size]
+        with torch.inference_mode():
+            if deactivation.treatment.how == "resample":
+                return list(resampled(task, deactivation, task.predicted_text)(loaded, chosen))
+            with treated(loaded.model, loaded.anatomy, deactivation, activations):
+                return list(task.predicted_text(loaded, chosen))
 
     return [text for _, _, texts in batcher.chunks(predict, len(examples)) for text in texts]
 

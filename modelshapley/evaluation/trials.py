@@ -15,6 +15,7 @@ from modelshapley.contracts import Comparison
 from modelshapley.evaluation.activations import Activations
 from modelshapley.evaluation.hidden_states import HiddenStateCache
 from modelshapley.evaluation.intervals import Outcomes, mean_interval, paired_difference
+from modelshapley.evaluation.resampling import resampled
 from modelshapley.interventions.gates import treated
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.memory import AdaptiveBatcher
@@ -52,7 +53,10 @@ def answers(
     if chunks and done == len(examples):
         yield chunks[0], done
     batcher = AdaptiveBatcher(loaded, task.test_chunk, backward=False)
-    states = states or HiddenStateCache(0, 0, "no cache was given")
+    is_patched = deactivation.treatment.how == "resample"
+    correct = resampled(task, deactivation, task.correct) if is_patched else task.correct
+    # A patched pass comes after another, on corrupted prompts, whose states belong to no example.
+    states = HiddenStateCache(0, 0, "no cache was given") if states is None or is_patched else states
     first = loaded.anatomy.shapes.layers if deactivation.first_layer is None else deactivation.first_layer
 
     def measure(start: int, size: int) -> Outcomes:
@@ -60,8 +64,11 @@ def answers(
             return states.run(loaded, tuple(start + place for place in places), first, work)
 
         states.begin()
+        if is_patched:
+            with torch.inference_mode():
+                return in_passes(loaded, task, examples[start : start + size], correct)
         with torch.inference_mode(), treated(loaded.model, loaded.anatomy, deactivation, activations):
-            return in_passes(loaded, task, examples[start : start + size], task.correct, run_pass)
+            return in_passes(loaded, task, examples[start : start + size], correct, run_pass)
 
     for start, count, chunk in batcher.chunks(measure, len(examples), done, states.chunk):
         states.settle(start, count)

@@ -71,8 +71,12 @@ def changes_of(
     """Return what a deactivation changes, by site, for :func:`changed`. Arguments and errors as in :func:`treated`."""
     deactivation.check(anatomy.shapes)
     how, value = deactivation.treatment.how, deactivation.treatment.value
-    masks = {kind: deactivation.mask(kind, anatomy.shapes) for kind, _ in deactivation.units}
-    sites = [pair for kind, mask in masks.items() for pair in _by_site(anatomy, kind, mask) if pair[1].any()]
+    sites = list(sites_of(anatomy, deactivation))
+    if how == "resample":
+        raise BadTreatment(
+            "Units can be patched from corrupted prompts only where examples of a task of counterfactual pairs are "
+            "measured, not here; switch them off, or hold them at their mean."
+        )
     if how == "scale":
         factor = torch.tensor(value, dtype=torch.float64)
         return [(site, _scale(site, torch.where(chosen, factor, 1.0))) for site, chosen in sites if value != 1]
@@ -86,6 +90,14 @@ def changes_of(
     return [
         (site, _add(site, chosen, activations.at_site(site).deviation * value)) for site, chosen in sites if value != 0
     ]
+
+
+def sites_of(anatomy: Anatomy, deactivation: Deactivation) -> Iterator[tuple[Site, Tensor]]:
+    """Yield the sites of the units, each with a mask of those of its units that are meant: (units of the site,)."""
+    for kind, _ in deactivation.units:
+        for site, chosen in _by_site(anatomy, kind, deactivation.mask(kind, anatomy.shapes)):
+            if chosen.any():
+                yield site, chosen
 
 
 @contextmanager

@@ -25,6 +25,7 @@ __all__ = [
 
 _CLASSES = {
     "two-sided": "gradients.two_sided.TwoSided",
+    "masked-two-sided": "coalitions.masked_two_sided.MaskedTwoSided",
     "mean-abs": "gradients.mean_abs.MeanAbs",
     "fisher-diagonal": "gradients.fisher_diagonal.FisherDiagonal",
     "model-shapley": "gradients.model_shapley.ModelShapley",
@@ -32,6 +33,7 @@ _CLASSES = {
     "path-shapley": "coalitions.path_shapley.PathShapley",
     "coalition-shapley": "coalitions.coalition_shapley.CoalitionShapley",
     "permutation-shapley": "coalitions.permutation_shapley.PermutationShapley",
+    "ablation-regression": "coalitions.ablation_regression.AblationRegression",
     "gradient-trace": "gradients.gradient_trace.GradientTrace",
     "gradient": "gradients.gradient.Gradient",
     "wanda": "baselines.wanda.Wanda",

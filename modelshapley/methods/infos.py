@@ -34,6 +34,23 @@ TWO_SIDED = MethodInfo(
     parameters=[_harm(0.5)],
     sided=True,
 )
+MASKED_TWO_SIDED = MethodInfo(
+    id="masked-two-sided",
+    title="Two-sided with masks",
+    passes=3,
+    cost="one backward pass, and 2 for each kind of unit",
+    signed=False,
+    quantity="estimated loss increase if removed (nats per example)",
+    summary="The two-sided score, averaged over the intact model and random masks: for units that stand in for others.",
+    formula="as two-sided, E over examples, the intact model and `masks` masks; each unit on with probability `keep`",
+    source="Ours; derivatives at random coalitions after Owen 1972",
+    parameters=[
+        ParameterInfo(name="masks", default=2, minimum=0, maximum=64, whole=True, summary="random masks"),
+        ParameterInfo(name="keep", default=0.9, minimum=0.01, maximum=1, summary="probability that a unit is on"),
+        _harm(0.5),
+    ],
+    sided=True,
+)
 MEAN_ABS = MethodInfo(
     id="mean-abs",
     title="Mean magnitude",
@@ -165,6 +182,23 @@ PERMUTATION_SHAPLEY = MethodInfo(
         ),
     ],
 )
+ABLATION_REGRESSION = MethodInfo(
+    id="ablation-regression",
+    title="Ablation regression",
+    passes=0,
+    cost="64 forward passes for each kind of unit, no backward pass",
+    largest=512,
+    signed=True,
+    quantity="utility lost by switching off, others being off too: nats, or share of right answers",
+    summary="Random small sets of units go off, and least squares tells what each of them costs. For layers.",
+    formula="argmin over w of E[(U(all) - U(all but S) - Σ w over S)²], S a random share `off` of the units",
+    source="COAR (Shah, Ilyas and Madry 2024), after datamodels (Ilyas et al. 2022), pooled over examples",
+    parameters=[
+        ParameterInfo(name="passes", default=64, minimum=2, maximum=4096, whole=True, summary="forward passes"),
+        ParameterInfo(name="off", default=0.07, minimum=0, maximum=0.5, summary="share of the units off at a time"),
+        ParameterInfo(name="utility", default="accuracy", choices=["loss", "accuracy"], summary="what is lost"),
+    ],
+)
 GRADIENT_TRACE = MethodInfo(
     id="gradient-trace",
     title="Gradient trace",
@@ -230,6 +264,7 @@ METHODS: dict[str, MethodInfo] = {
     info.id: info
     for info in (
         TWO_SIDED,
+        MASKED_TWO_SIDED,
         MEAN_ABS,
         FISHER_DIAGONAL,
         MODEL_SHAPLEY,
@@ -237,6 +272,7 @@ METHODS: dict[str, MethodInfo] = {
         PATH_SHAPLEY,
         COALITION_SHAPLEY,
         PERMUTATION_SHAPLEY,
+        ABLATION_REGRESSION,
         GRADIENT_TRACE,
         GRADIENT,
         WANDA,

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 from torch import Tensor
 
 from modelshapley.contracts.task_files.descriptions import BadRows, ExampleShown, TaskInfo
-from modelshapley.errors import TaskMismatch
+from modelshapley.errors import BadTreatment, TaskMismatch
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.passes.prefix_tree import ContinuationScores
 
@@ -89,6 +89,16 @@ class Task(ABC, Generic[Example]):
     def predicted_text(self, loaded: LoadedModel, examples: Sequence[Example]) -> Sequence[str | None]:
         """Return the model's answer to each example as text; None where answers are not text. Rows as in `losses`."""
         return [None] * len(examples)
+
+    def corrupted(self, examples: Sequence[Example]) -> Sequence[Example]:
+        """Return the corrupted counterpart of each example, with the same shape in a forward pass.
+
+        Raises BadTreatment where the task has none.
+        """
+        raise BadTreatment(
+            f"The task {self.info.id!r} has no corrupted prompts to patch units from; use a task of kind "
+            "'counterfactual', or another treatment."
+        )
 
     def class_of(self, example: Example) -> str | None:
         """Return the class of an example, one of those that `info.classes` names; None where it has none."""

@@ -24,6 +24,7 @@ CLASSES = {
     "multiple-choice": "kinds.multiple_choice.MultipleChoice",
     "generation": "kinds.generation.Generation",
     "language-modelling": "kinds.language_modelling.LanguageModelling",
+    "counterfactual": "kinds.counterfactual.Counterfactual",
 }
 MAX_OPEN_TASKS = 4  # tasks whose examples stay in memory
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from modelshapley.contracts.task_files.file import (
+    CounterfactualTask,
     GenerationTask,
     ImageClassificationTask,
     LanguageModellingTask,
@@ -25,6 +26,7 @@ KINDS: tuple[type[TaskFile], ...] = (
     MultipleChoiceTask,
     GenerationTask,
     LanguageModellingTask,
+    CounterfactualTask,
 )
 FieldRows = list[tuple[str, str, str]]
 

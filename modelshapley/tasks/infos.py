@@ -43,6 +43,7 @@ KINDS: dict[str, tuple[Modality, str]] = {
     "multiple-choice": ("text", "AutoModelForCausalLM"),
     "generation": ("text", "AutoModelForCausalLM"),
     "language-modelling": ("text", "AutoModelForCausalLM"),
+    "counterfactual": ("text", "AutoModelForCausalLM"),
 }
 ORDER = ("gsm8k", "mmlu", "mmlu-choice", "cifar100", "imagenet")
 

@@ -32,6 +32,8 @@ HEADS = {UnitKind.HEAD: 16}
         (["path-shapley,points=2", "mean-abs"], HEADS, Cost(3, 10)),
         (["coalition-shapley,passes=4"], KINDS, Cost(12, 0)),
         (["permutation-shapley,pairs=3"], HEADS, Cost(0, 96)),
+        (["ablation-regression"], KINDS, Cost(0, 192)),
+        (["masked-two-sided,masks=4", "two-sided"], KINDS, Cost(13, 0)),
     ],
 )
 def test_passes_by_method(methods: list[str], counts: dict[UnitKind, int], cost: Cost) -> None:
@@ -40,7 +42,13 @@ def test_passes_by_method(methods: list[str], counts: dict[UnitKind, int], cost:
 
 @pytest.mark.parametrize(
     "methods",
-    [["mean-abs", "two-sided"], ["path-shapley,points=3", "mean-abs"], ["coalition-shapley,passes=4"], ["random"]],
+    [
+        ["mean-abs", "two-sided"],
+        ["path-shapley,points=3", "mean-abs"],
+        ["coalition-shapley,passes=4"],
+        ["masked-two-sided", "mean-abs"],
+        ["random"],
+    ],
 )
 def test_a_run_makes_as_many_passes_as_it_was_said_to(
     digits_vit: LoadedModel, methods: list[str], monkeypatch: pytest.MonkeyPatch

@@ -33,6 +33,7 @@ CHEAP = {
     "path-shapley": "path-shapley,points=2",
     "coalition-shapley": "coalition-shapley,passes=4",
     "permutation-shapley": "permutation-shapley,pairs=1",
+    "ablation-regression": "ablation-regression,passes=12,utility=loss",
     "model-shapley-paper": "model-shapley-paper,alpha=0.3,batch=3",
 }
 

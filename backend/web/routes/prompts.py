@@ -208,7 +208,9 @@ def _check(request: PromptRequest, model: str, anatomy: Anatomy) -> None:
         raise mismatch(what, expected, model, anatomy.auto_class)
     deactivation = request.off.deactivation(request.treatment)
     deactivation.check(anatomy.shapes)
-    if request.run is None and request.treatment.how != "scale" and len(deactivation):
+    if request.treatment.how == "resample":
+        raise BadTreatment("A prompt by hand has no corrupted one to patch units from; choose another treatment.")
+    if request.run is None and request.treatment.needs_activations and len(deactivation):
         raise BadTreatment(
             f"Treating units by {request.treatment.how!r} needs the activations of a task; give 'run', a finished run "
             "of this model, instead of 'model'."

@@ -9,7 +9,14 @@ from pydantic import Field, model_validator
 from modelshapley.contracts import Contract, Modality, Status
 from modelshapley.contracts.task_files.file import TaskSpec
 
-Kind = Literal["image-classification", "text-classification", "multiple-choice", "generation", "language-modelling"]
+Kind = Literal[
+    "image-classification",
+    "text-classification",
+    "multiple-choice",
+    "generation",
+    "language-modelling",
+    "counterfactual",
+]
 
 
 class TaskInfo(Contract):

@@ -315,8 +315,23 @@ class LanguageModellingTask(TaskFile):
     )
 
 
+class CounterfactualTask(TaskFile):
+    """Pairs of prompts that differ in what decides the answer; the metric is the difference of two logits."""
+
+    kind: Literal["counterfactual"]
+    prompt: Template = Field(description="the clean prompt, with {column} for a row's value")
+    corrupted: Template = Field(description="the corrupted prompt, of as many tokens, from which units are patched in")
+    answer: Template = Field(description="the right continuation of the clean prompt; its first token counts")
+    wrong: Template = Field(description="the continuation that the corrupted prompt has; its first token counts")
+
+
 TaskSpec = Annotated[
-    ImageClassificationTask | TextClassificationTask | MultipleChoiceTask | GenerationTask | LanguageModellingTask,
+    ImageClassificationTask
+    | TextClassificationTask
+    | MultipleChoiceTask
+    | GenerationTask
+    | LanguageModellingTask
+    | CounterfactualTask,
     Field(discriminator="kind"),
 ]
 ADAPTER: TypeAdapter[Any] = TypeAdapter(TaskSpec)

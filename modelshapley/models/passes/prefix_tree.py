@@ -102,6 +102,25 @@ def score_continuations(
     return _one_pass(loaded, rows, guess)
 
 
+def next_logits(loaded: LoadedModel, prompts: Sequence[Sequence[int]]) -> list[Tensor]:
+    """Return the logits after each prompt, (vocabulary,) each. One forward pass in which each prompt is a row, if
+    prompts of unequal length in one pass are proven for the model; else one for each. Raises NotFinite.
+    """
+    sizes = [len(prompt) for prompt in prompts]
+    batching = loaded.shortcuts.batching.covers(max(sizes))
+    if len(set(sizes)) > 1 and not batching:
+        if examples_differ():
+            raise ValueError("gates of several examples need one pass, and prompts of unequal length several")
+        return [logits for prompt in prompts for logits in next_logits(loaded, [prompt])]
+    if not batching:
+        forget_lengths(loaded.model)
+    trees = [_Tree() for _ in prompts]
+    for tree, prompt in zip(trees, prompts, strict=True):
+        tree.path(prompt)
+    rows = logits_at(loaded.model, [[size - 1] for size in sizes], **_inputs(loaded, trees))
+    return [require_finite(loaded, row[0].float(), "A logit") for row in rows]
+
+
 def _unmerged(loaded: LoadedModel, rows: Sequence[Sequence[Continuation]], guess: bool) -> ContinuationScores:
     """Score every continuation as a row of its own."""
     counts = [len(row) for row in rows]
