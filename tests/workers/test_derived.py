@@ -88,6 +88,16 @@ def test_a_time_that_nothing_meets_is_said_with_what_was_measured(api: Client, r
         DerivedRequest(run=run.id, name="both", share=0.2, milliseconds=5)
 
 
+def test_means_are_folded_on_request(api: Client, run: Run) -> None:
+    off = Off(neuron=[(layer, unit) for layer in range(4) for unit in (1, 2)])
+    derived = api.wait_derived(api.derive(DerivedRequest(run=run.id, name="folded", off=off, repair="means")).id)
+    assert derived.status is Status.DONE, derived.error
+    assert derived.repair == "means"
+    assert derived.info is not None
+    assert derived.info.repair is not None
+    assert derived.info.repair.how == "means"
+
+
 def test_a_size_is_predicted_to_the_byte(api: Client, run: Run) -> None:
     size = api.predict_size(SizeRequest(run=run.id, method="two-sided", unit=UnitKind.NEURON, share=0.1))
     assert size.status is Status.DONE, size.error
