@@ -1,6 +1,6 @@
 """Targeted fine-tuning: its cost beside full training, and whether the choice of units matters, in one run.
 
-    python -m benchmarks.finetuning --json [--seeds 5] [--data FOLDER]
+    python -m benchmarks.finetuning --json [--only cost vit gsm8k] [--rounds 3] [--seeds 5] [--data FOLDER]
 
 `step_ratio`: CPU-seconds of a step (forward, backward, AdamW) that trains 10 % of the neurons of SmolLM2 as
 sub-matrices (random ones: the cost is that of any), against one that trains everything, medians of alternating steps on
@@ -11,6 +11,10 @@ keep 10 %. `grad_and_optimizer_ratio`: bytes of gradients and AdamW's moments ag
 `vit`: the digits ViT on digits turned by 90 degrees, 10 % of the neurons by two-sided, as many random ones, and all
 parameters, on the same examples and steps: accuracy on the test examples over all seeds (which choose the random
 units and the order of examples), and targeted minus random with its paired 95 % interval.
+
+`gsm8k`: SmolLM2 on solved problems of GSM8K as plain text (tests/data), 16 steps of 2 of 32 texts, 10 % of the neurons
+by two-sided on the same texts, as many random ones, LoRA of as many parameters, and all parameters: mean loss of 32
+other texts (nats a token, mean over texts), and targeted minus each of the others with its paired 95 % interval.
 """
 
 from __future__ import annotations
@@ -25,14 +29,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from benchmarks.support.common import DATA, report
+from benchmarks.support.solved import solved_problems
 from modelshapley import load_model, score
+from modelshapley.applications.finetuning.arms import Bench, train_all, train_lora, train_units
 from modelshapley.applications.finetuning.finetune import finetune
-from modelshapley.applications.finetuning.submatrix import named, parts_of, training, write_all
+from modelshapley.applications.finetuning.parts import parts_of
+from modelshapley.applications.finetuning.submatrix import SubMatrix, named, training, write_all
+from modelshapley.applications.random_units import random_units
 from modelshapley.contracts.applications.finetuning import FinetuneSettings
 from modelshapley.evaluation.intervals import mean_half_width
 from modelshapley.models.catalog import DIGITS_VIT, SMOLLM2
@@ -41,8 +50,10 @@ from modelshapley.tasks.base import Split
 from modelshapley.tasks.builtin.digits import Digit, Digits
 from modelshapley.units import Deactivation, UnitKind
 
-SHARE, ROUNDS = 0.1, 3
+SHARE, TEXTS = 0.1, 32
 SETTINGS = FinetuneSettings(steps=60, batch=16, rate=3e-3)
+SHORT = FinetuneSettings(steps=16, batch=2, rate=3e-4)
+PARTS = ("cost", "vit", "gsm8k")
 
 
 class TurnedDigits(Digits):
@@ -66,7 +77,7 @@ def step_s(model: nn.Module, tokens: Tensor, optimiser: torch.optim.Optimizer, a
     return time.process_time() - started
 
 
-def cost(loaded: LoadedModel) -> dict[str, Any]:
+def cost(loaded: LoadedModel, rounds: int) -> dict[str, Any]:
     """Step ratio, bytes and gradients of targeted against masked and full training on SmolLM2."""
     model, rng = loaded.model, np.random.default_rng(0)
     counts = loaded.anatomy.shapes.counts[UnitKind.NEURON]
@@ -76,7 +87,7 @@ def cost(loaded: LoadedModel) -> dict[str, Any]:
     original = {name: p.detach().clone() for name, p in model.named_parameters()}
     matrices = [model.get_submodule(part.path).get_parameter("weight") for part in parts_of(loaded.anatomy, units)]
     times: dict[str, list[float]] = {"targeted": [], "masked": [], "full": []}
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         with training(model, loaded.anatomy, units) as parts:
             optimiser = torch.optim.AdamW(named(parts).values(), lr=1e-6)
             times["targeted"].append(step_s(model, tokens, optimiser, partial(write_all, parts)))
@@ -108,7 +119,8 @@ def gradient_difference(loaded: LoadedModel, units: Deactivation, tokens: Tensor
 
     with training(model, loaded.anatomy, units) as parts:
         backward()
-        ours = {part.part.path: part.weight.grad for part in parts if part.weight.grad is not None}
+        matrices = [part for part in parts if isinstance(part, SubMatrix)]
+        ours = {part.part.path: part.weight.grad for part in matrices if part.weight.grad is not None}
     largest = 0.0
     parts_by_path = {part.path: part for part in parts_of(loaded.anatomy, units)}
     for path in parts_by_path:
@@ -151,20 +163,55 @@ def choice(loaded: LoadedModel, seeds: int) -> dict[str, Any]:
     }
 
 
-def _interval(values: Sequence[float]) -> tuple[float, float]:
-    """95 % interval of the mean over seeds, Student's."""
+def solved(loaded: LoadedModel) -> dict[str, Any]:
+    """Loss on solved problems that were not trained on: targeted beside its controls."""
+    task = solved_problems(TEXTS)
+    probe, test = (task.select(loaded, split) for split in (Split.PROBE, Split.TEST))
+    units = score(loaded, task, units=["neuron"], limit=TEXTS).most("neuron", SHARE)
+    bench = Bench(loaded, task, SHORT, 0, probe, test, None, lambda arm, done, total: None, lambda: None, answers=0)
+    losses = {"intact": bench.measure().losses}
+    targeted = train_units(bench, "two-sided", units)
+    arms = [
+        targeted,
+        train_units(bench, "random", random_units(loaded, units, 0)),
+        train_lora(bench, units, targeted.trained),
+        train_all(bench),
+    ]
+    losses |= {arm.name: arm.measured.losses for arm in arms}
+    differences = {name: losses["two-sided"] - values for name, values in losses.items() if name != "two-sided"}
+    return {
+        "texts": len(test),
+        "trained": {arm.name: arm.trained for arm in arms},
+        "loss": {name: round(float(values.mean()), 4) for name, values in losses.items()},
+        "two_sided_minus": {
+            name: [round(float(d.mean()), 4), *(round(end, 4) for end in _interval(d))]
+            for name, d in differences.items()
+        },
+    }
+
+
+def _interval(values: npt.NDArray[np.float64] | Sequence[float]) -> tuple[float, float]:
+    """95 % interval of the mean, Student's."""
     mean, half = float(np.mean(values)), mean_half_width(np.array(values))
     return mean - half, mean + half
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print one line of JSON (the default)")
+    parser.add_argument("--only", nargs="*", choices=PARTS, default=PARTS)
+    parser.add_argument("--rounds", type=int, default=3, help="steps of each kind whose time is measured")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--data", type=Path, default=DATA)
-    arguments = parser.parse_args()
-    vit = choice(load_model(DIGITS_VIT, data=arguments.data), arguments.seeds)
-    report({**cost(load_model(SMOLLM2, data=arguments.data)), "vit": vit})
+    given = parser.parse_args()
+    results: dict[str, Any] = {}
+    if "cost" in given.only:
+        results |= cost(load_model(SMOLLM2, data=given.data), given.rounds)
+    if "vit" in given.only:
+        results["vit"] = choice(load_model(DIGITS_VIT, data=given.data), given.seeds)
+    if "gsm8k" in given.only:
+        results["gsm8k"] = solved(load_model(SMOLLM2, data=given.data))
+    report(results)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,8 @@ from torch.nn.functional import cross_entropy, linear
 from benchmarks.support.common import report
 from benchmarks.support.random_models import Shape, random_qwen2, random_tokens
 from modelshapley.applications.finetuning.lora import rank_for
-from modelshapley.applications.finetuning.submatrix import named, parts_of, training, write_all
+from modelshapley.applications.finetuning.parts import parts_of
+from modelshapley.applications.finetuning.submatrix import named, training, write_all
 from modelshapley.interventions.forwards import Forward, replaced_forward
 from modelshapley.units import Deactivation, UnitKind
 

@@ -11,7 +11,6 @@ the loss that rounding to the nearest value costs which GPTQ avoids. `reload_max
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -20,40 +19,18 @@ import torch
 from safetensors.torch import load_file
 
 from benchmarks.support.common import DATA, report
+from benchmarks.support.solved import solved_problems
 from modelshapley.applications.quantising.quantise import quantise
 from modelshapley.contracts.applications.quantising import QuantisedInfo
-from modelshapley.contracts.task_files.file import parse
 from modelshapley.evaluation.accuracy import evaluate
 from modelshapley.models.catalog import SMOLLM2, Catalog
 from modelshapley.models.demo import prepare_smollm2
 from modelshapley.models.loading import load
-from modelshapley.tasks import TaskCatalog
-from modelshapley.tasks.base import Split, Task
+from modelshapley.tasks.base import Split
 from modelshapley.units import Deactivation
 
 PRINTED = "paper-algorithm-1"
-GSM8K = Path("tests/data/gsm8k")
 SCHEMES = (("rtn-w4", 0.5), ("gptq-w4", 0.5), ("paper-released", 0.5), *((PRINTED, beta) for beta in (0.1, 0.5, 0.9)))
-
-
-def solved_problems(count: int) -> Task[Any]:
-    """Return language modelling of `count` texts to calibrate with and as many others to measure on."""
-    with tempfile.TemporaryDirectory() as folder:
-        for split in ("train", "test"):
-            lines = [json.dumps({"text": text}) for text in texts_of(split, count)]
-            (Path(folder) / "solved").mkdir(exist_ok=True)
-            (Path(folder) / "solved" / f"{split}.jsonl").write_text("\n".join(lines), encoding="utf-8")
-        spec = {"kind": "language-modelling", "name": "solved", "source": {"path": "solved"}, "window": 512}
-        parts = {"probe": {"split": "train", "share": 1}, "test": {"split": "test", "share": 1}}
-        task = TaskCatalog([Path(folder)]).open(parse(spec | parts, "solved"))
-        for part in Split:
-            task.examples(part)
-        return task
-
-
-def texts_of(split: str, count: int) -> list[str]:
-    rows = [json.loads(line) for line in (GSM8K / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()]
-    return [f"{row['question']}\n{row['answer']}" for row in rows[:count]]
 
 
 def measure(count: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from modelshapley.contracts import Comparison, Dtype
 from modelshapley.contracts.task_files.file import read_file
@@ -157,14 +157,15 @@ def prune(
     deactivation: Deactivation,
     folder: Path,
     importance_map: ImportanceMap | None = None,
-    repair: bool = False,
+    repair: Literal["least-squares", "means"] | None = None,
     seed: int = 0,
 ) -> DerivedInfo:
     """Save a smaller model, without the units of the deactivation, to a new folder that `from_pretrained` loads.
 
     Its logits are compared with the model's own with these units off, and its accuracy is measured on the task's test
-    examples. importance_map: the map that chose the units, for the record. repair: refit the last projections if that
-    helps. Raises ModelShapleyError, TaskMismatch, UnitOutOfRange, BadTreatment, UnsupportedModel; see
+    examples. importance_map: the map that chose the units, for the record. repair: if that lowers the loss of
+    held-out probe examples, refit the last projections by least squares, or fold the units' means into their biases.
+    Raises ModelShapleyError, TaskMismatch, UnitOutOfRange, BadTreatment, UnsupportedModel; see
     :func:`modelshapley.applications.pruning.prune`.
     """
     from modelshapley.applications.pruning import prune as run

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from modelshapley.applications.candidates import Budget, Chooser
 from modelshapley.applications.pruning import whole_size
+from modelshapley.applications.recommending.candidates import Budget, Chooser
 from modelshapley.contracts import Off, Run, Status
 from modelshapley.contracts.applications.derived import Derived, SizePrediction
 from modelshapley.contracts.applications.requests import AmplifyRequest, FinetuneRequest, ProbeRequest, QuantiseRequest

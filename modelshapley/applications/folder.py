@@ -29,6 +29,10 @@ from modelshapley.units import Deactivation, UnitKind
 
 INFO, CARD, MASK = "modelshapley.json", "README.md", "mask.json"
 ONE_FILE = "1000TB"
+REPAIRED = {
+    "least-squares": "The last projections were then refitted.",
+    "means": "Then the means of these units were folded into biases.",
+}
 
 
 @contextmanager
@@ -139,7 +143,7 @@ def card(info: DerivedInfo) -> str:
         f"{info.parameters:,} parameters instead of {info.parent_parameters:,}.",
         f"- **Same logits as the parent with these units off:** to {info.reload_max_logit_difference:.1g}, loaded in a "
         "process of its own."
-        + (" The last projections were then refitted." if info.repair is not None and info.repair.kept else ""),
+        + (f" {REPAIRED[info.repair.how]}" if info.repair is not None and info.repair.kept else ""),
         "- It was measured on this task alone; on others it may be worse.",
         *(f"- {reason[0].upper()}{reason[1:]}" for reason in info.reasons),
         "",

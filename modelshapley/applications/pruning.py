@@ -13,11 +13,11 @@ from torch import Tensor
 from modelshapley.applications import proof
 from modelshapley.applications.folder import kept_units, made_from, new_folder, save_model, write_info
 from modelshapley.applications.plans import Plan, plan_pruning
-from modelshapley.applications.repair import repair
+from modelshapley.applications.repairing.repair import repair
 from modelshapley.applications.sizes import WeightsSize, weights_size
 from modelshapley.applications.surgery import smaller_model
 from modelshapley.contracts import Comparison
-from modelshapley.contracts.applications.derived import DerivedInfo, Repair
+from modelshapley.contracts.applications.derived import DerivedInfo, Repair, Repairing
 from modelshapley.errors import ModelShapleyError, TaskMismatch
 from modelshapley.evaluation.intervals import Outcomes
 from modelshapley.evaluation.trials import answers, compare
@@ -29,6 +29,11 @@ from modelshapley.tasks.base import Task
 from modelshapley.units import Deactivation
 
 Notify = Callable[[str], None]
+REPAIRS: Mapping[Repairing, str] = {
+    "least-squares": "Refitting the last projections",
+    "means": "Folding the units' means into biases",
+}
+"""What is said while a repair is made."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ def prune(
     *,
     importance_map: ImportanceMap | None = None,
     settings: Mapping[str, Any] | None = None,
-    repaired: bool = False,
+    repaired: Repairing | None = None,
     probe_limit: int = 128,
     seed: int = 0,
     intact: Outcomes | None = None,
@@ -81,8 +86,9 @@ def prune(
     Before that, the saved files are loaded by a fresh process, whose logits must equal those of the parent with the
     units off (to 1e-4 in float32), and the saved model is measured on the task's test examples, paired with the
     parent's outcomes (`intact`, measured here if not given). importance_map: the map that chose the units, for the
-    record, as `settings`. repaired: refit the last projections on the first `probe_limit` probe examples, and keep that
-    if it helps. notify: called with a sentence at each step; pause: called between passes, and may raise to stop.
+    record, as `settings`. repaired: refit the last projections on the first `probe_limit` probe examples, or fold the
+    units' means into their biases, and keep that if it helps. notify: called with a sentence at each step; pause:
+    called between passes, and may raise to stop.
 
     Raises ModelShapleyError where the folder exists, the disk is full or the model is not in float32, TaskMismatch,
     UnitOutOfRange, BadTreatment, and UnsupportedModel if the logits differ.
@@ -100,9 +106,9 @@ def prune(
         smaller = smaller_model(loaded, plan, export_dtype(loaded))
         expected = proof.masked_logits(loaded, plan, deactivation)
         refit = None
-        if repaired:
-            notify("Refitting the last projections")
-            refit, expected = _repair(loaded, smaller, plan, expected, task, seed, probe_limit)
+        if repaired is not None:
+            notify(REPAIRS[repaired])
+            refit, expected = _repair(loaded, smaller, plan, expected, task, seed, probe_limit, repaired)
         pause()
         notify("Saving")
         _save(temporary, smaller, loaded, prediction)
@@ -158,12 +164,19 @@ def _origin(importance_map: ImportanceMap | None, settings: Mapping[str, Any] | 
 
 
 def _repair(
-    loaded: LoadedModel, smaller: Any, plan: Plan, expected: Tensor, task: Task[Any], seed: int, limit: int
+    loaded: LoadedModel,
+    smaller: Any,
+    plan: Plan,
+    expected: Tensor,
+    task: Task[Any],
+    seed: int,
+    limit: int,
+    how: Repairing,
 ) -> tuple[Repair, Tensor]:
     """Repair the smaller model once it is proven; return the outcome, and the logits that it should give then."""
     smaller.float().to(loaded.device)
     proof.require_equal(proof.logits_of(smaller, loaded), expected, "The smaller model")
-    outcome = repair(loaded, smaller, plan, task, seed, limit)
+    outcome = repair(loaded, smaller, plan, task, seed, limit, how)
     # Rounded as it will be saved, and only then run in float32, as it will be compared.
     smaller.to(export_dtype(loaded)).float()
     expected = proof.logits_of(smaller, loaded) if outcome.kept else expected

@@ -34,7 +34,7 @@ def prune(
     remove: Remove,
     out: Annotated[Path, typer.Option(help="new folder for the smaller model")],
     method: Annotated[
-        str, typer.Option(help="method that chooses the units; block-influence for layers")
+        str, typer.Option(help="method that chooses the units; block-influence for layers, reap for experts")
     ] = "two-sided",
     map_file: Annotated[Path | None, typer.Option("--map", help="a map to choose by, instead of scoring now")] = None,
     order: Annotated[
@@ -47,7 +47,10 @@ def prune(
         Literal["groups", "queries"],
         typer.Option(help="heads with the keys and values they share, or query heads of each group"),
     ] = "groups",
-    repair: Annotated[bool, typer.Option("--repair", help="refit the last projections, if that helps")] = False,
+    repair: Annotated[
+        Literal["least-squares", "means"] | None,
+        typer.Option(help="if that helps: refit the last projections, or fold the units' means into their biases"),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="predict size and accuracy, and save nothing")] = False,
     limit: Annotated[int, typer.Option(min=1, help="at most this many probe examples")] = 256,
     seed: Annotated[int, typer.Option(min=0)] = 0,
@@ -84,6 +87,9 @@ def recommend(
     task: TaskName,
     share: Annotated[float | None, typer.Option(help="share of the parameters to remove, such as 0.3")] = None,
     size: Annotated[int | None, typer.Option(help="instead: largest size of the weights file in bytes")] = None,
+    milliseconds: Annotated[
+        float | None, typer.Option(help="instead: longest time of a pass of 8 examples, measured here")
+    ] = None,
     method: Annotated[list[str] | None, typer.Option(help="methods to compare; repeat for several")] = None,
     out: Annotated[Path | None, typer.Option(help="save the best as a smaller model in this new folder")] = None,
     limit: Annotated[int, typer.Option(min=1, help="at most this many probe examples, half to score")] = 256,
@@ -92,10 +98,10 @@ def recommend(
     device: Device = "cpu",
     data: Data = Path(".data"),
 ) -> None:
-    """Find what to remove for a wanted size: which importance, which kinds of unit. Needs no server."""
+    """Find what to remove for a wanted size or time: which importance, which kinds of unit. Needs no server."""
     from modelshapley.applications.pruning import prune as run
-    from modelshapley.applications.recommend import METHODS
-    from modelshapley.applications.recommend import recommend as find
+    from modelshapley.applications.recommending.recommend import METHODS
+    from modelshapley.applications.recommending.recommend import recommend as find
 
     if out is not None:
         require_new(out)
@@ -103,14 +109,15 @@ def recommend(
     loaded = load_model(model, device, "float32", data, notes.print)
     with progress("Measuring candidates") as tell:
         recommended = find(
-            loaded, loaded_task, share=share, size=size, methods=method or METHODS, limit=limit, seed=seed,
-            on_progress=tell,
+            loaded, loaded_task, share=share, size=size, milliseconds=milliseconds, methods=method or METHODS,
+            limit=limit, seed=seed, on_progress=tell,
         )  # fmt: skip
     _echo_candidates(recommended.report)
     if out is not None:
         settings = {
             "share": share,
             "size": size,
+            "milliseconds": milliseconds,
             "candidate": recommended.report.candidates[recommended.report.best].name,
         }
         info = run(
@@ -141,14 +148,21 @@ def finetune(
     checkpoints: Annotated[
         Path | None, typer.Option(help="folder for checkpoints; the same command continues from them")
     ] = None,
+    dtype: Annotated[
+        Literal["float32", "bfloat16"], typer.Option(help="of the weights; what trains has copies in float32")
+    ] = "float32",
     limit: Annotated[int, typer.Option(min=1, help="at most this many probe examples")] = 256,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     datasets: Datasets = None,
     device: Device = "cpu",
     data: Data = Path(".data"),
 ) -> None:
-    """Train only the most important units, beside random ones and all parameters. Needs no server."""
+    """Train only the most important units, beside random ones and all parameters. Needs no server.
+
+    Started by `accelerate launch -m modelshapley.cli` or torchrun, several processes divide each batch.
+    """
     from modelshapley.applications.finetuning.finetune import finetune as run
+    from modelshapley.applications.finetuning.parallel import is_first, own_device
     from modelshapley.applications.finetuning.reporting import describe
     from modelshapley.applications.selection import merged
     from modelshapley.contracts.applications.finetuning import PAPER, FinetuneSettings
@@ -158,7 +172,7 @@ def finetune(
     if checkpoints is not None:
         checkpoints.mkdir(parents=True, exist_ok=True)
     loaded_task = load_task(task, datasets, data)
-    loaded = load_model(model, device, "float32", data, notes.print)
+    loaded = load_model(model, own_device(device), dtype, data, notes.print)
     loaded_task.check(loaded)
     chosen_map = map_of(map_file, loaded, loaded_task, method, list(shares), limit, seed)
     units = merged([chosen_map.most(kind, share) for kind, share in shares.items()])
@@ -170,6 +184,8 @@ def finetune(
             controls=control and [name for name in control if name != "none"], checkpoints=checkpoints, adapter=adapter,
             on_step=lambda arm, done, total: tell(done, total, f"Training: {arm}"),
         )  # fmt: skip
+    if not is_first():
+        return
     typer.echo(f"{out}: {percent(info.gradient_share)} of the squared gradient lies on the chosen units")
     typer.echo(f"parent: loss {info.parent_loss:.3f} nats")
     for arm in info.arms:
@@ -182,10 +198,13 @@ def _echo_candidates(report: Recommendation) -> None:
     for place in order:
         candidate = report.candidates[place]
         mark = "*" if place == report.best else "+" if place in report.frontier else " "
+        time = "" if candidate.milliseconds is None else f"  {candidate.milliseconds:.3g} ms"
         typer.echo(
             f"{mark} {percent(candidate.measured.accuracy):>7}  loss {candidate.loss:.3f}  "
-            f"{percent(candidate.parameters / report.parent_parameters):>7} of the parameters  {candidate.name}"
+            f"{percent(candidate.parameters / report.parent_parameters):>7} of the parameters{time}  {candidate.name}"
         )
+    if report.parent_milliseconds is not None:
+        typer.echo(f"intact: {report.parent_milliseconds:.3g} ms a pass, measured in turns with each candidate's shape")
     typer.echo(
         f"intact {percent(report.candidates[report.best].measured.intact)}; scored on {report.scored} probe examples, "
         f"measured on {report.measured} others"
@@ -222,7 +241,7 @@ def map_of(
     seed: int,
 ) -> ImportanceMap:
     """Return the map in the file or, without one, a map scored on the task now; one of the two is given."""
-    from modelshapley.applications.block_influence import BLOCK_INFLUENCE, block_influence
+    from modelshapley.applications.baselines.outside import OUTSIDE
     from modelshapley.maps.importance import ImportanceMap
     from modelshapley.methods import load_method
     from modelshapley.scoring.job import Scoring, score
@@ -230,8 +249,8 @@ def map_of(
     if file is not None:
         return ImportanceMap.load(file)
     assert task is not None
-    if method == BLOCK_INFLUENCE:
-        return block_influence(loaded, task, limit, seed)
+    if method in OUTSIDE:
+        return OUTSIDE[method].score(loaded, task, limit, seed)
     scoring = Scoring(loaded, task, [load_method(method)], kinds, limit, seed)
     with progress(f"{loaded.id} on {task.info.id} by {method}") as tell:
         (importance_map,) = score(scoring, tell).values()

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from modelshapley.applications.finetuning import lora
 from modelshapley.applications.finetuning.finetune import finetune
 from modelshapley.applications.finetuning.lora import rank_for
-from modelshapley.applications.finetuning.submatrix import parts_of
+from modelshapley.applications.finetuning.parts import parts_of
 from modelshapley.contracts.applications.finetuning import FinetuneSettings
 from modelshapley.errors import ModelShapleyError, UnsupportedModel
 from modelshapley.units import Deactivation, UnitKind

@@ -16,7 +16,6 @@ import torch
 from modelshapley import prune
 from modelshapley.applications import folder as folders
 from modelshapley.applications import proof
-from modelshapley.applications.block_influence import block_influence
 from modelshapley.applications.folder import ranges, read_info
 from modelshapley.applications.plans import plan_pruning
 from modelshapley.applications.pruning import predict
@@ -196,24 +195,6 @@ def test_a_folder_that_does_not_load_is_named(tmp_path: Path) -> None:
         proof.reloaded_logits(tmp_path, tiny(VIT))
 
 
-def test_repair_is_kept_only_if_it_helps(tmp_path: Path) -> None:
-    """Two neurons that always say the same: one takes over from the other, and the loss is as it was."""
-    loaded = tiny(VIT)
-    for layer in loaded.model.vit.layers:
-        for parameter in (layer.mlp.fc1.weight, layer.mlp.fc1.bias):
-            parameter.data[1] = parameter.data[0]
-        layer.mlp.fc2.weight.data *= 8
-    off = Deactivation.of({NEURON: [(0, 1), (1, 1)]})
-    info = prune(loaded, ToyTask(loaded, probe=64), off, tmp_path / "one", repair=True)
-    assert info.repair is not None
-    intact = float(ToyTask(loaded, probe=64).losses(loaded, ToyTask(loaded, probe=64)._data["probe"][32:]).mean())
-    assert abs(info.repair.loss_after - intact) < 0.05 * abs(info.repair.loss_before - intact)
-    assert info.reload_max_logit_difference <= 1e-5
-    with pytest.raises(ModelShapleyError, match="at least 16 probe examples"):
-        prune(loaded, ToyTask(loaded, probe=8), off, tmp_path / "two", repair=True)
-    assert not (tmp_path / "two").exists()
-
-
 def test_least_important_keeps_layers_alike() -> None:
     anatomy = tiny(LLAMA).anatomy  # 4 heads, 2 of them sharing keys and values
     rng = np.random.default_rng(0)
@@ -235,17 +216,6 @@ def test_least_important_keeps_layers_alike() -> None:
     assert least_important(importance_map, anatomy, NEURON, 0.5, "model") == importance_map.least(NEURON, 0.5)
     with pytest.raises(ModelShapleyError, match="from 0 to below 1, not 1"):
         least_important(importance_map, anatomy, NEURON, 1.0)
-
-
-def test_block_influence_by_hand() -> None:
-    loaded = tiny(VIT)
-    task = ToyTask(loaded, probe=3)
-    importance_map = block_influence(loaded, task)
-    with torch.inference_mode():
-        pixels = torch.stack([x for x, _ in task._data["probe"]])
-        states = loaded.model(pixels, output_hidden_states=True).hidden_states
-    cosines = torch.nn.functional.cosine_similarity(states[0], states[1], dim=-1)
-    assert importance_map.scores[LAYER][0] == pytest.approx(float((1 - cosines).mean()), abs=1e-6)
 
 
 def test_ranges() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +15,9 @@ import torch
 
 from modelshapley import load_task
 from modelshapley.applications.pruning import predict
-from modelshapley.applications.recommend import choose_best, frontier, recommend
+from modelshapley.applications.recommending.ranking import choose_best, frontier
+from modelshapley.applications.recommending.recommend import recommend, score_choosers
+from modelshapley.applications.recommending.timing import PassTimer
 from modelshapley.applications.surgery import smaller_model
 from modelshapley.contracts import Comparison
 from modelshapley.contracts.applications.recommendations import Candidate
@@ -23,7 +28,7 @@ from modelshapley.evaluation.trials import all_answers
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.tasks.base import Split
 from modelshapley.units import Deactivation, UnitKind
-from tests.support.toys import CONFIGS, ToyTask, tiny
+from tests.support.toys import CONFIGS, LLAMA, ToyTask, tiny
 
 
 @pytest.mark.parametrize("name", ["llama", "vit", "gpt2", "mixtral", "bert"])
@@ -37,6 +42,7 @@ def test_every_candidate_has_the_wanted_size_and_is_measured_as_it_would_be_save
     assert len(report.candidates) == len(found.units) == len({units.key() for units in found.units}) > 1
     for candidate, units in zip(report.candidates, found.units, strict=True):
         prediction = predict(loaded, units)
+        assert report.target_parameters is not None
         assert candidate.parameters == prediction.size.parameters <= report.target_parameters
         assert candidate.bytes == prediction.size.bytes
         smaller = smaller_model(loaded, prediction.plan, torch.float32)
@@ -92,6 +98,55 @@ def test_a_size_in_bytes_is_kept() -> None:
     wanted = predict(loaded, Deactivation.of({UnitKind.LAYER: [1]})).size.bytes
     found = recommend(loaded, ToyTask(loaded, probe=16), size=wanted, methods=["magnitude"], limit=16)
     assert all(candidate.bytes <= wanted for candidate in found.report.candidates)
+
+
+def test_a_time_is_kept_by_models_that_are_faster() -> None:
+    """The test's own clock, in turns with the parent, bears out what was recommended."""
+    config = copy.deepcopy(LLAMA)
+    config.num_hidden_layers = 8
+    loaded = tiny(config)
+    task = ToyTask(loaded, probe=16)
+    examples = task.examples(Split.PROBE)[8:]
+    parent = PassTimer(loaded, task, examples, 1e-9).parent
+    found = recommend(loaded, task, milliseconds=0.5 * parent, methods=["two-sided"], limit=16)
+    report = found.report
+    assert report.target_parameters is None
+    assert report.target_milliseconds == 0.5 * parent
+    assert report.parent_milliseconds == pytest.approx(parent, rel=1)
+    assert all(0 < (candidate.milliseconds or 0) <= 0.5 * parent for candidate in report.candidates)
+    assert {"layer"} <= {candidate.spend for candidate in report.candidates}
+    smaller = smaller_model(loaded, predict(loaded, found.best).plan, torch.float32)
+    inputs = torch.stack([x for x, _ in examples])
+    times: list[list[float]] = [[], []]
+    with torch.inference_mode():
+        for number in range(30):
+            started = time.perf_counter()
+            (loaded.model, smaller)[number % 2](inputs)
+            times[number % 2].append(time.perf_counter() - started)
+    assert statistics.median(times[1]) < 0.75 * statistics.median(times[0])
+
+
+def test_a_time_that_cannot_be_met_is_said() -> None:
+    loaded = tiny(CONFIGS["llama"])
+    task = ToyTask(loaded, probe=16)
+    with pytest.raises(ModelShapleyError, match=r"takes .* ms here, so nothing has to go for 100000 ms"):
+        recommend(loaded, task, milliseconds=1e5)
+    with pytest.raises(ModelShapleyError, match=r"No smaller 'toy' takes at most 0\.0001 ms .* the whole takes"):
+        recommend(loaded, task, milliseconds=1e-4, methods=["magnitude"])
+    with pytest.raises(ModelShapleyError, match="more than 0 milliseconds, not nan"):
+        recommend(loaded, task, milliseconds=float("nan"))
+    with pytest.raises(ModelShapleyError, match="Give either"):
+        recommend(loaded, task, share=0.1, milliseconds=1)
+
+
+def test_several_sizes_share_one_scoring() -> None:
+    loaded = tiny(CONFIGS["llama"])
+    task = ToyTask(loaded, probe=16)
+    choosers = score_choosers(loaded, task, ["two-sided"], limit=16)
+    for share in (0.1, 0.3):
+        shared = recommend(loaded, task, share=share, choosers=choosers, limit=16)
+        alone = recommend(loaded, task, share=share, methods=["two-sided"], limit=16)
+        assert shared.report == alone.report
 
 
 def test_never_worse_than_a_single_method_on_the_digits(digits_vit: LoadedModel) -> None:

@@ -26,8 +26,13 @@ SCREENS = {
     "compare-several": "/compare?a={run}:two-sided&b={run}:random&c={run}:model-shapley&unit=head",
     "trust": "/runs/{run}/trust?method=two-sided&unit=head",
     "apply": "/runs/{run}/apply",
+    "apply-fine-tune": "/runs/{run}/apply",
+    "apply-quantise": "/runs/{capitals}/apply",
+    "apply-probe": "/runs/{run}/apply",
+    "apply-amplify": "/runs/{run}/apply",
     "tasks": "/tasks",
     "system": "/system",
+    "keys": "/keys",
     "reading": "/reading",
 }
 
@@ -57,6 +62,8 @@ def test_pictures_of_every_screen(
         if name == "try":
             answer(page, "The capital of France is")
             finished(page)
+        if name.startswith("apply-"):
+            page.get_by_role("tab", name=name.removeprefix("apply-").capitalize()).click()
         page.wait_for_timeout(3000)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
         with PIL.Image.open(io.BytesIO(page.screenshot())) as picture:

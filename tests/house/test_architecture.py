@@ -64,6 +64,7 @@ def test_only_the_settings_read_the_environment() -> None:
     allowed = {
         "modelshapley/cli/server.py",  # hands its own environment on to the processes it starts
         "frontend/snippets.py",  # writes code that reads it
+        "modelshapley/applications/finetuning/parallel.py",  # what launchers of several processes set
     }
     for package in ("modelshapley", "backend", "workers", "frontend"):
         for file in (ROOT / package).rglob("*.py"):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import time
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from safetensors import safe_open
 
 from modelshapley.client import ApiError, Client
@@ -74,6 +76,16 @@ def test_a_share_is_recommended_then_removed_and_deleted(api: Client, server: Se
     assert not (server.data / "derived" / "less").exists()
     with pytest.raises(ApiError, match="no derived model"):
         api.derived(derived.id)
+
+
+def test_a_time_that_nothing_meets_is_said_with_what_was_measured(api: Client, run: Run) -> None:
+    derived = api.wait_derived(api.derive(DerivedRequest(run=run.id, name="instant", milliseconds=1e-3)).id)
+    assert (derived.status, derived.milliseconds) == (Status.FAILED, 1e-3)
+    assert re.search(
+        r"No smaller .* takes at most 0\.001 ms a pass here: the whole takes [\d.]+ ms", derived.error or ""
+    )
+    with pytest.raises(ValidationError, match="give either 'share'"):
+        DerivedRequest(run=run.id, name="both", share=0.2, milliseconds=5)
 
 
 def test_a_size_is_predicted_to_the_byte(api: Client, run: Run) -> None:

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from modelshapley.applications.finetuning.finetune import finetune, planned_controls
+from modelshapley.applications.finetuning.finetune import finetune, impossible_controls, planned_controls
 from modelshapley.applications.finetuning.trainer import CHECKPOINT_EVERY
 from modelshapley.contracts.applications.finetuning import FinetunedInfo
 from modelshapley.contracts.applications.requests import FinetuneRequest
@@ -34,8 +34,9 @@ def _made(job: UseJob, request: FinetuneRequest) -> FinetunedInfo:
     job.step("Loading the model")
     # Trials use the warm model between two steps, so that another one must train.
     loaded = context.warm.own_copy(context.scored_model(run))
-    arms = ("targeted", *planned_controls(request.controls))
     chosen = job.chosen()
+    units = chosen.off.deactivation()
+    arms = ("targeted", *planned_controls(request.controls, impossible_controls(loaded, units)))
     checkpoints = checkpoints_of(context, job.derived.id)
     checkpoints.mkdir(parents=True, exist_ok=True)
 
@@ -49,7 +50,7 @@ def _made(job: UseJob, request: FinetuneRequest) -> FinetunedInfo:
     return finetune(
         loaded,
         context.scored_task(run),
-        chosen.off.deactivation(),
+        units,
         job.folder,
         settings=request.settings,
         controls=arms[1:],

@@ -6,7 +6,7 @@ from typing import Any
 
 from backend.store.derived_records import Chosen
 from modelshapley.applications.pruning import prune
-from modelshapley.applications.recommend import METHODS, recommend
+from modelshapley.applications.recommending.recommend import METHODS, recommend
 from modelshapley.contracts import Off
 from modelshapley.contracts.applications.derived import DerivedInfo
 from modelshapley.models.loaded import LoadedModel
@@ -32,8 +32,13 @@ def _made(job: UseJob) -> DerivedInfo:
         chosen.off.deactivation(),
         job.folder,
         importance_map=job.map_of(chosen),
-        settings={"derived": derived.id, "run": run.id, "share": derived.share},
-        repaired=derived.repair,
+        settings={
+            "derived": derived.id,
+            "run": run.id,
+            "share": derived.share,
+            **({} if derived.milliseconds is None else {"milliseconds": derived.milliseconds}),
+        },
+        repaired="least-squares" if derived.repair is True else derived.repair or None,
         probe_limit=run.limit,
         seed=run.seed,
         intact=context.intact(run, loaded, task) if stored else None,
@@ -51,6 +56,7 @@ def _recommend(job: UseJob, loaded: LoadedModel) -> Chosen:
         loaded,
         context.scored_task(run),
         share=job.derived.share,
+        milliseconds=job.derived.milliseconds,
         methods=[method for method in methods if method.partition(",")[0] in METHODS],
         limit=run.limit,
         seed=run.seed,

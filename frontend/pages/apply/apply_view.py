@@ -207,7 +207,12 @@ def _candidates(recommendation: Recommendation) -> Any:
         )
         for candidate in (recommendation.candidates[place] for place in listed)
     ]
-    table = tables.table(["Candidate", "Accuracy", "Loss, nats", "Parameters left"], rows, current=0)
+    columns = ["Candidate", "Accuracy", "Loss, nats", "Parameters left"]
+    if recommendation.parent_milliseconds is not None:
+        columns.append(f"Pass (parent {recommendation.parent_milliseconds:.3g} ms)")
+        times = [recommendation.candidates[place].milliseconds for place in listed]
+        rows = [(*row, f"{time:.3g} ms") for row, time in zip(rows, times, strict=True)]
+    table = tables.table(columns, rows, current=0)
     detail = html.Div(
         f"Scored on {recommendation.scored} probe examples, measured on {recommendation.measured} others. The accuracy "
         "of the best of many is flattered by the choice; the one above, on test examples, is not.",

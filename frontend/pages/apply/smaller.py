@@ -55,6 +55,14 @@ def form(run: Run, infos: dict[str, MethodInfo]) -> Any:
                     ),
                 ]
             ),
+            dmc.NumberInput(
+                id="apply-milliseconds",
+                label="Or: longest time of a pass, in ms",
+                description="With Best mix, instead of the share: 8 probe examples at once, measured on the worker",
+                value="",
+                min=0,
+                clampBehavior="none",
+            ),
             dmc.Select(
                 id="apply-method",
                 label="Least important by",
@@ -79,6 +87,7 @@ def form(run: Run, infos: dict[str, MethodInfo]) -> Any:
 @callbacks.server(
     Output("apply-prediction", "children"),
     Output("apply-method", "disabled"),
+    Output("apply-milliseconds", "disabled"),
     Output("apply-state", "data"),
     Input("apply-share", "value"),
     Input("apply-kind", "value"),
@@ -94,11 +103,11 @@ async def show_prediction(
     key = [share, kind, method]
     if kind == MIX:
         shown = state is not None and state["key"] == key
-        return (no_update, no_update, no_update) if shown else (apply_view.mixture(), True, {"key": key})
+        return (no_update,) * 4 if shown else (apply_view.mixture(), True, False, {"key": key})
     if state is None or state["key"] != key:
         state = {"key": key}
     elif state.get("ended"):
-        return no_update, no_update, no_update
+        return (no_update,) * 4
     run = Run.model_validate(data)
     try:
         size = await (
@@ -110,9 +119,9 @@ async def show_prediction(
             trial = await api.send(client.trial(state["trial"]))
         infos = {info.id: info for info in await api.send(client.methods())}
     except ModelShapleyError as error:
-        return empty_states.trying_again(error), False, state
+        return empty_states.trying_again(error), False, True, state
     state["ended"] = size.status is Status.FAILED or (trial is not None and trial.status.ended)
-    return apply_view.prediction(size, infos[method.partition(",")[0]].quantity, trial), False, state
+    return apply_view.prediction(size, infos[method.partition(",")[0]].quantity, trial), False, True, state
 
 
 async def _size(api: AsyncClient, run: Run, share: int, kind: str, method: str) -> SizePrediction:
@@ -130,6 +139,7 @@ async def _start_trial(api: AsyncClient, run: Run, size: SizePrediction) -> str:
     Output("apply-problem", "children"),
     Input("apply-start", "n_clicks"),
     State("apply-share", "value"),
+    State("apply-milliseconds", "value"),
     State("apply-kind", "value"),
     State("apply-method", "value"),
     State("apply-name", "value"),
@@ -138,27 +148,51 @@ async def _start_trial(api: AsyncClient, run: Run, size: SizePrediction) -> str:
     prevent_initial_call=True,
 )
 async def start(
-    clicks: int | None, share: int, kind: str, method: str, name: str, repair: bool, data: Any, *, api: AsyncClient
+    clicks: int | None,
+    share: int,
+    milliseconds: float | str | None,
+    kind: str,
+    method: str,
+    name: str,
+    repair: bool,
+    data: Any,
+    *,
+    api: AsyncClient,
 ) -> Any:
     """Queue the model."""
     if not clicks:
         return no_update, no_update
     run = Run.model_validate(data)
     try:
-        request = await _request(api, run, share, kind, method, name, repair)
+        if kind == MIX:
+            request = mixed(run.id, share, milliseconds, named(name), repair)
+        else:
+            request = await _of_one_kind(api, run, share, kind, method, named(name), repair)
         derived = await api.send(client.derive(request))
     except ModelShapleyError as error:
         return no_update, empty_states.failure(error)
     return derived.id, None
 
 
-async def _request(
+def mixed(run: str, share: int, milliseconds: float | str | None, name: str, repair: bool) -> DerivedRequest:
+    """Return the request for the best mix: for a time where one is given, else for the share.
+
+    Raises ModelShapleyError for a time that is none.
+    """
+    if milliseconds is None or milliseconds == "":
+        return DerivedRequest(run=run, name=name, share=share / 100, repair=repair)
+    if not isinstance(milliseconds, int | float) or not 0 < milliseconds < 1e6:
+        raise ModelShapleyError(
+            f"A pass takes more than 0 and less than 1,000,000 ms, not {milliseconds}; leave the time empty to go by "
+            "the share."
+        )
+    return DerivedRequest(run=run, name=name, milliseconds=milliseconds, repair=repair)
+
+
+async def _of_one_kind(
     api: AsyncClient, run: Run, share: int, kind: str, method: str, name: str, repair: bool
 ) -> DerivedRequest:
-    """Return the request for what the page shows. Raises ModelShapleyError."""
-    name = named(name)
-    if kind == MIX:
-        return DerivedRequest(run=run.id, name=name, share=share / 100, repair=repair)
+    """Return the request for a share of one kind of unit. Raises ModelShapleyError."""
     size = await _size(api, run, share, kind, method)
     if size.off is None:
         raise ModelShapleyError(size.error or "The size is still being predicted; try again in a moment.")

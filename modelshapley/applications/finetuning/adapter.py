@@ -11,16 +11,21 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from modelshapley.applications.finetuning.submatrix import SubMatrix
+from modelshapley.applications.finetuning.submatrix import SubMatrix, Trained
 from modelshapley.errors import UnsupportedModel
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
 
 
-def require_expressible(parts: Sequence[SubMatrix]) -> None:
+def require_expressible(parts: Sequence[Trained]) -> None:
     """Raise UnsupportedModel if a LoRA adapter cannot hold what trains: a bias, or a map that is no nn.Linear."""
     for part in parts:
+        if not isinstance(part, SubMatrix):
+            raise UnsupportedModel(
+                f"{part.part.path} holds experts in stacked weights, which a LoRA adapter cannot hold; save the whole "
+                "model instead."
+            )
         if part.bias is not None:
             raise UnsupportedModel(
                 f"{part.part.path} has a bias, which trains with its units and which a LoRA adapter cannot hold; save "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from modelshapley.applications.finetuning import lora
+from modelshapley.applications.finetuning.parallel import Processes
+from modelshapley.applications.finetuning.parts import parts_of
 from modelshapley.applications.finetuning.reporting import Outcome
-from modelshapley.applications.finetuning.submatrix import SubMatrix, named, parts_of, training, write_all
+from modelshapley.applications.finetuning.submatrix import Trained, named, training, write_all
 from modelshapley.applications.finetuning.trainer import Trainer
 from modelshapley.contracts.applications.finetuning import FinetuneSettings
 from modelshapley.evaluation.accuracy import Evaluation, evaluate
@@ -24,7 +26,7 @@ from modelshapley.units import Deactivation
 
 FULL_RATE = 1 / 3
 """Learning rate of full fine-tuning, as a share of that of the units: more parameters move at once."""
-Save = Callable[[Sequence[SubMatrix], Mapping[str, Tensor]], None]
+Save = Callable[[Sequence[Trained], Mapping[str, Tensor]], None]
 OnStep = Callable[[str, int, int], None]
 
 
@@ -42,6 +44,7 @@ class Bench:
     on_step: OnStep
     pause: Callable[[], None]
     answers: int | None = None
+    processes: Processes = field(default_factory=Processes)
 
     def measure(self) -> Evaluation:
         """Measure the model as it is now on the test examples."""
@@ -58,7 +61,7 @@ def train_units(bench: Bench, name: str, units: Deactivation, save: Save = lambd
         _restored({p.part.path: p.module for p in parts}) as original,
     ):
         outcome = _run(bench, name, named(parts), units.key(), bench.settings, partial(write_all, parts))
-        save(parts, {path: weights["weight"] for path, weights in original.items()})
+        save(parts, {path: weights["weight"] for path, weights in original.items() if "weight" in weights})
     return outcome
 
 
@@ -92,7 +95,11 @@ def _run(
     settings: FinetuneSettings,
     written: Callable[[], None],
 ) -> Outcome:
-    trainer = Trainer(bench.loaded, bench.task, bench.probe, parameters, settings, bench.seed, key, written)
+    bench.processes.require_same("units", key)
+    trainer = Trainer(
+        bench.loaded, bench.task, bench.probe, parameters, settings, bench.seed, key, written, bench.processes
+    )
+    bench.processes.wait()  # none may find a checkpoint that another has just written
     file = None if bench.checkpoints is None else bench.checkpoints / f"{name}.safetensors"
     steps = trainer.run(file, on_step=lambda done, total: bench.on_step(name, done, total))
     return Outcome(name, sum(parameter.numel() for parameter in parameters.values()), steps, bench.measure())

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from modelshapley.applications.finetuning.submatrix import Part
+from modelshapley.applications.finetuning.parts import Part
 from modelshapley.extras import is_installed, missing
 
 RATE = 10 / 3

@@ -15,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from modelshapley.applications.finetuning.parallel import Processes, own_part
 from modelshapley.contracts.applications.finetuning import FinetuneSettings
 from modelshapley.errors import ModelShapleyError, NotFinite
 from modelshapley.evaluation.trials import in_passes
@@ -30,7 +31,8 @@ CHECKPOINT_EVERY = 16
 class Trainer:
     """Trains `parameters` of a model on examples; `written` is called after each step, when they have changed.
 
-    key: what is trained, as text, so that a checkpoint of other units is refused. The order of examples depends on the
+    key: what is trained, as text, so that a checkpoint of other units is refused. processes: those that train together;
+    each batch is divided among them, and the first writes the checkpoints. The order of examples depends on the
     seed alone. Every tenth example is kept for measuring, if there are at least 20.
     """
 
@@ -42,6 +44,7 @@ class Trainer:
     seed: int
     key: str = ""
     written: Callable[[], None] = lambda: None
+    processes: Processes = field(default_factory=Processes)
     step: int = 0
     best: float = float("inf")
     waited: int = 0
@@ -81,7 +84,9 @@ class Trainer:
             group["lr"] = rate_at(self.step, settings)
         for batch in self._batches():
             # The parameters train through the graph of the task's own loss, as units are scored.
-            (self.task.losses(self.loaded, batch).mean() / settings.accumulate).backward()
+            own = own_part(batch, self.processes)
+            (self.task.losses(self.loaded, own).mean() / settings.accumulate).backward()
+        self.processes.average(self.parameters.values())
         norm = float(nn.utils.clip_grad_norm_(list(self.parameters.values()), settings.clip))
         if not np.isfinite(norm):
             raise NotFinite.of(f"The gradient of step {self.step + 1}", norm, self.loaded.dtype)
@@ -113,7 +118,9 @@ class Trainer:
         return bool(self.settings.patience) and self.waited >= self.settings.patience
 
     def save(self, file: Path) -> None:
-        """Write parameters, moments and progress to `file`, whole or not at all."""
+        """Write parameters, moments and progress to `file`, whole or not at all; the first process does."""
+        if self.processes.rank:
+            return
         tensors: dict[str, Tensor] = {f"value:{name}": p.detach().contiguous() for name, p in self.parameters.items()}
         for name, parameter in self.parameters.items():
             state = self._optimiser.state[parameter]

@@ -46,12 +46,17 @@ class KeptUnits(Contract):
     expert: list[str] | None = None
 
 
+Repairing = Literal["least-squares", "means"]
+"""How a smaller model is repaired: last projections refitted, or the means of removed units folded into biases."""
+
+
 class Repair(Contract):
-    """Least-squares repair of the last MLP projections: loss on held-out probe examples before and after, nats.
+    """Repair of a smaller model: loss on held-out probe examples before and after, nats.
 
     kept: whether the repaired weights are in the model, because they lower that loss.
     """
 
+    how: Repairing = "least-squares"
     kept: bool
     loss_before: float
     loss_after: float
@@ -87,10 +92,11 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 class DerivedRequest(Contract):
-    """Request for a smaller model, which becomes `derived:<name>`: give either `share` or `off`.
+    """Request for a smaller model, which becomes `derived:<name>`: give either `share`, `milliseconds` or `off`.
 
-    share: of the parameters to remove; what to remove is recommended, by comparing methods and kinds of unit. off:
-    exactly these units; `method` then says by which of the run's maps they were chosen, for the record.
+    share: of the parameters to remove; what to remove is recommended, by comparing methods and kinds of unit.
+    milliseconds: instead, the longest time of a pass on the worker, which measures smaller models beside the parent.
+    off: exactly these units; `method` then says by which of the run's maps they were chosen, for the record.
     """
 
     model_config = ConfigDict(
@@ -106,14 +112,22 @@ class DerivedRequest(Contract):
     run: str = Field(min_length=1, max_length=64)
     name: str = Field(pattern=MODEL_NAME, examples=["digits-small"])
     share: Share | None = None
+    milliseconds: Annotated[float, Field(gt=0, lt=1e6, allow_inf_nan=False)] | None = None
     off: Off | None = None
     method: str | None = Field(default=None, max_length=200)
-    repair: bool = Field(default=False, description="refit the last projections, if that helps")
+    repair: bool | Repairing = Field(
+        default=False,
+        description="if that helps: refit the last projections ('least-squares' or true), or fold the units' means "
+        "into their biases ('means')",
+    )
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
-        if (self.share is None) == (self.off is None):
-            raise ValueError("give either 'share', the part of the parameters to remove, or 'off', the units")
+        if sum(value is not None for value in (self.share, self.milliseconds, self.off)) != 1:
+            raise ValueError(
+                "give either 'share', the part of the parameters to remove, 'milliseconds', the longest time of a "
+                "pass, or 'off', the units"
+            )
         if self.off is not None and not len(self.off.deactivation()):
             raise ValueError("'off' names no unit, so there is nothing to remove")
         return self
@@ -137,9 +151,10 @@ class Derived(Contract):
     parent: str
     task: str
     share: float | None = None
+    milliseconds: float | None = None
     most: dict[UnitKind, float] | None = None
     method: str | None = None
-    repair: bool = False
+    repair: bool | Repairing = False
     scheme: str | None = None
     settings: FinetuneSettings | None = None
     off: dict[UnitKind, int] = Field(description="number of units; empty until they are chosen")

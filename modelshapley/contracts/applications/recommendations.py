@@ -23,6 +23,7 @@ class Candidate(Contract):
     off: dict[UnitKind, int]
     parameters: int
     bytes: int
+    milliseconds: float | None = Field(default=None, description="of a pass; null where no time was wanted")
     measured: Comparison
     loss: float = Field(description="mean loss, nats")
 
@@ -48,18 +49,21 @@ class Rivalry(Contract):
 
 
 class Recommendation(Contract):
-    """Candidates at one wanted size; `best` and `frontier` are places in `candidates`.
+    """Candidates at one wanted size or time; `best` and `frontier` are places in `candidates`.
 
-    frontier: candidates that none beats in both parameters and accuracy, smallest first. rivalry: against the best
-    candidate of another method; null if there is only one method. verdict: one sentence.
+    frontier: candidates that none beats in both parameters (milliseconds, where a time is wanted) and accuracy,
+    cheapest first. milliseconds: of the loss of up to 8 probe examples in one pass, on the worker's machine. rivalry:
+    against the best candidate of another method; null if there is only one method. verdict: one sentence.
     """
 
     model: str
     task: str
     seed: int
-    target_parameters: int
+    target_parameters: int | None = Field(default=None, description="null where a time was wanted")
+    target_milliseconds: float | None = None
     parent_parameters: int
     parent_bytes: int
+    parent_milliseconds: float | None = None
     scored: int = Field(description="probe examples that maps were computed on")
     measured: int = Field(description="probe examples that candidates were measured on")
     candidates: list[Candidate]

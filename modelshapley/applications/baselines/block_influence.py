@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
+from modelshapley.applications.baselines.provenance import provenance_of
 from modelshapley.maps.importance import ImportanceMap
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.tasks.base import Split, Task
@@ -30,16 +30,7 @@ def block_influence(loaded: LoadedModel, task: Task[Any], limit: int = 64, seed:
     rows = np.array([_of_one(loaded, task, example) for example in examples])
     n = len(rows)
     errors = rows.std(0, ddof=1) / np.sqrt(n) if n > 1 else np.full(rows.shape[1], np.inf)
-    provenance = {
-        "model": loaded.id,
-        "revision": loaded.revision,
-        "task": task.info.id,
-        "task_fingerprint": task.fingerprint(seed),
-        "n": n,
-        "seed": seed,
-        "method": BLOCK_INFLUENCE,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+    provenance = provenance_of(loaded, task, BLOCK_INFLUENCE, n, seed)
     quantity = "1 - cosine of a block's input and output"
     layer = UnitKind.LAYER
     return ImportanceMap(BLOCK_INFLUENCE, quantity, False, {layer: rows.mean(0)}, {layer: errors}, provenance)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -50,12 +51,17 @@ class Chooser:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A candidate before it is measured. spend: how its parameters are divided, as text."""
+    """A candidate before it is measured. spend: how its parameters are divided, as text.
+
+    milliseconds: of a pass, where a time is wanted, beside that of the parent.
+    """
 
     chooser: Chooser
     spend: str
     units: Deactivation
     prediction: Prediction
+    milliseconds: float | None = None
+    parent_milliseconds: float | None = None
 
 
 class Budget:
@@ -77,6 +83,12 @@ class Budget:
         self._neutral = Chooser(ImportanceMap("none", "", False, zeros, zeros))
         self._removed: dict[tuple[tuple[UnitKind, float], ...], int] = {}
         self._shares: dict[str, Shares | None] = {}
+
+    def resized(self, target: int) -> Budget:
+        """Return a budget of another number of parameters, which shares what is known of the model's sizes."""
+        other = Budget(self.loaded, self.whole, target)
+        other._removed = self._removed
+        return other
 
     def predict(self, units: Deactivation) -> Prediction:
         return predict(self.loaded, units, self.whole)
@@ -101,10 +113,21 @@ class Budget:
         size = self.size(kind)
         return size > 1 and self.removed({kind: max(1, size // 2) / size}) > 0
 
+    def smallest(self) -> Prediction:
+        """Predict the model without as many units of every kind as can go."""
+        kinds = [kind for kind in KINDS if self.possible(kind)]
+        shares = {kind: 1 - self._needed(kind) / self.size(kind) for kind in kinds}
+        return self.predict(self._neutral.choose(self.loaded, shares))
+
     def size(self, kind: UnitKind) -> int:
         """Return the number of layers, or of units in the widest layer."""
         shapes = self.loaded.anatomy.shapes
         return shapes.layers if kind is UnitKind.LAYER else max(shapes.counts[kind])
+
+    def _needed(self, kind: UnitKind) -> int:
+        """Return how many units of the widest layer must stay: as many experts as each token has, else one."""
+        config: Any = self.loaded.model.config
+        return int(config.to_dict().get("num_experts_per_tok") or 1) if kind is UnitKind.EXPERT else 1
 
     def divided(self, spend: Shares) -> Shares | None:
         """Return the shares of a division of the parameters to remove; None where it cannot reach the wanted size.
@@ -120,7 +143,7 @@ class Budget:
         shares: dict[UnitKind, float] = {}
         *coarse, finest = sorted(spend, key=lambda kind: self.loaded.anatomy.shapes.count(kind))
         for kind in coarse:
-            steps = [step / self.size(kind) for step in range(1, self.size(kind))]
+            steps = [step / self.size(kind) for step in range(1, self.size(kind) - self._needed(kind) + 1)]
             shares[kind] = max((s for s in steps if self.removed({kind: s}) <= spend[kind] * self.wanted), default=0.0)
             if not self.removed({kind: shares[kind]}):
                 return None  # one unit is more than its part: another division says the same
@@ -131,8 +154,8 @@ class Budget:
         """Return the smallest share of a kind that reaches the wanted size with the others; None if there is none."""
         if self.removed(others) >= self.wanted:
             return 0.0
-        low, high = 0, self.size(kind) - 1
-        if self.removed({**others, kind: high / self.size(kind)}) < self.wanted:
+        low, high = 0, self.size(kind) - self._needed(kind)
+        if high < 1 or self.removed({**others, kind: high / self.size(kind)}) < self.wanted:
             return None
         while high - low > 1:
             middle = (low + high) // 2
@@ -149,18 +172,23 @@ def proposals(budget: Budget, choosers: Sequence[Chooser]) -> Iterator[Proposal]
     """
     seen: set[str] = set()
     for chooser in choosers:
-        for text, shares in _ways(budget, chooser):
-            units = chooser.choose(budget.loaded, shares)
-            if units.key() in seen:
+        for text, shares in ways_of(budget, chooser):
+            proposal = propose(budget, chooser, text, shares)
+            if proposal.units.key() in seen:
                 continue
-            seen.add(units.key())
-            prediction = budget.predict(units)
-            if prediction.size.parameters <= budget.target:
-                layers = chooser.layers if units.of_kind(UnitKind.LAYER) else None
-                yield Proposal(replace(chooser, layers=layers), text, units, prediction)
+            seen.add(proposal.units.key())
+            if proposal.prediction.size.parameters <= budget.target:
+                yield proposal
 
 
-def _ways(budget: Budget, chooser: Chooser) -> Iterator[tuple[str, Shares]]:
+def propose(budget: Budget, chooser: Chooser, text: str, shares: Shares) -> Proposal:
+    """Return the candidate that a chooser makes of shares."""
+    units = chooser.choose(budget.loaded, shares)
+    layers = chooser.layers if units.of_kind(UnitKind.LAYER) else None
+    return Proposal(replace(chooser, layers=layers), text, units, budget.predict(units))
+
+
+def ways_of(budget: Budget, chooser: Chooser) -> Iterator[tuple[str, Shares]]:
     """Yield the divisions of one chooser as text, each with the shares of its kinds."""
     for spend in SPENDS:
         if all(_usable(budget, chooser, kind) for kind in spend):

@@ -1,36 +1,27 @@
-"""Repair of a smaller model: refit the last projections so that they give what the parent's gave, by least squares."""
+"""Refit the last projections of a smaller model so that they give what the parent's gave, by least squares."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from modelshapley.applications.plans import Plan
 from modelshapley.architectures.anatomy import Site
-from modelshapley.contracts.applications.derived import Repair
-from modelshapley.errors import ModelShapleyError
-from modelshapley.evaluation.intervals import mean_half_width
-from modelshapley.evaluation.trials import in_passes
 from modelshapley.interventions.gates import hook
 from modelshapley.models.loaded import LoadedModel
-from modelshapley.tasks.base import Split, Task
+from modelshapley.tasks.base import Task
 from modelshapley.units import UnitKind
 
-MIN_EXAMPLES = 16
-"""Fewer probe examples than this cannot be split into a half to fit on and a half to measure on."""
 RIDGE = 1e-3
 """Weight of the ridge, as a share of the mean variance of a channel: keeps the fit of nearly equal channels finite."""
 MEMORY_BYTES = 2**30
 """Largest size of the channel products of the layers that are fitted in one pass over the examples."""
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -43,42 +34,17 @@ class _Fit:
     gone: list[int]
 
 
-def repair(loaded: LoadedModel, smaller: nn.Module, plan: Plan, task: Task[Any], seed: int, limit: int) -> Repair:
-    """Refit the projections behind removed neurons and heads; keep that only if it lowers the loss.
+def refit(loaded: LoadedModel, smaller: nn.Module, plan: Plan, task: Task[Any], examples: Sequence[Any]) -> None:
+    """Refit the projections behind removed neurons and heads of `smaller` on examples.
 
     With z the parent's activations in front of a projection, the columns that stay take over what those that go
     predict: W_kept += W_gone C_gk (C_kk + ridge)^-1 with C the covariance of z over positions; the bias, where there is
-    one, takes over what remains of their mean. Fitted on half of the first `limit` probe examples, measured on the
-    other half: kept if the paired 95 % interval of the loss difference lies below 0. Padded models are not
-    repaired, since their zeros would fill up. Raises ModelShapleyError for fewer than 16 examples.
+    one, takes over what remains of their mean. Padded models are left as they are, since their zeros would fill up.
     """
-    examples = task.select(loaded, Split.PROBE, seed, limit)
-    if len(examples) < MIN_EXAMPLES:
-        raise ModelShapleyError(
-            f"A repair needs at least {MIN_EXAMPLES} probe examples, but there are {len(examples)}; raise --limit, or "
-            "leave the repair out."
-        )
-    half = len(examples) // 2
-    derived = replace(loaded, id=f"{loaded.id} (smaller)", anatomy=plan.anatomy, model=smaller)
-    before = _losses(derived, task, examples[half:])
-    original = {name: parameter.detach().clone() for name, parameter in smaller.named_parameters()}
     for fits in _groups(_fits(loaded, plan)):
-        moments = _covariances(loaded, task, examples[:half], fits)
+        moments = _covariances(loaded, task, examples, fits)
         for fit in fits:
             _refit(loaded.model.get_submodule(fit.site.path), smaller.get_submodule(fit.path), fit, *moments[fit.path])
-    after = _losses(derived, task, examples[half:])
-    difference = after - before
-    kept = bool(difference.mean() + mean_half_width(difference) < 0)
-    if not kept:
-        for name, parameter in smaller.named_parameters():
-            parameter.data.copy_(original[name])
-    return Repair(kept=kept, loss_before=float(before.mean()), loss_after=float(after.mean()), examples=len(before))
-
-
-def _losses(loaded: LoadedModel, task: Task[Any], examples: Sequence[Any]) -> Array:
-    with torch.inference_mode():
-        losses: Array = in_passes(loaded, task, examples, task.losses).astype(np.float64)
-    return losses
 
 
 def _fits(loaded: LoadedModel, plan: Plan) -> Iterator[_Fit]:
