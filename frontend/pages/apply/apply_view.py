@@ -198,7 +198,7 @@ def _candidates(recommendation: Recommendation) -> Any:
     """The verdict, and behind a click the candidates, the most accurate first."""
     order = sorted(range(len(recommendation.candidates)), key=lambda p: -recommendation.candidates[p].measured.accuracy)
     listed = list(dict.fromkeys([recommendation.best, *order]))[:MAX_CANDIDATES]
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             candidate.name,
             formatting.percent(candidate.measured.accuracy),
