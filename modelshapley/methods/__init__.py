@@ -25,7 +25,6 @@ __all__ = [
 
 _CLASSES = {
     "two-sided": "gradients.two_sided.TwoSided",
-    "masked-two-sided": "coalitions.masked_two_sided.MaskedTwoSided",
     "mean-abs": "gradients.mean_abs.MeanAbs",
     "fisher-diagonal": "gradients.fisher_diagonal.FisherDiagonal",
     "model-shapley": "gradients.model_shapley.ModelShapley",

@@ -38,8 +38,6 @@ def cost_of(methods: Sequence[str], counts: Mapping[UnitKind, int]) -> Cost:
         info, values = parse_method(spec)
         if "pairs" in values:
             forward += sum(2 * _as_int(values["pairs"]) * count for count in counts.values())
-        elif "masks" in values:
-            shared, backward = max(shared, 1), backward + _as_int(values["masks"]) * len(counts)
         elif not info.passes and "passes" in values:
             forward += _as_int(values["passes"]) * len(counts)
         elif info.passes > 1:

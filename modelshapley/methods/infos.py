@@ -34,23 +34,6 @@ TWO_SIDED = MethodInfo(
     parameters=[_harm(0.5)],
     sided=True,
 )
-MASKED_TWO_SIDED = MethodInfo(
-    id="masked-two-sided",
-    title="Two-sided with masks",
-    passes=3,
-    cost="one backward pass, and 2 for each kind of unit",
-    signed=False,
-    quantity="estimated loss increase if removed (nats per example)",
-    summary="The two-sided score, averaged over the intact model and random masks: for units that stand in for others.",
-    formula="as two-sided, E over examples, the intact model and `masks` masks; each unit on with probability `keep`",
-    source="Ours; derivatives at random coalitions after Owen 1972",
-    parameters=[
-        ParameterInfo(name="masks", default=2, minimum=0, maximum=64, whole=True, summary="random masks"),
-        ParameterInfo(name="keep", default=0.9, minimum=0.01, maximum=1, summary="probability that a unit is on"),
-        _harm(0.5),
-    ],
-    sided=True,
-)
 MEAN_ABS = MethodInfo(
     id="mean-abs",
     title="Mean magnitude",
@@ -264,7 +247,6 @@ METHODS: dict[str, MethodInfo] = {
     info.id: info
     for info in (
         TWO_SIDED,
-        MASKED_TWO_SIDED,
         MEAN_ABS,
         FISHER_DIAGONAL,
         MODEL_SHAPLEY,

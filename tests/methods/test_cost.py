@@ -33,7 +33,6 @@ HEADS = {UnitKind.HEAD: 16}
         (["coalition-shapley,passes=4"], KINDS, Cost(12, 0)),
         (["permutation-shapley,pairs=3"], HEADS, Cost(0, 96)),
         (["ablation-regression"], KINDS, Cost(0, 192)),
-        (["masked-two-sided,masks=4", "two-sided"], KINDS, Cost(13, 0)),
     ],
 )
 def test_passes_by_method(methods: list[str], counts: dict[UnitKind, int], cost: Cost) -> None:
@@ -42,13 +41,7 @@ def test_passes_by_method(methods: list[str], counts: dict[UnitKind, int], cost:
 
 @pytest.mark.parametrize(
     "methods",
-    [
-        ["mean-abs", "two-sided"],
-        ["path-shapley,points=3", "mean-abs"],
-        ["coalition-shapley,passes=4"],
-        ["masked-two-sided", "mean-abs"],
-        ["random"],
-    ],
+    [["mean-abs", "two-sided"], ["path-shapley,points=3", "mean-abs"], ["coalition-shapley,passes=4"], ["random"]],
 )
 def test_a_run_makes_as_many_passes_as_it_was_said_to(
     digits_vit: LoadedModel, methods: list[str], monkeypatch: pytest.MonkeyPatch

@@ -37,7 +37,7 @@ SHARE_TEXT = (
 )
 INITIAL_SHARE = 0.2  # of the slider
 INTACT = "intact"  # what is rendered where there is no trial; assets/callbacks.js knows it, too
-VERBS = {"off": "Switch off", "scale": "Scale", "mean": "Hold at mean", "offset": "Offset"}
+VERBS = {"off": "Switch off", "scale": "Scale", "mean": "Hold at mean", "offset": "Offset", "resample": "Patch"}
 
 
 def layout(run: Run, treatment: Treatment, ranked: Mapping[str, Any] | None) -> Any:

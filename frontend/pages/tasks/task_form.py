@@ -13,7 +13,7 @@ from modelshapley.formatting import KINDS_OF_TASK
 Values = Mapping[str, Any]
 Sort = Literal["text", "area", "lines", "number", "percent", "choice", "column", "path"]
 ALL = tuple(KINDS_OF_TASK)
-IMAGES, TEXTS, CHOICE, WRITTEN, PROSE = ALL
+IMAGES, TEXTS, CHOICE, WRITTEN, PROSE, PAIRS = ALL
 LABELLED, ASKED = (IMAGES, TEXTS), (CHOICE, WRITTEN)
 MAPS = " = "  # between a class of the data and one of the model
 MISSING = "This field is required."
@@ -80,7 +80,8 @@ GROUPS: dict[str, tuple[Field, ...]] = {
         Field("text", "Text", COLUMN.format("the text"), "column", kinds=(TEXTS, PROSE), value="text"),
         Field("pair", "Second text (optional)", "The column with it, for text pairs.", "column", (TEXTS,), more=True),
         Field("window", "Tokens per example", sort="number", kinds=(PROSE,), value=256, more=True),
-        Field("prompt", "Prompt", "{column} is replaced by the row's value.", "area", ASKED, "{question}"),
+        Field("prompt", "Prompt", "{column} is replaced by the row's value.", "area", (*ASKED, PAIRS), "{question}"),
+        Field("corrupted", "Corrupted prompt", "Of as many tokens as the prompt.", "area", (PAIRS,), "{corrupted}"),
         Field("system", "System prompt (optional)", sort="area", kinds=ASKED, more=True),
         Field(
             "chat",
@@ -122,7 +123,8 @@ GROUPS: dict[str, tuple[Field, ...]] = {
             value="mean",
             choices=(("mean", "Mean log-likelihood"), ("sum", "Total log-likelihood"), ("letter", "Its letter")),
         ),
-        Field("answer", "Reference answer", "Text, with {column}.", "area", (WRITTEN,), "{answer}"),
+        Field("answer", "Reference answer", "Text, with {column}.", "area", (WRITTEN, PAIRS), "{answer}"),
+        Field("wrong", "Wrong answer", "What follows the corrupted prompt.", "area", (PAIRS,), "{wrong}"),
         Field(
             "rule",
             "Answer rule",
