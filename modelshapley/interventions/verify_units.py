@@ -87,7 +87,8 @@ class _Trace:
 
     def _norms_of_the_stream(self) -> tuple[str, ...]:
         """Return the norms that the stream passes after each part, if it leaves the layer through the last of them."""
-        stream, final = self._stream
+        device = self._outputs[self._parts[0].added].device  # the stream may come from another, and go to it
+        stream, final = (one.to(device) for one in self._stream)
         chosen: list[str] = []
         for part in self._parts:
             added = self._outputs[part.added]
@@ -165,6 +166,7 @@ def _added(model: nn.Module, anatomy: Anatomy, number: int, part: int, factor: f
             stack.callback(norm.register_forward_pre_hook(lambda _, args: norm_inputs.append(args[0])).remove)
         model(**inputs)
     stream, output = seen[0]
+    stream = stream.to(next(block.parameters()).device)  # of blocks on several devices, it may come from another
     for name in layer.norms[:part]:
         stream = model.get_submodule(name)(stream)
     after, before = (norm_inputs[0] if layer.norms else output).double().cpu(), stream.double().cpu()
