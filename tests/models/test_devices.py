@@ -143,6 +143,9 @@ def test_a_model_that_does_not_fit_when_loaded_is_an_error_in_words(monkeypatch:
 # -- no two devices meet ------------------------------------------------------------------------
 
 
+no_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="torch's fakes open real devices where there are some")
+
+
 @contextmanager
 def fake_devices() -> Iterator[None]:
     """Tensors on devices that are not there; torch still refuses to mix them."""
@@ -152,6 +155,7 @@ def fake_devices() -> Iterator[None]:
         yield
 
 
+@no_cuda
 def test_signals_of_layers_on_different_devices_are_brought_together() -> None:
     loaded = tiny(CONFIGS["mixtral"])
     kinds = [UnitKind.HEAD, UnitKind.EXPERT]
@@ -172,6 +176,7 @@ def test_signals_of_layers_on_different_devices_are_brought_together() -> None:
             assert {getattr(found, part).device for part in PARTS} == {torch.device("cuda:1")}
 
 
+@no_cuda
 def test_gates_go_to_the_device_of_their_site() -> None:
     holder, site = nn.ModuleDict({"here": nn.Identity()}), Site("here", "input", 0, 4, 6)
     with fake_devices():
