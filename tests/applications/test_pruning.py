@@ -133,7 +133,7 @@ def test_only_units_that_are_off_can_be_removed() -> None:
         plan_pruning(tiny(LLAMA), Deactivation.of({HEAD: [(0, 0)]}, Treatment("scale", 0.5)))
 
 
-@pytest.mark.parametrize("config", [LLAMA, VIT])
+@pytest.mark.parametrize("config", [LLAMA, pytest.param(VIT, marks=pytest.mark.slow)])
 def test_a_saved_model_is_the_parent_with_units_off(config: Any, tmp_path: Path, monkeypatch: Any) -> None:
     loaded = tiny(config)
     task = ToyTask(loaded)
@@ -190,6 +190,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: Any) -> 
         prune(loaded, ToyTask(loaded), uniform(loaded, NEURON), tmp_path / "smaller")
 
 
+@pytest.mark.slow
 def test_a_folder_that_does_not_load_is_named(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedModel, match="cannot be loaded in a fresh process"):
         proof.reloaded_logits(tmp_path, tiny(VIT))

@@ -98,7 +98,9 @@ def test_worths_that_add_up_are_found_and_errors_are_those_of_other_examples() -
     assert 0.75 < np.mean(told) / spread.mean() < 1.35
 
 
-@pytest.mark.parametrize(("kind", "config"), [(UnitKind.HEAD, VIT), (UnitKind.LAYER, LLAMA)])
+@pytest.mark.parametrize(
+    ("kind", "config"), [(UnitKind.HEAD, VIT), pytest.param(UnitKind.LAYER, LLAMA, marks=pytest.mark.slow)]
+)
 def test_many_ablations_reach_the_regression_over_all_of_a_real_model(kind: UnitKind, config: Any) -> None:
     loaded = tiny(config)
     task = ToyTask(loaded)

@@ -174,7 +174,7 @@ def shards(draw: st.DrawFn) -> list[tuple[range, int]]:
     return [(part, draw(st.integers(1, 13))) for part in draw(st.permutations(parts))]
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(shards())
 def test_any_shards_in_any_order_give_the_map_of_an_undivided_run(split: list[tuple[range, int]]) -> None:
     job = in_double(5, per_class=True)

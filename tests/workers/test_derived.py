@@ -62,6 +62,7 @@ def _trial(api: Client, run: Run, off: Off) -> Trial:
     return trial
 
 
+@pytest.mark.slow
 def test_a_share_is_recommended_then_removed_and_deleted(api: Client, server: Server, run: Run) -> None:
     derived = api.wait_derived(api.derive(DerivedRequest(run=run.id, name="less", share=0.2)).id)
     assert derived.status is Status.DONE, derived.error

@@ -187,6 +187,7 @@ def test_a_killed_supervisor_takes_every_child_along(start_server: StartServer) 
     assert not [pid for pid in pids if alive(pid)]
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_told_to_stop_does_not_wait_for_a_redis_that_is_gone(tmp_path: Path) -> None:
     """Its supervisor was killed, say, and Redis with it: nobody would ever end it."""
     plan = RedisServer.plan(tmp_path)

@@ -37,7 +37,7 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", [pytest.param(way, marks=[pytest.mark.slow] * (", " in way)) for way in WAYS])
 def test_no_key_no_other_address(way: str, tmp_path: Path) -> None:
     arguments, variables = WAYS[way]
     port = free_port()

@@ -57,6 +57,7 @@ def test_the_map_fills_while_the_run_is_scored(page: Page, server: Server, api: 
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1024, 390])
 @pytest.mark.timeout(240)
 def test_a_cancelled_run_keeps_no_map(page: Page, server: Server, api: Client, width: int) -> None:
