@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from modelshapley.api import load_model, load_task
-from modelshapley.cli.applying import map_of
+from modelshapley.cli.choosing import map_of
 from modelshapley.cli.options import Data, Datasets, Device, Model, TaskName, notes
 from modelshapley.cli.units import treatment_of
 from modelshapley.errors import ModelShapleyError

@@ -7,19 +7,16 @@ from rich.markup import escape
 
 from modelshapley.cli import (
     agents,
-    applying,
     circuits,
     harness,
     keys,
     measuring,
     prompting,
     publishing,
-    quantising,
-    reproduce,
     server,
     tasks,
-    using,
 )
+from modelshapley.cli.applications import finetuning, pruning, quantising, reproduce, using
 from modelshapley.cli.options import notes
 from modelshapley.errors import ModelShapleyError
 
@@ -29,9 +26,9 @@ COMMANDS = (
     measuring.verify,
     measuring.compare,
     measuring.report,
-    applying.prune,
-    applying.recommend,
-    applying.finetune,
+    pruning.prune,
+    pruning.recommend,
+    finetuning.finetune,
     quantising.quantise,
     using.probe,
     using.amplify,

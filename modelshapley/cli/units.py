@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modelshapley.cli.applying import map_of, share_of
+from modelshapley.cli.choosing import map_of, share_of
 from modelshapley.errors import BadTreatment, ModelShapleyError
 from modelshapley.units import Deactivation, Treatment, Unit, UnitKind
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from modelshapley.api import load_model, load_task, model_folder
-from modelshapley.cli.applying import require_new
+from modelshapley.cli.choosing import require_new
 from modelshapley.cli.options import Data, Datasets, Device, Model, TaskName, notes
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modelshapley.api import load_model, load_task
-from modelshapley.cli.applying import map_of, share_of
+from modelshapley.cli.choosing import map_of, share_of
 from modelshapley.cli.options import Data, Datasets, Device, Model, TaskName, notes, progress
 from modelshapley.formatting import percent, percent_interval, points, points_interval
 

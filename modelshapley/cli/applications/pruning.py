@@ -1,4 +1,4 @@
-"""Commands that use maps: prune and finetune, which save a model, and recommend, which finds what to remove."""
+"""Smaller models: prune, which saves one, and recommend, which finds what to remove."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from modelshapley.api import load_model, load_task
+from modelshapley.cli.choosing import map_of, require_new, share_of
 from modelshapley.cli.options import Data, Datasets, Device, Model, TaskName, notes, progress
-from modelshapley.errors import ModelShapleyError
 from modelshapley.formatting import bytes_as_text, percent, percent_interval, points, points_interval
-from modelshapley.units import Deactivation, UnitKind
+from modelshapley.units import Deactivation
 
 if TYPE_CHECKING:
     from modelshapley.applications.pruning import Prediction
     from modelshapley.contracts import Comparison
     from modelshapley.contracts.applications.derived import DerivedInfo
     from modelshapley.contracts.applications.recommendations import Recommendation
-    from modelshapley.maps.importance import ImportanceMap
     from modelshapley.models.loaded import LoadedModel
     from modelshapley.tasks.base import Task
 
@@ -127,71 +126,6 @@ def recommend(
         _echo_info(out, info)
 
 
-def finetune(
-    model: Model,
-    task: TaskName,
-    train: Annotated[
-        list[str], typer.Option(help="what to train: KIND=SHARE of the most important, such as neuron=0.1; repeat")
-    ],
-    out: Annotated[Path, typer.Option(help="new folder for the trained model")],
-    method: Annotated[str, typer.Option(help="method that chooses the units")] = "two-sided",
-    map_file: Annotated[Path | None, typer.Option("--map", help="a map to choose by, instead of scoring now")] = None,
-    steps: Annotated[int, typer.Option(min=1, help="steps of AdamW")] = 64,
-    batch: Annotated[int, typer.Option(min=1, help="probe examples a step")] = 8,
-    rate: Annotated[float, typer.Option(help="highest learning rate")] = 3e-4,
-    patience: Annotated[
-        int, typer.Option(min=0, help="stop after so many measurements without progress; 0: never")
-    ] = 0,
-    paper: Annotated[bool, typer.Option("--paper", help="the paper's settings instead: rate 3e-5")] = False,
-    control: Annotated[list[str] | None, typer.Option(help="random, lora, full; default: all; none: none")] = None,
-    adapter: Annotated[bool, typer.Option("--adapter", help="save a LoRA adapter for peft instead")] = False,
-    checkpoints: Annotated[
-        Path | None, typer.Option(help="folder for checkpoints; the same command continues from them")
-    ] = None,
-    dtype: Annotated[
-        Literal["float32", "bfloat16"], typer.Option(help="of the weights; what trains has copies in float32")
-    ] = "float32",
-    limit: Annotated[int, typer.Option(min=1, help="at most this many probe examples")] = 256,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    datasets: Datasets = None,
-    device: Device = "cpu",
-    data: Data = Path(".data"),
-) -> None:
-    """Train only the most important units, beside random ones and all parameters. Needs no server.
-
-    Started by torchrun or `accelerate launch --multi_gpu`, several processes divide each batch.
-    """
-    from modelshapley.applications.finetuning.finetune import finetune as run
-    from modelshapley.applications.finetuning.parallel import is_first, own_device
-    from modelshapley.applications.finetuning.reporting import describe
-    from modelshapley.applications.selection import merged
-    from modelshapley.contracts.applications.finetuning import PAPER, FinetuneSettings
-
-    shares = dict(share_of(text) for text in train)
-    require_new(out)
-    if checkpoints is not None:
-        checkpoints.mkdir(parents=True, exist_ok=True)
-    loaded_task = load_task(task, datasets, data)
-    loaded = load_model(model, own_device(device), dtype, data, notes.print)
-    loaded_task.check(loaded)
-    chosen_map = map_of(map_file, loaded, loaded_task, method, list(shares), limit, seed)
-    units = merged([chosen_map.most(kind, share) for kind, share in shares.items()])
-    base = PAPER if paper else FinetuneSettings(rate=rate)
-    settings = base.model_copy(update={"steps": steps, "batch": batch, "patience": patience})
-    with progress("Training") as tell:
-        info = run(
-            loaded, loaded_task, units, out, settings=settings, importance_map=chosen_map, limit=limit, seed=seed,
-            controls=control and [name for name in control if name != "none"], checkpoints=checkpoints, adapter=adapter,
-            on_step=lambda arm, done, total: tell(done, total, f"Training: {arm}"),
-        )  # fmt: skip
-    if not is_first():
-        return
-    typer.echo(f"{out}: {percent(info.gradient_share)} of the squared gradient lies on the chosen units")
-    typer.echo(f"parent: loss {info.parent_loss:.3f} nats")
-    for arm in info.arms:
-        typer.echo(describe(arm))
-
-
 def _echo_candidates(report: Recommendation) -> None:
     """Print the candidates, the most accurate first; a star marks the best, a plus those on the frontier."""
     order = sorted(range(len(report.candidates)), key=lambda p: -report.candidates[p].measured.accuracy)
@@ -210,51 +144,6 @@ def _echo_candidates(report: Recommendation) -> None:
         f"measured on {report.measured} others"
     )
     typer.echo(report.verdict)
-
-
-def share_of(text: str) -> tuple[UnitKind, float]:
-    """Read KIND=SHARE. Raises ModelShapleyError."""
-    name, _, value = text.partition("=")
-    try:
-        kind, share = UnitKind(name), float(value)
-    except ValueError:
-        kinds = ", ".join(kind.value for kind in UnitKind)
-        raise ModelShapleyError(
-            f"Give KIND=SHARE, such as neuron=0.25, with a kind of {kinds}; not {text!r}."
-        ) from None
-    return kind, share
-
-
-def require_new(folder: Path) -> None:
-    """Raise ModelShapleyError if the folder exists."""
-    if folder.exists():
-        raise ModelShapleyError(f"{str(folder)!r} exists already; choose another folder, or delete it first.")
-
-
-def map_of(
-    file: Path | None,
-    loaded: LoadedModel,
-    task: Task[Any] | None,
-    method: str,
-    kinds: list[UnitKind],
-    limit: int,
-    seed: int,
-) -> ImportanceMap:
-    """Return the map in the file or, without one, a map scored on the task now; one of the two is given."""
-    from modelshapley.applications.baselines.outside import OUTSIDE
-    from modelshapley.maps.importance import ImportanceMap
-    from modelshapley.methods import load_method
-    from modelshapley.scoring.job import Scoring, score
-
-    if file is not None:
-        return ImportanceMap.load(file)
-    assert task is not None
-    if method in OUTSIDE:
-        return OUTSIDE[method].score(loaded, task, limit, seed)
-    scoring = Scoring(loaded, task, [load_method(method)], kinds, limit, seed)
-    with progress(f"{loaded.id} on {task.info.id} by {method}") as tell:
-        (importance_map,) = score(scoring, tell).values()
-    return importance_map
 
 
 def _predict(loaded: LoadedModel, task: Task[Any], units: Deactivation, seed: int) -> None:
