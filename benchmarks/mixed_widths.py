@@ -3,10 +3,10 @@
     python -m benchmarks.mixed_widths --json [--texts 24] [--wide 8] [--draws 5]
 
 All linear maps of a layer are rounded to the nearest of 4 bits, in groups of 64, but those of `--wide` layers to 8: the
-bytes are the same whichever layers these are. `guided`: the layers that a score of the calibration texts ranks highest:
-`two-sided`, `ablation-regression` with the loss, and `alone`, the loss that rounding each layer alone costs. `random`:
-the mean over `--draws` draws. `uniform`: 5 bits everywhere, nearly as many bytes. Each has the loss of the test texts
-minus the parent's, and minus random's, with paired 95 % intervals over texts (nats a token).
+bytes are the same whichever layers these are. They are chosen on the calibration texts: `two-sided`, the highest scores;
+`alone`, where rounding this layer alone costs most loss. `random`: the mean over `--draws` draws. `uniform`: 5 bits
+everywhere, nearly as many bytes. Each has the loss of the test texts minus the parent's, and minus random's, with
+paired 95 % intervals over texts (nats a token).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from modelshapley.tasks.base import Split
 from modelshapley.units import Deactivation, UnitKind
 
 GROUP = 64
-METHODS = ("two-sided", "ablation-regression,utility=loss")
+METHODS = ("two-sided",)
 Losses = npt.NDArray[np.float64]
 
 
