@@ -2,8 +2,8 @@
 
     python -m benchmarks.mixed_widths --json [--texts 24] [--wide 8] [--draws 5]
 
-All linear maps of a layer are rounded to the nearest of 4 bits, in groups of 64, but those of `--wide` layers to 8: the
-bytes are the same whichever layers these are. They are chosen on the calibration texts: `two-sided`, the highest scores;
+Linear maps are rounded to the nearest of 4 bits, in groups of 64, but those of `--wide` layers to 8: the bytes are the
+same whichever layers these are. They are chosen on the calibration texts: `two-sided`, the highest scores;
 `alone`, where rounding this layer alone costs most loss. `random`: the mean over `--draws` draws. `uniform`: 5 bits
 everywhere, nearly as many bytes. Each has the loss of the test texts minus the parent's, and minus random's, with
 paired 95 % intervals over texts (nats a token).
