@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from redis import Redis
 
 LEASE_S = 15
@@ -19,7 +22,12 @@ class Leases:
         self._redis.set(lease_key(trial_id), 1, ex=LEASE_S)
 
     def held(self, trial_id: str) -> bool:
-        return bool(self._redis.exists(lease_key(trial_id)))
+        return self.count_held([trial_id]) == 1
+
+    def count_held(self, trial_ids: Sequence[str]) -> int:
+        """Count those of the trials, of which there is at least one, whose lease is held, by one command."""
+        count: Any = self._redis.exists(*map(lease_key, trial_ids))
+        return int(count)
 
 
 def lease_key(trial_id: str) -> str:

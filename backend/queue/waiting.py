@@ -52,8 +52,8 @@ def _waiting(records: Records, queues: Queues, model: str, job: str) -> Waiting:
 def _abandoned(records: Records, queues: Queues, jobs: list[str]) -> int:
     """Count the trials whose page was closed: a worker that takes one lays it aside at once."""
     trials = [identifier for kind, identifier, *_ in (job.split("-") for job in jobs) if kind == "trial"]
-    leases = Leases(queues.redis)
-    return sum(not leases.held(trial) for trial in records.leased_trials(trials)) if trials else 0
+    leased = records.leased_trials(trials) if trials else []
+    return len(leased) - Leases(queues.redis).count_held(leased) if leased else 0
 
 
 def queue_sentence(ahead: int, busy_with: str | None, eta_s: float | None) -> str:
