@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ from safetensors import safe_open
 from modelshapley.client import ApiError, Client
 from modelshapley.contracts import Off, Run, RunRequest, Status, Trial, TrialRequest
 from modelshapley.contracts.applications.derived import DerivedRequest, SizeRequest
+from modelshapley.models.catalog import ASSETS
 from modelshapley.units import UnitKind
 from tests.conftest import DIGITS_RUN, Server, StartServer
 
@@ -89,6 +91,22 @@ def test_a_time_that_nothing_meets_is_said_with_what_was_measured(api: Client, r
         DerivedRequest(run=run.id, name="both", share=0.2, milliseconds=5)
 
 
+@pytest.mark.slow  # builds and times smaller models
+def test_a_time_is_met_by_the_worker_that_measured_it(api: Client, run: Run) -> None:
+    instant = api.wait_derived(api.derive(DerivedRequest(run=run.id, name="no-time", milliseconds=1e-3)).id)
+    whole = re.search(r"the whole takes ([\d.]+) ms", instant.error or "")
+    assert whole is not None
+    wanted = 0.6 * float(whole[1])
+    derived = api.wait_derived(api.derive(DerivedRequest(run=run.id, name="quicker", milliseconds=wanted)).id)
+    assert derived.status is Status.DONE, derived.error
+    assert derived.recommendation is not None
+    assert derived.info is not None
+    best = derived.recommendation.candidates[derived.recommendation.best]
+    assert best.milliseconds is not None
+    assert best.milliseconds <= wanted
+    assert (derived.off, derived.info.bytes) == (best.off, best.bytes)
+
+
 def test_means_are_folded_on_request(api: Client, run: Run) -> None:
     off = Off(neuron=[(layer, unit) for layer in range(4) for unit in (1, 2)])
     derived = api.wait_derived(api.derive(DerivedRequest(run=run.id, name="folded", off=off, repair="means")).id)
@@ -135,6 +153,33 @@ def test_what_cannot_be_cut_out_is_zeroed_and_said(api: Client, run: Run) -> Non
     assert zeroed.info.reasons == [
         "layers are zeroed in place: a model needs at least one layer in each of its stacks."
     ]
+
+
+@pytest.mark.slow  # scores and saves two models
+def test_a_model_whose_parent_is_gone_stays_and_what_needs_the_parent_says_so(
+    api: Client, server: Server, tmp_path: Path
+) -> None:
+    request = DIGITS_RUN.model_copy(update={"methods": ["two-sided"], "faithfulness": "none"})
+    runs = []
+    for name in ("left", "lost"):
+        folder = tmp_path / name
+        shutil.copytree(ASSETS / "digits-vit", folder)
+        model = api.upload_model(folder)
+        runs.append(api.wait(api.submit_run(request.model_copy(update={"model": model.id})).id))
+    left, lost = runs
+    made = api.wait_derived(api.derive(DerivedRequest(run=left.id, name="orphan", off=Off(layer=[1]))).id)
+    assert made.status is Status.DONE, made.error
+    api.delete_run(left.id)
+    api.delete_model(left.model)
+    own = api.wait(api.submit_run(request.model_copy(update={"model": "derived:orphan"})).id)
+    assert own.status is Status.DONE, own.error  # it has its own weights
+    with pytest.raises(ApiError, match=f"Run {left.id} was deleted; restore it first"):
+        api.derive(DerivedRequest(run=left.id, name="second", off=Off(layer=[2])))
+    shutil.rmtree(server.data / "models" / "lost")
+    failed = api.wait_derived(api.derive(DerivedRequest(run=lost.id, name="third", share=0.2)).id)
+    assert failed.status is Status.FAILED
+    assert "There is no model 'local:lost'. Known here:" in (failed.error or "")
+    assert not (server.data / "derived" / "third").exists()
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from backend.web.access.callers import IdentityDep, refuse_others
 from backend.web.access.rates import refuse_too_much_work
 from backend.web.bodies import BodyRoute
 from backend.web.dependencies import Services, ServicesDep
+from backend.web.finished_runs import finished
 from modelshapley.contracts import Run, Status
 from modelshapley.contracts.applications.derived import Derived, DerivedRequest, SizePrediction, SizeRequest
 from modelshapley.contracts.applications.requests import QuantiseRequest, UnitsRequest, UseRequest
@@ -32,7 +33,7 @@ def derive_model(
     A model becomes `derived:<name>`, a model as any other.
     """
     refuse_too_much_work(services, identity)
-    run = _finished(services, request.run)
+    run = finished(services.records.run(request.run), "its maps can be used")
     _check_units(run, request)
     if request.use not in REPORTS and (services.catalog.derived_root / str(request.name)).exists():
         raise Conflict(f"There is a derived model {request.name!r} already; choose another name, or delete that one.")
@@ -71,7 +72,7 @@ def list_derived(
 @router.post("/sizes", status_code=202)
 def request_size(request: SizeRequest, services: ServicesDep) -> SizePrediction:
     """Have a worker predict the size of a model without a share of its parameters, to the byte; kept for an hour."""
-    run = _finished(services, request.run)
+    run = finished(services.records.run(request.run), "its maps can be used")
     _check_method(run, request.method)
     _check_kind(run, request.unit)
     identifier = hashlib.sha256(request.model_dump_json().encode()).hexdigest()[:16]
@@ -120,14 +121,6 @@ def _cancel_or_delete(services: Services, derived: Derived) -> Derived:
         services.catalog.delete(derived.model)
     services.records.drop_derived(derived.id)
     return derived
-
-
-def _finished(services: Services, run_id: str) -> Run:
-    """Return a finished run. Raises NotFound, Conflict."""
-    run = services.records.run(run_id)
-    if run.status is not Status.DONE:
-        raise Conflict(f"Run {run_id} is {run.status.value}; its maps can be used once it is done.")
-    return run
 
 
 def _check_method(run: Run, method: str) -> None:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends
 
 from backend.web.bodies import BodyRoute
 from backend.web.dependencies import ServicesDep
+from backend.web.finished_runs import finished
 from backend.web.routes.runs import get_run
 from backend.web.routes.trials import get_trial
 from modelshapley.contracts import Run, Status, Trial
@@ -53,8 +54,7 @@ def request_unit_examples(
     request: UnitExamplesRequest, run: Annotated[Run, Depends(get_run)], services: ServicesDep
 ) -> UnitExamples:
     """Have a worker find the scored examples that a unit affects most, with its effect at each position."""
-    if run.status is not Status.DONE:
-        raise Conflict(f"Run {run.id} is {run.status.value}; examples of its units are available once it is done.")
+    finished(run, "examples of its units are available")
     length = 1 if request.kind is UnitKind.LAYER else 2
     if len(request.unit) != length:
         raise NotFound(f"A {request.kind.value} has {length} indices, not {len(request.unit)}.")

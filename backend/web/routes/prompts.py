@@ -18,6 +18,7 @@ from backend.web.access.callers import IdentityDep
 from backend.web.access.rates import refuse_too_much_work
 from backend.web.bodies import BodyRoute
 from backend.web.dependencies import Services, ServicesDep
+from backend.web.finished_runs import finished
 from backend.web.maps import pooled_or_whole
 from backend.web.routes.runs import submit_run
 from backend.web.routes.stream import follow, reserve_stream
@@ -43,7 +44,9 @@ router = APIRouter(prefix="/prompts", tags=["prompts"], route_class=BodyRoute)
 @router.post("", status_code=202)
 def submit_prompt(request: PromptRequest, services: ServicesDep, identity: IdentityDep, response: Response) -> Prompt:
     """Queue a prompt; it and its answer are kept for an hour, and appear in no list."""
-    run = None if request.run is None else _finished(services, request.run)
+    run = None
+    if request.run is not None:
+        run = finished(services.records.run(request.run), "its map can be compared with the prompt's")
     model = run.model if run is not None else services.catalog.pin(request.model or "")
     anatomy = services.catalog.anatomy(model)
     _check(request, model, anatomy)
@@ -190,15 +193,6 @@ def _comment(request: PromptRequest) -> str | None:
         f"Answer sampled at temperature {request.temperature:g}. Its accuracy tells only whether the model's likeliest "
         "tokens are this answer, so 0 % is usual here; scores are of the answer's likelihood."
     )
-
-
-def _finished(services: Services, run_id: str) -> Run:
-    """Return a finished run. Raises NotFound, Conflict."""
-    run = services.records.run(run_id)
-    if run.status is not Status.DONE or run.deleted is not None:
-        state = "deleted" if run.deleted is not None else run.status.value
-        raise Conflict(f"Run {run_id} is {state}; give a finished run, or the model alone.")
-    return run
 
 
 def _check(request: PromptRequest, model: str, anatomy: Anatomy) -> None:

@@ -18,6 +18,7 @@ from backend.web.access.callers import IdentityDep, refuse_others
 from backend.web.access.rates import refuse_too_much_work
 from backend.web.bodies import BodyRoute
 from backend.web.dependencies import Services, ServicesDep
+from backend.web.finished_runs import finished
 from backend.web.maps import load_map, load_partial, map_data, pooled_or_whole
 from backend.web.routes.stream import follow, reserve_stream
 from backend.web.validation import check_run
@@ -220,14 +221,16 @@ def get_partial_map(
 @router.get("/{run_id}/faithfulness")
 def get_faithfulness(run_id: str, services: ServicesDep) -> Faithfulness:
     """Return the report on how far a finished run's maps can be trusted, as measured so far, with a verdict on each."""
-    run = _finished(services, run_id)
+    run = services.records.run(run_id)
+    if run.status is not Status.DONE:
+        raise Conflict(f"Run {run_id} is {run.status.value}; its maps can be checked once it is done.")
     return _report(services, run)
 
 
 @router.post("/{run_id}/faithfulness", status_code=202)
 def check_maps(run_id: str, request: CheckRequest, services: ServicesDep, identity: IdentityDep) -> Faithfulness:
     """Check the maps of a finished run, unless an equally thorough check has succeeded."""
-    run = _finished(services, run_id)
+    run = finished(services.records.run(run_id), "its maps can be checked")
     refuse_too_much_work(services, identity)
     is_checked = run.checks is Status.DONE and not _forget_damaged_report(services, run_id)
     if is_checked and (run.faithfulness == "full" or run.faithfulness == request.effort):
@@ -263,14 +266,6 @@ def _forget_damaged_report(services: Services, run_id: str) -> bool:
         services.storage.drop_report(run_id)
         return True
     return False
-
-
-def _finished(services: Services, run_id: str) -> Run:
-    """Return a finished run. Raises NotFound, Conflict."""
-    run = services.records.run(run_id)
-    if run.status is not Status.DONE:
-        raise Conflict(f"Run {run_id} is {run.status.value}; its maps can be checked once it is done.")
-    return run
 
 
 def _report(services: Services, run: Run) -> Faithfulness:

@@ -17,10 +17,11 @@ from backend.web.access.callers import IdentityDep
 from backend.web.access.rates import refuse_too_much_work
 from backend.web.bodies import BodyRoute
 from backend.web.dependencies import Services, ServicesDep
+from backend.web.finished_runs import finished
 from backend.web.maps import load_map
 from backend.web.routes.stream import follow, reserve_stream
 from modelshapley.contracts import Run, Status, Trial, TrialRequest
-from modelshapley.errors import Conflict, Damaged, NotFound
+from modelshapley.errors import Damaged, NotFound
 from modelshapley.units import Deactivation, UnitShapes, extreme_units
 
 router = APIRouter(prefix="/trials", tags=["trials"], route_class=BodyRoute)
@@ -29,11 +30,7 @@ router = APIRouter(prefix="/trials", tags=["trials"], route_class=BodyRoute)
 @router.post("", status_code=202)
 def submit_trial(request: TrialRequest, services: ServicesDep, identity: IdentityDep, response: Response) -> Trial:
     """Queue a trial; the result of an equal one, for any run or user, is returned at once."""
-    run = services.records.run(request.run)
-    if run.status is not Status.DONE:
-        raise Conflict(f"Run {run.id} is {run.status.value}; units can be switched off once it is done.")
-    if run.deleted is not None:
-        raise Conflict(f"Run {run.id} was deleted; restore it first (DELETE /api/v1/runs/{run.id}/deleted).")
+    run = finished(services.records.run(request.run), "units can be switched off")
     deactivation = _deactivation(request, run, services)
     deactivation.check(UnitShapes.from_dict(run.shapes, run.layout.ragged))
     services.queues.ping()

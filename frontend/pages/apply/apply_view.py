@@ -15,12 +15,16 @@ from frontend.pages.apply import use_views
 from frontend.pages.shared import code, tables
 from modelshapley import formatting
 from modelshapley.contracts import Run, Status, Trial
-from modelshapley.contracts.applications.derived import OUTCOME_FIELDS, Derived, DerivedInfo, SizePrediction
+from modelshapley.contracts.applications.derived import OUTCOME_FIELDS, Derived, DerivedInfo, Repairing, SizePrediction
 from modelshapley.contracts.applications.recommendations import Recommendation
 
 COLOURS = {Status.DONE: "teal", Status.FAILED: "red", Status.CANCELLED: "gray"}
 COUNTED = ("Measuring candidates", "Training", "Recording", "Scaling")  # steps that have a count
 MAX_CANDIDATES = 8
+REPAIRS: Mapping[Repairing, str] = {
+    "least-squares": "Refit the last projections",
+    "means": "Fold the units' means into biases",
+}
 
 
 def mixture() -> Any:
@@ -160,7 +164,7 @@ def _result(info: DerivedInfo) -> Any:
     if info.repair is not None:
         outcome = "kept" if info.repair.kept else "left out, since it does not help"
         loss = f"{formatting.score(info.repair.loss_before)} to {formatting.score(info.repair.loss_after)} nats"
-        parts.append(html.Div([html.Strong("Repair: "), f"loss {loss}, {outcome}"]))
+        parts.append(html.Div([html.Strong(f"{REPAIRS[info.repair.how]}: "), f"loss {loss}, {outcome}"]))
     parts += [html.Div(f"{reason[0].upper()}{reason[1:]}", className="quiet") for reason in info.reasons]
     return dmc.Stack(parts, gap=2)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import dash_mantine_components as dmc
 from dash import Input, Output, State, html, no_update
@@ -14,12 +14,13 @@ from frontend.pages.shared.wiring import Callbacks
 from modelshapley import client, formatting
 from modelshapley.client import AsyncClient
 from modelshapley.contracts import MethodInfo, Run, Status, TrialRequest
-from modelshapley.contracts.applications.derived import DerivedRequest, SizePrediction, SizeRequest
+from modelshapley.contracts.applications.derived import DerivedRequest, Repairing, SizePrediction, SizeRequest
 from modelshapley.errors import ModelShapleyError
 from modelshapley.units import UnitKind
 
 callbacks = Callbacks()
 MIX = "mix"
+UNREPAIRED = ("none", "No repair")
 SHARES = (5, 60)  # percent; beyond, no task that we measured has anything left
 CUTTABLE = (UnitKind.NEURON, UnitKind.HEAD, UnitKind.LAYER, UnitKind.EXPERT)
 
@@ -72,10 +73,13 @@ def form(run: Run, infos: dict[str, MethodInfo]) -> Any:
             ),
             html.Div(apply_view.mixture(), id="apply-prediction", role="status", className="apply-prediction"),
             name_input("apply-name", "digits-small"),
-            dmc.Checkbox(
+            dmc.Select(
                 id="apply-repair",
-                label="Refit the last projections, and keep that if it helps",
-                checked=False,
+                label="Repair",
+                description="Tried on the probe examples, and kept only if it helps on others of them",
+                data=[{"value": how, "label": label} for how, label in (UNREPAIRED, *apply_view.REPAIRS.items())],
+                value=UNREPAIRED[0],
+                allowDeselect=False,
             ),
             dmc.Button("Make the model", id="apply-start"),
             html.Div(id="apply-problem", role="alert"),
@@ -143,7 +147,7 @@ async def _start_trial(api: AsyncClient, run: Run, size: SizePrediction) -> str:
     State("apply-kind", "value"),
     State("apply-method", "value"),
     State("apply-name", "value"),
-    State("apply-repair", "checked"),
+    State("apply-repair", "value"),
     State("apply-run", "data"),
     prevent_initial_call=True,
 )
@@ -154,7 +158,7 @@ async def start(
     kind: str,
     method: str,
     name: str,
-    repair: bool,
+    repair: Repairing | Literal["none"],
     data: Any,
     *,
     api: AsyncClient,
@@ -163,18 +167,21 @@ async def start(
     if not clicks:
         return no_update, no_update
     run = Run.model_validate(data)
+    repairing: Repairing | Literal[False] = False if repair == "none" else repair
     try:
         if kind == MIX:
-            request = mixed(run.id, share, milliseconds, named(name), repair)
+            request = mixed(run.id, share, milliseconds, named(name), repairing)
         else:
-            request = await _of_one_kind(api, run, share, kind, method, named(name), repair)
+            request = await _of_one_kind(api, run, share, kind, method, named(name), repairing)
         derived = await api.send(client.derive(request))
     except ModelShapleyError as error:
         return no_update, empty_states.failure(error)
     return derived.id, None
 
 
-def mixed(run: str, share: int, milliseconds: float | str | None, name: str, repair: bool) -> DerivedRequest:
+def mixed(
+    run: str, share: int, milliseconds: float | str | None, name: str, repair: Repairing | Literal[False]
+) -> DerivedRequest:
     """Return the request for the best mix: for a time where one is given, else for the share.
 
     Raises ModelShapleyError for a time that is none.
@@ -190,7 +197,7 @@ def mixed(run: str, share: int, milliseconds: float | str | None, name: str, rep
 
 
 async def _of_one_kind(
-    api: AsyncClient, run: Run, share: int, kind: str, method: str, name: str, repair: bool
+    api: AsyncClient, run: Run, share: int, kind: str, method: str, name: str, repair: Repairing | Literal[False]
 ) -> DerivedRequest:
     """Return the request for a share of one kind of unit. Raises ModelShapleyError."""
     size = await _size(api, run, share, kind, method)

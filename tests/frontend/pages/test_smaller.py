@@ -12,8 +12,8 @@ from modelshapley.errors import ModelShapleyError
 
 @pytest.mark.parametrize("empty", ["", None])
 def test_without_a_time_the_share_counts(empty: Any) -> None:
-    request = mixed("run", 20, empty, "small", True)
-    assert (request.share, request.milliseconds, request.repair) == (0.2, None, True)
+    request = mixed("run", 20, empty, "small", "means")
+    assert (request.share, request.milliseconds, request.repair) == (0.2, None, "means")
 
 
 def test_with_a_time_the_share_does_not_count() -> None:
