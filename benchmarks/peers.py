@@ -1,4 +1,4 @@
-"""Agreement of shapiq's samplers with sampled Shapley values at our number of passes, and passes until they agree as well.
+"""Agreement of shapiq's samplers with sampled Shapley values at our passes, and the passes until they agree as well.
 
     python -m benchmarks.peers --json [--games digits-vit smollm2] [--budgets 3 24 96 384] [--samplers OddSHAP ...]
 
