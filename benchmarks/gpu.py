@@ -12,8 +12,9 @@ that fails says why in `error`, and the others go on.
 Models have the shapes of Qwen2.5-3B and Qwen2.5-7B and random weights in bfloat16, made on the device; inputs are
 random tokens. `scoring`: neurons, heads and layers by the default method against the activation-only floor
 (`overhead`, `peak_ratio`) and the per-weight formula (`speedup`), as in benchmarks/scoring.py. `trials`: one head off
-at four depths, from kept states and as plain passes; `max_difference` of what both give, `intact_s` of the pass that
-stores the states. `writing`: two answers to one prompt, and by `generate` with zeroed weights; `equal_tokens`: share of
+at four depths, as plain passes, from states in host memory (`host_s`) and from their copies on the device (`device_s`;
+on a CPU there are none, and both are the same); `max_difference` of what they give, `intact_s` of the pass that stores
+the states. `writing`: two answers to one prompt, and by `generate` with zeroed weights; `equal_tokens`: share of
 tokens before the first that differs, where rounding may break a tie in bfloat16. `equality`: maps of two layers of each
 width on the device against float32 on the CPU; `within_bounds` says whether they keep BOUNDS. `cuda_tests`: the
 tests that need a GPU, if pytest is installed.

@@ -115,12 +115,13 @@ def evaluate(
 ) -> Evaluation:
     """Return accuracy and loss of the model on the task's test examples, with some units off.
 
-    limit: the first so many examples. Raises TaskMismatch, UnitOutOfRange, OutOfMemory.
+    limit: the first so many examples. Raises TaskMismatch, UnitOutOfRange, BadTreatment, OutOfMemory.
     """
     from modelshapley.evaluation.accuracy import evaluate as run
     from modelshapley.tasks.base import Split
 
     task.check(model)
+    task.info.check_treatment(deactivation.treatment)
     return run(model, task, deactivation, task.select(model, Split.TEST, seed, limit))
 
 
@@ -140,6 +141,7 @@ def measure(
     from modelshapley.evaluation.trials import answers, compare
 
     task.check(model)
+    task.info.check_treatment(deactivation.treatment)
     needed = deactivation.treatment.needs_activations
     activations = activations_of(model, task, seed) if needed else None
     outcomes = []

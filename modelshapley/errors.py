@@ -37,7 +37,15 @@ class UnitOutOfRange(ModelShapleyError):
 
 
 class BadTreatment(ModelShapleyError):
-    """A treatment is not possible for these units, or lacks its statistics."""
+    """A treatment is not possible for these units, or lacks its statistics or pairs of prompts."""
+
+    @classmethod
+    def no_pairs(cls, task: str) -> BadTreatment:
+        """Return the error for patching on a task without corrupted prompts."""
+        return cls(
+            f"The task {task!r} has no corrupted prompts to patch units from; use a task of kind 'counterfactual', or "
+            "another treatment."
+        )
 
 
 class UnsafeModel(ModelShapleyError):

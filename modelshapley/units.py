@@ -142,11 +142,16 @@ class Treatment:
         """Whether it needs statistics of the task's activations."""
         return self.how in ("mean", "offset")
 
+    @property
+    def needs_pairs(self) -> bool:
+        """Whether it needs a task of counterfactual pairs."""
+        return self.how == "resample"
+
     def describe(self) -> str:
         """Describe the treatment: 'off', 'times 0.5', 'at their mean', 'plus 2 deviations', 'patched'."""
         if self == OFF:
             return "off"
-        if self.how == "resample":
+        if self.needs_pairs:
             return "patched from the corrupted prompt"
         if self.how == "scale":
             return f"times {self.value:g}"

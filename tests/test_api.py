@@ -11,7 +11,7 @@ import pytest
 
 import modelshapley
 from modelshapley import Deactivation, ImportanceMap, Treatment, evaluate, load_model, load_task, measure, score
-from modelshapley.errors import ModelShapleyError, UnknownName
+from modelshapley.errors import BadTreatment, ModelShapleyError, UnknownName
 from modelshapley.interventions.weights import zeroed_weights
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.tasks.base import Split
@@ -52,6 +52,13 @@ def test_load_score_look_switch_off_measure(digits_vit: LoadedModel) -> None:
 def test_units_held_at_their_mean_are_measured_too(digits_vit: LoadedModel) -> None:
     off = Deactivation.of({UnitKind.LAYER: [0]}, Treatment("mean"))
     assert measure(digits_vit, load_task("digits"), off, limit=100).n == 100
+
+
+def test_patching_without_pairs_is_refused_before_anything_is_measured(digits_vit: LoadedModel) -> None:
+    off = Deactivation.of({UnitKind.LAYER: [0]}, Treatment("resample"))
+    for call in (measure, evaluate):
+        with pytest.raises(BadTreatment, match="'digits' has no corrupted prompts"):
+            call(digits_vit, load_task("digits"), off)
 
 
 def test_wrong_names_are_named(tmp_path: Path, digits_vit: LoadedModel) -> None:

@@ -14,7 +14,7 @@ from modelshapley.cli.choosing import map_of
 from modelshapley.cli.options import Data, Datasets, Device, Model, TaskName, notes
 from modelshapley.cli.units import treatment_of
 from modelshapley.errors import ModelShapleyError
-from modelshapley.units import UnitKind
+from modelshapley.units import Treatment, UnitKind
 
 if TYPE_CHECKING:
     from modelshapley.evaluation.circuits import CircuitCurve
@@ -40,7 +40,10 @@ def circuit(
     from modelshapley.evaluation.circuits import circuit_curve
 
     kinds = units or [UnitKind.HEAD, UnitKind.NEURON]
-    treatment, loaded_task = treatment_of(how), load_task(task, datasets, data)
+    treatment, loaded_task = treatment_of(how, pairs=True), load_task(task, datasets, data)
+    loaded_task.info.check_treatment(
+        Treatment("resample")
+    )  # faithfulness compares with the corrupted prompts, whatever `how` is
     loaded = load_model(model, device, data=data, notify=notes.print)
     loaded_task.check(loaded)
     scores = map_of(map_file, loaded, loaded_task, method, kinds, 256, seed).scores

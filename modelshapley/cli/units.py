@@ -23,23 +23,28 @@ Off = Annotated[
         "as head=0.3, by --map or --task; repeat for several"
     ),
 ]
-How = Annotated[
-    str, typer.Option(help="off, scale=FACTOR, mean, offset=DEVIATIONS, or resample, from pairs of prompts")
-]
+How = Annotated[str, typer.Option(help="off, scale=FACTOR, mean or offset=DEVIATIONS")]
 ByTask = Annotated[str | None, typer.Option(help="task that shares are scored on, and means and offsets measured on")]
 ByMap = Annotated[Path | None, typer.Option("--map", help="a map that shares are chosen by")]
 ByMethod = Annotated[str, typer.Option(help="method that chooses shares, without --map")]
 
 
-def treatment_of(how: str) -> Treatment:
-    """Read off, scale=FACTOR, mean, offset=DEVIATIONS or resample. Raises BadTreatment."""
+def treatment_of(how: str, pairs: bool = False) -> Treatment:
+    """Read off, scale=FACTOR, mean or offset=DEVIATIONS; resample, too, where pairs of prompts are measured.
+
+    Raises BadTreatment.
+    """
     name, _, value = how.partition("=")
     if how == "off":
         return Treatment()
+    possible = "off, scale=0.5, mean, offset=-2 or resample" if pairs else "off, scale=0.5, mean or offset=-2"
     try:
-        return Treatment(name, float(value or 0))  # type: ignore[arg-type]  # checked there
+        treatment = Treatment(name, float(value or 0))  # type: ignore[arg-type]  # checked there
     except ValueError as error:
-        raise BadTreatment(f"--how {how!r}: {error}; write off, scale=0.5, mean, offset=-2 or resample.") from None
+        raise BadTreatment(f"--how {how!r}: {error}; write {possible}.") from None
+    if treatment.needs_pairs and not pairs:
+        raise BadTreatment(f"--how {how} needs pairs of prompts, which are not given here; write {possible}.")
+    return treatment
 
 
 def units_of(

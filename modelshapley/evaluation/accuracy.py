@@ -14,9 +14,8 @@ from torch import Tensor
 
 from modelshapley.contracts import Interval
 from modelshapley.evaluation.intervals import Outcomes, mean_interval
-from modelshapley.evaluation.resampling import resampled
+from modelshapley.evaluation.treating import treating
 from modelshapley.evaluation.trials import in_passes
-from modelshapley.interventions.gates import treated
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.memory import AdaptiveBatcher
 from modelshapley.tasks.base import Task
@@ -109,11 +108,8 @@ def _measure_chunks(
 
     def measure(start: int, size: int) -> npt.NDArray[Any]:
         chosen = examples[start : start + size]
-        with torch.inference_mode():
-            if deactivation.treatment.how == "resample":
-                return in_passes(loaded, task, chosen, resampled(task, deactivation, work))
-            with treated(loaded.model, loaded.anatomy, deactivation):
-                return in_passes(loaded, task, chosen, work)
+        with treating(loaded, task, deactivation) as treat:
+            return in_passes(loaded, task, chosen, treat(work))
 
     batcher, chunks = AdaptiveBatcher(loaded, task.test_chunk, backward=False), []
     for start, count, chunk in batcher.chunks(measure, len(examples)):

@@ -14,9 +14,9 @@ from modelshapley.contracts import Status
 from modelshapley.contracts.task_files.examples import ClassChange, Flip, TrialDetails, UnitExample
 from modelshapley.evaluation.activations import Activations
 from modelshapley.evaluation.intervals import Outcomes
-from modelshapley.evaluation.resampling import resampled
+from modelshapley.evaluation.treating import treating
 from modelshapley.evaluation.trials import compare
-from modelshapley.interventions.gates import hook, treated
+from modelshapley.interventions.gates import hook
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.memory import AdaptiveBatcher
 from modelshapley.signals.observe import signals_of
@@ -98,11 +98,8 @@ def predicted_texts(
 
     def predict(start: int, size: int) -> list[str | None]:
         chosen = examples[start : start + size]
-        with torch.inference_mode():
-            if deactivation.treatment.how == "resample":
-                return list(resampled(task, deactivation, task.predicted_text)(loaded, chosen))
-            with treated(loaded.model, loaded.anatomy, deactivation, activations):
-                return list(task.predicted_text(loaded, chosen))
+        with treating(loaded, task, deactivation, activations) as treat:
+            return list(treat(task.predicted_text)(loaded, chosen))
 
     return [text for _, _, texts in batcher.chunks(predict, len(examples)) for text in texts]
 

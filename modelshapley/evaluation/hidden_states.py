@@ -62,8 +62,8 @@ class HiddenStateCache:
 
     @property
     def bytes(self) -> int:
-        """Bytes that the states occupy now."""
-        return sum(state.nbytes for cached in self._passes.values() for state, _ in cached.states.values())
+        """Bytes of host memory that the states occupy now."""
+        return sum(state.host.nbytes for cached in self._passes.values() for state in cached.states.values())
 
     def clear(self) -> None:
         """Forget all states; later passes store them again."""
@@ -72,7 +72,7 @@ class HiddenStateCache:
 
     def stored_inputs(self, positions: Positions) -> dict[int, Tensor]:
         """Return {layer: its input} of one pass, for the layers whose input is stored."""
-        return {layer: state for layer, (state, _) in self._passes[positions].states.items()}
+        return {layer: state.host for layer, state in self._passes[positions].states.items()}
 
     # -- chunks: a pass is identified by its examples, so chunks must be cut as they were before ---
 
@@ -114,7 +114,8 @@ class HiddenStateCache:
     def _run_replaying(self, loaded: LoadedModel, positions: Positions, first: int, work: Work) -> Tensor:
         self._used.append(positions)
         cached, layers = self._passes.get(positions, CachedPass()), loaded.anatomy.shapes.layers
-        replay = ReplayPass(layers, cached, first, partial(self._plan_boundaries, layers, positions))
+        plan_boundaries = partial(self._plan_boundaries, layers, positions)
+        replay = ReplayPass(layers, cached, first, plan_boundaries, loaded.device_tier)
         with around_blocks(loaded.model, loaded.anatomy, replay.wrap):
             result = work()
         replay.finish()

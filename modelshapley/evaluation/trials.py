@@ -8,15 +8,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from modelshapley.contracts import Comparison
 from modelshapley.evaluation.activations import Activations
 from modelshapley.evaluation.hidden_states import HiddenStateCache
 from modelshapley.evaluation.intervals import Outcomes, mean_interval, paired_difference
-from modelshapley.evaluation.resampling import resampled
-from modelshapley.interventions.gates import treated
+from modelshapley.evaluation.treating import treating
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.memory import AdaptiveBatcher
 from modelshapley.tasks.base import Split, Task
@@ -53,10 +51,9 @@ def answers(
     if chunks and done == len(examples):
         yield chunks[0], done
     batcher = AdaptiveBatcher(loaded, task.test_chunk, backward=False)
-    is_patched = deactivation.treatment.how == "resample"
-    correct = resampled(task, deactivation, task.correct) if is_patched else task.correct
     # A patched pass comes after another, on corrupted prompts, whose states belong to no example.
-    states = HiddenStateCache(0, 0, "no cache was given") if states is None or is_patched else states
+    if states is None or deactivation.treatment.needs_pairs:
+        states = HiddenStateCache(0, 0, "no cache was given")
     first = loaded.anatomy.shapes.layers if deactivation.first_layer is None else deactivation.first_layer
 
     def measure(start: int, size: int) -> Outcomes:
@@ -64,11 +61,8 @@ def answers(
             return states.run(loaded, tuple(start + place for place in places), first, work)
 
         states.begin()
-        if is_patched:
-            with torch.inference_mode():
-                return in_passes(loaded, task, examples[start : start + size], correct)
-        with torch.inference_mode(), treated(loaded.model, loaded.anatomy, deactivation, activations):
-            return in_passes(loaded, task, examples[start : start + size], correct, run_pass)
+        with treating(loaded, task, deactivation, activations) as treat:
+            return in_passes(loaded, task, examples[start : start + size], treat(task.correct), run_pass)
 
     for start, count, chunk in batcher.chunks(measure, len(examples), done, states.chunk):
         states.settle(start, count)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from modelshapley.interventions.forwards import Forward
+from modelshapley.interventions.stored_states import DeviceTier, StoredState
 
 INPUT_TOLERANCE = 0.01  # relative to the largest number: other inputs differ by more somewhere, rounding by far less
 
@@ -23,13 +24,13 @@ class CachedPass:
     """Stored states of one pass.
 
     inputs: sums over the last dimension of every tensor that the first block received, which identify the pass.
-    stride: boundaries that are a multiple of it are stored; 0 means not decided yet. states: {boundary b: (the input
-    of block b, in host memory; the device it belongs on)}. reserved: bytes that the states may occupy.
+    stride: boundaries that are a multiple of it are stored; 0 means not decided yet. states: {boundary b: the input of
+    block b}. reserved: bytes that the states may occupy in host memory.
     """
 
     inputs: list[Tensor] = field(default_factory=list)
     stride: int = 0
-    states: dict[int, tuple[Tensor, torch.device]] = field(default_factory=dict)
+    states: dict[int, StoredState] = field(default_factory=dict)
     reserved: int = 0
 
     def nearest(self, layer: int) -> int:
@@ -41,16 +42,23 @@ class ReplayPass:
     """One pass whose layers below `first` are intact, replayed from a cached pass.
 
     It starts at the stored boundary nearest to `first`, and stores what it computes up to there. plan_boundaries:
-    sets `stride` and `reserved`, given the bytes of a boundary; called if they are not decided yet.
+    sets `stride` and `reserved`, given the bytes of a boundary; called if they are not decided yet. tier: copies of
+    stored states on the model's devices.
 
     The wrapped blocks raise ChainBroken if they are not called one after the other, each once and with the output of
     the one before; if a block returns more than a hidden state; and if the inputs are not those of the cached pass.
     """
 
     def __init__(
-        self, layers: int, cached: CachedPass, first: int, plan_boundaries: Callable[[CachedPass, int], None]
+        self,
+        layers: int,
+        cached: CachedPass,
+        first: int,
+        plan_boundaries: Callable[[CachedPass, int], None],
+        tier: DeviceTier,
     ) -> None:
         self._layers, self._cached, self._first, self._plan_boundaries = layers, cached, first, plan_boundaries
+        self._tier = tier
         self._start = cached.nearest(first)
         self._next = 0
         self._last_output: Tensor | None = None
@@ -105,15 +113,14 @@ class ReplayPass:
         if boundary % self._cached.stride == 0:
             # A copy, even on the CPU: the next block may write into its input.
             stored = output.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
-            self._cached.states[boundary] = stored, output.device
+            self._cached.states[boundary] = StoredState(stored, output.device)
 
     def _cached_output(self, boundary: int, hidden: Tensor) -> Tensor:
         if boundary < self._start:
             # A meta tensor has no values, so that any code but the next block, which is skipped, fails when it reads
             # it.
             return torch.empty_like(hidden, device="meta")
-        state, device = self._cached.states[boundary]
-        return state.to(device, copy=True)
+        return self._tier.read(self._cached.states[boundary])
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

@@ -72,7 +72,7 @@ def changes_of(
     deactivation.check(anatomy.shapes)
     how, value = deactivation.treatment.how, deactivation.treatment.value
     sites = list(sites_of(anatomy, deactivation))
-    if how == "resample":
+    if deactivation.treatment.needs_pairs:
         raise BadTreatment(
             "Units can be patched from corrupted prompts only where examples of a task of counterfactual pairs are "
             "measured, not here; switch them off, or hold them at their mean."

@@ -11,6 +11,7 @@ from torch import nn
 
 from modelshapley.architectures.anatomy import Anatomy
 from modelshapley.contracts import Dtype
+from modelshapley.interventions.stored_states import DeviceTier
 from modelshapley.models.shortcuts import Shortcuts
 
 
@@ -21,7 +22,8 @@ class LoadedModel:
     tokenizer: None for image models. processor: prepares pictures; None if the folder has none. device: device of
     inputs and logits; blocks may be on others. unused: tensors of the folder that this use of the model leaves out,
     such as another head. shortcuts: faster ways that were compared with plain passes of this model; others are not
-    taken. stored_dtype: dtype of the weights in the folder; '' where the config does not say.
+    taken. stored_dtype: dtype of the weights in the folder; '' where the config does not say. device_tier: copies of
+    stored hidden states on its devices; they give way when memory runs out.
     """
 
     id: str
@@ -34,6 +36,7 @@ class LoadedModel:
     unused: tuple[str, ...] = ()
     shortcuts: Shortcuts = field(default_factory=Shortcuts)
     stored_dtype: str = ""
+    device_tier: DeviceTier = field(default_factory=DeviceTier, compare=False, repr=False)
 
     @property
     def notes(self) -> list[str]:

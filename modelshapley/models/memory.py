@@ -61,8 +61,9 @@ class AdaptiveBatcher:
     def run(self, work: Callable[[int], Result], left: int) -> tuple[int, Result]:
         """Return (n, ``work(n)``) for the next n examples, at most `left`, where n is as large as fits.
 
-        When memory runs out, `work` is called again with half as many examples, and for one example with recomputing;
-        later calls start with what fitted. So `work` must not change anything until it has everything it needs.
+        When memory runs out, copies of stored states on the devices go first. Then `work` is called with half as many
+        examples, and for one example with recomputing; later calls start with what fitted. So `work` must not change
+        anything until it has everything it needs.
         Raises OutOfMemory if one example does not fit; other errors propagate.
         """
         while True:
@@ -76,9 +77,11 @@ class AdaptiveBatcher:
                     raise
                 reason = first_line(error)
             # Outside the handler, because there the traceback would still hold the tensors of its frames.
+            had_copies = self.loaded.device_tier.clear()
             gc.collect()
             torch.cuda.empty_cache()
-            self._shrink(count, reason)
+            if not had_copies:
+                self._shrink(count, reason)
 
     def chunks(
         self,

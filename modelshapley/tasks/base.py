@@ -95,10 +95,7 @@ class Task(ABC, Generic[Example]):
 
         Raises BadTreatment where the task has none.
         """
-        raise BadTreatment(
-            f"The task {self.info.id!r} has no corrupted prompts to patch units from; use a task of kind "
-            "'counterfactual', or another treatment."
-        )
+        raise BadTreatment.no_pairs(self.info.id)
 
     def class_of(self, example: Example) -> str | None:
         """Return the class of an example, one of those that `info.classes` names; None where it has none."""

@@ -60,6 +60,6 @@ def test_a_task_without_pairs_is_refused(folder: Path) -> None:
     for line in ('corrupted: "{other}"\n', 'wrong: "{wrong}"\n'):
         text = text.replace(line, "")
     (folder / "asked.yaml").write_text(text)
-    refused = run("circuit", "tiny", "--task", "asked.yaml", "--method", "random", cwd=folder)
+    refused = run("circuit", "no-such-folder", "--task", "asked.yaml", "--method", "random", cwd=folder)
     assert refused.returncode == 1
-    assert "no corrupted prompts" in refused.stderr
+    assert "no corrupted prompts" in refused.stderr, "before the model is loaded"

@@ -77,6 +77,7 @@ def test_a_picture_is_classified(
         (["--prompt", "x", "--off", "head:1.99"], "heads go from 0 to 3"),
         (["--prompt", "x", "--off", "head=0.3"], "depends on a task: give --task or --map"),
         (["--prompt", "x", "--how", "times"], "units can be treated by"),
+        (["--prompt", "x", "--how", "resample", "--off", "layer:1"], "needs pairs of prompts"),
         (["--prompt", "x", "--how", "mean", "--off", "layer:1"], "give --task"),
         (["--prompt", "x", "--temperature", "nan"], "temperature"),
         (["--prompt", "x", "--max-new-tokens", "100000"], "--max-new-tokens"),

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from modelshapley import load_task
 from modelshapley.errors import BadData, BadTreatment
 from modelshapley.evaluation.accuracy import evaluate
 from modelshapley.evaluation.circuits import SHARES, CircuitCurve, area, circuit_curve
@@ -215,6 +216,9 @@ def test_what_cannot_be_patched_is_said(root: Path, tmp_path: Path, loaded: Load
     units = Deactivation.of({UnitKind.HEAD: [(0, 0)]}, RESAMPLE)
     with pytest.raises(BadTreatment, match="no corrupted prompts"):
         all_answers(toy, ToyTask(toy), units)
+    with pytest.raises(BadTreatment, match="no corrupted prompts"):
+        load_task("digits").info.check_treatment(RESAMPLE)
+    task(root, FIELDS).info.check_treatment(RESAMPLE)
     with pytest.raises(ValueError, match="goes from 0 to 0"):
         Treatment("resample", 1.0)
     for changes, problem in (

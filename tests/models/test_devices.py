@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from modelshapley.signals.observe import PARTS, Observer, Signals, signals_of
 from modelshapley.tasks.base import Split
 from modelshapley.units import Deactivation, UnitKind
 from tests.support.toys import CONFIGS, ToyTask, tiny
+from tests.support.trialling import DEEP, Told, measured, states_of
 
 DIGITS = ASSETS / "digits-vit"
 
@@ -253,3 +255,21 @@ def test_what_runs_out_of_memory_on_cuda_is_halved_and_freed() -> None:
 
     assert batcher.run(work, 8) == (2, 2)
     assert torch.cuda.memory_allocated() < each
+
+
+@needs_cuda
+def test_trials_on_cuda_read_stored_states_from_the_device() -> None:
+    loaded = tiny(DEEP)
+    loaded.model.to("cuda")
+    loaded = replace(loaded, device=torch.device("cuda"))
+    task, off = Told(loaded), Deactivation.of({UnitKind.HEAD: [(5, 0)]})
+    states = states_of(loaded, task)
+    assert states.refused is None
+    plain, wanted = measured(loaded, task, off)
+    measured(loaded, task, off, states)
+    assert loaded.device_tier.bytes == 0, "the first trial stores states"
+    for _ in range(2):
+        found, logits = measured(loaded, task, off, states)
+        assert (found == plain).all()
+        torch.testing.assert_close(logits, wanted, atol=1e-4, rtol=0)
+    assert 0 < loaded.device_tier.bytes < states.bytes

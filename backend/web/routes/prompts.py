@@ -202,7 +202,7 @@ def _check(request: PromptRequest, model: str, anatomy: Anatomy) -> None:
         raise mismatch(what, expected, model, anatomy.auto_class)
     deactivation = request.off.deactivation(request.treatment)
     deactivation.check(anatomy.shapes)
-    if request.treatment.how == "resample":
+    if request.treatment.needs_pairs:
         raise BadTreatment("A prompt by hand has no corrupted one to patch units from; choose another treatment.")
     if request.run is None and request.treatment.needs_activations and len(deactivation):
         raise BadTreatment(

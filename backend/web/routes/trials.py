@@ -33,6 +33,8 @@ def submit_trial(request: TrialRequest, services: ServicesDep, identity: Identit
     run = finished(services.records.run(request.run), "units can be switched off")
     deactivation = _deactivation(request, run, services)
     deactivation.check(UnitShapes.from_dict(run.shapes, run.layout.ragged))
+    if deactivation.treatment.needs_pairs:  # other treatments do not depend on the task, which may be deleted by now
+        services.tasks.info(run.task).check_treatment(deactivation.treatment)
     services.queues.ping()
     if request.session is not None:
         _supersede(request.session, services)

@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from modelshapley.contracts import Contract, Modality, Status
 from modelshapley.contracts.task_files.file import TaskSpec
+from modelshapley.errors import BadTreatment
+from modelshapley.units import Treatment
 
 Kind = Literal[
     "image-classification",
@@ -43,6 +45,11 @@ class TaskInfo(Contract):
     )
     source: str = Field(default="", description="where its data come from")
     own: bool = Field(default=False, description="whether a user added it, by a task file or the form")
+
+    def check_treatment(self, treatment: Treatment) -> None:
+        """Raise BadTreatment if units cannot be treated so on this task."""
+        if treatment.needs_pairs and self.kind != "counterfactual":
+            raise BadTreatment.no_pairs(self.id)
 
 
 class TaskCheckRequest(Contract):

@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 from modelshapley.client import ApiError, ApiUnreachable, Client
 from modelshapley.contracts import Off, Problem, Run, RunRequest, Status, TrialRequest
 from modelshapley.models.catalog import ASSETS
+from modelshapley.units import Treatment
 from tests.conftest import Server
 
 GOOD = {"model": "demo:digits-vit", "task": "digits", "methods": ["mean-abs"], "units": ["head"], "limit": 8}
@@ -111,6 +112,7 @@ def test_unknown_things_are_404(server: Server, digits_run: Run) -> None:
         ({"off": {"layer": [-1]}}, ["off.layer.0", "-1"]),
         ({"off": {"head": [[0]]}}, ["off.head.0"]),
         ({"off": {"heads": [[0, 0]]}}, ["off.heads"]),
+        ({"off": {"head": [[0, 0]]}, "treatment": {"how": "resample"}}, ["'digits'", "kind 'counterfactual'"]),
         ({}, ["'off'", "missing"]),
         ({"off": {}, "method": "two-sided"}, ["not both"]),
         ({"method": "two-sided", "unit": "head", "which": "least"}, ["fraction"]),
@@ -125,6 +127,15 @@ def test_a_trial_that_cannot_be_done_says_why(
     text = problem.detail + " ".join(f"{e.field} {e.message}" for e in problem.errors)
     for word in named:
         assert word in text, text
+
+
+def test_the_client_is_told_of_a_task_without_pairs_and_no_trial_is_left(api: Client, digits_run: Run) -> None:
+    before = len(api.run_trials(digits_run.id))
+    patched = TrialRequest(run=digits_run.id, off=Off(head=[(0, 0)]), treatment=Treatment("resample"))
+    with pytest.raises(ApiError, match="or another treatment") as refused:
+        api.measure(patched)
+    assert refused.value.problem.status == 422
+    assert len(api.run_trials(digits_run.id)) == before
 
 
 def test_ranking_by_a_method_that_was_not_run_is_404(server: Server, digits_run: Run) -> None:
