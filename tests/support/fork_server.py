@@ -63,7 +63,7 @@ REAL_RUN = subprocess.run
 ADDRESS = "TESTS_FORK_SERVER"
 """Variable by which what a server starts finds the fork server of its tests."""
 FRESH = {"modelshapley.applications.reload"}
-"""Modules that the library runs in a fresh process. A forked one has nothing of a model either, but is there at once."""
+"""Modules that the library runs in a fresh process. A forked one has nothing of a model either, and starts at once."""
 
 
 class ForkServer:

@@ -103,7 +103,14 @@ def test_only_halves_without_a_check(api: Client) -> None:
 def test_a_check_gives_way_to_a_trial_and_goes_on_afterwards(api: Client, server: Server) -> None:
     """On a language model a check takes long: the trial does not wait for it."""
     model = put_short_model(server.data)
-    changes = {"model": model, "units": [UnitKind.LAYER], "methods": ["mean-abs"], "seed": 11, "limit": 8, "faithfulness": "quick"}
+    changes = {
+        "model": model,
+        "units": [UnitKind.LAYER],
+        "methods": ["mean-abs"],
+        "seed": 11,
+        "limit": 8,
+        "faithfulness": "quick",
+    }
     request = CAPITALS_RUN.model_copy(update=changes)
     run = api.wait(api.submit_run(request).id)
     while api.faithfulness(run.id).status is Status.QUEUED:

@@ -64,9 +64,7 @@ def test_two_people_take_turns(api: Client, server: Server) -> None:
     """A long trial does not keep another person waiting to its end."""
     run = api.wait(api.submit_run(SLOW_RUN.model_copy(update={"model": put_short_model(server.data), "limit": 8})).id)
     api.measure(TrialRequest(run=run.id, off=off_heads((0, 0))))
-    asked = [
-        TrialRequest(run=run.id, off=Off(layer=[0], head=[(5, n)]), session=f"person-{n}") for n in range(2)
-    ]
+    asked = [TrialRequest(run=run.id, off=Off(layer=[0], head=[(5, n)]), session=f"person-{n}") for n in range(2)]
     with ThreadPoolExecutor(2) as pool:
         told = list(pool.map(lambda request: timed(api, request), asked))
     first = [min(when for when, trial in states if trial.n) for states in told]
