@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 import torch
@@ -20,6 +22,7 @@ from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.loading import load
 from modelshapley.tasks.base import Split
 from tests.support import task_data
+from tests.support.fork_server import Forked, ForkServer
 from tests.support.toys import VIT, ToyTask, tiny
 
 CONFIG = transformers.LlamaConfig(
@@ -59,19 +62,35 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture(scope="module")
+def compressor() -> Iterator[ForkServer]:
+    """A process that has imported llm-compressor, for those of all schemes."""
+    pytest.importorskip("llmcompressor")
+    server = ForkServer(
+        ("datasets", "transformers.models.auto.modeling_auto", "modelshapley.applications.quantising.algorithm1")
+    )
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
 def quantised(
-    parent: Path, loaded: LoadedModel, task: Any, tmp_path_factory: pytest.TempPathFactory
+    parent: Path, loaded: LoadedModel, task: Any, tmp_path_factory: pytest.TempPathFactory, compressor: ForkServer
 ) -> dict[str, tuple[Path, QuantisedInfo]]:
     """Every scheme that needs no GPU."""
-    pytest.importorskip("llmcompressor")
     from modelshapley.applications.quantising.quantise import quantise
 
+    def start(command: list[str], *, stdout: int, stderr: IO[bytes], cwd: Path) -> Forked:
+        with open(os.devnull, "wb") as nothing:
+            return compressor.start(*command[2:], stdout=nothing, stderr=stderr, cwd=cwd)
+
     root = tmp_path_factory.mktemp("quantised")
-    return {
-        name: (root / name, quantise(loaded, task, name, root / name, parent_folder=parent, beta=0.9))
-        for name, scheme in SCHEMES.items()
-        if not scheme.needs_cuda
-    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("modelshapley.applications.quantising.quantise.start", start)
+        return {
+            name: (root / name, quantise(loaded, task, name, root / name, parent_folder=parent, beta=0.9))
+            for name, scheme in SCHEMES.items()
+            if not scheme.needs_cuda
+        }
 
 
 def weights_of(folder: Path) -> dict[str, torch.Tensor]:
@@ -127,7 +146,7 @@ def test_the_papers_table_has_a_row_for_each_scheme(
     quantised: dict[str, tuple[Path, QuantisedInfo]], parent: Path, loaded: LoadedModel, task: Any
 ) -> None:
     infos = {name: info for name, (_, info) in quantised.items()}
-    again = reproduce_compression(loaded, task, parent, ["rtn-w4"])
+    again = reproduce_compression(loaded, task, parent, ["rtn-w4"])  # by a real process
     assert again["rtn-w4"].loss == infos["rtn-w4"].loss
     table = markdown(infos | again, "Colours", "modelshapley reproduce compression").splitlines()
     rows = {line.split("|")[1].strip(" `"): line for line in table if line.startswith("| `")}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 from typing import Any, Literal, cast
 
 import pytest
@@ -12,14 +13,10 @@ from benchmarks.support.browser import QUIET_FLAGS, chromium
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave the second colour scheme and the second width to `make test-all`."""
+    """Leave the second width of tests that are repeated for each width to `make test-all`."""
     for item in items:
         values = getattr(item, "callspec", None)
-        if (
-            "e2e" in item.path.parts
-            and values is not None
-            and {"dark", 1024} & {*map(_hashable, values.params.values())}
-        ):
+        if "e2e" in item.path.parts and values is not None and 1024 in map(_hashable, values.params.values()):
             item.add_marker(pytest.mark.slow)
 
 
@@ -41,6 +38,8 @@ def browser_context_args(browser_context_args: dict[str, Any]) -> dict[str, Any]
 
 
 Scheme = Literal["light", "dark"]
+Looks = Callable[..., Iterator[tuple[Scheme, int]]]
+SETTLED_MS = 400  # colours fade, and figures are drawn again
 
 
 class WatchedPage(Page):
@@ -63,6 +62,29 @@ def page(page: Page, request: pytest.FixtureRequest) -> Iterator[WatchedPage]:
     yield watched
     unexpected = [text for text in wrong if not any(words in text for words in watched.allowed)]
     assert not unexpected, unexpected
+
+
+@pytest.fixture
+def looks(page: Page, request: pytest.FixtureRequest) -> Looks:
+    """A function that shows the page as it is in each colour scheme and at each width, without loading it again.
+
+    `make test` leaves the second scheme to `make test-all`.
+    """
+    one_scheme = request.config.option.markexpr == "not slow"
+
+    def look(widths: Sequence[int] = (), schemes: Sequence[Scheme] = ("light", "dark")) -> Iterator[tuple[Scheme, int]]:
+        size = page.viewport_size
+        assert size is not None
+        for scheme, width in product(schemes[:1] if one_scheme else schemes, widths or (size["width"],)):
+            page.emulate_media(color_scheme=scheme)
+            page.set_viewport_size({"width": width, "height": size["height"]})
+            page.wait_for_timeout(SETTLED_MS)
+            assert page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches") == (scheme == "dark")
+            yield scheme, width
+        page.emulate_media(color_scheme=schemes[0])
+        page.set_viewport_size(size)
+
+    return look
 
 
 def _local(url: str) -> bool:

@@ -16,7 +16,7 @@ from modelshapley.contracts.applications.finetuning import FinetuneSettings
 from modelshapley.contracts.applications.requests import FinetuneRequest, ProbeRequest
 from modelshapley.units import UnitKind
 from tests.conftest import DIGITS_RUN, Server
-from tests.e2e.conftest import Scheme, WatchedPage
+from tests.e2e.conftest import Looks, WatchedPage
 from tests.e2e.map.test_code import code_on, run_python
 from tests.e2e.map.test_dashboard import assert_accessible, expect_map, open_map, taken
 
@@ -154,16 +154,13 @@ def test_a_size_that_cannot_be_reached_is_said(page: WatchedPage, server: Server
     expect(page.locator("#apply-prediction")).to_contain_text("cannot be removed as neurons alone", timeout=SLOW_MS)
 
 
-@pytest.mark.parametrize(("width", "height"), [(1440, 900), (1024, 700), (390, 844)])
-def test_each_form_is_accessible_and_fits(page: Page, server: Server, run: Run, width: int, height: int) -> None:
-    page.set_viewport_size({"width": width, "height": height})
+def test_each_form_is_accessible_and_fits(page: Page, server: Server, run: Run, looks: Looks) -> None:
+    page.set_viewport_size({"width": 1440, "height": 700})
     open_apply(page, server, run)
     page.locator("#apply-kind").get_by_text("Heads").click()
     expect(page.locator("#apply-bytes")).to_be_visible(timeout=SLOW_MS)
     expect(page.locator("#apply-prediction")).to_contain_text("n 360", timeout=SLOW_MS)
-    schemes: tuple[Scheme, ...] = ("light", "dark")
-    for scheme in schemes:
-        page.emulate_media(color_scheme=scheme)
+    for _, width in looks((1440, 1024, 390)):
         for tab in ("Make smaller", "Fine-tune", "Quantise", "Probe", "Amplify"):
             page.get_by_role("tab", name=tab).click()
             expect(page.get_by_role("tabpanel", name=tab)).to_be_visible()

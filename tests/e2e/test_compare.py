@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 from modelshapley.client import Client
 from modelshapley.contracts import Run, RunLabels, RunRequest
 from tests.conftest import Server, StartServer
-from tests.e2e.conftest import Scheme
+from tests.e2e.conftest import Looks
 from tests.e2e.map.test_dashboard import assert_accessible, measured
 
 OTHER = RunRequest(
@@ -189,17 +189,11 @@ def test_nothing_to_compare_yet(page: Page, start_server: StartServer) -> None:
 
 
 @pytest.mark.slow  # axe on maps at three sizes
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_is_accessible_and_fits(page: Page, server: Server, digits_run: Run, other_run: Run, scheme: Scheme) -> None:
-    page.emulate_media(color_scheme=scheme)
-    for width, more in (
-        (1440, ""),
-        (1024, ""),
-        (1440, f"&c={digits_run.id}:random"),
-        (390, f"&c={digits_run.id}:random"),
-    ):
-        page.set_viewport_size({"width": width, "height": 700})
+def test_it_is_accessible_and_fits(page: Page, server: Server, digits_run: Run, other_run: Run, looks: Looks) -> None:
+    page.set_viewport_size({"width": 1440, "height": 700})
+    for widths, more in (((1440, 1024), ""), ((1440, 390), f"&c={digits_run.id}:random")):
         page.goto(f"{server.url}/compare?a={digits_run.id}:two-sided&b={other_run.id}:two-sided:7{more}&unit=neuron")
         drawn(page)
-        assert_accessible(page)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        for _, width in looks(widths):
+            assert_accessible(page)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, expect
 from modelshapley.client import ApiError, Client
 from modelshapley.contracts import KeyRequest, Scope
 from tests.conftest import Server, StartServer
-from tests.e2e.conftest import Scheme, WatchedPage
+from tests.e2e.conftest import Looks, WatchedPage
 from tests.e2e.map.test_dashboard import assert_accessible
 from tests.e2e.test_cards import assert_cards
 
@@ -84,20 +84,15 @@ def test_a_key_is_made_used_and_revoked(page: WatchedPage, house: Server, browse
     other.close()
 
 
-@pytest.mark.parametrize("width", [1440, 390])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_fits_and_is_accessible(
-    page: WatchedPage, house: Server, scheme: Scheme, width: int, tmp_path: Path
-) -> None:
+def test_the_page_fits_and_is_accessible(page: WatchedPage, house: Server, looks: Looks, tmp_path: Path) -> None:
     with Client(house.url, SERVER_KEY) as api:
-        api.create_key(KeyRequest(name=f"grace {scheme} {width}", scope=Scope.SUBMIT, max_queued=20))
-    page.emulate_media(color_scheme=scheme)
-    page.set_viewport_size({"width": width, "height": 900})
+        api.create_key(KeyRequest(name="grace", scope=Scope.SUBMIT, max_queued=20))
     log_in(page, house, SERVER_KEY)
     expect(page.get_by_role("region", name="Audit log")).to_contain_text("create key")
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    if width == 390:
-        assert_cards(page, 2)
-    assert_accessible(page)
-    folder = Path(os.environ.get("PICTURES", tmp_path))
-    page.screenshot(path=folder / f"keys-{scheme}-{width}.png", full_page=True)
+    for scheme, width in looks((390, 1440)):
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        if width == 390:
+            assert_cards(page, 2)
+        assert_accessible(page)
+        folder = Path(os.environ.get("PICTURES", tmp_path))
+        page.screenshot(path=folder / f"keys-{scheme}-{width}.png", full_page=True)

@@ -17,9 +17,8 @@ from tests.e2e.map.test_dashboard import assert_accessible, open_map
 from tests.support.command_line import run
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_file_opens_with_the_network_refused(
-    browser: Browser, server: Server, api: Client, digits_run: Run, tmp_path: Path, scheme: Scheme
+    browser: Browser, server: Server, api: Client, digits_run: Run, tmp_path: Path
 ) -> None:
     api.checked(digits_run.id)
     trial = api.measure(TrialRequest(run=digits_run.id, off=Off(head=[(0, 0), (1, 1)])))
@@ -27,7 +26,7 @@ def test_the_file_opens_with_the_network_refused(
     assert answer.status_code == 200
     file = tmp_path / "report.html"
     file.write_bytes(answer.content)
-    context = browser.new_context(offline=True, color_scheme=scheme, viewport={"width": 1024, "height": 700})
+    context = browser.new_context(offline=True, viewport={"width": 1024, "height": 700})
     page = context.new_page()
     asked: list[str] = []
     said: list[str] = []
@@ -39,8 +38,11 @@ def test_the_file_opens_with_the_network_refused(
     expect(page.get_by_role("region", name=re.compile("newest trial"))).to_contain_text(f"{100 * trial.accuracy:.1f} %")
     expect(page.locator("svg.map")).to_have_count(3)
     expect(page.locator("svg.curve")).to_have_count(6)
-    assert_accessible(page)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 1024
+    schemes: tuple[Scheme, ...] = ("light", "dark")
+    for scheme in schemes:
+        page.emulate_media(color_scheme=scheme)
+        assert_accessible(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 1024
     assert (asked, said) == ([file.as_uri()], [])
     context.close()
 

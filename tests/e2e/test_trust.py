@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-import pytest
 from playwright.sync_api import Page, expect
 
 from modelshapley.client import Client
@@ -12,7 +11,7 @@ from modelshapley.contracts import Run, RunRequest, Status
 from modelshapley.evaluation.verdict import verdict
 from modelshapley.units import UnitKind
 from tests.conftest import Server, StartServer
-from tests.e2e.conftest import Scheme
+from tests.e2e.conftest import Looks
 from tests.e2e.map.test_dashboard import assert_accessible, open_map
 
 
@@ -81,14 +80,12 @@ def test_a_run_that_is_not_done_or_not_there_is_said(page: Page, start_server: S
     expect(page.get_by_text("There is no run 'nope'.")).to_be_visible()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_is_accessible_and_fits(page: Page, server: Server, api: Client, digits_run: Run, scheme: Scheme) -> None:
+def test_it_is_accessible_and_fits(page: Page, server: Server, api: Client, digits_run: Run, looks: Looks) -> None:
     api.checked(digits_run.id)
-    page.emulate_media(color_scheme=scheme)
-    for width in (1440, 1024):
-        page.set_viewport_size({"width": width, "height": 700})
-        open_trust(page, server, digits_run, "?method=nonsense&unit=head")
-        expect(page.get_by_text("This run was not scored by 'nonsense'.")).to_be_visible()
+    page.set_viewport_size({"width": 1440, "height": 700})
+    open_trust(page, server, digits_run, "?method=nonsense&unit=head")
+    expect(page.get_by_text("This run was not scored by 'nonsense'.")).to_be_visible()
+    for _, width in looks((1440, 1024)):
         assert_accessible(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 

@@ -2,7 +2,8 @@
 
 A server or a command line costs five to nine seconds of importing; a suite of tests starts hundreds of them. What is
 forked is a process of its own: with its own environment, session, open files and exit code, killed and waited for like
-any other. What the supervisor starts is forked in the same way. Named tests still start real processes.
+any other. What the supervisor starts is forked in the same way, and what loads a saved model again
+(:func:`fork_fresh_processes`). Named tests still start real processes.
 """
 
 from __future__ import annotations
@@ -19,17 +20,19 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import IO, Any
 
 IMPORTS = (
+    "accelerate",
     "alembic.command",
     "backend.web.app",
     "dash_mantine_components",
     "datasets",
     "frontend.app",
     "modelshapley.api",
+    "modelshapley.applications.reload",
     "modelshapley.cli.main",
     "modelshapley.evaluation.reproduce",
     "modelshapley.maps.parquet",
@@ -56,65 +59,92 @@ IMPORTS = (
     "workers.worker",
 )
 ROOT = Path(__file__).parents[2]
+REAL_RUN = subprocess.run
+ADDRESS = "TESTS_FORK_SERVER"
+"""Variable by which what a server starts finds the fork server of its tests."""
+FRESH = {"modelshapley.applications.reload"}
+"""Modules that the library runs in a fresh process. A forked one has nothing of a model either, and starts at once."""
 
 
 class ForkServer:
     """The process that has imported everything. Ask :func:`fork_server` for it."""
 
-    def __init__(self) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        quiet = {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), *_python_path()])}
-        command = [sys.executable, "-m", "tests.support.fork_server", str(theirs.fileno())]
-        self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], cwd=ROOT, env=os.environ | quiet)
-        theirs.close()
-        self._socket = ours
-
-    def start(
-        self,
-        *arguments: str,
-        env: Mapping[str, str] | None = None,
-        cwd: Path | None = None,
-        stdout: int | IO[Any] = 1,
-        stderr: int | IO[Any] = 2,
-    ) -> Forked:
-        """Start `python -m` with these arguments."""
-        request = {
-            "arguments": arguments,
-            "env": dict(os.environ if env is None else env),
-            "cwd": str(cwd or Path.cwd()),
-        }
-        mine, child = socket.socketpair()
-        fds = [child.fileno(), *(s if isinstance(s, int) else s.fileno() for s in (stdout, stderr))]
-        with _as_file(json.dumps(request).encode()) as body:
-            socket.send_fds(self._socket, [b"start"], [body, *fds])
-        child.close()
-        pid = int(_line(mine))
-        return Forked(pid, mine)
-
-    def run(self, *arguments: str, cwd: Path | None = None, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-        """Run `python -m` with these arguments to its end; like subprocess.run with captured text."""
-        with contextlib.ExitStack() as stack:
-            out, err = (os.fdopen(os.memfd_create(name), "w+") for name in ("stdout", "stderr"))
-            stack.callback(out.close)
-            stack.callback(err.close)
-            code = self.start(*arguments, cwd=cwd, stdout=out, stderr=err).wait(timeout)
-            texts = []
-            for stream in (out, err):
-                stream.seek(0)
-                texts.append(stream.read())
-        return subprocess.CompletedProcess(list(arguments), code, *texts)
+    def __init__(self, imports: Sequence[str] = IMPORTS) -> None:
+        self.address = f"modelshapley-tests-{os.getpid()}-{os.urandom(8).hex()}"
+        lifeline, ours = os.pipe()
+        with _listening(self.address) as listener:
+            fds = [listener.fileno(), lifeline]
+            quiet = {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), *_python_path()])}
+            command = [sys.executable, "-m", "tests.support.fork_server", *map(str, fds), *imports]
+            self._process = subprocess.Popen(command, pass_fds=fds, cwd=ROOT, env=os.environ | quiet)
+        os.close(lifeline)
+        self._lifeline = ours
+        self.start = partial(start_at, self.address)
+        self.run = partial(run_at, self.address)
 
     def close(self) -> None:
-        self._socket.close()  # it reads to the end and exits
+        os.close(self._lifeline)  # it reads to the end and exits
         self._process.wait(timeout=30)
+
+
+def start_at(
+    address: str,
+    *arguments: str,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdout: int | IO[Any] = 1,
+    stderr: int | IO[Any] = 2,
+) -> Forked:
+    """Let the fork server at an address start `python -m` with these arguments."""
+    request = {
+        "arguments": arguments,
+        "env": dict(os.environ if env is None else env),
+        "cwd": str(cwd or Path.cwd()),
+    }
+    mine, child = socket.socketpair()
+    fds = [child.fileno(), *(s if isinstance(s, int) else s.fileno() for s in (stdout, stderr))]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server, _as_file(json.dumps(request).encode()) as body:
+        server.connect(f"\0{address}")
+        socket.send_fds(server, [b"start"], [body, *fds])
+    child.close()
+    pid = int(_line(mine))
+    return Forked(pid, mine)
+
+
+def run_at(
+    address: str, *arguments: str, cwd: Path | None = None, timeout: float = 120
+) -> subprocess.CompletedProcess[str]:
+    """Run `python -m` with these arguments to its end; like subprocess.run with captured text."""
+    with contextlib.ExitStack() as stack:
+        out, err = (os.fdopen(os.memfd_create(name), "w+") for name in ("stdout", "stderr"))
+        stack.callback(out.close)
+        stack.callback(err.close)
+        code = start_at(address, *arguments, cwd=cwd, stdout=out, stderr=err).wait(timeout)
+        texts = []
+        for stream in (out, err):
+            stream.seek(0)
+            texts.append(stream.read())
+    return subprocess.CompletedProcess(list(arguments), code, *texts)
 
 
 @cache
 def fork_server() -> ForkServer:
     """The one of this process of tests; it ends with it."""
     server = ForkServer()
+    os.environ[ADDRESS] = server.address
     atexit.register(server.close)
     return server
+
+
+def fork_fresh_processes() -> None:
+    """Let `subprocess.run` of this process fork the modules of FRESH, and start anything else as ever."""
+
+    def run(command: Any, *positional: Any, **options: Any) -> Any:
+        if not (isinstance(command, list) and command[:2] == [sys.executable, "-m"] and command[2] in FRESH):
+            return REAL_RUN(command, *positional, **options)
+        return run_at(os.environ.get(ADDRESS) or fork_server().address, *command[2:], timeout=options["timeout"])
+
+    subprocess.run = run
 
 
 def start_process(*arguments: str, **options: Any) -> subprocess.Popen[bytes]:
@@ -190,14 +220,14 @@ class Child:
             os.kill(self.pid, signal.SIGKILL)
 
 
-def serve(fd: int) -> None:
-    """Import, then fork for each request until the socket ends."""
+def serve(listener: socket.socket, lifeline: int, imports: Sequence[str]) -> None:
+    """Import, then fork for each request until the lifeline ends."""
     from importlib import import_module
 
     import modelshapley.server.processes as processes
     import modelshapley.server.supervisor as supervisor
 
-    for name in IMPORTS:
+    for name in imports:
         import_module(name)
     real = processes.start
 
@@ -207,13 +237,17 @@ def serve(fd: int) -> None:
         return Child(_fork(command[2:], options["env"], session=True))
 
     supervisor.start = start  # type: ignore[attr-defined]
+    fork_fresh_processes()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for keepers
-    requests = socket.socket(fileno=fd)
     while True:
-        message, fds, _, _ = socket.recv_fds(requests, 100, 4)
-        if not message:
+        ready, _, _ = select.select([listener, lifeline], [], [])
+        if lifeline in ready:
             return
-        if os.fork() == 0:
+        with listener.accept()[0] as asked:
+            message, fds, _, _ = socket.recv_fds(asked, 100, 4)
+        if message and os.fork() == 0:
+            listener.close()
+            os.close(lifeline)
             _keep(*fds)
         for used in fds:
             os.close(used)
@@ -299,6 +333,14 @@ def _run_module(arguments: Sequence[str]) -> int:
     return code
 
 
+def _listening(address: str) -> socket.socket:
+    """A socket at an address in the kernel alone: it waits for whoever connects before the imports are done."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind(f"\0{address}")
+    listener.listen(64)
+    return listener
+
+
 def _python_path() -> list[str]:
     return [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
 
@@ -326,4 +368,4 @@ def _line(stream: socket.socket) -> str:
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]))
+    serve(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]), sys.argv[3:])

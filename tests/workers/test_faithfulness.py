@@ -20,7 +20,8 @@ from modelshapley.models.catalog import Catalog
 from modelshapley.models.loading import load
 from modelshapley.scoring.job import Scoring, accumulate
 from modelshapley.units import UnitKind
-from tests.conftest import CAPITALS_RUN, TEST_DATA, StartServer
+from tests.conftest import CAPITALS_RUN, TEST_DATA, Server, StartServer
+from tests.support.short_model import put_short_model
 
 
 def test_the_report_of_a_run(api: Client, digits_run: Run) -> None:
@@ -99,9 +100,17 @@ def test_only_halves_without_a_check(api: Client) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_a_check_gives_way_to_a_trial_and_goes_on_afterwards(api: Client) -> None:
-    """On the language model a check takes a minute: the trial does not wait for it."""
-    changes = {"units": [UnitKind.LAYER], "methods": ["mean-abs"], "seed": 11, "limit": 8, "faithfulness": "quick"}
+def test_a_check_gives_way_to_a_trial_and_goes_on_afterwards(api: Client, server: Server) -> None:
+    """On a language model a check takes long: the trial does not wait for it."""
+    model = put_short_model(server.data)
+    changes = {
+        "model": model,
+        "units": [UnitKind.LAYER],
+        "methods": ["mean-abs"],
+        "seed": 11,
+        "limit": 8,
+        "faithfulness": "quick",
+    }
     request = CAPITALS_RUN.model_copy(update=changes)
     run = api.wait(api.submit_run(request).id)
     while api.faithfulness(run.id).status is Status.QUEUED:

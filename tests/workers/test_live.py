@@ -20,6 +20,7 @@ from modelshapley.evaluation.trials import all_answers
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.units import Treatment
 from tests.conftest import CAPITALS_RUN, DIGITS_RUN, Server, StartServer
+from tests.support.short_model import put_short_model
 from tests.workers.test_recovery import SLOW_RUN, until_scoring, worker_pids
 
 QUICK = DIGITS_RUN.model_copy(update={"faithfulness": "none", "methods": ["two-sided", "mean-abs"]})
@@ -34,14 +35,17 @@ def states_of(api: Client, trial: Trial) -> list[Trial]:
 
 
 @pytest.mark.slow
-def test_a_trial_comes_in_while_a_run_is_scored_and_neither_harms_the_other(api: Client, digits_run: Run) -> None:
-    calm = api.wait(api.submit_run(SLOW_RUN).id)
-    asked = TrialRequest(run=calm.id, off=off_heads((3, 1), (20, 4)))
+def test_a_trial_comes_in_while_a_run_is_scored_and_neither_harms_the_other(
+    api: Client, server: Server, digits_run: Run
+) -> None:
+    slow = SLOW_RUN.model_copy(update={"model": put_short_model(server.data)})
+    calm = api.wait(api.submit_run(slow).id)
+    asked = TrialRequest(run=calm.id, off=off_heads((3, 1), (4, 4)))
     before = api.measure(asked)
-    run = api.submit_run(SLOW_RUN.model_copy(update={"methods": ["two-sided", "mean-abs", "gradient"]}))
+    run = api.submit_run(slow.model_copy(update={"methods": ["two-sided", "mean-abs", "gradient"]}))
     until_scoring(api, run.id)
     trial = api.measure(TrialRequest(run=digits_run.id, off=off_heads((1, 2), (3, 0), (2, 2))))
-    same_model = api.measure(asked.model_copy(update={"off": off_heads((3, 1), (20, 4), (29, 8))}))
+    same_model = api.measure(asked.model_copy(update={"off": off_heads((3, 1), (4, 4), (5, 8))}))
     during = api.run(run.id)
     assert during.status is Status.RUNNING, "the trials waited for the run"
     assert trial.status is same_model.status is Status.DONE
@@ -56,12 +60,11 @@ def test_a_trial_comes_in_while_a_run_is_scored_and_neither_harms_the_other(api:
 
 
 @pytest.mark.slow
-def test_two_people_take_turns(api: Client, capitals_run: Run) -> None:
+def test_two_people_take_turns(api: Client, server: Server) -> None:
     """A long trial does not keep another person waiting to its end."""
-    api.measure(TrialRequest(run=capitals_run.id, off=off_heads((0, 0))))
-    asked = [
-        TrialRequest(run=capitals_run.id, off=Off(layer=[0], head=[(5, n)]), session=f"person-{n}") for n in range(2)
-    ]
+    run = api.wait(api.submit_run(SLOW_RUN.model_copy(update={"model": put_short_model(server.data), "limit": 8})).id)
+    api.measure(TrialRequest(run=run.id, off=off_heads((0, 0))))
+    asked = [TrialRequest(run=run.id, off=Off(layer=[0], head=[(5, n)]), session=f"person-{n}") for n in range(2)]
     with ThreadPoolExecutor(2) as pool:
         told = list(pool.map(lambda request: timed(api, request), asked))
     first = [min(when for when, trial in states if trial.n) for states in told]
@@ -213,7 +216,8 @@ def test_a_killed_workers_trial_is_measured_again_and_says_so(start_server: Star
     server = start_server("--workers", "1", MODELSHAPLEY_MODEL_MEMORY_BYTES="0")
     with Client(server.url) as api:
         digits = api.wait(api.submit_run(QUICK.model_copy(update={"limit": 16})).id)
-        run = api.wait(api.submit_run(CAPITALS_RUN.model_copy(update={"limit": 8})).id)
+        short = put_short_model(server.data)
+        run = api.wait(api.submit_run(CAPITALS_RUN.model_copy(update={"model": short, "limit": 8})).id)
         (worker,) = api.workers()
         assert [kept.model for kept in worker.warm.models] == [run.model], "no room for both"
         trial = api.submit_trial(TrialRequest(run=run.id, off=Off(layer=[0])))
@@ -284,7 +288,8 @@ def test_a_trial_that_a_dead_worker_should_have_measured_does_not_wait_for_a_lon
         digits = api.wait(api.submit_run(QUICK).id)
         (dead,) = worker_pids(api)
         os.kill(dead, signal.SIGKILL)
-        long = api.submit_run(SLOW_RUN.model_copy(update={"methods": ["path-shapley"], "limit": 256}))
+        changes = {"model": put_short_model(house.data), "methods": ["path-shapley"], "limit": 256}
+        long = api.submit_run(SLOW_RUN.model_copy(update=changes))
         trial = api.submit_trial(TrialRequest(run=digits.id, off=off_heads((1, 2))))
         assert states_of(api, trial)[-1].status is Status.DONE
         assert api.run(long.id).status is Status.RUNNING, "the trial waited for the run"

@@ -17,6 +17,7 @@ from modelshapley.client import Client
 from modelshapley.contracts import Run, RunRequest, Status
 from tests.conftest import DIGITS_RUN, Server, StartServer
 from tests.support.model_files import CONFIG
+from tests.support.short_model import put_short_model
 from tests.support.task_data import jsonl
 
 QUICK = DIGITS_RUN.model_copy(update={"methods": ["mean-abs"], "limit": 16, "faithfulness": "none"})
@@ -70,7 +71,7 @@ def slow_model(folder: Path) -> None:
 def test_a_run_that_kills_three_workers_fails_and_others_go_on(house: Server) -> None:
     with Client(house.url) as api:
         api.wait(api.submit_run(QUICK).id)
-        run = api.submit_run(RunRequest(model="demo:smollm2-135m", task="world-capitals", faithfulness="none"))
+        run = api.submit_run(RunRequest(model=put_short_model(house.data), task="world-capitals", faithfulness="none"))
         killed: set[int] = set()
         while (pid := another_pid(api, run, killed)) is not None and len(killed) < 9:  # three at each of its stages
             os.kill(pid, signal.SIGKILL)

@@ -23,6 +23,7 @@ from modelshapley.evaluation.intervals import pack
 from modelshapley.server.redis_server import RedisServer
 from tests.conftest import CAPITALS_RUN, DIGITS_RUN, StartServer
 from tests.support.fork_server import fork_server
+from tests.support.short_model import put_short_model
 
 LONG_RUN = DIGITS_RUN.model_copy(
     update={
@@ -82,7 +83,7 @@ def test_redis_gone_for_ten_seconds(start_server: StartServer, tmp_path: Path) -
     try:
         with Client(server.url) as api:
             assert api.wait(api.submit_run(DIGITS_RUN).id).status is Status.DONE
-            run = api.submit_run(SLOW_RUN)
+            run = api.submit_run(SLOW_RUN.model_copy(update={"model": put_short_model(server.data)}))
             until_scoring(api, run.id)
             process.kill()
             process.wait()

@@ -31,16 +31,19 @@ from modelshapley.tasks.base import Split
 from modelshapley.units import UnitKind
 from tests.conftest import CAPITALS_RUN, DIGITS_RUN, Server, StartServer
 from tests.support.command_line import run as command_line
+from tests.support.short_model import SHORT, put_short_model
 
 METHODS = ["two-sided", "mean-abs", "model-shapley-paper,alpha=0.2", "coalition-shapley,passes=2", "random"]
 DIGITS = DIGITS_RUN.model_copy(update={"methods": METHODS})
-SLOW = CAPITALS_RUN.model_copy(update={"seed": 5, "shards": 2})
+SLOW = CAPITALS_RUN.model_copy(update={"model": SHORT, "seed": 5, "shards": 2})
 
 
 @pytest.fixture(name="pair", scope="module")
 def _pair(start_server: StartServer) -> Server:
     """A server with two workers that save a checkpoint after every batch."""
-    return start_server("--workers", "2", MODELSHAPLEY_CHECKPOINT_SECONDS="0.01", MODELSHAPLEY_THREADS="1")
+    server = start_server("--workers", "2", MODELSHAPLEY_CHECKPOINT_SECONDS="0.01", MODELSHAPLEY_THREADS="1")
+    put_short_model(server.data)
+    return server
 
 
 def assert_same_maps(api: Client, one: Run, other: Run, rel: float) -> None:

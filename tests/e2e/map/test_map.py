@@ -14,7 +14,7 @@ from modelshapley.contracts import Off, Run, TrialRequest
 from modelshapley.maps.roles import role
 from modelshapley.units import UnitKind
 from tests.conftest import DIGITS_RUN, Server
-from tests.e2e.conftest import Scheme, WatchedPage
+from tests.e2e.conftest import Looks, WatchedPage
 from tests.e2e.map.test_dashboard import HEADS, NEURONS, assert_accessible, click_cell, expect_map, measured, open_map
 from tests.e2e.test_cards import TABLES
 
@@ -192,9 +192,7 @@ def test_the_curve_fills_in_as_the_slider_moves(page: Page, server: Server, digi
 
 
 @pytest.mark.slow  # axe on the whole page
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_everything_unfolded_is_accessible(page: Page, server: Server, classes_run: Run, scheme: Scheme) -> None:
-    page.emulate_media(color_scheme=scheme)
+def test_everything_unfolded_is_accessible(page: Page, server: Server, classes_run: Run, looks: Looks) -> None:
     open_map(page, server, classes_run, "?off=head:0.0,0.1")
     measured(page)
     for section in ("trial-details", "counts", "past-trials"):
@@ -204,8 +202,8 @@ def test_everything_unfolded_is_accessible(page: Page, server: Server, classes_r
     expect(page.locator("#unit-examples .flip").first).to_be_visible(timeout=15_000)
     expect(page.locator("#flip-counts")).to_be_visible(timeout=15_000)
     expect(page.locator("#counts-text")).to_contain_text("score at least")
-    page.wait_for_timeout(500)
-    assert_accessible(page)
+    for _ in looks():
+        assert_accessible(page)
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from modelshapley.client import ApiError, Client
 from modelshapley.contracts import Run, RunRequest
 from modelshapley.models.catalog import DIGITS_VIT
 from tests.conftest import Server
+from tests.e2e.conftest import Looks
 from tests.e2e.map.test_dashboard import assert_accessible, expect_map
 
 SLOW = RunRequest(
@@ -58,13 +59,13 @@ def test_the_map_fills_while_the_run_is_scored(page: Page, server: Server, api: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("width", [1024, 390])
 @pytest.mark.timeout(240)
-def test_a_cancelled_run_keeps_no_map(page: Page, server: Server, api: Client, width: int) -> None:
-    page.set_viewport_size({"width": width, "height": 844})
-    run = watched(page, server, api, width)
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert_accessible(page)
+def test_a_cancelled_run_keeps_no_map(page: Page, server: Server, api: Client, looks: Looks) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    run = watched(page, server, api, 390)
+    for _ in looks((390, 1024), ("light",)):
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert_accessible(page)
     page.get_by_role("button", name="Cancel", exact=True).click()
     expect(page.get_by_text("This run was cancelled before it finished.")).to_be_visible(timeout=20_000)
     expect(page.locator("#partial-map")).to_be_hidden(timeout=20_000)

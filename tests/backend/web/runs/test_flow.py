@@ -20,11 +20,14 @@ from modelshapley.contracts import Off, Run, RunRequest, Status, TrialRequest
 from modelshapley.errors import ModelShapleyError
 from modelshapley.interventions.weights import zeroed_weights
 from modelshapley.maps.importance import ImportanceMap
+from modelshapley.models.catalog import Catalog
 from modelshapley.models.loaded import LoadedModel
+from modelshapley.models.loading import load
 from modelshapley.tasks import TASKS
 from modelshapley.tasks.base import Split
 from modelshapley.units import Deactivation, UnitKind
-from tests.conftest import DIGITS_RUN, Server
+from tests.conftest import CAPITALS_RUN, DIGITS_RUN, Server
+from tests.support.short_model import put_short_model
 
 
 def test_a_run_goes_from_queued_to_done_with_maps_for_every_method_and_unit(api: Client, digits_run: Run) -> None:
@@ -123,17 +126,34 @@ def test_a_digits_trial_equals_zeroed_weights(api: Client, digits_run: Run, digi
         assert trial.accuracy < trial.intact
 
 
+@pytest.fixture(scope="module")
+def short_run(api: Client, server: Server) -> Run:
+    """A run of the first layers of the language model."""
+    request = CAPITALS_RUN.model_copy(update={"model": put_short_model(server.data), "limit": 8})
+    return api.wait(api.submit_run(request).id)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", OFFS)
-def test_a_capitals_trial_equals_zeroed_weights(
-    api: Client, capitals_run: Run, smollm2: LoadedModel, name: str
+@pytest.mark.parametrize("name", ["heads", "neurons", "layer"])
+def test_a_trial_of_a_language_model_equals_zeroed_weights(
+    api: Client, server: Server, short_run: Run, name: str
 ) -> None:
-    assert capitals_run.status is Status.DONE, capitals_run.error
+    short = load(Catalog(server.data).folder(short_run.model))
+    assert_trial_equals_zeroed_weights(api, short_run, short, name)
+
+
+@pytest.mark.slow
+def test_a_capitals_trial_equals_zeroed_weights(api: Client, capitals_run: Run, smollm2: LoadedModel) -> None:
+    assert_trial_equals_zeroed_weights(api, capitals_run, smollm2, "mixed")
+
+
+def assert_trial_equals_zeroed_weights(api: Client, run: Run, loaded: LoadedModel, name: str) -> None:
+    assert run.status is Status.DONE, run.error
     off = OFFS[name]
     if name == "neurons":
         off = Off(neuron=[(layer, i) for layer in range(2) for i in range(0, 1536, 3)])
-    trial = api.measure(TrialRequest(run=capitals_run.id, off=off))
-    reference = answers_with_zeroed_weights(smollm2, "world-capitals", off.deactivation())
+    trial = api.measure(TrialRequest(run=run.id, off=off))
+    reference = answers_with_zeroed_weights(loaded, "world-capitals", off.deactivation())
     assert trial.n == len(reference) == 94
     assert trial.accuracy == pytest.approx(reference.mean(), abs=1e-12)
 
