@@ -41,9 +41,7 @@ def circuit(
 
     kinds = units or [UnitKind.HEAD, UnitKind.NEURON]
     treatment, loaded_task = treatment_of(how, pairs=True), load_task(task, datasets, data)
-    loaded_task.info.check_treatment(
-        Treatment("resample")
-    )  # faithfulness compares with the corrupted prompts, whatever `how` is
+    loaded_task.info.check_treatment(Treatment("resample"))  # corrupted prompts are 0 of faithfulness, whatever `how`
     loaded = load_model(model, device, data=data, notify=notes.print)
     loaded_task.check(loaded)
     scores = map_of(map_file, loaded, loaded_task, method, kinds, 256, seed).scores
