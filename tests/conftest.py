@@ -18,7 +18,7 @@ from modelshapley.models.catalog import DIGITS_VIT, SMOLLM2, Catalog
 from modelshapley.models.demo import prepare_smollm2
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.loading import load
-from tests.support.fork_server import REAL_RUN, Forked, fork_fresh_processes, fork_server, start_process
+from tests.support.fork_server import Forked, fork_fresh_processes, fork_server, start_process
 from tests.support.ordering import interleaved
 
 ROOT = Path(__file__).parent.parent
@@ -45,14 +45,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session", autouse=True)
 def _forked_fresh_processes() -> None:
-    """What is saved is loaded again in the time of a fork, hundreds of times."""
+    """What is saved is loaded again in the time of a fork; `modelshapley finetune` still does so in a real process."""
     fork_fresh_processes()
-
-
-@pytest.fixture
-def real_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Load what this test saves in a real process, as users do."""
-    monkeypatch.setattr(subprocess, "run", REAL_RUN)
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import ast
 import os
 import socket
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from modelshapley.errors import ModelShapleyError
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.tasks.base import Split
 from modelshapley.units import Deactivation, UnitKind
+from tests.support.fork_server import fork_server
 from tests.support.toys import CONFIGS, LLAMA, ToyTask, tiny
 
 NEURON, EXPERT = UnitKind.NEURON, UnitKind.EXPERT
@@ -163,24 +162,21 @@ def _free_port() -> int:
 @pytest.mark.slow  # three processes that train
 def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
     """Two over gloo, each with half of every batch: weights within 1e-6 of one process with whole batches."""
-    command = [sys.executable, "-m", "tests.support.trained_together"]
-    alone = subprocess.run([*command, str(tmp_path / "one")], capture_output=True, text=True, check=True)
     port = str(_free_port())
+    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    places = [{}, *(place | {"RANK": rank, "LOCAL_RANK": rank} for rank in ("0", "1"))]
+    outputs = [tmp_path / f"{number}.txt" for number in range(3)]
     started = []
-    for rank in ("0", "1"):
-        place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        started.append(
-            subprocess.Popen(
-                [*command, str(tmp_path / "two")], env=os.environ | place, stdout=subprocess.PIPE, text=True
-            )
-        )
-    printed = [process.communicate(timeout=300)[0] for process in started]
-    assert [process.returncode for process in started] == [0, 0]
+    for name, place, output in zip(("one", "two", "two"), places, outputs, strict=True):
+        command = ["tests.support.trained_together", str(tmp_path / name)]
+        with output.open("w") as file:
+            started.append(fork_server().start(*command, env=os.environ | place, stdout=file))
+    assert [process.wait(timeout=300) for process in started] == [0, 0, 0]
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
     assert max(float((one[key] - two[key]).abs().max()) for key in one) <= 1e-6
     untrained = tiny(LLAMA).model.state_dict()
     assert max(float((one[key] - untrained[key]).abs().max()) for key in one) > 1e-3
-    losses = [ast.literal_eval(text.splitlines()[-1]) for text in (alone.stdout, *printed)]
+    losses = [ast.literal_eval(text.splitlines()[-1]) for text in (output.read_text() for output in outputs)]
     assert losses[1] == losses[2]
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
 

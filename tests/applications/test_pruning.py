@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +27,7 @@ from modelshapley.models.catalog import inspect_folder
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.loading import load
 from modelshapley.units import Deactivation, Treatment, UnitKind
+from tests.support.command_line import run
 from tests.support.toys import CONFIGS, LLAMA, VIT, ToyTask, tiny
 
 NEURON, HEAD, LAYER, EXPERT, ROW = UnitKind
@@ -226,14 +225,16 @@ def test_ranges() -> None:
 
 @pytest.mark.slow
 def test_prune_from_the_command_line(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "modelshapley.cli", "prune", "demo:digits-vit", "--task", "digits"]
+    command = ["prune", "demo:digits-vit", "--task", "digits"]
     arguments = ["--remove", "neuron=0.25", "--limit", "32", "--out", str(tmp_path / "small"), "--data", str(tmp_path)]
-    predicted = subprocess.run([*command, *arguments, "--dry-run"], capture_output=True, text=True, check=True).stdout
+    predicted = run(*command, *arguments, "--dry-run", cwd=tmp_path)
+    assert predicted.returncode == 0, predicted.stderr
     assert not (tmp_path / "small").exists()
-    made = subprocess.run([*command, *arguments], capture_output=True, text=True, check=True).stdout
+    made = run(*command, *arguments, cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
     size = (tmp_path / "small" / "model.safetensors").stat().st_size
-    assert f"predicted: {size:,} bytes" in predicted
-    assert predicted.splitlines()[-2:] == made.splitlines()[-2:]  # the same accuracy, gated and cut out
-    wrong = subprocess.run([*command, "--remove", "neurons", "--out", "x"], capture_output=True, text=True, check=False)
+    assert f"predicted: {size:,} bytes" in predicted.stdout
+    assert predicted.stdout.splitlines()[-2:] == made.stdout.splitlines()[-2:]  # the same accuracy, gated and cut out
+    wrong = run(*command, "--remove", "neurons", "--out", "x", cwd=tmp_path)
     assert "KIND=SHARE" in wrong.stderr
     assert "Traceback" not in wrong.stderr

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import statistics
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -28,6 +26,7 @@ from modelshapley.evaluation.trials import all_answers
 from modelshapley.models.loaded import LoadedModel
 from modelshapley.tasks.base import Split
 from modelshapley.units import Deactivation, UnitKind
+from tests.support.command_line import run
 from tests.support.toys import CONFIGS, LLAMA, ToyTask, tiny
 
 
@@ -161,9 +160,11 @@ def test_never_worse_than_a_single_method_on_the_digits(digits_vit: LoadedModel)
 
 @pytest.mark.slow
 def test_recommend_from_the_command_line(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "modelshapley.cli", "recommend", "demo:digits-vit", "--task", "digits"]
+    command = ["recommend", "demo:digits-vit", "--task", "digits"]
     options = ["--share", "0.1", "--limit", "64", "--out", str(tmp_path / "best"), "--data", str(tmp_path)]
-    printed = subprocess.run([*command, *options], capture_output=True, text=True, check=True).stdout
+    done = run(*command, *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    printed = done.stdout
     assert "scored on 32 probe examples, measured on 32 others" in printed
     assert sum(line.startswith("*") for line in printed.splitlines()) == 1
     assert (tmp_path / "best" / "model.safetensors").exists()

@@ -144,7 +144,7 @@ def fork_fresh_processes() -> None:
             return REAL_RUN(command, *positional, **options)
         return run_at(os.environ.get(ADDRESS) or fork_server().address, *command[2:], timeout=options["timeout"])
 
-    subprocess.run = run
+    subprocess.run = run  # type: ignore[assignment]
 
 
 def start_process(*arguments: str, **options: Any) -> subprocess.Popen[bytes]:
@@ -239,8 +239,9 @@ def serve(listener: socket.socket, lifeline: int, imports: Sequence[str]) -> Non
     supervisor.start = start  # type: ignore[attr-defined]
     fork_fresh_processes()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for keepers
+    sources: list[Any] = [listener, lifeline]
     while True:
-        ready, _, _ = select.select([listener, lifeline], [], [])
+        ready, _, _ = select.select(sources, [], [])
         if lifeline in ready:
             return
         with listener.accept()[0] as asked:
