@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from modelshapley.models.loaded import LoadedModel
 from modelshapley.models.loading import load
 from modelshapley.units import Deactivation, Treatment, UnitKind
 from tests.support.command_line import run
+from tests.support.fork_server import REAL_RUN
 from tests.support.toys import CONFIGS, LLAMA, VIT, ToyTask, tiny
 
 NEURON, HEAD, LAYER, EXPERT, ROW = UnitKind
@@ -132,8 +134,12 @@ def test_only_units_that_are_off_can_be_removed() -> None:
         plan_pruning(tiny(LLAMA), Deactivation.of({HEAD: [(0, 0)]}, Treatment("scale", 0.5)))
 
 
-@pytest.mark.parametrize("config", [LLAMA, pytest.param(VIT, marks=pytest.mark.slow)])
-def test_a_saved_model_is_the_parent_with_units_off(config: Any, tmp_path: Path, monkeypatch: Any) -> None:
+@pytest.mark.parametrize(("config", "process"), [(LLAMA, "forked"), pytest.param(VIT, "real", marks=pytest.mark.slow)])
+def test_a_saved_model_is_the_parent_with_units_off(
+    config: Any, process: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if process == "real":  # as users have it
+        monkeypatch.setattr(subprocess, "run", REAL_RUN)
     loaded = tiny(config)
     task = ToyTask(loaded)
     monkeypatch.setattr("modelshapley.applications.pruning.load", _load_without_tokenizer)

@@ -65,7 +65,9 @@ def _form() -> Any:
     return html.Div(
         [
             dmc.TextInput(id="key-name", label="Name", placeholder="ada", inputProps={"maxLength": 80}),
-            dmc.Select(id="key-scope", label="Scope", data=scopes, value="submit", allowDeselect=False, className="key-scope"),
+            dmc.Select(
+                id="key-scope", label="Scope", data=scopes, value="submit", allowDeselect=False, className="key-scope"
+            ),
             dmc.NumberInput(
                 id="key-rate", label="Requests a minute", placeholder="default", min=1, max=MAX_PER_MINUTE, step=1
             ),
