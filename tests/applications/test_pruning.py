@@ -134,7 +134,7 @@ def test_only_units_that_are_off_can_be_removed() -> None:
         plan_pruning(tiny(LLAMA), Deactivation.of({HEAD: [(0, 0)]}, Treatment("scale", 0.5)))
 
 
-@pytest.mark.parametrize(("config", "process"), [(LLAMA, "forked"), pytest.param(VIT, "real", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("config", "process"), [(LLAMA, "real"), pytest.param(VIT, "forked", marks=pytest.mark.slow)])
 def test_a_saved_model_is_the_parent_with_units_off(
     config: Any, process: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
