@@ -73,18 +73,22 @@ def form(run: Run, infos: dict[str, MethodInfo]) -> Any:
             ),
             html.Div(apply_view.mixture(), id="apply-prediction", role="status", className="apply-prediction"),
             name_input("apply-name", "digits-small"),
-            dmc.Select(
-                id="apply-repair",
-                label="Repair",
-                description="Tried on the probe examples, and kept only if it helps on others of them",
-                data=[{"value": how, "label": label} for how, label in (UNREPAIRED, *apply_view.REPAIRS.items())],
-                value=UNREPAIRED[0],
-                allowDeselect=False,
-            ),
+            _repair_input(),
             dmc.Button("Make the model", id="apply-start"),
             html.Div(id="apply-problem", role="alert"),
         ],
         gap="md",
+    )
+
+
+def _repair_input() -> Any:
+    return dmc.Select(
+        id="apply-repair",
+        label="Repair",
+        description="Tried on the probe examples, and kept only if it helps on others of them",
+        data=[{"value": how, "label": label} for how, label in (UNREPAIRED, *apply_view.REPAIRS.items())],
+        value=UNREPAIRED[0],
+        allowDeselect=False,
     )
 
 
