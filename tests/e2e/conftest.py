@@ -78,13 +78,22 @@ def looks(page: Page, request: pytest.FixtureRequest) -> Looks:
         for scheme, width in product(schemes[:1] if one_scheme else schemes, widths or (size["width"],)):
             page.emulate_media(color_scheme=scheme)
             page.set_viewport_size({"width": width, "height": size["height"]})
-            page.wait_for_timeout(SETTLED_MS)
+            _settle(page)
             assert page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches") == (scheme == "dark")
             yield scheme, width
         page.emulate_media(color_scheme=schemes[0])
         page.set_viewport_size(size)
 
     return look
+
+
+def _settle(page: Page) -> None:
+    """Wait for what follows a change of width or scheme; longer while figures are drawn again on a busy machine."""
+    page.wait_for_timeout(SETTLED_MS)
+    for _ in range(20):
+        if page.evaluate("document.documentElement.scrollWidth <= innerWidth"):
+            return
+        page.wait_for_timeout(SETTLED_MS)
 
 
 def _local(url: str) -> bool:
