@@ -12,6 +12,7 @@ paired 95 % intervals over texts (nats a token).
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -80,7 +81,9 @@ class Rounding:
         """Return the loss of each text with layers rounded."""
         examples = self.task.select(self.loaded, split)
         with with_bits(self.maps, bits):
-            return evaluate(self.loaded, self.task, Deactivation(), examples).losses.astype(np.float64)
+            losses = evaluate(self.loaded, self.task, Deactivation(), examples, answers=0).losses.astype(np.float64)
+        print(f"{split}, bits {list(bits.values())}: {losses.mean():.4f}", file=sys.stderr, flush=True)
+        return losses
 
     def mixed(self, wide: Collection[int]) -> Losses:
         return self.losses({layer: 8 if layer in wide else 4 for layer in range(self.layers)})
