@@ -70,7 +70,7 @@ class Learning:
         optimizer = torch.optim.Adam([gates], lr=RATE, betas=BETAS)
         for step, batch in zip(range(steps), self.batches(), strict=False):
             optimizer.zero_grad()
-            self.loss(mask(gates, FRACTIONS[step % len(FRACTIONS)]), batch).backward()  # type: ignore[no-untyped-call]
+            self.loss(mask(gates, FRACTIONS[step % len(FRACTIONS)]), batch).backward()
             optimizer.step()
         return gates.detach().numpy().reshape(scores.shape)
 
