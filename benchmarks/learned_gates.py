@@ -45,7 +45,7 @@ Scores = npt.NDArray[np.floating]
 
 
 @dataclass
-class Outcomes:
+class Measured:
     """Answers to test examples with units off, by split and fraction, with the ranking before and after learning."""
 
     before: list[Bools] = field(default_factory=list)
@@ -106,7 +106,7 @@ def multiply(site: Site, factors: Tensor) -> Change:
 
 def measure(subject: Subject, kind: UnitKind, seeds: list[int], steps: int) -> dict[str, Any]:
     """Learn and measure on each split."""
-    outcomes = Outcomes()
+    outcomes = Measured()
     _, _, limit, size = SETTINGS[subject.name]
 
     def accuracies(scores: Scores, seed: int, into: list[Bools]) -> list[float]:

@@ -12,7 +12,6 @@ paired 95 % intervals over texts (nats a token).
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +21,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from benchmarks.fidelity import log
 from benchmarks.support.common import DATA, report
 from benchmarks.support.solved import solved_problems
 from modelshapley.applications.quantising.schemes import quantised_maps
@@ -82,7 +82,7 @@ class Rounding:
         examples = self.task.select(self.loaded, split)
         with with_bits(self.maps, bits):
             losses = evaluate(self.loaded, self.task, Deactivation(), examples, answers=0).losses.astype(np.float64)
-        print(f"{split}, bits {list(bits.values())}: {losses.mean():.4f}", file=sys.stderr, flush=True)
+        log(f"{split}, bits {list(bits.values())}: {losses.mean():.4f}")
         return losses
 
     def mixed(self, wide: Collection[int]) -> Losses:

@@ -83,11 +83,11 @@ def test_a_run_that_kills_three_workers_fails_and_others_go_on(house: Server) ->
         assert api.health().status == "ok"
 
 
-def submit_poison(api: Client, house: Server, name: str, characters: int) -> Run:
-    """Submit a run of a slow model on 160 texts of this length."""
+def submit_poison(api: Client, house: Server, name: str, characters: int, texts: int) -> Run:
+    """Submit a run of a slow model on so many texts of this length."""
     if not (house.data / "models" / "slow").exists():
         slow_model(house.data / "models" / "slow")
-    rows = [{"text": "abab" + "a" * (characters + number)} for number in range(160)]  # several tokens
+    rows = [{"text": "abab" + "a" * (characters + number)} for number in range(texts)]  # several tokens
     for part in ("train", "test"):
         jsonl(house.data / "datasets" / name / f"{part}.jsonl", rows)
     api.add_task(json.dumps(TASK | {"name": name, "source": {"path": name}}))
@@ -97,7 +97,7 @@ def submit_poison(api: Client, house: Server, name: str, characters: int) -> Run
 @pytest.mark.timeout(240)
 def test_a_tokenizer_that_takes_too_long_fails_its_run_alone(house: Server) -> None:
     with Client(house.url) as api:
-        run = submit_poison(api, house, "too-long", 60_000)
+        run = submit_poison(api, house, "too-long", 60_000, 40)
         pid = pid_at(api, f"run:{run.id}", 60)
         failed = api.wait(run.id)
         assert failed.status is Status.FAILED
@@ -109,7 +109,7 @@ def test_a_tokenizer_that_takes_too_long_fails_its_run_alone(house: Server) -> N
 @pytest.mark.timeout(240)
 def test_a_cancel_reaches_a_run_that_tokenises_and_its_worker_stays(house: Server) -> None:
     with Client(house.url) as api:
-        run = submit_poison(api, house, "long", 250)  # 0.25 to 1 s of the 2 s that a text may take
+        run = submit_poison(api, house, "long", 250, 160)  # 0.25 to 1 s of the 2 s that a text may take
         pid = pid_at(api, f"run:{run.id}", 60)
         time.sleep(6)
         assert api.run(run.id).status is Status.RUNNING, api.run(run.id).error
