@@ -93,11 +93,18 @@ def test_a_time_that_nothing_meets_is_said_with_what_was_measured(api: Client, r
 
 @pytest.mark.slow  # builds and times smaller models
 def test_a_time_is_met_by_the_worker_that_measured_it(api: Client, run: Run) -> None:
-    instant = api.wait_derived(api.derive(DerivedRequest(run=run.id, name="no-time", milliseconds=1e-3)).id)
-    whole = re.search(r"the whole takes ([\d.]+) ms", instant.error or "")
-    assert whole is not None
-    wanted = 0.6 * float(whole[1])
-    derived = api.wait_derived(api.derive(DerivedRequest(run=run.id, name="quicker", milliseconds=wanted)).id)
+    for attempt in range(3):  # a busy machine may have become twice as fast or as slow meanwhile
+        instant = api.wait_derived(
+            api.derive(DerivedRequest(run=run.id, name=f"no-time-{attempt}", milliseconds=1e-3)).id
+        )
+        whole = re.search(r"the whole takes ([\d.]+) ms", instant.error or "")
+        assert whole is not None
+        wanted = 0.6 * float(whole[1])
+        derived = api.wait_derived(
+            api.derive(DerivedRequest(run=run.id, name=f"quicker-{attempt}", milliseconds=wanted)).id
+        )
+        if derived.status is Status.DONE:
+            break
     assert derived.status is Status.DONE, derived.error
     assert derived.recommendation is not None
     assert derived.info is not None

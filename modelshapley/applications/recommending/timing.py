@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from time import perf_counter
 from typing import Any
 
 import torch
@@ -73,9 +73,9 @@ class PassTimer:
         with torch.inference_mode():
             for _ in range(ROUNDS + 1):
                 for place, model in enumerate(models):
-                    started = time.perf_counter()
+                    started = perf_counter()
                     self._task.losses(model, self._examples).cpu()  # copying waits for a GPU
-                    times[place].append(1000 * (time.perf_counter() - started))
+                    times[place].append(1000 * (perf_counter() - started))
         return [statistics.median(values[1:]) for values in times]
 
 
