@@ -42,11 +42,7 @@
     if (source === "loaded.data" && loaded)
       return { ...MS.empty(), ...loaded.units, treatment: loaded.treatment || selection.treatment };
     if (/^(how|factor|offset)\.value$/.test(source)) return { ...selection, treatment: treatmentOf(controls) };
-    if (source === "touched.data" && touched) {
-      const change = touched.add ? MS.add : MS.toggle;
-      return change(selection, touched.kind, touched.units);
-    }
-    return null;
+    return source === "touched.data" ? touched : null;
   }
 
   /* As frontend/display.py writes it. */
@@ -62,12 +58,12 @@
         const target = controlsOf(forSelection, current);
         return Object.keys(current).map((name) => (target[name] === current[name] ? unchanged : target[name]));
       };
-      const next = nextSelection(source, selection, ranked, loaded, touched, current);
+      const next = nextSelection(source, MS.withClicks(selection), ranked, loaded, touched, current);
+      if (next && next !== touched) MS.mark(next);
       if (!next || MS.same(next, selection)) return [unchanged, ...controls(selection)];
       // A share of the ranking describes the selection only while no other unit is in it.
       const alone = next.ranked && MS.KINDS.every((k) => k === next.ranked.unit || !next[k].length);
       if (!alone) delete next.ranked;
-      MS.mark(next);
       return [next, ...controls(next)];
     },
 
@@ -90,7 +86,7 @@
     themed: (figure, _theme) => MS.draw(figure),
 
     mark(selection) {
-      MS.mark(selection);
+      MS.markTaken(selection);
       return dc.no_update;
     },
 

@@ -204,11 +204,11 @@
 
   /* -- the mouse ----------------------------------------------------------------------------------------- */
 
-  /* Toggle units, or, with `add`, switch them off; the marks are drawn before the server knows. */
+  /* Toggle units, or, with `add`, switch them off; the marks are drawn before the server knows. Dash is given the whole
+     selection: of several clicks before its next callback it passes only the last on. */
   function touch(kind, units, add = false) {
     if (!units.length) return;
-    MS.foresee((selection) => (add ? MS.add : MS.toggle)(selection, kind, units));
-    set("touched", { kind, units, add, at: performance.now() });
+    set("touched", MS.foresee((selection) => (add ? MS.add : MS.toggle)(selection, kind, units)));
   }
 
   MS.touch = touch;

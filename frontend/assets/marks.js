@@ -114,15 +114,33 @@
     if (canvas) canvas.width = canvas.width;
   }
 
-  MS.mark = function (selection) {
+  function show(selection) {
     marked = selection;
     paint();
     MS.tick(selection);
+  }
+
+  /* What clicks have made of the selection, until Dash has it: {selection, canvas}, the canvas being of their page. */
+  let foreseen = null;
+
+  MS.mark = function (selection) {
+    foreseen = null;
+    show(selection);
   };
 
-  /* Mark a change in the same frame; the page's callback for the selection follows and marks the same. */
+  /* Mark a change in the same frame, and return what it makes of the selection; the page's callback for it follows. */
   MS.foresee = function (change) {
-    if (marked) MS.mark(change(marked));
+    foreseen = { selection: change(marked), canvas: document.getElementById("marks") };
+    show(foreseen.selection);
+    return foreseen.selection;
+  };
+
+  /* The selection with all clicks, of which Dash may not have the last yet. */
+  MS.withClicks = (selection) => (foreseen && foreseen.canvas.isConnected ? foreseen.selection : selection);
+
+  /* Mark the selection that Dash has, if it has all clicks. */
+  MS.markTaken = function (selection) {
+    if (MS.same(MS.withClicks(selection), selection)) MS.mark(selection);
   };
 
   MS.marked = () => marked;

@@ -91,7 +91,7 @@ def layout(run: Run, display: Display, label: str | None) -> Any:
 
 
 def stores() -> Sequence[Any]:
-    """Stores for the units that were just touched, and for the unit that has the focus."""
+    """Stores for the selection as clicks have left it, and for the unit that has the focus."""
     return [dcc.Store(id="touched"), dcc.Store(id="focus")]
 
 

@@ -83,6 +83,10 @@ HOLD_FIGURES = """() => new Promise((waits) => {
   window.dash_clientside.set_props('connection', {data: 'lost'});
 })"""
 
+PRESS_KEYS = """(keys) => {
+  for (const key of keys) document.activeElement.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true}));
+}"""
+
 
 def unfold(page: Page, section: str) -> None:
     page.locator(f"#{section} > summary").click()
@@ -127,6 +131,23 @@ def test_figures_that_come_together_with_the_next_answer_do_not_stay(
     page.locator("#undo").click()
     expect(page.locator("#tray-off")).to_have_text("Nothing is switched off")
     expect(page.locator("#tray-figures:not(.pending)")).to_contain_text("intact model")
+
+
+def test_clicks_before_dash_has_taken_the_first_over_are_all_taken(page: Page, server: Server, digits_run: Run) -> None:
+    """As on a page that is busy: a browser hands waiting clicks over before any timer."""
+    open_map(page, server, digits_run)
+    page.locator(".map-frame").focus()
+    page.evaluate(PRESS_KEYS, ["ArrowRight", " ", "ArrowDown", " ", "ArrowDown", " ", " "])
+    expect(page.locator("#tray-off")).to_have_text("2 heads")
+    expect(page).to_have_url(re.compile(r"off=head:0\.0,1\.0$"))
+    expect_marks(page, 2)
+    page.locator("#undo").click()
+    expect(page.locator("#tray-off")).to_have_text("Nothing is switched off")
+    expect_marks(page, 0)
+    page.locator(".map-frame").focus()
+    page.evaluate(PRESS_KEYS, ["ArrowRight", " ", "ArrowDown", " "])
+    expect(page.locator("#tray-off")).to_have_text("2 heads")
+    expect_marks(page, 2)
 
 
 def test_what_is_done_to_units_is_measured_undone_and_in_the_address(
