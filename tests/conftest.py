@@ -30,9 +30,8 @@ CAPITALS_RUN = RunRequest(model=SMOLLM2, task="world-capitals", methods=["two-si
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Leave tests of the real language model to `make test-all`, but for one: toys have the same assertions."""
-    wanted = {"smollm2", "capitals_run"} & {*getattr(item, "fixturenames", ())}
-    if wanted and item.get_closest_marker("quick") is None:
+    """Leave tests of the real language model to `make test-all`, where toys have the same assertions."""
+    if {"smollm2", "capitals_run"} & {*getattr(item, "fixturenames", ())}:
         item.add_marker(pytest.mark.slow)
 
 

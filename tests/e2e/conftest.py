@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import product
 from typing import Any, Literal, cast
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize
 
 from benchmarks.support.browser import QUIET_FLAGS, chromium
+
+VIEWPORT: ViewportSize = {"width": 1440, "height": 900}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -34,9 +37,11 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[s
 
 @pytest.fixture(scope="session")
 def browser_context_args(browser_context_args: dict[str, Any]) -> dict[str, Any]:
-    return {**browser_context_args, "viewport": {"width": 1440, "height": 900}}
+    return {**browser_context_args, "viewport": VIEWPORT}
 
 
+TOUR_READ = "localStorage.setItem('modelshapley-tour', 'read')"
+NewContext = Callable[..., BrowserContext]
 Scheme = Literal["light", "dark"]
 Looks = Callable[..., Iterator[tuple[Scheme, int]]]
 SETTLED_MS = 400  # colours fade, and figures are drawn again
@@ -48,20 +53,67 @@ class WatchedPage(Page):
     allowed: list[str]
 
 
+@pytest.fixture(scope="module")
+def kept_page(browser: Browser, browser_context_args: dict[str, Any]) -> Iterator[Page]:
+    """The page of a file's tests. Its process has the scripts compiled, which is a third of the CPU time of a visit."""
+    context = browser.new_context(**browser_context_args)
+    page = context.new_page()
+    page.add_init_script(TOUR_READ)
+    yield page
+    context.close()
+
+
 @pytest.fixture
-def page(page: Page, request: pytest.FixtureRequest) -> Iterator[WatchedPage]:
-    """A page that remembers what went wrong in it; `page.allowed` takes words of errors that a test provokes."""
-    wrong: list[str] = []
+def page(kept_page: Page, new_context: NewContext, request: pytest.FixtureRequest) -> Iterator[WatchedPage]:
+    """A page that remembers what went wrong in it; `page.allowed` takes words of errors that a test provokes.
+
+    Tests marked `first_visit` or `own_page` have one that nothing has visited; others that of their file, without what
+    the test before has left in it.
+    """
+    first_visit = request.node.get_closest_marker("first_visit") is not None
+    own = first_visit or request.node.get_closest_marker("own_page") is not None
+    page = new_context().new_page() if own else kept_page
+    if own and not first_visit:
+        page.add_init_script(TOUR_READ)
     watched = cast(WatchedPage, page)
     watched.allowed = []
-    if not request.node.get_closest_marker("first_visit"):
-        page.add_init_script("localStorage.setItem('modelshapley-tour', 'read')")
-    page.on("console", lambda m: wrong.append(f"console: {m.text}") if m.type == "error" else None)
-    page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
-    page.on("request", lambda r: wrong.append(f"outside: {r.url}") if not _local(r.url) else None)
-    yield watched
+    with _watched(page) as wrong:
+        yield watched
+    if not own:
+        _forget(page)
     unexpected = [text for text in wrong if not any(words in text for words in watched.allowed)]
     assert not unexpected, unexpected
+
+
+@contextmanager
+def _watched(page: Page) -> Iterator[list[str]]:
+    """Note errors in the console, errors of scripts, and requests to other machines."""
+    wrong: list[str] = []
+    listeners: dict[Any, Callable[[Any], None]] = {
+        "console": lambda m: wrong.append(f"console: {m.text}") if m.type == "error" else None,
+        "pageerror": lambda error: wrong.append(f"error: {error}"),
+        "request": lambda r: wrong.append(f"outside: {r.url}") if not _local(r.url) else None,
+    }
+    for event, listener in listeners.items():
+        page.on(event, listener)
+    yield wrong
+    for event, listener in listeners.items():
+        page.remove_listener(event, listener)
+
+
+def _forget(page: Page) -> None:
+    """Leave a page as it was before a test: nothing stored, no other tab, at its size, the mouse away."""
+    page.unroute_all(behavior="ignoreErrors")
+    if page.url.startswith("http"):
+        page.evaluate("() => { localStorage.clear(); sessionStorage.clear(); }")
+    page.context.clear_cookies()
+    for other in page.context.pages:
+        if other is not page:
+            other.close()
+    page.goto("about:blank")
+    page.set_viewport_size(VIEWPORT)
+    page.emulate_media(color_scheme="light")
+    page.mouse.move(0, 0)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import base64
 from pathlib import Path
 from typing import Any
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from modelshapley.client import Client
@@ -55,6 +56,7 @@ def assert_cards(page: Page, least: int) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.own_page
 def test_tables_are_cards_on_a_phone(
     page: Page, server: Server, api: Client, digits_run: Run, looks: Looks, tmp_path: Path
 ) -> None:

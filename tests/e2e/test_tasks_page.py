@@ -142,7 +142,7 @@ def test_a_task_file_is_dropped_mended_added_and_deleted(page: Page, house: Serv
     text.fill(file.read_text().replace("window: 2", "window: 16"))
     page.locator("#task-add").click()
     expect(page.locator("#task-prose")).to_contain_text("from sums")
-    page.on("dialog", lambda dialog: dialog.accept())
+    page.once("dialog", lambda dialog: dialog.accept())
     page.locator("#task-prose").get_by_role("button", name="Delete").click()
     expect(page.locator("#task-prose")).to_have_count(0)
     with Client(house.url) as api:

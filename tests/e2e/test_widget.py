@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Page
 
 import modelshapley
 from modelshapley.maps.widget import MapWidget
 from modelshapley.units import Deactivation, UnitKind
 from tests.maps.test_widget import made
+
+pytestmark = pytest.mark.own_page
 
 SCRIPT = Path(modelshapley.__file__).parent / "assets" / "map-widget.js"
 # What Jupyter gives a widget: shared values, and news of their changes.

@@ -98,13 +98,13 @@ def test_no_text_makes_reading_a_number_fail(text: str) -> None:
 
 def test_reading_numbers_takes_time_in_proportion_to_the_text() -> None:
     for piece in ("1", "1,", "1 ", "-1/", "1.", "#### 1 "):
-        fewest = {10_000: math.inf, 40_000: math.inf}
-        for times in 3 * list(fewest):
+        fewest = {2_500: math.inf, 10_000: math.inf}
+        for times in 2 * list(fewest):
             start = time.process_time()
             RULES["number"].find(piece * times)
             RULES["gsm8k"].find(piece * times)
             fewest[times] = min(fewest[times], time.process_time() - start)
-        assert fewest[40_000] < 10 * fewest[10_000] + 0.05, piece  # sixteen times, if it grew with the square
+        assert fewest[10_000] < 10 * fewest[2_500] + 0.05, piece  # sixteen times, if it grew with the square
 
 
 @pytest.mark.parametrize(("text", "answer"), [(" yes\n", "yes"), ("yes, no", "yes, no"), ("  ", None)])

@@ -124,6 +124,7 @@ def test_a_check_gives_way_to_a_trial_and_goes_on_afterwards(api: Client, server
     assert report.maps[0].harm is None
 
 
+@pytest.mark.slow  # a whole check; tests/e2e/test_trust.py has the quick one
 def test_a_run_that_was_not_checked_can_be_checked_later_and_more_thoroughly_after_that(api: Client) -> None:
     request = RunRequest(
         model="demo:digits-vit", task="digits", units=["head"], methods=["mean-abs"], seed=5, faithfulness="none"

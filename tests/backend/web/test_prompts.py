@@ -20,8 +20,9 @@ from modelshapley.contracts.prompts import Prompt, PromptMapRequest, PromptReque
 from modelshapley.contracts.task_files.file import parse_text
 from modelshapley.interventions.weights import scaled_weights
 from modelshapley.methods import load_method
-from modelshapley.models.catalog import DIGITS_VIT, SMOLLM2
+from modelshapley.models.catalog import DIGITS_VIT, SMOLLM2, Catalog
 from modelshapley.models.loaded import LoadedModel
+from modelshapley.models.loading import load
 from modelshapley.prompts.reading import read_prompt
 from modelshapley.scoring.job import Scoring, score
 from modelshapley.tasks.catalog import TaskCatalog
@@ -30,10 +31,17 @@ from tests.conftest import Server, StartServer
 from tests.prompts.test_answers import picture
 from tests.prompts.test_writing import generated
 from tests.support.in_process import redis_running
+from tests.support.short_model import LAYERS as SHORT_LAYERS
+from tests.support.short_model import SHORT, put_short_model
 
-OFF = Off(head=[(layer, 4) for layer in range(0, 30, 3)], layer=[12])
-REQUEST = PromptRequest(model=SMOLLM2, prompt="The capital of France is", off=OFF, chat="no", max_new_tokens=8)
+OFF = Off(head=[(layer, 4) for layer in range(SHORT_LAYERS)], layer=[3])
+REQUEST = PromptRequest(model=SHORT, prompt="The capital of France is", off=OFF, chat="no", max_new_tokens=8)
 LONG = REQUEST.model_copy(update={"max_new_tokens": 512, "temperature": 2.0})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short(server: Server) -> LoadedModel:
+    return load(Catalog(server.data).folder(put_short_model(server.data)))
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +49,13 @@ def answered(api: Client) -> Prompt:
     return api.answer(REQUEST)
 
 
-def test_both_columns_are_what_generate_writes(answered: Prompt, smollm2: LoadedModel) -> None:
+def test_both_columns_are_what_generate_writes(answered: Prompt, short: LoadedModel) -> None:
     assert answered.status is Status.DONE, answered.error
-    prompt = read_prompt(smollm2, REQUEST.prompt or "", REQUEST).tokens
-    assert [token.id for token in answered.intact.tokens] == generated(smollm2.model, prompt, 8)
-    with scaled_weights(smollm2.model, smollm2.anatomy, OFF.deactivation()):
-        assert [token.id for token in answered.changed.tokens] == generated(smollm2.model, prompt, 8)
-    assert answered.counts[UnitKind.HEAD] == 10
+    prompt = read_prompt(short, REQUEST.prompt or "", REQUEST).tokens
+    assert [token.id for token in answered.intact.tokens] == generated(short.model, prompt, 8)
+    with scaled_weights(short.model, short.anatomy, OFF.deactivation()):
+        assert [token.id for token in answered.changed.tokens] == generated(short.model, prompt, 8)
+    assert answered.counts[UnitKind.HEAD] == SHORT_LAYERS
     assert answered.prompt_tokens == len(prompt)
 
 
@@ -92,7 +100,7 @@ def test_the_same_seed_samples_the_same_text(api: Client) -> None:
 
 
 def test_the_map_of_an_answer_and_its_run_are_those_of_its_task(
-    api: Client, answered: Prompt, smollm2: LoadedModel
+    api: Client, answered: Prompt, short: LoadedModel
 ) -> None:
     request = PromptMapRequest(units=[UnitKind.HEAD, UnitKind.LAYER])
     state = api.map_answer(answered.id, request)
@@ -100,9 +108,9 @@ def test_the_map_of_an_answer_and_its_run_are_those_of_its_task(
     run = api.wait(api.keep_prompt(answered.id, request).id)
     assert run.status is Status.DONE, run.error
     assert run.comment is None
-    assert (run.model, run.intact.accuracy, run.limit) == (SMOLLM2, 1.0, 1)
+    assert (run.model, run.intact.accuracy, run.limit) == (SHORT, 1.0, 1)
     spec = parse_text(api.task_file(run.task), run.task)
-    scoring = Scoring(smollm2, TaskCatalog().open(spec), [load_method("two-sided")], request.units, 1)
+    scoring = Scoring(short, TaskCatalog().open(spec), [load_method("two-sided")], request.units, 1)
     wanted = score(scoring)["two-sided"]
     for unit in request.units:
         scores = api.answer_scores(answered.id, unit)
@@ -186,6 +194,7 @@ def test_a_closed_page_ends_its_prompt_and_short_work_does_not_wait_for_it(
     long_request = LONG.model_copy(update={"lease": True, "prompt": "The word xylophone comes from"})
     with redis_running(tmp_path) as url:
         server = start_server(MODELSHAPLEY_REDIS_URL=url, MODELSHAPLEY_LOG="json")
+        put_short_model(server.data)
         with Client(server.url) as api:
             api.answer(REQUEST.model_copy(update={"max_new_tokens": 1}))  # the model is loaded
             long = api.submit_prompt(long_request)
@@ -205,7 +214,7 @@ def test_a_closed_page_ends_its_prompt_and_short_work_does_not_wait_for_it(
         server.stop()
     assert (state.status, state.error) == (Status.CANCELLED, "its page was closed")
     assert len(state.intact.tokens) > 2
-    files = [file for file in server.data.rglob("*") if file.is_file() and "demo" not in file.parts]
+    files = [file for file in server.data.rglob("*") if file.is_file() and not {"demo", "models"} & {*file.parts}]
     assert any(file.suffix == ".sqlite" for file in files)
     assert any(long.id.encode() in file.read_bytes() for file in files)  # the log names the prompt by its id
     assert not any(b"xylophone" in file.read_bytes() for file in files)
@@ -214,6 +223,7 @@ def test_a_closed_page_ends_its_prompt_and_short_work_does_not_wait_for_it(
 @pytest.mark.slow  # a worker counts as lost after 20 seconds without a heartbeat
 def test_a_killed_worker_loses_no_prompt(start_server: StartServer) -> None:
     server = start_server()
+    put_short_model(server.data)
     with Client(server.url) as api:
         request = REQUEST.model_copy(update={"max_new_tokens": 40})
         whole = api.answer(request)
@@ -242,7 +252,7 @@ def test_a_killed_worker_loses_no_prompt(start_server: StartServer) -> None:
         ({"max_new_tokens": 10**9}, 422, "max_new_tokens"),
         ({"max_new_tokens": True}, 422, "max_new_tokens"),
         ({"seed": -1}, 422, "seed"),
-        ({"off": {"head": [[99, 0]]}}, 422, "layers go from 0 to 29"),
+        ({"off": {"head": [[99, 0]]}}, 422, "layers go from 0 to 5"),
         ({"off": {"expert": [[0, 0]]}}, 422, "has no experts"),
         ({"model": DIGITS_VIT}, 422, "A prompt needs a causal language model"),
         ({"model": "demo:nothing"}, 422, "There is no model 'demo:nothing'"),

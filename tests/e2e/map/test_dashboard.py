@@ -229,7 +229,7 @@ def test_what_is_not_there_is_said_in_words(page: Page, server: Server, digits_r
 def test_the_api_reference_loads_nothing_from_elsewhere(page: Page, server: Server, digits_run: Run) -> None:
     page.goto(server.url)
     page.get_by_role("link", name="API").click()
-    expect(page.get_by_text("/v1/trials/{trial_id}/events")).to_be_visible()
+    expect(page.get_by_text("/v1/trials/{trial_id}/events")).to_be_visible(timeout=30_000)
 
 
 def test_no_worker_and_no_server_are_said_and_pass(page: WatchedPage, start_server: StartServer) -> None:

@@ -120,6 +120,7 @@ def test_ten_heads_off_an_estimate_the_whole_figure_and_back(page: Page, server:
     expect_marks(page, 0)
 
 
+@pytest.mark.own_page
 def test_figures_that_come_together_with_the_next_answer_do_not_stay(
     page: Page, server: Server, digits_run: Run
 ) -> None:
