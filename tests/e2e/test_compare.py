@@ -94,14 +94,14 @@ def test_what_was_not_made_alike_is_said_and_classes_can_be_chosen(
 
 
 def test_rows_of_the_maps_line_up_whatever_their_captions(
-    page: Page, server: Server, api: Client, digits_run: Run, other_run: Run
+    page: Page, server: Server, api: Client, digits_run: Run, other_run: Run, looks: Looks
 ) -> None:
     long = "A run with a name that is much too long for one line of a narrow panel on any screen that people have"
     api.label_run(other_run.id, RunLabels(name=long))
-    for width in (1440, 1024):
-        page.set_viewport_size({"width": width, "height": 900})
-        page.goto(f"{server.url}/compare?a={digits_run.id}:random&b={other_run.id}:two-sided&unit=head")
-        drawn(page)
+    page.goto(f"{server.url}/compare?a={digits_run.id}:random&b={other_run.id}:two-sided&unit=head")
+    drawn(page)
+    for _, width in looks((1440, 1024)):
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
         expect(page.locator(".compare-maps h2").nth(1)).to_have_text(long)
         boxes = [page.locator(".compare-maps .js-plotly-plot").nth(n).bounding_box() for n in (0, 1)]
         titles = [page.locator(".compare-maps h2").nth(n).bounding_box() for n in (0, 1)]
