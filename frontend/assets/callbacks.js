@@ -59,7 +59,7 @@
         return Object.keys(current).map((name) => (target[name] === current[name] ? unchanged : target[name]));
       };
       const next = nextSelection(source, MS.withClicks(selection), ranked, loaded, touched, current);
-      if (next && next !== touched) MS.mark(next);
+      if (next && next !== touched) MS.mark(next); // what clicks make is marked already
       if (!next || MS.same(next, selection)) return [unchanged, ...controls(selection)];
       // A share of the ranking describes the selection only while no other unit is in it.
       const alone = next.ranked && MS.KINDS.every((k) => k === next.ranked.unit || !next[k].length);

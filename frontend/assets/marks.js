@@ -120,23 +120,23 @@
     MS.tick(selection);
   }
 
-  /* What clicks have made of the selection, until Dash has it: {selection, canvas}, the canvas being of their page. */
-  let foreseen = null;
+  /* The canvas of a page on which clicks have made what is marked, until Dash has it. */
+  let ahead = null;
 
   MS.mark = function (selection) {
-    foreseen = null;
+    ahead = null;
     show(selection);
   };
 
   /* Mark a change in the same frame, and return what it makes of the selection; the page's callback for it follows. */
   MS.foresee = function (change) {
-    foreseen = { selection: change(marked), canvas: document.getElementById("marks") };
-    show(foreseen.selection);
-    return foreseen.selection;
+    ahead = document.getElementById("marks");
+    show(change(marked));
+    return marked;
   };
 
   /* The selection with all clicks, of which Dash may not have the last yet. */
-  MS.withClicks = (selection) => (foreseen && foreseen.canvas.isConnected ? foreseen.selection : selection);
+  MS.withClicks = (selection) => (ahead && ahead.isConnected ? marked : selection);
 
   /* Mark the selection that Dash has, if it has all clicks. */
   MS.markTaken = function (selection) {

@@ -8,7 +8,8 @@ from itertools import product
 from typing import Any, Literal, cast
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize
+from playwright.sync_api import Browser, Page, ViewportSize
+from pytest_playwright.pytest_playwright import CreateContextCallback
 
 from benchmarks.support.browser import QUIET_FLAGS, chromium
 
@@ -41,7 +42,6 @@ def browser_context_args(browser_context_args: dict[str, Any]) -> dict[str, Any]
 
 
 TOUR_READ = "localStorage.setItem('modelshapley-tour', 'read')"
-NewContext = Callable[..., BrowserContext]
 Scheme = Literal["light", "dark"]
 Looks = Callable[..., Iterator[tuple[Scheme, int]]]
 SETTLED_MS = 400  # colours fade, and figures are drawn again
@@ -64,7 +64,7 @@ def kept_page(browser: Browser, browser_context_args: dict[str, Any]) -> Iterato
 
 
 @pytest.fixture
-def page(kept_page: Page, new_context: NewContext, request: pytest.FixtureRequest) -> Iterator[WatchedPage]:
+def page(kept_page: Page, new_context: CreateContextCallback, request: pytest.FixtureRequest) -> Iterator[WatchedPage]:
     """A page that remembers what went wrong in it; `page.allowed` takes words of errors that a test provokes.
 
     Tests marked `first_visit` or `own_page` have one that nothing has visited; others that of their file, without what

@@ -40,7 +40,7 @@ def test_configs(what: str, tmp_path: Path) -> None:
     write(tmp_path / "models" / "bad", CONFIGS[what])
     started = time.monotonic()
     bad = described(tmp_path)["local:bad"]
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 2
     assert not bad.usable, bad
     assert bad.problem
     assert len(bad.problem) < 1000
@@ -52,7 +52,7 @@ def test_headers(what: str, tmp_path: Path) -> None:
     write(tmp_path / "models" / "bad", model=safetensors(HEADERS[what]))
     started = time.monotonic()
     bad = described(tmp_path)["local:bad"]
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 2
     assert not bad.usable, bad
     assert bad.problem
     assert len(bad.problem) < 1000
@@ -74,7 +74,7 @@ def test_all_of_them_beside_a_good_one(tmp_path: Path) -> None:
     os.mkdir(os.fsencode(tmp_path / "models") + b"/\xff")
     started = time.monotonic()
     infos = described(tmp_path)
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 5
     assert infos["local:good"].usable
     assert [name for name, info in infos.items() if name.startswith("local:") and info.usable] == ["local:good"]
 

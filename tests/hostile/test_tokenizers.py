@@ -59,7 +59,7 @@ def test_a_text_that_takes_too_much_is_an_error(what: str, monkeypatch: pytest.M
     started = time.monotonic()
     with pytest.raises(ModelShapleyError, match=r"^The tokenizer of the model (takes longer|needs too much|fails)"):
         child.encode(LONG)
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 5
     assert child.encode("").ids == [], "it must start again"
     child.close()
 
@@ -142,7 +142,7 @@ def test_a_file_that_cannot_be_read_is_refused(what: str, tmp_path: Path) -> Non
     started = time.monotonic()
     with pytest.raises(UnsupportedModel, match=r"^The tokenizer of 'local:x' cannot be loaded: "):
         check_tokenizer_file("local:x", tmp_path)
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 5
 
 
 def test_an_interrupt_ends_the_request_that_waits() -> None:
@@ -154,5 +154,5 @@ def test_an_interrupt_ends_the_request_that_waits() -> None:
     started = time.monotonic()
     with pytest.raises(ModelShapleyError, match="cancelled"):
         child.encode(LONG)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 2
     assert child.encode("a").ids == [1]

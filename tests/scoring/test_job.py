@@ -82,7 +82,7 @@ def in_one_batch() -> dict[str, ImportanceMap]:
     return score(scoring(13))
 
 
-@settings(max_examples=4, deadline=None)  # a scoring each; other numbers every time
+@settings(max_examples=8, deadline=None)
 @given(st.integers(1, 13))
 def test_any_batch_size_gives_the_same_maps(batch: int) -> None:
     assert_same(score(scoring(batch)), in_one_batch(), rtol=1e-3)
@@ -174,7 +174,7 @@ def shards(draw: st.DrawFn) -> list[tuple[range, int]]:
     return [(part, draw(st.integers(1, 13))) for part in draw(st.permutations(parts))]
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(shards())
 def test_any_shards_in_any_order_give_the_map_of_an_undivided_run(split: list[tuple[range, int]]) -> None:
     job = in_double(5, per_class=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import time
 
@@ -98,13 +97,13 @@ def test_no_text_makes_reading_a_number_fail(text: str) -> None:
 
 def test_reading_numbers_takes_time_in_proportion_to_the_text() -> None:
     for piece in ("1", "1,", "1 ", "-1/", "1.", "#### 1 "):
-        fewest = {2_500: math.inf, 10_000: math.inf}
-        for times in 2 * list(fewest):
+        seconds = []
+        for times in (10_000, 40_000):
             start = time.process_time()
             RULES["number"].find(piece * times)
             RULES["gsm8k"].find(piece * times)
-            fewest[times] = min(fewest[times], time.process_time() - start)
-        assert fewest[10_000] < 10 * fewest[2_500] + 0.05, piece  # sixteen times, if it grew with the square
+            seconds.append(time.process_time() - start)
+        assert seconds[1] < 10 * seconds[0] + 0.05, piece  # sixteen times, if it grew with the square
 
 
 @pytest.mark.parametrize(("text", "answer"), [(" yes\n", "yes"), ("yes, no", "yes, no"), ("  ", None)])

@@ -299,6 +299,6 @@ def test_a_trial_that_a_dead_worker_should_have_measured_does_not_wait_for_a_lon
         cancelled = time.monotonic()
         api.cancel_run(long.id)
         while any(worker.current == f"run:{long.id}" for worker in api.workers()):
-            assert time.monotonic() - cancelled < 15
+            assert time.monotonic() - cancelled < 5
             time.sleep(0.1)
         os.kill(pid, 0)  # it was not ended by force

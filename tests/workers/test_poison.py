@@ -116,7 +116,7 @@ def test_a_cancel_reaches_a_run_that_tokenises_and_its_worker_stays(house: Serve
         cancelled = time.monotonic()
         api.cancel_run(run.id)
         while any((worker.current or "").startswith(f"run:{run.id}") for worker in api.workers()):
-            assert time.monotonic() - cancelled < 15
+            assert time.monotonic() - cancelled < 5
             time.sleep(0.05)
         assert api.wait(api.submit_run(QUICK.model_copy(update={"seed": 9})).id).status is Status.DONE
         assert api.run(run.id).status is Status.CANCELLED
